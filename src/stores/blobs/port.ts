@@ -1,0 +1,43 @@
+import type { Readable } from 'node:stream';
+
+/** Bytes of files under server-made ids. A blob appears whole and durable, or not at all (P1, P11). */
+export interface BlobStore {
+  /**
+   * Streams `chunks` into a temporary file, fsyncs, renames, fsyncs the directory. Replaces an older blob of that id.
+   * Rejects with what the source threw, `BlobTooLarge`, or `BlobStoreError`; then nothing is left behind.
+   */
+  put(id: string, chunks: AsyncIterable<Uint8Array>, options?: { readonly bytesMax?: number }): Promise<StoredBlob>;
+  /** Bytes `[start, start + length)`; the end of the blob when `length` is omitted. Rejects with `BlobNotFound`. */
+  read(id: string, range?: { readonly start: number; readonly length?: number }): Readable;
+  /** Exactly `length` bytes. Rejects with `BlobNotFound`, or `BlobStoreError` when the blob is shorter. */
+  readBytes(id: string, range: { readonly start: number; readonly length: number }): Promise<Uint8Array>;
+  size(id: string): Promise<number | undefined>;
+  /** Absent is fine. */
+  delete(id: string): Promise<void>;
+  /** Ids of every stored blob, for finding strays. */
+  list(): AsyncIterable<string>;
+  /** Removes what interrupted puts left. Call at start, before the first put. */
+  sweep(): Promise<void>;
+}
+
+export interface StoredBlob {
+  readonly bytes: number;
+  /** Lower-case hex. */
+  readonly sha256: string;
+}
+
+export class BlobNotFound extends Error {
+  override name = 'BlobNotFound';
+}
+export class BlobTooLarge extends Error {
+  override name = 'BlobTooLarge';
+}
+/** `disk_full`: try later. `io`: fsync or the device failed; the process must end (P9). */
+export class BlobStoreError extends Error {
+  override name = 'BlobStoreError';
+  readonly reason: 'disk_full' | 'read_only' | 'io' | 'truncated';
+  constructor(message: string, reason: BlobStoreError['reason'], options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}

@@ -1,0 +1,235 @@
+import type { Batch, BatchError, BatchErrors, BatchStatus, TerminalStatus, Usage } from '../../contract/batch.ts';
+import type { FilePurpose, FileRow } from '../../contract/file.ts';
+import type { Inspection, SegmentPlan } from '../../contract/inspection.ts';
+import type { Scope } from '../../contract/scope.ts';
+
+/**
+ * The state store, in five small ports over one database. SQLite and PostgreSQL run the same statements and pass the
+ * same contract suite. Every call is one transaction: when its promise resolves, its effect survives a power cut.
+ * Arguments and results are plain data, so that the embedded store can live in its own thread.
+ */
+export interface StateStore {
+  readonly resources: ResourceStore;
+  readonly files: FileStore;
+  readonly batches: BatchStore;
+  readonly work: WorkStore;
+  readonly results: ResultStore;
+  close(): Promise<void>;
+}
+
+/** `transient`: trying again may help (busy, connection lost, disk full). Otherwise the process must end (P9). */
+export class StoreError extends Error {
+  override name = 'StoreError';
+  readonly transient: boolean;
+  /** `disk_full` lets callers answer 507 and pause work. */
+  readonly reason: 'disk_full' | 'busy' | 'connection' | 'io' | 'other';
+  constructor(message: string, reason: StoreError['reason'], options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+    this.transient = reason !== 'io' && reason !== 'other';
+  }
+}
+
+export interface Resource {
+  readonly id: string;
+  readonly location: string;
+  /** HMAC-SHA256 digests (hex) of the keys that open it. */
+  readonly keyDigests: readonly string[];
+}
+
+export interface ResourceStore {
+  get(resourceId: string): Promise<Resource | undefined>;
+  /** Inserts or replaces. */
+  put(resource: Resource): Promise<void>;
+  findByKeyDigest(digest: string): Promise<Resource | undefined>;
+}
+
+export interface FileQuery {
+  readonly purpose?: FilePurpose;
+  readonly after?: string;
+  readonly limit: number;
+  readonly order: 'asc' | 'desc';
+}
+
+/** Limits of input files per resource; produced files do not count (contract §5). */
+export interface FileLimits {
+  readonly withoutExpiryMax: number;
+  readonly withExpiryMax: number;
+}
+
+export interface FileStore {
+  /** Counts and inserts in one transaction; `limit` when the resource has as many input files of that kind as it may. */
+  insert(scope: Scope, file: FileRow, limits: FileLimits): Promise<'inserted' | 'limit'>;
+  get(scope: Scope, fileId: string): Promise<FileRow | undefined>;
+  /** `unknown_after`: no file of the scope has that id. */
+  list(scope: Scope, query: FileQuery): Promise<{ files: FileRow[]; hasMore: boolean } | 'unknown_after'>;
+  delete(scope: Scope, fileId: string): Promise<boolean>;
+  /** What a pass over the file found; undefined when none was made. */
+  inspection(scope: Scope, fileId: string): Promise<Inspection | undefined>;
+  saveInspection(scope: Scope, fileId: string, inspection: Inspection): Promise<void>;
+  /** Deletes rows past their expiry, all resources, and returns their ids so that their bytes can go too. */
+  deleteExpired(nowS: number, limit: number): Promise<string[]>;
+  /** Which of these ids have a row in any resource: what has none is a stray. */
+  existing(fileIds: readonly string[]): Promise<string[]>;
+}
+
+export interface NewBatch extends Pick<
+  Batch,
+  | 'id'
+  | 'endpoint'
+  | 'inputFileId'
+  | 'outputFileId'
+  | 'errorFileId'
+  | 'deployment'
+  | 'enqueuedTokens'
+  | 'createdAt'
+  | 'expiresAt'
+  | 'metadata'
+  | 'outputExpiresAfterS'
+> {
+  /** Given when the faults are already known: the batch is born `failed` and holds no tokens. */
+  readonly errors: BatchErrors | null;
+}
+
+export interface CreateOptions {
+  /** The limit of the deployment; null: none is known yet, and validation will ask again. */
+  readonly enqueuedTokensMax: number | null;
+  /** From `Idempotency-Key`, with a digest of the request body. Kept 24 h per resource. */
+  readonly idempotency?: { readonly key: string; readonly bodyDigest: string };
+}
+
+export type CreateOutcome =
+  | { readonly kind: 'created'; readonly batch: Batch; readonly enqueuedTokens: number }
+  | { readonly kind: 'replayed'; readonly batch: Batch; readonly enqueuedTokens: number }
+  | { readonly kind: 'idempotency_mismatch' }
+  | { readonly kind: 'token_limit_exceeded'; readonly enqueuedTokens: number };
+
+/** A comparison tree of `$filter`; see `http/filter.ts`. Status values are lower case. */
+export type BatchFilter =
+  | { readonly kind: 'and' | 'or'; readonly left: BatchFilter; readonly right: BatchFilter }
+  | {
+      readonly kind: 'compare';
+      readonly field: 'created_at' | 'status' | 'endpoint' | 'input_file_id' | 'completed_at';
+      readonly op: 'eq' | 'ne' | 'gt' | 'ge' | 'lt' | 'le';
+      readonly value: string | number | null;
+    };
+
+export interface BatchQuery {
+  readonly filter?: BatchFilter;
+  readonly orderBy: { readonly field: 'created_at' | 'completed_at' | 'status'; readonly direction: 'asc' | 'desc' };
+  readonly after?: string;
+  readonly limit: number;
+}
+
+export interface BatchStore {
+  /** Reserves the tokens and inserts, or changes nothing (P21). `enqueuedTokens`: the deployment's sum afterwards. */
+  create(scope: Scope, batch: NewBatch, options: CreateOptions): Promise<CreateOutcome>;
+  get(scope: Scope, batchId: string): Promise<Batch | undefined>;
+  list(scope: Scope, query: BatchQuery): Promise<{ batches: Batch[]; hasMore: boolean } | 'unknown_after'>;
+  /** To `cancelling` when live; a batch that is already cancelling or terminal is returned unchanged. */
+  cancel(scope: Scope, batchId: string, atS: number): Promise<Batch | undefined>;
+  /** Sum over the live batches of the deployment. */
+  enqueuedTokens(scope: Scope, deployment: string): Promise<number>;
+  /** Every batch that is not terminal, all resources, oldest first. For the engine. */
+  live(): Promise<Batch[]>;
+  bySeq(seq: number): Promise<Batch | undefined>;
+  /**
+   * `validating` → `in_progress` with its segments, in one transaction; refuses when the deployment's tokens, with
+   * this batch at `enqueuedTokens`, pass the limit. `stale`: the batch is no longer `validating`.
+   */
+  plan(seq: number, plan: BatchPlan): Promise<'planned' | 'token_limit_exceeded' | 'stale'>;
+  /** `validating` or `in_progress` → `failed`, dropping its work. False: it is in another state. */
+  fail(seq: number, at: { readonly atS: number; readonly errors: BatchErrors }): Promise<boolean>;
+  /** `in_progress` → `finalizing`, only when every request has a result. False: it is in another state, or not done. */
+  startFinalizing(seq: number, atS: number): Promise<boolean>;
+  /** Rows of the produced files, terminal state, counts and release of the tokens in one transaction. False: not in `from`. */
+  publish(seq: number, publication: Publication): Promise<boolean>;
+}
+
+export interface BatchPlan {
+  readonly atS: number;
+  readonly deployment: string;
+  readonly enqueuedTokens: number;
+  readonly enqueuedTokensMax: number;
+  readonly requests: number;
+  readonly segments: readonly SegmentPlan[];
+}
+
+export interface Publication {
+  readonly from: Extract<BatchStatus, 'finalizing' | 'cancelling' | 'in_progress'>;
+  readonly to: Exclude<TerminalStatus, 'failed'>;
+  readonly atS: number;
+  /** Line counts of the two files; total = completed + failed. */
+  readonly completed: number;
+  readonly failed: number;
+  readonly files: readonly FileRow[];
+}
+
+/** A segment as its claimant holds it. Writes carry `epoch`; once another claim has raised it they affect nothing. */
+export interface ClaimedSegment extends SegmentPlan {
+  readonly batchSeq: number;
+  /** Position in the batch, from 0. */
+  readonly index: number;
+  readonly epoch: number;
+  /** Ends of the process while this segment was claimed. */
+  readonly crashes: number;
+  /** The line that was tried alone when the process ended, and how often that was so. */
+  readonly suspectLine: number | null;
+  readonly suspectCrashes: number;
+  /** Lines that already have a result. */
+  readonly recordedLines: readonly number[];
+}
+
+export interface WorkStore {
+  /** Claims up to `segmentsMax` unclaimed, unfinished segments of one batch, lowest first. Empty unless `in_progress`. */
+  claim(batchSeq: number, options: { readonly owner: string; readonly segmentsMax: number }): Promise<ClaimedSegment[]>;
+  /** Gives segments back undone, without blame. Stale epochs are ignored. */
+  release(segments: readonly Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>[]): Promise<void>;
+  /**
+   * Takes back every segment claimed by an owner other than `owner`: raises its epoch, counts a crash (and one for its
+   * suspect), and adds its requests without result to the batch's `resent`. Call once, when all other owners are dead.
+   */
+  reclaim(owner: string): Promise<{ segments: number; requests: number }>;
+  /** Notes, before it is sent, that `line` is tried alone. False: the epoch is stale. */
+  markSuspect(segment: Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>, line: number): Promise<boolean>;
+}
+
+/** The one recorded outcome of a line. */
+export interface LineResult {
+  readonly batchSeq: number;
+  readonly segmentIndex: number;
+  readonly epoch: number;
+  readonly line: number;
+  /** True: goes to the output file; false: to the error file. */
+  readonly ok: boolean;
+  /** The whole line of the produced file, without its final newline. */
+  readonly payload: Uint8Array;
+  readonly usage: Usage;
+  /** Upstream calls of this line beyond its first. */
+  readonly retries: number;
+}
+
+export interface ResultRow {
+  readonly line: number;
+  readonly ok: boolean;
+  readonly payload: Uint8Array;
+}
+
+export interface ResultStore {
+  /**
+   * Inserts a group, moves the counters of its batches and the progress of its segments, in one transaction.
+   * Results whose epoch is stale, or whose batch takes no more results, are dropped; returns the lost segments.
+   */
+  commit(group: readonly LineResult[]): Promise<Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>[]>;
+  /** Results in line order after `afterLine`, until `bytesMax` payload bytes or `rowsMax` rows (at least one row if any). */
+  page(
+    batchSeq: number,
+    query: { readonly afterLine: number; readonly bytesMax: number; readonly rowsMax: number; readonly ok?: boolean },
+  ): Promise<ResultRow[]>;
+  /** The last line such that it and every request before it have a result; 0 when the first has none. */
+  completeThrough(batchSeq: number): Promise<number>;
+  /** Drops payloads and segments of terminal batches, a bounded number per call. True: more is left. */
+  purge(rowsMax: number): Promise<boolean>;
+}
+
+export type { BatchError };
