@@ -1,13 +1,23 @@
 import { defineConfig } from 'vitest/config';
 
-// A crash, SDK or database test starts real processes; the machine may be slow and shared.
+// Crash, SDK and database tests start real processes, and the machine may be slow and shared.
+const limits = { testTimeout: 60_000, hookTimeout: 60_000, pool: 'forks' as const };
+
 export default defineConfig({
   test: {
-    include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
-    pool: 'forks',
     globalSetup: ['test/support/postgres-setup.ts'],
-    reporters: ['default'],
+    projects: [
+      {
+        test: { ...limits, name: 'fast', include: ['src/**/*.test.ts', 'test/contract/**/*.test.ts'] },
+      },
+      {
+        test: {
+          ...limits,
+          name: 'whole',
+          include: ['test/{sdk,e2e,crash,simulation}/**/*.test.ts'],
+          testTimeout: 300_000,
+        },
+      },
+    ],
   },
 });

@@ -10,7 +10,12 @@ export const BATCH_STATUSES = [
 ] as const;
 export type BatchStatus = (typeof BATCH_STATUSES)[number];
 
-export const TERMINAL_STATUSES = ['failed', 'completed', 'expired', 'cancelled'] as const satisfies BatchStatus[];
+export const TERMINAL_STATUSES = [
+  'failed',
+  'completed',
+  'expired',
+  'cancelled',
+] as const satisfies BatchStatus[];
 export type TerminalStatus = (typeof TERMINAL_STATUSES)[number];
 
 export const isTerminal = (status: BatchStatus): status is TerminalStatus =>

@@ -6,7 +6,11 @@ export interface BlobStore {
    * Streams `chunks` into a temporary file, fsyncs, renames, fsyncs the directory. Replaces an older blob of that id.
    * Rejects with what the source threw, `BlobTooLarge`, or `BlobStoreError`; then nothing is left behind.
    */
-  put(id: string, chunks: AsyncIterable<Uint8Array>, options?: { readonly bytesMax?: number }): Promise<StoredBlob>;
+  put(
+    id: string,
+    chunks: AsyncIterable<Uint8Array>,
+    options?: { readonly bytesMax?: number },
+  ): Promise<StoredBlob>;
   /** Bytes `[start, start + length)`; the end of the blob when `length` is omitted. Rejects with `BlobNotFound`. */
   read(id: string, range?: { readonly start: number; readonly length?: number }): Readable;
   /** Exactly `length` bytes. Rejects with `BlobNotFound`, or `BlobStoreError` when the blob is shorter. */

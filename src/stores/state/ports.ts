@@ -1,4 +1,11 @@
-import type { Batch, BatchError, BatchErrors, BatchStatus, TerminalStatus, Usage } from '../../contract/batch.ts';
+import type {
+  Batch,
+  BatchError,
+  BatchErrors,
+  BatchStatus,
+  TerminalStatus,
+  Usage,
+} from '../../contract/batch.ts';
 import type { FilePurpose, FileRow } from '../../contract/file.ts';
 import type { Inspection, SegmentPlan } from '../../contract/inspection.ts';
 import type { Scope } from '../../contract/scope.ts';
@@ -116,7 +123,10 @@ export type BatchFilter =
 
 export interface BatchQuery {
   readonly filter?: BatchFilter;
-  readonly orderBy: { readonly field: 'created_at' | 'completed_at' | 'status'; readonly direction: 'asc' | 'desc' };
+  readonly orderBy: {
+    readonly field: 'created_at' | 'completed_at' | 'status';
+    readonly direction: 'asc' | 'desc';
+  };
   readonly after?: string;
   readonly limit: number;
 }
@@ -182,7 +192,10 @@ export interface ClaimedSegment extends SegmentPlan {
 
 export interface WorkStore {
   /** Claims up to `segmentsMax` unclaimed, unfinished segments of one batch, lowest first. Empty unless `in_progress`. */
-  claim(batchSeq: number, options: { readonly owner: string; readonly segmentsMax: number }): Promise<ClaimedSegment[]>;
+  claim(
+    batchSeq: number,
+    options: { readonly owner: string; readonly segmentsMax: number },
+  ): Promise<ClaimedSegment[]>;
   /** Gives segments back undone, without blame. Stale epochs are ignored. */
   release(segments: readonly Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>[]): Promise<void>;
   /**
@@ -224,7 +237,12 @@ export interface ResultStore {
   /** Results in line order after `afterLine`, until `bytesMax` payload bytes or `rowsMax` rows (at least one row if any). */
   page(
     batchSeq: number,
-    query: { readonly afterLine: number; readonly bytesMax: number; readonly rowsMax: number; readonly ok?: boolean },
+    query: {
+      readonly afterLine: number;
+      readonly bytesMax: number;
+      readonly rowsMax: number;
+      readonly ok?: boolean;
+    },
   ): Promise<ResultRow[]>;
   /** The last line such that it and every request before it have a result; 0 when the first has none. */
   completeThrough(batchSeq: number): Promise<number>;
