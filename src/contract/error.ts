@@ -1,0 +1,72 @@
+/**
+ * Every error that a caller can get, in one table: status, the code in Azure's dialect (`/openai/...`), the code in
+ * OpenAI's (`/v1/...`), and the text. Codes are never renamed or reused. The text says what, which, what next.
+ * Source: contract §1, §3, §8.
+ */
+export interface ErrorEntry {
+  readonly status: number;
+  readonly azure: string;
+  readonly openai: string | null;
+  readonly openaiType: 'invalid_request_error' | 'authentication_error' | 'rate_limit_error' | 'server_error';
+}
+
+const invalid = (azure: string, openai: string | null, status = 400): ErrorEntry => ({
+  status,
+  azure,
+  openai,
+  openaiType: 'invalid_request_error',
+});
+const unavailable = (status: number, azure: string, openai: string | null): ErrorEntry => ({
+  status,
+  azure,
+  openai,
+  openaiType: 'server_error',
+});
+
+export const API_ERRORS = {
+  invalidPayload: invalid('invalidPayload', null),
+  invalidValue: invalid('invalidPayload', 'invalid_value'),
+  badRequest: invalid('BadRequest', null),
+  fileNotFound: invalid('notFound', null, 404),
+  batchNotFound: invalid('notFound', null, 404),
+  routeNotFound: invalid('404', null, 404),
+  methodNotAllowed: invalid('405', null, 405),
+  fileTooLarge: invalid('invalidPayload', 'file_too_large', 413),
+  bodyTooLarge: invalid('invalidPayload', 'request_too_large', 413),
+  fileQuotaExceeded: invalid('quotaExceeded', 'file_quota_exceeded'),
+  fileImportFailed: invalid('fileImportFailed', 'file_import_failed'),
+  fileNotReady: invalid('unexpectedEntityState', 'file_not_ready'),
+  batchNotCancellable: invalid('unexpectedEntityState', 'batch_not_cancellable'),
+  tokenLimitExceeded: invalid('token_limit_exceeded', 'token_limit_exceeded'),
+  idempotencyMismatch: invalid('conflict', 'idempotency_key_reused', 422),
+  metadataTooMany: invalid('invalidPayload', 'object_above_max_properties'),
+  metadataInvalid: invalid('invalidPayload', 'invalid_type'),
+  unauthorized: { ...invalid('401', 'invalid_api_key', 401), openaiType: 'authentication_error' },
+  operationNotSupported: invalid('OperationNotSupported', 'operation_not_supported'),
+  rangeNotSatisfiable: invalid('invalidPayload', 'range_not_satisfiable', 416),
+  tooManyRequests: { ...invalid('429', 'rate_limit_exceeded', 429), openaiType: 'rate_limit_error' },
+  diskFull: unavailable(507, 'serviceUnavailable', 'insufficient_storage'),
+  notReady: unavailable(503, 'serviceUnavailable', 'service_unavailable'),
+  internalFailure: unavailable(500, 'internalFailure', 'internal_error'),
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ApiErrorCode = keyof typeof API_ERRORS;
+
+/** Thrown where a caller must act; `http` renders it in the caller's dialect. */
+export class ApiError extends Error {
+  override name = 'ApiError';
+  readonly code: ApiErrorCode;
+  /** The parameter at fault, as the caller spelled it. */
+  readonly param: string | null;
+  readonly retryAfterS: number | null;
+  constructor(
+    code: ApiErrorCode,
+    message: string,
+    options: ErrorOptions & { param?: string | null; retryAfterS?: number } = {},
+  ) {
+    super(message, options);
+    this.code = code;
+    this.param = options.param ?? null;
+    this.retryAfterS = options.retryAfterS ?? null;
+  }
+}
