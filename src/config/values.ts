@@ -1,0 +1,115 @@
+import { z } from 'zod';
+
+/**
+ * The kinds of values that options take. Flags and environment variables bring text, the file brings YAML scalars;
+ * each kind reads both. `what` completes "expected …" in a fault and names the kind in the docs.
+ */
+export interface Kind<T> {
+  readonly what: string;
+  readonly schema: z.ZodType<T>;
+}
+
+function kind<T>(what: string, parse: (text: string) => T | undefined, { secret = false } = {}): Kind<T> {
+  const schema = z.union([z.string(), z.number(), z.boolean()], { error: `expected ${what}` });
+  return {
+    what,
+    schema: schema.transform((raw, context) => {
+      const value = parse(String(raw).trim());
+      if (value !== undefined) return value;
+      const got = secret ? '' : `, got ${JSON.stringify(raw)}`;
+      context.issues.push({ code: 'custom', message: `expected ${what}${got}`, input: undefined });
+      return z.NEVER;
+    }),
+  };
+}
+
+export const text = kind('some text', (raw) => raw || undefined);
+/** Never shown in a fault. */
+export const secret = kind('a key without spaces', (raw) => (/^[\x21-\x7e]+$/.test(raw) ? raw : undefined), {
+  secret: true,
+});
+export const flag = kind('true or false', (raw) => ({ true: true, false: false })[raw.toLowerCase()]);
+export const port = kind('a port number, 0 to 65535', (raw) => integer(raw, 0, 65_535));
+export const ratio = kind('a number from 0 to 1', (raw) => decimal(raw, (value) => value >= 0 && value <= 1));
+
+export const count = (min: number, max: number): Kind<number> =>
+  kind(`a whole number, ${min} to ${max}, like 200, 50K, 5M or 5B`, (raw) =>
+    within(scaled(raw, { '': 1, K: 1e3, M: 1e6, B: 1e9 }), min, max),
+  );
+
+/** In milliseconds; a bare number is seconds. */
+export const duration = (minMs: number, maxMs: number): Kind<number> =>
+  kind('a duration like 500ms, 30s, 10m or 2h', (raw) =>
+    within(scaled(raw, { '': 1_000, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }), minMs, maxMs),
+  );
+
+export const bytes: Kind<number> = kind('a size like 1048576, 64KiB, 64MiB or 1GiB', (raw) =>
+  within(
+    scaled(raw, { '': 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 }),
+    0,
+    Number.MAX_SAFE_INTEGER,
+  ),
+);
+
+export const oneOf = <const T extends string>(...choices: readonly T[]): Kind<T> =>
+  kind(`one of ${choices.join(', ')}`, (raw) => choices.find((choice) => choice === raw));
+
+/** A base URL over http(s). Keys have their own option, so a URL that carries one is refused and not repeated. */
+export const baseUrl = kind(
+  'a URL like http://127.0.0.1:8000/v1, without user, password, query or #',
+  (raw) => toBaseUrl(raw),
+);
+export const upstreamUrl = kind(
+  'simulator, or a URL like http://127.0.0.1:8000/v1 without user, password, query or #',
+  (raw) => (raw === 'simulator' ? raw : toBaseUrl(raw)),
+  { secret: true },
+);
+/** May carry a password, so it is never shown in a fault. */
+export const databaseUrl = kind(
+  'a URL like postgres://user:password@host:5432/offpeak',
+  (raw) => (/^postgres(ql)?:$/.test(URL.parse(raw)?.protocol ?? '') ? raw : undefined),
+  { secret: true },
+);
+
+/** Several values of one kind: a repeated flag, a comma-separated variable, a list in the file. */
+export function listOf<T>(item: Kind<T>): Kind<T[]> {
+  const split = (raw: unknown) =>
+    typeof raw === 'string'
+      ? raw
+          .split(',')
+          .map((part) => part.trim())
+          .filter(Boolean)
+      : raw;
+  return {
+    what: `a list; each ${item.what}`,
+    schema: z.preprocess(split, z.array(item.schema, { error: `expected a list; each ${item.what}` })),
+  };
+}
+
+function toBaseUrl(raw: string): string | undefined {
+  const url = URL.parse(raw);
+  if (!url || !/^https?:$/.test(url.protocol)) return undefined;
+  if (url.username || url.password || url.search || url.hash) return undefined;
+  return url.href.replace(/\/+$/, '');
+}
+
+function integer(raw: string, min: number, max: number): number | undefined {
+  return /^\d+$/.test(raw) ? within(Number(raw), min, max) : undefined;
+}
+
+function decimal(raw: string, accepts: (value: number) => boolean): number | undefined {
+  const value = Number(raw);
+  return /^\d+(\.\d+)?$/.test(raw) && accepts(value) ? value : undefined;
+}
+
+/** `64MiB` → 64 × 2^20: a number and one of the `units`. */
+function scaled(raw: string, units: Readonly<Record<string, number>>): number | undefined {
+  const match = /^(\d[\d_]*(?:\.\d+)?)\s*([a-z]*)$/i.exec(raw);
+  const factor = match && Object.entries(units).find(([unit]) => unit === match[2])?.[1];
+  if (!match?.[1] || factor === undefined || factor === null) return undefined;
+  const value = Number(match[1].replaceAll('_', '')) * factor;
+  return Number.isSafeInteger(value) ? value : undefined;
+}
+
+const within = (value: number | undefined, min: number, max: number): number | undefined =>
+  value !== undefined && value >= min && value <= max ? value : undefined;
