@@ -1,0 +1,172 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Dispatcher } from 'undici';
+import type { Clock } from '../core/clock.ts';
+import { errorAnswer, firstOf, parseRetryAfterMs, readAnswer } from './answer.ts';
+import type { UpstreamFailure, UpstreamReply } from './port.ts';
+
+export interface HttpCallSettings {
+  readonly name: string;
+  /** Never shown in a message, nor passed on where the upstream echoes it in an error. */
+  readonly secret: string | null;
+  readonly timeoutMs: number;
+  readonly responseBytesMax: number;
+  readonly clock: Clock;
+}
+
+/** One request on the wire: gathers its answer and settles once, by whatever comes first. */
+export class HttpCall implements Dispatcher.DispatchHandler {
+  readonly reply: Promise<UpstreamReply>;
+  readonly #settings: HttpCallSettings;
+  readonly #signal: AbortSignal;
+  readonly #deadline: NodeJS.Timeout;
+  readonly #resolve: (reply: UpstreamReply) => void;
+  #settled = false;
+  #controller: Dispatcher.DispatchController | null = null;
+  #status: number | null = null;
+  #headers: IncomingHttpHeaders = {};
+  #body: Buffer = EMPTY;
+  #bodyBytes = 0;
+
+  constructor(settings: HttpCallSettings, signal: AbortSignal) {
+    const { promise, resolve } = Promise.withResolvers<UpstreamReply>();
+    this.reply = promise;
+    this.#resolve = resolve;
+    this.#settings = settings;
+    this.#signal = signal;
+    this.#deadline = setTimeout(onDeadline, settings.timeoutMs, this);
+    signal.addEventListener('abort', this);
+    if (signal.aborted) this.handleEvent();
+  }
+
+  /** The signal's listener is the call itself, which saves a closure per request. */
+  handleEvent(): void {
+    this.#fail('aborted', 'the call was aborted');
+  }
+
+  onTimeout(): void {
+    this.#fail('timeout', `no whole answer within ${this.#settings.timeoutMs / 1000} s`);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.#settled) return controller.abort(CALL_OVER);
+    this.#controller = controller;
+  }
+
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: IncomingHttpHeaders,
+  ): void {
+    if (status < 200 || this.#settled) return;
+    this.#status = status;
+    this.#headers = headers;
+    if (status >= 300 && status < 400)
+      return this.#fail('redirect', `it redirects (${status}), and redirects are not followed`);
+    const encoding = firstOf(headers['content-encoding']);
+    const type = firstOf(headers['content-type']);
+    if (encoding !== undefined && encoding !== 'identity')
+      this.#refuse(`it sent a compressed body (${encoding}) though none was asked for`);
+    else if (type?.startsWith('text/event-stream'))
+      this.#refuse('it sent an event stream, not one JSON value');
+    else if (Number(headers['content-length']) > this.#settings.responseBytesMax)
+      this.#refuse(this.#tooLong());
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#settled) return;
+    const bytes = this.#bodyBytes + chunk.length;
+    if (bytes > this.#settings.responseBytesMax) return this.#refuse(this.#tooLong());
+    if (this.#bodyBytes === 0) {
+      this.#body = chunk;
+    } else {
+      // Doubling, because a hostile server may send a byte at a time.
+      if (bytes > this.#body.length) this.#body = grown(this.#body, bytes * 2);
+      this.#body.set(chunk, this.#bodyBytes);
+    }
+    this.#bodyBytes = bytes;
+  }
+
+  onResponseEnd(): void {
+    if (this.#settled || this.#status === null) return;
+    const status = this.#status;
+    const result = readAnswer(this.#body.subarray(0, this.#bodyBytes), status, this.#settings.secret);
+    if (typeof result === 'string') return this.#fail('bad_answer', result);
+    this.#settle({ kind: 'answer', status, ...this.#answerHeaders(), ...result });
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    const code = 'code' in error ? String(error.code) : error.name;
+    this.#fail(this.#reasonOf(error, code), `${code}: ${error.message}`);
+  }
+
+  #reasonOf(error: Error, code: string): UpstreamFailure['reason'] {
+    if (code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED') return 'aborted';
+    if (this.#controller === null) return 'unreachable';
+    // Once the head of an answer has come, a retry may meet the same fault for ever: it is the answer that is bad.
+    const notHttp =
+      error.name === 'HTTPParserError' ||
+      code === 'UND_ERR_HEADERS_OVERFLOW' ||
+      error.message.startsWith('bad ');
+    return notHttp || this.#status !== null ? 'bad_answer' : 'reset';
+  }
+
+  /** The status of an error is worth more than its body; a success without a usable body is a failure. */
+  #refuse(why: string): void {
+    const status = this.#status ?? 0;
+    if (status < 400) return this.#fail('bad_answer', why);
+    this.#settle({
+      kind: 'answer',
+      status,
+      ...this.#answerHeaders(),
+      ...errorAnswer(status, this.#redact(why)),
+    });
+  }
+
+  #tooLong(): string {
+    return `its answer is longer than ${this.#settings.responseBytesMax} bytes`;
+  }
+
+  #answerHeaders() {
+    const requestId = firstOf(this.#headers['apim-request-id'] ?? this.#headers['x-request-id']);
+    return {
+      requestId: requestId?.slice(0, 256) ?? null,
+      retryAfterMs: parseRetryAfterMs(this.#headers, this.#settings.clock),
+    };
+  }
+
+  #fail(reason: UpstreamFailure['reason'], why: string): void {
+    this.#settle({
+      kind: 'failure',
+      reason,
+      sent: this.#controller !== null,
+      message: `Upstream '${this.#settings.name}': ${this.#redact(why).slice(0, 500)}`,
+      status: this.#status,
+    });
+  }
+
+  #redact(text: string): string {
+    const { secret } = this.#settings;
+    return secret === null ? text : text.replaceAll(secret, '***');
+  }
+
+  #settle(reply: UpstreamReply): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    clearTimeout(this.#deadline);
+    this.#signal.removeEventListener('abort', this);
+    this.#resolve(reply);
+    // A call that ended early must give its connection up; one that ended well has none to abort.
+    this.#controller?.abort(CALL_OVER);
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+const CALL_OVER = new Error('the call is over');
+
+const onDeadline = (call: HttpCall): void => call.onTimeout();
+
+function grown(body: Buffer, bytes: number): Buffer {
+  const larger = Buffer.allocUnsafe(bytes);
+  larger.set(body);
+  return larger;
+}

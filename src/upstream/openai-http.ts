@@ -1,0 +1,146 @@
+import { Pool } from 'undici';
+import type { BatchEndpoint } from '../contract/batch.ts';
+import { systemClock } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
+import { HttpCall } from './http-call.ts';
+import type { Upstream, UpstreamRequest } from './port.ts';
+
+export interface HttpUpstreamOptions {
+  /** Names the upstream in messages and metrics. */
+  readonly name: string;
+  /** What stands before `/chat/completions`, as `http://127.0.0.1:8000/v1`; with `azureApiVersion`, the resource's address. */
+  readonly baseUrl: string;
+  readonly apiKey?: string;
+  /** The header that carries the key. Default: `api-key` with `azureApiVersion`, else `bearer`. */
+  readonly authStyle?: 'bearer' | 'api-key';
+  /** Use Azure's classic paths: `{baseUrl}/openai/deployments/{model}/chat/completions?api-version=…`. */
+  readonly azureApiVersion?: string;
+  /** The model's name at the upstream. Default: the name that the line carries. */
+  readonly model?: string;
+  /** From the call to the last byte of the answer. */
+  readonly timeoutMs?: number;
+  readonly connectTimeoutMs?: number;
+  /** At least the deployment's `concurrencyMax`, or requests wait here with their deadline running. */
+  readonly connectionsMax?: number;
+  readonly responseBytesMax?: number;
+  readonly tls?: { readonly ca?: string | readonly string[]; readonly rejectUnauthorized?: boolean };
+  readonly clock?: Clock;
+}
+
+/** Any server that speaks OpenAI's HTTP: vLLM, SGLang, Ollama, llama.cpp, LM Studio, Azure OpenAI, OpenAI. */
+export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
+  const { name, apiKey } = options;
+  const base = parseBaseUrl(name, options.baseUrl);
+  const pathOf =
+    options.azureApiVersion === undefined
+      ? openaiPath(base)
+      : azurePath(base, options, options.azureApiVersion);
+  const ownHeaders = headersOf(options);
+  const modelJson = options.model === undefined ? null : Buffer.from(JSON.stringify(options.model));
+  const settings = {
+    name,
+    secret: apiKey ?? null,
+    timeoutMs: Math.min(options.timeoutMs ?? 600_000, TIMER_MS_MAX),
+    responseBytesMax: options.responseBytesMax ?? 32 * 1024 * 1024,
+    clock: options.clock ?? systemClock,
+  };
+  const pool = new Pool(base.origin, {
+    connections: options.connectionsMax ?? 256,
+    pipelining: 1,
+    // Each call has one deadline of its own, which a server that drips bytes cannot put off.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connectTimeout: options.connectTimeoutMs ?? 10_000,
+    allowH2: false,
+    connect: options.tls === undefined ? {} : { ...options.tls, ca: options.tls.ca?.slice() },
+  });
+
+  return {
+    name,
+    call(request, signal) {
+      const call = new HttpCall(settings, signal);
+      const { idempotencyKey } = request;
+      if (!signal.aborted) {
+        pool.dispatch(
+          {
+            path: pathOf(request),
+            method: 'POST',
+            headers: [...ownHeaders, 'idempotency-key', idempotencyKey, 'x-request-id', idempotencyKey],
+            body: modelJson === null ? request.body : withModel(request, modelJson),
+          },
+          call,
+        );
+      }
+      return call.reply;
+    },
+    close: () => pool.destroy(),
+  };
+}
+
+/** `setTimeout` fires at once beyond this delay. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+function parseBaseUrl(name: string, baseUrl: string): URL {
+  const url = URL.parse(baseUrl);
+  if (url === null || !/^https?:$/.test(url.protocol)) {
+    throw new TypeError(
+      `Upstream '${name}': its base URL is not an http or https address. Give one such as http://127.0.0.1:8000/v1.`,
+    );
+  }
+  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
+    throw new TypeError(
+      `Upstream '${name}': its base URL has credentials, a query or a fragment. Give the key as the upstream's API key.`,
+    );
+  }
+  return url;
+}
+
+const openaiPath = (base: URL): ((request: UpstreamRequest) => string) => {
+  const prefix = base.pathname.replace(/\/+$/, '');
+  return ({ endpoint }) => prefix + endpoint;
+};
+
+/** Azure names the deployment in the path, save for `/responses`. */
+function azurePath(
+  base: URL,
+  { model }: HttpUpstreamOptions,
+  apiVersion: string,
+): (request: UpstreamRequest) => string {
+  const prefix = `${base.pathname.replace(/\/+$/, '').replace(/\/openai$/, '')}/openai`;
+  const query = `?api-version=${encodeURIComponent(apiVersion)}`;
+  const pathOf = (endpoint: BatchEndpoint, deployment: string) =>
+    endpoint === '/responses'
+      ? `${prefix}/responses${query}`
+      : `${prefix}/deployments/${encodeURIComponent(deployment)}${endpoint}${query}`;
+  return (request) => pathOf(request.endpoint, model ?? modelOf(request));
+}
+
+const modelOf = ({ body, model }: UpstreamRequest): string =>
+  String(JSON.parse(Buffer.from(body.subarray(model.start, model.end)).toString()));
+
+function headersOf({ apiKey, authStyle, azureApiVersion }: HttpUpstreamOptions): readonly string[] {
+  const headers = [
+    'content-type',
+    'application/json',
+    'accept',
+    'application/json',
+    'accept-encoding',
+    'identity',
+    'user-agent',
+    'offpeak',
+  ];
+  if (apiKey === undefined) return headers;
+  const style = authStyle ?? (azureApiVersion === undefined ? 'bearer' : 'api-key');
+  return style === 'bearer'
+    ? [...headers, 'authorization', `Bearer ${apiKey}`]
+    : [...headers, 'api-key', apiKey];
+}
+
+/** The submitted bytes with nothing but the model's name replaced. */
+function withModel({ body, model }: UpstreamRequest, modelJson: Uint8Array): Buffer {
+  const spliced = Buffer.allocUnsafe(body.length - (model.end - model.start) + modelJson.length);
+  spliced.set(body.subarray(0, model.start));
+  spliced.set(modelJson, model.start);
+  spliced.set(body.subarray(model.end), model.start + modelJson.length);
+  return spliced;
+}
