@@ -136,6 +136,8 @@ export interface BatchStore {
   create(scope: Scope, batch: NewBatch, options: CreateOptions): Promise<CreateOutcome>;
   get(scope: Scope, batchId: string): Promise<Batch | undefined>;
   list(scope: Scope, query: BatchQuery): Promise<{ batches: Batch[]; hasMore: boolean } | 'unknown_after'>;
+  /** The batch that reserved this id for its output or error file, whether the file exists yet or not. */
+  findByProducedFile(scope: Scope, fileId: string): Promise<Batch | undefined>;
   /** To `cancelling` when live; a batch that is already cancelling or terminal is returned unchanged. */
   cancel(scope: Scope, batchId: string, atS: number): Promise<Batch | undefined>;
   /** Sum over the live batches of the deployment. */
@@ -246,6 +248,8 @@ export interface ResultStore {
   ): Promise<ResultRow[]>;
   /** The last line such that it and every request before it have a result; 0 when the first has none. */
   completeThrough(batchSeq: number): Promise<number>;
+  /** How many results with this outcome lie at or before `throughLine`: lines of the produced file that are certain. */
+  count(batchSeq: number, query: { readonly throughLine: number; readonly ok: boolean }): Promise<number>;
   /** Drops payloads and segments of terminal batches, a bounded number per call. True: more is left. */
   purge(rowsMax: number): Promise<boolean>;
 }
