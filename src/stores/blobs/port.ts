@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 export interface BlobStore {
   /**
    * Streams `chunks` into a temporary file, fsyncs, renames, fsyncs the directory. Replaces an older blob of that id.
-   * Rejects with what the source threw, `BlobTooLarge`, or `BlobStoreError`; then nothing is left behind.
+   * Chunks are copied, so their owner may reuse them. Rejects with what the source threw, `BlobTooLarge`, or `BlobStoreError`; then nothing is left behind.
    */
   put(
     id: string,
@@ -36,10 +36,13 @@ export class BlobNotFound extends Error {
 export class BlobTooLarge extends Error {
   override name = 'BlobTooLarge';
 }
-/** `disk_full`: try later. `io`: fsync or the device failed; the process must end (P9). */
+/**
+ * `disk_full`, `busy` (no descriptor or memory was free): try later. `io`: fsync or the device failed; the process must
+ * end (P9).
+ */
 export class BlobStoreError extends Error {
   override name = 'BlobStoreError';
-  readonly reason: 'disk_full' | 'read_only' | 'io' | 'truncated';
+  readonly reason: 'disk_full' | 'busy' | 'read_only' | 'io' | 'truncated';
   constructor(message: string, reason: BlobStoreError['reason'], options?: ErrorOptions) {
     super(message, options);
     this.reason = reason;

@@ -1,0 +1,157 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { chmod, mkdir, open, readdir, readFile, rename } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+/** The one directory that a server writes to, held by it alone. */
+export interface DataDir {
+  readonly path: string;
+  readonly blobsDir: string;
+  /** 32 secret bytes that key the digests of api-keys. */
+  readonly pepper: Uint8Array;
+  /** Lets another server have the directory. The end of the process does too, however it comes. */
+  close(): void;
+}
+
+/** What an operator must put right; the message names the directory and says how. */
+export class DataDirError extends Error {
+  override name = 'DataDirError';
+}
+
+const LOCK_FILE = 'lock.db';
+const PEPPER_BYTES = 32;
+/** A server that was just killed may need a moment to be gone. */
+const LOCK_WAIT_MS = 500;
+
+export async function openDataDir(dataDir: string): Promise<DataDir> {
+  const path = resolve(dataDir);
+  try {
+    await makePrivate(path);
+    const unlock = lock(path);
+    try {
+      await chmod(join(path, LOCK_FILE), 0o600);
+      const blobsDir = join(path, 'blobs');
+      await makeDurably(blobsDir);
+      return { path, blobsDir, pepper: await readPepper(path), close: unlock };
+    } catch (error) {
+      unlock();
+      throw error;
+    }
+  } catch (error) {
+    throw explain(path, error);
+  }
+}
+
+/** Others on this host may not look in. A directory that holds somebody else's files keeps its mode. */
+async function makePrivate(path: string): Promise<void> {
+  if (await makeDurably(path)) return;
+  const names = await readdir(path);
+  const ours = names.length === 0 || names.includes(LOCK_FILE);
+  // A mounted volume may belong to another user: what is in it is still for the owner only.
+  if (ours) await chmod(path, 0o700).catch(() => {});
+}
+
+/** Makes `path` and its parents, and their names durable. False: it was there. */
+async function makeDurably(path: string): Promise<boolean> {
+  const first = await mkdir(path, { recursive: true, mode: 0o700 });
+  if (first === undefined) return false;
+  for (let made = path; made.length >= first.length; made = dirname(made)) await fsyncDir(dirname(made));
+  return true;
+}
+
+/**
+ * An exclusive transaction of SQLite that is never ended holds a lock of the kernel's: it goes with the process, also by
+ * kill -9, so no stale lock can keep a restart out. Nothing else may open the file in this process: closing it would
+ * drop the lock.
+ */
+function lock(path: string): () => void {
+  const db = new DatabaseSync(join(path, LOCK_FILE), { timeout: LOCK_WAIT_MS });
+  try {
+    db.exec('BEGIN EXCLUSIVE');
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+  const unlock = () => {
+    process.off('exit', unlock);
+    if (db.isOpen) db.close();
+  };
+  // Keeps `db` reachable: collected as garbage it would be closed, and the lock lost.
+  process.on('exit', unlock);
+  return unlock;
+}
+
+async function readPepper(path: string): Promise<Uint8Array> {
+  const file = join(path, 'pepper');
+  const found = await readFile(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (!found) return makePepper(file);
+  if (found.byteLength === PEPPER_BYTES) return found;
+  throw new DataDirError(
+    `${file} is damaged: it has ${found.byteLength} bytes and must have ${PEPPER_BYTES}. Restore it from a backup; ` +
+      'or remove it, and give every client a new key.',
+  );
+}
+
+async function makePepper(file: string): Promise<Uint8Array> {
+  const pepper = randomBytes(PEPPER_BYTES);
+  const handle = await open(`${file}.new`, 'w', 0o600);
+  try {
+    await handle.writeFile(pepper);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  await rename(`${file}.new`, file);
+  await fsyncDir(dirname(file));
+  return pepper;
+}
+
+async function fsyncDir(dir: string): Promise<void> {
+  const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+const SQLITE_BUSY = 5;
+const SQLITE_READONLY = 8;
+const SQLITE_CANTOPEN = 14;
+
+function explain(path: string, error: unknown): Error {
+  if (!(error instanceof Error) || error instanceof DataDirError) return new DataDirError(String(error));
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  const sqlite = 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : 0;
+  return new DataDirError(adviceFor(path, { code, sqlite, message: error.message }), { cause: error });
+}
+
+function adviceFor(path: string, fault: { code: string; sqlite: number; message: string }): string {
+  if (fault.sqlite === SQLITE_BUSY) {
+    return (
+      `Another Offpeak server is using the data directory ${path}. ` +
+      'Stop it first, or give this one a directory of its own with --data-dir.'
+    );
+  }
+  if (
+    fault.sqlite === SQLITE_CANTOPEN ||
+    fault.sqlite === SQLITE_READONLY ||
+    ['EACCES', 'EPERM', 'EROFS'].includes(fault.code)
+  ) {
+    return (
+      `The data directory ${path} cannot be written by this user (${fault.code || fault.message}). ` +
+      'Make it writable, or name another with --data-dir.'
+    );
+  }
+  if (fault.code === 'ENOTDIR' || fault.code === 'EEXIST') {
+    return `The data directory ${path} is, or lies under, something that is not a directory. Name another with --data-dir.`;
+  }
+  if (fault.code === 'ENOSPC') {
+    return `The disk of the data directory ${path} is full. Make room, or name another with --data-dir.`;
+  }
+  return `The data directory ${path} cannot be used: ${fault.message}. Put that right, or name another with --data-dir.`;
+}

@@ -1,0 +1,137 @@
+import { randomFillSync } from 'node:crypto';
+import { open, rm, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from './clock.ts';
+
+/** Knows whether the disk has room for new work, so that none is begun whose results could not be stored (P10). */
+export interface DiskGuard {
+  /** Whether `bytes` more still leave the free bytes that the guard keeps. Looks at the disk at most once a second. */
+  hasRoom(bytes?: number): Promise<boolean>;
+  /** Resolves when there is room; rejects with the signal's reason. */
+  waitForRoom(signal: AbortSignal): Promise<void>;
+  /** A write failed for want of space: gives up the ballast, and says there is no room until it could be made again. */
+  noteFull(): Promise<void>;
+  /** Looks at the disk every second until aborted, so that the ballast is given up and made again unasked. */
+  watch(signal: AbortSignal): Promise<void>;
+}
+
+/** The disk under the data directory, as the guard needs it. */
+export interface GuardedDisk {
+  /** What an unprivileged process may still write. */
+  freeBytes(): Promise<number>;
+  /** Makes the ballast durable, of bytes that really occupy the disk. Leaves nothing when it fails. */
+  makeBallast(bytes: number): Promise<void>;
+  dropBallast(): Promise<void>;
+}
+
+export interface DiskGuardOptions {
+  readonly dir: string;
+  readonly clock: Clock;
+  readonly freeBytesMin?: number;
+  /** 0: none. */
+  readonly ballastBytes?: number;
+  readonly disk?: GuardedDisk;
+}
+
+const MIB = 1024 * 1024;
+const LOOK_EVERY_MS = 1_000;
+
+export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
+  const { clock, freeBytesMin = 256 * MIB, ballastBytes = 64 * MIB } = options;
+  const disk = options.disk ?? diskUnder(options.dir);
+  const ballastDropBelow = freeBytesMin / 8;
+  let ballast: 'unknown' | 'made' | 'dropped' = ballastBytes === 0 ? 'made' : 'unknown';
+  let full = false;
+  let freeBytes = 0;
+  let lookedAtMs = -Infinity;
+  let looking: Promise<void> | undefined;
+
+  const dropBallast = async () => {
+    full = true;
+    if (ballastBytes === 0 || ballast === 'dropped') return;
+    ballast = 'dropped';
+    await disk.dropBallast();
+  };
+  const makeBallast = async () => {
+    try {
+      if (ballastBytes > 0) await disk.makeBallast(ballastBytes);
+    } catch (error) {
+      if (isNoSpace(error)) return;
+      throw error;
+    }
+    ballast = 'made';
+    full = false;
+  };
+  const look = async () => {
+    freeBytes = await disk.freeBytes();
+    if (freeBytes < ballastDropBelow) await dropBallast();
+    else if ((full || ballast !== 'made') && freeBytes >= freeBytesMin + ballastBytes) await makeBallast();
+    lookedAtMs = clock.mono();
+  };
+  const lookIfStale = async () => {
+    if (clock.mono() - lookedAtMs < LOOK_EVERY_MS) return;
+    looking ??= look().finally(() => (looking = undefined));
+    await looking;
+  };
+
+  const guard: DiskGuard = {
+    async hasRoom(bytes = 0) {
+      await lookIfStale();
+      return !full && freeBytes - bytes >= freeBytesMin;
+    },
+    async waitForRoom(signal) {
+      signal.throwIfAborted();
+      while (!(await guard.hasRoom())) await clock.sleep(LOOK_EVERY_MS, signal);
+    },
+    async noteFull() {
+      await looking;
+      lookedAtMs = clock.mono();
+      await dropBallast();
+    },
+    async watch(signal) {
+      while (!signal.aborted) {
+        await lookIfStale();
+        await clock.sleep(LOOK_EVERY_MS, signal).catch(() => {});
+      }
+    },
+  };
+  return guard;
+}
+
+const isNoSpace = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+
+function diskUnder(dir: string): GuardedDisk {
+  const path = join(dir, 'ballast');
+  return {
+    async freeBytes() {
+      const { bavail, bsize } = await statfs(dir);
+      return bavail * bsize;
+    },
+    async makeBallast(bytes) {
+      const found = await stat(path).catch(() => undefined);
+      if (found?.size === bytes) return;
+      try {
+        await writeNoise(path, bytes);
+      } catch (error) {
+        await rm(path, { force: true });
+        throw error;
+      }
+    },
+    dropBallast: () => rm(path, { force: true }),
+  };
+}
+
+/** Random bytes, since a file system that compresses would make zeros weigh nothing. */
+async function writeNoise(path: string, bytes: number): Promise<void> {
+  const block = randomFillSync(Buffer.allocUnsafe(MIB));
+  const handle = await open(path, 'w', 0o600);
+  try {
+    for (let left = bytes; left > 0; left -= MIB) {
+      await handle.writeFile(block.subarray(0, Math.min(MIB, left)));
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,198 @@
+import { createHash } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
+import { systemUuid, type UuidSource } from '../../core/ids.ts';
+import { BlockWriter } from './block-writer.ts';
+import { DurableDirs } from './durable-dirs.ts';
+import { onBlob, onDisk, onFsync } from './errors.ts';
+import { nodeBlobFs, type BlobFile, type BlobFs } from './fs.ts';
+import { OpenFiles } from './open-files.ts';
+import { BlobNotFound, BlobStoreError, BlobTooLarge, type BlobStore, type StoredBlob } from './port.ts';
+
+export interface DiskBlobsOptions {
+  readonly dir: string;
+  readonly fs?: BlobFs;
+  /** Names temporary files. */
+  readonly uuid?: UuidSource;
+  /** Files kept open between calls of `readBytes`. */
+  readonly openFilesMax?: number;
+}
+
+export async function openDiskBlobs(options: DiskBlobsOptions): Promise<DiskBlobs> {
+  const { dir, fs = nodeBlobFs, uuid = systemUuid, openFilesMax = 64 } = options;
+  await onDisk('make the blob directory', fs.mkdir(join(dir, 'tmp')));
+  return new DiskBlobs({ dir, fs, uuid, openFilesMax });
+}
+
+const BLOB_ID = /^[A-Za-z0-9_-]{1,128}$/;
+const SHARD = /^[0-9a-f]{2}$/;
+const READ_CHUNK_BYTES = 256 * 1024;
+
+/** Blobs as files `ab/cd/<id>` under `dir`, where `abcd` is from a hash of the id; what is being written is in `tmp`. */
+export class DiskBlobs implements BlobStore {
+  readonly #dir: string;
+  readonly #tmpDir: string;
+  readonly #fs: BlobFs;
+  readonly #uuid: UuidSource;
+  readonly #dirs: DurableDirs;
+  readonly #openFiles: OpenFiles;
+
+  constructor({ dir, fs, uuid, openFilesMax }: Required<DiskBlobsOptions>) {
+    this.#dir = dir;
+    this.#tmpDir = join(dir, 'tmp');
+    this.#fs = fs;
+    this.#uuid = uuid;
+    this.#dirs = new DurableDirs(fs, dir);
+    this.#openFiles = new OpenFiles((id) => this.#open(id), openFilesMax);
+  }
+
+  async put(
+    id: string,
+    chunks: AsyncIterable<Uint8Array>,
+    { bytesMax = Infinity }: { readonly bytesMax?: number } = {},
+  ): Promise<StoredBlob> {
+    const path = this.pathOf(id);
+    await this.#dirs.ensure(dirname(path));
+    const temp = join(this.#tmpDir, this.#uuid());
+    let at = temp;
+    try {
+      const stored = await writeTemp(this.#fs, temp, { chunks, bytesMax });
+      await onDisk('rename', this.#fs.rename(temp, path));
+      at = path;
+      await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(path)));
+      return stored;
+    } catch (error) {
+      // Best effort: this failure is the one to report, and what stays is swept at the next start.
+      await this.#fs.unlink(at).catch(() => {});
+      throw error;
+    } finally {
+      await this.#openFiles.forget(id);
+    }
+  }
+
+  read(id: string, range: { readonly start: number; readonly length?: number } = { start: 0 }): Readable {
+    return Readable.from(this.#chunks(id, range), { objectMode: false, highWaterMark: READ_CHUNK_BYTES });
+  }
+
+  readBytes(id: string, { start, length }: { start: number; length: number }): Promise<Uint8Array> {
+    return this.#openFiles.use(id, async (file) => {
+      const bytes = Buffer.allocUnsafeSlow(length);
+      const got = await onDisk('read', file.read(bytes, start));
+      if (got < length) throw truncated(start + length, start + got);
+      return bytes;
+    });
+  }
+
+  async size(id: string): Promise<number | undefined> {
+    try {
+      return await onBlob('size', this.#fs.size(this.pathOf(id)));
+    } catch (error) {
+      if (error instanceof BlobNotFound) return undefined;
+      throw error;
+    }
+  }
+
+  async delete(id: string): Promise<void> {
+    try {
+      await onBlob('delete', this.#fs.unlink(this.pathOf(id)));
+    } catch (error) {
+      if (!(error instanceof BlobNotFound)) throw error;
+    }
+    await this.#openFiles.forget(id);
+  }
+
+  async *list(): AsyncGenerator<string> {
+    for (const first of await this.#shards(this.#dir)) {
+      for (const second of await this.#shards(join(this.#dir, first))) {
+        const names = await onDisk('list', this.#fs.readdir(join(this.#dir, first, second)));
+        yield* names.filter((name) => BLOB_ID.test(name));
+      }
+    }
+  }
+
+  async sweep(): Promise<void> {
+    for (const name of await onDisk('list', this.#fs.readdir(this.#tmpDir))) {
+      await onDisk('delete', this.#fs.unlink(join(this.#tmpDir, name)));
+    }
+  }
+
+  /** Where the bytes of a blob are, for a worker thread that reads them itself. */
+  pathOf(id: string): string {
+    if (!BLOB_ID.test(id)) throw new BlobNotFound('No blob can have such an id.');
+    const hash = createHash('sha256').update(id).digest('hex');
+    return join(this.#dir, hash.slice(0, 2), hash.slice(2, 4), id);
+  }
+
+  /** Closes the files kept open. */
+  close(): Promise<void> {
+    return this.#openFiles.close();
+  }
+
+  async #open(id: string): Promise<BlobFile> {
+    return onBlob('open', this.#fs.open(this.pathOf(id)));
+  }
+
+  async *#chunks(
+    id: string,
+    { start, length = Infinity }: { start: number; length?: number },
+  ): AsyncGenerator<Uint8Array> {
+    const file = await this.#open(id);
+    try {
+      const end = start + length;
+      for (let at = start; at < end;) {
+        const chunk = Buffer.allocUnsafeSlow(Math.min(READ_CHUNK_BYTES, end - at));
+        const got = await onDisk('read', file.read(chunk, at));
+        at += got;
+        if (got > 0) yield chunk.subarray(0, got);
+        if (got < chunk.byteLength && end === Infinity) return;
+        if (got < chunk.byteLength) throw truncated(end, at);
+      }
+    } finally {
+      await onDisk('close', file.close());
+    }
+  }
+
+  async #shards(dir: string): Promise<string[]> {
+    return (await onDisk('list', this.#fs.readdir(dir))).filter((name) => SHARD.test(name));
+  }
+}
+
+async function writeTemp(
+  fs: BlobFs,
+  path: string,
+  { chunks, bytesMax }: { chunks: AsyncIterable<Uint8Array>; bytesMax: number },
+): Promise<StoredBlob> {
+  const file = await onDisk('create', fs.create(path));
+  try {
+    const stored = await copyInto(file, chunks, bytesMax);
+    await onFsync('fsync of a blob', file.fsync());
+    return stored;
+  } finally {
+    await onDisk('close', file.close());
+  }
+}
+
+async function copyInto(
+  file: BlobFile,
+  chunks: AsyncIterable<Uint8Array>,
+  bytesMax: number,
+): Promise<StoredBlob> {
+  const hash = createHash('sha256');
+  const writer = new BlockWriter(file);
+  let bytes = 0;
+  try {
+    for await (const chunk of chunks) {
+      bytes += chunk.byteLength;
+      if (bytes > bytesMax) throw new BlobTooLarge(`There are more than ${bytesMax} bytes.`);
+      hash.update(chunk);
+      await writer.add(chunk);
+    }
+    await writer.flush();
+  } finally {
+    await writer.settle();
+  }
+  return { bytes, sha256: hash.digest('hex') };
+}
+
+const truncated = (wanted: number, got: number) =>
+  new BlobStoreError(`Bytes up to ${wanted} were asked for, but the blob ends at ${got}.`, 'truncated');

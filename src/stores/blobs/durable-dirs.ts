@@ -1,0 +1,32 @@
+import { dirname } from 'node:path';
+import { onDisk, onFsync } from './errors.ts';
+import type { BlobFs } from './fs.ts';
+
+/** Makes directories below `root`. A promise resolves once the name is durable, for every caller that waits for it. */
+export class DurableDirs {
+  readonly #fs: BlobFs;
+  /** A directory found at start may not have reached the disk, so each is synced once in every process. */
+  readonly #made: Map<string, Promise<void>>;
+
+  constructor(fs: BlobFs, root: string) {
+    this.#fs = fs;
+    this.#made = new Map([[root, Promise.resolve()]]);
+  }
+
+  ensure(dir: string): Promise<void> {
+    const known = this.#made.get(dir);
+    if (known) return known;
+    const making = this.#make(dir).catch((error: unknown) => {
+      this.#made.delete(dir);
+      throw error;
+    });
+    this.#made.set(dir, making);
+    return making;
+  }
+
+  async #make(dir: string): Promise<void> {
+    await this.ensure(dirname(dir));
+    await onDisk('make a blob directory', this.#fs.mkdir(dir));
+    await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(dir)));
+  }
+}

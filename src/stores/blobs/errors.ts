@@ -1,0 +1,45 @@
+import { BlobNotFound, BlobStoreError } from './port.ts';
+
+const REASONS: Readonly<Record<string, BlobStoreError['reason']>> = {
+  ENOSPC: 'disk_full',
+  EDQUOT: 'disk_full',
+  EROFS: 'read_only',
+  EACCES: 'read_only',
+  EPERM: 'read_only',
+  EMFILE: 'busy',
+  ENFILE: 'busy',
+  ENOMEM: 'busy',
+};
+
+/** The system's `ENOSPC`, `EIO` ... of an error, '' when it has none. */
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+
+/** Awaits a call of the file system and says its failure in the store's words. What is not known is `io` (P9). */
+export async function onDisk<T>(what: string, call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    const code = codeOf(error);
+    throw new BlobStoreError(`${what}: ${code || 'failed'}`, REASONS[code] ?? 'io', { cause: error });
+  }
+}
+
+/** As `onDisk`, of a file that may be absent. */
+export async function onBlob<T>(what: string, call: Promise<T>): Promise<T> {
+  try {
+    return await call;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') throw new BlobNotFound('There is no such blob.', { cause: error });
+    return onDisk(what, Promise.reject(error));
+  }
+}
+
+/** An fsync that failed may have dropped the bytes: it is never tried again, whatever its code was. */
+export async function onFsync(what: string, call: Promise<void>): Promise<void> {
+  try {
+    await call;
+  } catch (error) {
+    throw new BlobStoreError(`${what}: ${codeOf(error) || 'failed'}`, 'io', { cause: error });
+  }
+}

@@ -1,0 +1,74 @@
+import { constants } from 'node:fs';
+import { mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+
+/**
+ * The file system as the disk store needs it, so that a simulation can put in its own: one that tears unsynced bytes,
+ * forgets unsynced names, or fails. Rejections carry Node's `code` (`ENOENT`, `ENOSPC`, `EIO` ...).
+ */
+export interface BlobFs {
+  /** For the owner only. Fine when it is there already. */
+  mkdir(dir: string): Promise<void>;
+  readdir(dir: string): Promise<string[]>;
+  /** A new empty file for the owner only, open for `append`. */
+  create(path: string): Promise<BlobFile>;
+  /** An existing file, open for `read`. */
+  open(path: string): Promise<BlobFile>;
+  /** Bytes of the file. */
+  size(path: string): Promise<number>;
+  /** Replaces what is at `to`. */
+  rename(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  /** Makes the names in `dir` survive a power cut. */
+  fsyncDir(dir: string): Promise<void>;
+}
+
+export interface BlobFile {
+  /** Writes all of `bytes`, which the caller leaves alone until then. */
+  append(bytes: Uint8Array): Promise<void>;
+  fsync(): Promise<void>;
+  /** Fills `into` from `position`; returns how many bytes there were, 0 at the end. */
+  read(into: Uint8Array, position: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+export const nodeBlobFs: BlobFs = {
+  async mkdir(dir) {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+  },
+  readdir: (dir) => readdir(dir),
+  create: (path) => openFile(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY),
+  open: (path) => openFile(path, constants.O_RDONLY | constants.O_NOFOLLOW),
+  size: async (path) => (await stat(path)).size,
+  rename,
+  unlink,
+  async fsyncDir(dir) {
+    const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  },
+};
+
+async function openFile(path: string, flags: number): Promise<BlobFile> {
+  const handle = await open(path, flags, 0o600);
+  return {
+    async append(bytes) {
+      for (let done = 0; done < bytes.byteLength;) {
+        done += (await handle.write(bytes, done, bytes.byteLength - done)).bytesWritten;
+      }
+    },
+    fsync: () => handle.sync(),
+    async read(into, position) {
+      let done = 0;
+      while (done < into.byteLength) {
+        const { bytesRead } = await handle.read(into, done, into.byteLength - done, position + done);
+        if (bytesRead === 0) break;
+        done += bytesRead;
+      }
+      return done;
+    },
+    close: () => handle.close(),
+  };
+}
