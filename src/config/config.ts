@@ -2,10 +2,7 @@ import type { AUTH_STYLES, DeploymentEntry, SKUS } from './deployment.ts';
 import type { OptionValues } from './options.ts';
 
 /** What `createApp` is made from: every option, with the deployments resolved. */
-export interface AppConfig extends Omit<
-  OptionValues,
-  'configPath' | 'deployments' | 'upstream' | 'upstreamApiKey' | 'requestTimeoutMs' | 'enqueuedTokensMax'
-> {
+export interface AppConfig extends Omit<OptionValues, 'deployments'> {
   /** At least one; names are unique. */
   readonly deployments: readonly DeploymentConfig[];
 }
@@ -42,12 +39,8 @@ export interface HttpUpstreamConfig {
 const EXAMPLE_DEPLOYMENT: DeploymentEntry = { name: 'gpt-4o-batch-deployment', model: 'gpt-4o' };
 
 export function resolveConfig(values: OptionValues): AppConfig {
-  const { configPath, deployments, upstream, upstreamApiKey, requestTimeoutMs, enqueuedTokensMax, ...rest } =
-    values;
-  return {
-    ...rest,
-    deployments: (deployments ?? [EXAMPLE_DEPLOYMENT]).map((entry) => resolveDeployment(entry, values)),
-  };
+  const entries = values.deployments ?? [EXAMPLE_DEPLOYMENT];
+  return { ...values, deployments: entries.map((entry) => resolveDeployment(entry, values)) };
 }
 
 function resolveDeployment(entry: DeploymentEntry, values: OptionValues): DeploymentConfig {

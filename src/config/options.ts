@@ -104,7 +104,7 @@ export const OPTIONS = {
     help: 'Key for the upstream.',
     commands: ['serve', 'run'],
   }),
-  deployments: option<DeploymentEntry[], null>({
+  deployments: option<readonly DeploymentEntry[], null>({
     flag: 'deployment',
     yaml: 'deployments',
     kind: listOf(deployment),

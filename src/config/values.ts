@@ -1,8 +1,8 @@
 import { z } from 'zod';
 
 /**
- * The kinds of values that options take. Flags and environment variables bring text, the file brings YAML scalars;
- * each kind reads both. `what` completes "expected …" in a fault and names the kind in the docs.
+ * The kinds of values that options take. Every source brings text: flags, variables, and the file, whose scalars are
+ * not given types by YAML, so that a key 0012 keeps its zeros. `what` completes "expected …" in a fault.
  */
 export interface Kind<T> {
   readonly what: string;
@@ -10,11 +10,11 @@ export interface Kind<T> {
 }
 
 function kind<T>(what: string, parse: (text: string) => T | undefined, { secret = false } = {}): Kind<T> {
-  const schema = z.union([z.string(), z.number(), z.boolean()], { error: `expected ${what}` });
+  const schema = z.string({ error: `expected ${what}` });
   return {
     what,
     schema: schema.transform((raw, context) => {
-      const value = parse(String(raw).trim());
+      const value = parse(raw.trim());
       if (value !== undefined) return value;
       const got = secret ? '' : `, got ${JSON.stringify(raw)}`;
       context.issues.push({ code: 'custom', message: `expected ${what}${got}`, input: undefined });
@@ -72,7 +72,7 @@ export const databaseUrl = kind(
 );
 
 /** Several values of one kind: a repeated flag, a comma-separated variable, a list in the file. */
-export function listOf<T>(item: Kind<T>): Kind<T[]> {
+export function listOf<T>(item: Kind<T>): Kind<readonly T[]> {
   const split = (raw: unknown) =>
     typeof raw === 'string'
       ? raw

@@ -1,0 +1,122 @@
+import {
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  LineCounter,
+  parseDocument,
+  visit,
+  type Document,
+  type Node,
+} from 'yaml';
+import type { Fault } from './fault.ts';
+import { OPTION_NAMES, yamlPath, type OptionName } from './options.ts';
+import { didYouMean } from './suggest.ts';
+
+/** A configuration file as read: the raw value of each option that it sets, and where each part of it stands. */
+export interface ConfigFile {
+  readonly raw: ReadonlyMap<OptionName, unknown>;
+  readonly faults: readonly Fault[];
+  /** `offpeak.yaml:12` for a path into the file, or for the nearest part that exists. */
+  readonly locate: (path: readonly PropertyKey[]) => string;
+}
+
+export function readConfigFile(
+  source: string,
+  { name, env }: { name: string; env: NodeJS.ProcessEnv },
+): ConfigFile {
+  const lines = new LineCounter();
+  // All scalars stay text: the options know their types, and 0012 keeps its zeros.
+  const document = parseDocument(source, { lineCounter: lines, schema: 'failsafe', prettyErrors: false });
+  const at = (offset: number | undefined) => `${name}:${lines.linePos(offset ?? 0).line || 1}`;
+  const faults: Fault[] = document.errors.map((error) => ({
+    source: at(error.pos[0]),
+    message: `not valid YAML: ${error.message}`,
+  }));
+  const none: ConfigFile = { raw: new Map(), faults, locate: () => at(0) };
+  if (faults.length > 0 || document.contents === null) return none;
+  if (!isMap(document.contents)) {
+    return { ...none, faults: [{ source: at(0), message: 'expected `key: value` lines' }] };
+  }
+
+  faults.push(...interpolate(document, { env, at }), ...unknownKeys(document, at));
+  const content: unknown = document.toJS();
+  const raw = new Map<OptionName, unknown>();
+  for (const option of OPTION_NAMES) {
+    const value = valueAt(content, yamlPath(option));
+    if (value !== undefined) raw.set(option, value);
+  }
+  return { raw, faults, locate: (path) => at(nearest(document, path)?.range?.[0]) };
+}
+
+type Locate = (offset: number | undefined) => string;
+
+/** Replaces `${NAME}` in values, in place. */
+function interpolate(document: Document, { env, at }: { env: NodeJS.ProcessEnv; at: Locate }): Fault[] {
+  const faults: Fault[] = [];
+  visit(document, {
+    Scalar(key, node) {
+      if (key === 'key' || typeof node.value !== 'string') return;
+      node.value = node.value.replaceAll(/\$\{([^}]*)\}/g, (_, variable: string) => {
+        const value = env[variable];
+        if (value) return value;
+        faults.push({ source: at(node.range?.[0]), message: `the variable ${variable} is not set` });
+        return '-';
+      });
+    },
+  });
+  return faults;
+}
+
+function unknownKeys(document: Document, at: Locate): Fault[] {
+  const paths = OPTION_NAMES.map(yamlPath).filter((path) => path !== undefined);
+  const faults: Fault[] = [];
+  const check = (map: unknown, prefix: readonly string[]) => {
+    if (!isMap(map)) return;
+    const inside = paths.filter((path) => prefix.every((key, depth) => path[depth] === key));
+    for (const pair of map.items) {
+      if (!isPair(pair) || !isScalar(pair.key)) continue;
+      const key = String(pair.key.value);
+      const known = inside.filter((path) => path[prefix.length] === key);
+      if (known.length === 0) {
+        const candidates = [...new Set(inside.map((path) => path[prefix.length] ?? ''))];
+        faults.push({
+          source: at(pair.key.range?.[0]),
+          message: `unknown key '${key}'.${didYouMean(key, candidates)}`,
+        });
+      } else if (known.every((path) => path.length > prefix.length + 1)) {
+        check(pair.value, [...prefix, key]);
+        if (!isMap(pair.value))
+          faults.push({ source: at(pair.key.range?.[0]), message: `${key}: expected keys under it` });
+      }
+    }
+  };
+  check(document.contents, []);
+  return faults;
+}
+
+function valueAt(content: unknown, path: readonly string[] | undefined): unknown {
+  if (!path) return undefined;
+  return path.reduce<unknown>(
+    (value, key) =>
+      typeof value === 'object' && value !== null
+        ? Object.entries(value).find(([k]) => k === key)?.[1]
+        : undefined,
+    content,
+  );
+}
+
+/** The node at `path`, its key where the value is a mistake of naming, or the nearest one above. */
+function nearest(document: Document, path: readonly PropertyKey[]): Node | undefined {
+  for (let depth = path.length; depth > 0; depth--) {
+    const parent: unknown = document.getIn(path.slice(0, depth - 1), true);
+    const last = path[depth - 1];
+    const pair = isMap(parent)
+      ? parent.items.find((item) => isScalar(item.key) && item.key.value === last)
+      : undefined;
+    if (isScalar(pair?.key)) return pair.key;
+    const node: unknown = document.getIn(path.slice(0, depth), true);
+    if (isNode(node)) return node;
+  }
+  return undefined;
+}

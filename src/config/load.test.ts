@@ -1,0 +1,247 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { resolveConfig } from './config.ts';
+import { loadConfig, type Loaded, type Sources } from './load.ts';
+
+let cwd: string;
+beforeEach(async () => {
+  cwd = await mkdtemp(join(tmpdir(), 'offpeak-config-'));
+});
+afterEach(() => rm(cwd, { recursive: true }));
+
+async function load(file: string | null, sources: Partial<Sources> = {}): Promise<Loaded> {
+  if (file !== null) await writeFile(join(cwd, 'offpeak.yaml'), file);
+  return loadConfig({ command: 'serve', flags: {}, env: {}, cwd, ...sources });
+}
+
+async function values(file: string | null, sources: Partial<Sources> = {}) {
+  const loaded = await load(file, sources);
+  if (!loaded.ok) throw new Error(faultsOf(loaded).join('\n'));
+  return loaded.values;
+}
+
+const faultsOf = (loaded: Loaded): string[] =>
+  loaded.ok ? [] : loaded.faults.map(({ source, message }) => `${source}: ${message}`);
+
+describe('precedence', () => {
+  test('with nothing set every option has its default', async () => {
+    const loaded = await load(null);
+
+    expect(loaded).toMatchObject({
+      ok: true,
+      values: { host: '127.0.0.1', port: 8080, upstream: 'simulator', concurrencyMax: 32, retriesMax: 5 },
+    });
+    expect(loaded.ok && loaded.given.size).toBe(0);
+  });
+
+  test('a flag goes before a variable, a variable before the file, the file before the default', async () => {
+    const file = 'host: file\nport: 1\nlocation: file\n';
+    const env = { OFFPEAK_HOST: 'variable', OFFPEAK_PORT: '2' };
+
+    expect(await values(file, { flags: { port: '3' }, env })).toMatchObject({
+      port: 3,
+      host: 'variable',
+      location: 'file',
+      logLevel: 'info',
+    });
+  });
+
+  test('an empty variable counts as not set', async () => {
+    expect(await values('port: 1', { env: { OFFPEAK_PORT: '' } })).toMatchObject({ port: 1 });
+  });
+
+  test('run reads neither the file nor options of serve', async () => {
+    const env = { OFFPEAK_PORT: 'abc', OFFPEAK_CONCURRENCY: '7' };
+
+    expect(await values('port: abc', { command: 'run', env })).toMatchObject({
+      concurrencyMax: 7,
+      port: 8080,
+    });
+  });
+});
+
+describe('values', () => {
+  test.each([
+    ['requestTimeout: 30s', { requestTimeoutMs: 30_000 }],
+    ['requestTimeout: 90', { requestTimeoutMs: 90_000 }],
+    ['requestTimeout: 1.5m', { requestTimeoutMs: 90_000 }],
+    ['diskReserve: 1GiB', { diskReserveBytes: 2 ** 30 }],
+    ['enqueuedTokens: 200M', { enqueuedTokensMax: 200_000_000 }],
+    ['enqueuedTokens: 5_000', { enqueuedTokensMax: 5_000 }],
+    ['strictWindow: true', { strictWindow: true }],
+    ['apiKey: 0012', { apiKey: '0012' }],
+    ['upstream: simulator', { upstream: 'simulator' }],
+    ['importHosts: [a.example, b.example]', { importHosts: ['a.example', 'b.example'] }],
+    ['simulator:\n  latency: 200ms\n  errorRate: 0.1', { simulatorLatencyMs: 200, simulatorErrorRate: 0.1 }],
+  ])('%s', async (file, expected) => {
+    expect(await values(file)).toMatchObject(expected);
+  });
+
+  test('a variable holds several deployments, separated by commas', async () => {
+    const { deployments } = await values(null, { env: { OFFPEAK_DEPLOYMENT: 'a=x, b' } });
+
+    expect(deployments).toEqual([{ name: 'a', model: 'x' }, { name: 'b' }]);
+  });
+
+  test('${NAME} in the file stands for a variable', async () => {
+    expect(await values('apiKey: ${KEY}-1', { env: { KEY: 'k' } })).toMatchObject({ apiKey: 'k-1' });
+  });
+});
+
+describe('faults', () => {
+  test('all of them come at once, each with its flag, variable or line', async () => {
+    const file = `port: abc
+hosst: x
+simulator:
+  latncy: 3
+  errorRate: 2
+deployments:
+  - a=b
+  - a
+  - modle: gpt
+  - name: c
+    upstreams:
+      - url: http://user:word@host/
+        apiKey: \${NOPE}
+        modl: 3
+`;
+
+    const loaded = await load(file, {
+      flags: { port: '99999' },
+      env: { OFFPEAK_UPSTRAEM: 'x', OFFPEAK_LOG_LEVEL: 'loud' },
+    });
+
+    expect(faultsOf(loaded)).toEqual([
+      "OFFPEAK_UPSTRAEM: unknown variable. Did you mean 'OFFPEAK_UPSTREAM'?",
+      '--port: expected a port number, 0 to 65535, got "99999"',
+      'OFFPEAK_LOG_LEVEL: expected one of debug, info, warn, error, silent, got "loud"',
+      'offpeak.yaml:1: port: expected a port number, 0 to 65535, got "abc"',
+      "offpeak.yaml:2: unknown key 'hosst'. Did you mean 'host'?",
+      "offpeak.yaml:4: unknown key 'latncy'. Did you mean 'latency'?",
+      'offpeak.yaml:5: simulator.errorRate: expected a number from 0 to 1, got "2"',
+      'offpeak.yaml:9: deployments: name: expected some text',
+      "offpeak.yaml:9: deployments: unknown key 'modle'. Did you mean 'model'?",
+      'offpeak.yaml:12: deployments: url: expected simulator, or a URL like http://127.0.0.1:8000/v1 without user, password, query or #',
+      'offpeak.yaml:13: the variable NOPE is not set',
+      "offpeak.yaml:14: deployments: unknown key 'modl'. Did you mean 'model'?",
+    ]);
+  });
+
+  test('a deployment given twice is named where it stands the second time', async () => {
+    expect(faultsOf(await load('deployments:\n  - a=x\n  - b\n  - name: a\n'))).toEqual([
+      "offpeak.yaml:4: deployment 'a' is given twice. Keep one.",
+    ]);
+  });
+
+  test('every syntax error of the file has its line', async () => {
+    const faults = faultsOf(await load('port: 1\nport: 2\nhost: [a\n'));
+
+    expect(faults[0]).toMatch(/^offpeak\.yaml:2: not valid YAML: Map keys must be unique/);
+    expect(faults.length).toBeGreaterThan(1);
+  });
+
+  test('a file that is a list, or a scalar, is refused', async () => {
+    expect(faultsOf(await load('- a\n'))).toEqual(['offpeak.yaml:1: expected `key: value` lines']);
+  });
+
+  test('a file that was asked for must exist', async () => {
+    expect(faultsOf(await load(null, { flags: { configPath: 'other.yaml' } }))).toEqual([
+      'other.yaml: there is no such file',
+    ]);
+  });
+
+  test('an upstream without a deployment says what to add', async () => {
+    const faults = faultsOf(await load(null, { flags: { upstream: 'http://127.0.0.1:8000/v1' } }));
+
+    expect(faults).toHaveLength(1);
+    expect(faults[0]).toMatch(
+      /^--upstream: http:\/\/127\.0\.0\.1:8000\/v1 has no deployment.*--deployment NAME=MODEL/,
+    );
+  });
+
+  test.each([
+    ['apiKey', 'canary word'],
+    ['upstreamApiKey', 'canary\tword'],
+    ['database', 'mysql://u:canary@h/db'],
+    ['upstream', 'http://u:canary@h/v1'],
+  ] as const)('a bad %s is not repeated', async (name, value) => {
+    const faults = faultsOf(await load(null, { flags: { [name]: value } }));
+
+    expect(faults).toHaveLength(1);
+    expect(faults.join()).not.toContain('canary');
+  });
+
+  test('variables of others that begin alike are left alone', async () => {
+    const env = { OFFPEAK_SERVICE_HOST: '10.0.0.1', OFFPEAK_PORT_8080_TCP_ADDR: '10.0.0.1' };
+
+    expect(faultsOf(await load(null, { env }))).toEqual([]);
+  });
+});
+
+describe('resolved deployments', () => {
+  test('without any, the examples run against the simulator', async () => {
+    expect(resolveConfig(await values(null)).deployments).toEqual([
+      {
+        name: 'gpt-4o-batch-deployment',
+        model: 'gpt-4o',
+        sku: 'GlobalBatch',
+        enqueuedTokensMax: 5_000_000_000,
+        concurrencyMax: 32,
+        upstreams: [{ kind: 'simulator', model: 'gpt-4o' }],
+      },
+    ]);
+  });
+
+  test("a deployment takes what it does not say itself from the options; a key stays with its upstream's URL", async () => {
+    const file = `upstream: http://10.0.0.5:8000/v1/
+upstreamApiKey: common
+concurrency: 8
+deployments:
+  - chat=llama
+  - name: own
+    concurrency: 2
+    upstreams:
+      - https://mine.openai.azure.com/openai/v1
+      - url: http://10.0.0.6/v1
+        apiKey: other
+        model: qwen
+        requestTimeout: 5s
+      - simulator
+`;
+
+    const { deployments } = resolveConfig(await values(file));
+
+    expect(deployments).toMatchObject([
+      {
+        name: 'chat',
+        model: 'llama',
+        concurrencyMax: 8,
+        upstreams: [
+          {
+            kind: 'http',
+            url: 'http://10.0.0.5:8000/v1',
+            apiKey: 'common',
+            authStyle: 'bearer',
+            model: 'llama',
+          },
+        ],
+      },
+      {
+        name: 'own',
+        concurrencyMax: 2,
+        upstreams: [
+          {
+            url: 'https://mine.openai.azure.com/openai/v1',
+            apiKey: null,
+            authStyle: 'api-key',
+            model: 'own',
+          },
+          { apiKey: 'other', authStyle: 'bearer', model: 'qwen', requestTimeoutMs: 5_000 },
+          { kind: 'simulator', model: 'own' },
+        ],
+      },
+    ]);
+  });
+});

@@ -1,0 +1,152 @@
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { z } from 'zod';
+import { DEPLOYMENT_KEYS, UPSTREAM_KEYS } from './deployment.ts';
+import type { Fault } from './fault.ts';
+import { readConfigFile, type ConfigFile } from './file.ts';
+import {
+  envName,
+  OPTION_NAMES,
+  OPTIONS,
+  optionsOf,
+  yamlPath,
+  type OptionCommand,
+  type OptionName,
+  type OptionValues,
+} from './options.ts';
+import { closest, didYouMean } from './suggest.ts';
+
+export type Loaded =
+  | { readonly ok: true; readonly values: OptionValues; readonly given: ReadonlySet<OptionName> }
+  | { readonly ok: false; readonly faults: readonly Fault[] };
+
+export interface Sources {
+  readonly command: OptionCommand;
+  /** As the command line gave them: text, a list of text for a repeatable flag, true for a switch. */
+  readonly flags: Partial<Readonly<Record<OptionName, string | string[] | boolean>>>;
+  readonly env: NodeJS.ProcessEnv;
+  readonly cwd: string;
+}
+
+export const CONFIG_FILE = 'offpeak.yaml';
+
+/** Where a raw value came from; `path` points inside it. */
+interface Origin {
+  readonly at: (path?: readonly PropertyKey[]) => string;
+  /** Names the option where the source alone does not. */
+  readonly prefix: string;
+}
+
+/** Flags go before variables, variables before the file, the file before defaults. Reports every fault at once. */
+export async function loadConfig({ command, flags, env, cwd }: Sources): Promise<Loaded> {
+  const names = optionsOf(command);
+  const faults: Fault[] = misspelt(env);
+  const values: Record<string, unknown> = Object.fromEntries(
+    OPTION_NAMES.map((name) => [name, OPTIONS[name].default]),
+  );
+  const origins = new Map<OptionName, Origin>();
+
+  /** Checks the value, and takes it when no earlier source gave one. */
+  const offer = (name: OptionName, raw: unknown, origin: Origin) => {
+    const parsed = OPTIONS[name].kind.schema.safeParse(raw);
+    if (!parsed.success) faults.push(...toFaults(parsed.error, origin));
+    else if (!origins.has(name)) values[name] = parsed.data;
+    if (!origins.has(name)) origins.set(name, origin);
+  };
+
+  for (const name of names) {
+    const given = flags[name];
+    const variable = envName(name);
+    if (given !== undefined) offer(name, given === true ? 'true' : given, origin(`--${OPTIONS[name].flag}`));
+    if (env[variable]) offer(name, env[variable], origin(variable));
+  }
+  if (names.includes('configPath')) {
+    const file = await openFile(values.configPath, { env, cwd, faults });
+    for (const [name, raw] of file?.raw ?? []) {
+      const path = yamlPath(name) ?? [];
+      offer(name, raw, {
+        at: (inner = []) => file?.locate([...path, ...inner]) ?? CONFIG_FILE,
+        prefix: `${path.join('.')}: `,
+      });
+    }
+  }
+
+  // Every property was checked by its option's schema, or is its default.
+  const checked = values as unknown as OptionValues;
+  faults.push(...contradictions(checked, { command, origins }));
+  return faults.length > 0
+    ? { ok: false, faults: faults.toSorted((a, b) => lineOf(a) - lineOf(b)) }
+    : { ok: true, values: checked, given: new Set(origins.keys()) };
+}
+
+/** Flags and variables first, then the file from top to bottom. */
+const lineOf = ({ source }: Fault): number => Number(/:(\d+)$/.exec(source)?.[1] ?? 0);
+
+const origin = (source: string): Origin => ({ at: () => source, prefix: '' });
+
+async function openFile(
+  given: unknown,
+  { env, cwd, faults }: { env: NodeJS.ProcessEnv; cwd: string; faults: Fault[] },
+): Promise<ConfigFile | null> {
+  const name = typeof given === 'string' ? given : CONFIG_FILE;
+  try {
+    const file = readConfigFile(await readFile(resolve(cwd, name), 'utf8'), { name, env });
+    faults.push(...file.faults);
+    return file;
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'ENOENT' && given === null) return null;
+    const reason = code === 'ENOENT' ? 'there is no such file' : `cannot be read (${String(code ?? error)})`;
+    faults.push({ source: name, message: reason });
+    return null;
+  }
+}
+
+function toFaults(error: z.ZodError, { at, prefix }: Origin): Fault[] {
+  return error.issues.flatMap((issue) => {
+    const inner = issue.path.findLast((part) => typeof part === 'string');
+    if (issue.code !== 'unrecognized_keys') {
+      const message = issue.message.replace(/^Invalid input: /, '');
+      return { source: at(issue.path), message: `${prefix}${inner ? `${inner}: ` : ''}${message}` };
+    }
+    const known = inner === 'upstreams' ? UPSTREAM_KEYS : DEPLOYMENT_KEYS;
+    return issue.keys.map((key) => ({
+      source: at([...issue.path, key]),
+      message: `${prefix}unknown key '${key}'.${didYouMean(key, known)}`,
+    }));
+  });
+}
+
+/** A variable that is one slip away from one of ours. Others that begin alike may be somebody else's. */
+function misspelt(env: NodeJS.ProcessEnv): Fault[] {
+  const known = [...OPTION_NAMES.map(envName), 'OFFPEAK_ENDPOINT'];
+  return Object.keys(env).flatMap((variable) => {
+    if (!variable.startsWith('OFFPEAK_') || known.includes(variable)) return [];
+    const meant = closest(variable, known);
+    return meant ? [{ source: variable, message: `unknown variable. Did you mean '${meant}'?` }] : [];
+  });
+}
+
+/** Faults that only show when options are seen together. */
+function contradictions(
+  { upstream, deployments }: OptionValues,
+  { command, origins }: { command: OptionCommand; origins: ReadonlyMap<OptionName, Origin> },
+): Fault[] {
+  const faults: Fault[] = [];
+  const at = origins.get('deployments')?.at ?? (() => '--deployment');
+  if (
+    command === 'serve' &&
+    upstream !== 'simulator' &&
+    deployments === null &&
+    !origins.has('deployments')
+  ) {
+    const message = `${upstream} has no deployment yet. Add --deployment NAME=MODEL: the name that callers put in \`model\`, and the model's name there.`;
+    faults.push({ source: origins.get('upstream')?.at() ?? '--upstream', message });
+  }
+  if (deployments?.length === 0) faults.push({ source: at(), message: 'expected at least one deployment' });
+  for (const [index, { name }] of (deployments ?? []).entries()) {
+    if (deployments?.findIndex((other) => other.name === name) === index) continue;
+    faults.push({ source: at([index]), message: `deployment '${name}' is given twice. Keep one.` });
+  }
+  return faults;
+}
