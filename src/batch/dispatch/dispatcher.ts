@@ -1,0 +1,399 @@
+import type { Batch } from '../../contract/batch.ts';
+import { assert } from '../../core/assert.ts';
+import { backoffMs } from '../../core/backoff.ts';
+import type { Clock } from '../../core/clock.ts';
+import type { Log } from '../../core/log.ts';
+import type { Deployment } from '../../deployments/port.ts';
+import type { BlobStore } from '../../stores/blobs/port.ts';
+import type { WorkStore } from '../../stores/state/ports.ts';
+import { NO_USAGE, type UpstreamReply } from '../../upstream/port.ts';
+import { untilTaken } from '../passing.ts';
+import type { Recorder, Settle } from '../results/recorder.ts';
+import {
+  answerLine,
+  idempotencyKey,
+  toUpstreamError,
+  UNANSWERED,
+  unansweredLine,
+} from '../results/result-line.ts';
+import { decide, sortReply } from './decide.ts';
+import { CRASHES_MAX, Feed, refill, type Line } from './feed.ts';
+import { chooseLane, Lane } from './lane.ts';
+import { Window } from './window.ts';
+
+export interface DispatchOptions {
+  readonly maxRetries: number;
+  readonly retryBaseMs: number;
+  readonly retryCapMs: number;
+  /** As in `RecorderOptions`: no request is sent while this many results are not durable (P5). */
+  readonly groupMax: number;
+}
+
+export interface DispatchDeps {
+  readonly work: WorkStore;
+  readonly blobs: BlobStore;
+  readonly recorder: Recorder;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  /** This process among all that may hold segments. */
+  readonly owner: string;
+  /** False: no result could be stored now, so none must be paid for (P10). */
+  readonly hasRoom: () => boolean;
+  /** Shared by all dispatchers: at most one suspect line is tried at a time. */
+  readonly suspectTurn: { taken: boolean };
+  readonly onFatal: (error: unknown) => void;
+}
+
+const SEGMENTS_PER_CLAIM_MAX = 8;
+/** A suspect line that was being tried alone at this many ends of the process is the cause. */
+const SUSPECT_CRASHES_MAX = 2;
+const ROOM_CHECK_MS = 1_000;
+
+/**
+ * Sends the lines of one deployment's batches: within the window, to the least loaded healthy upstream, the batches
+ * taking turns line by line, so that a large one does not hold up a small one (P18).
+ */
+export class Dispatcher {
+  readonly #deps: DispatchDeps;
+  readonly #options: DispatchOptions;
+  readonly #lanes: readonly Lane[];
+  readonly #window: Window;
+  /** In turn order: the next to be served is first. */
+  #feeds: Feed[] = [];
+  #inFlight = 0;
+  #refilling = false;
+  #alarmAtMs = Number.POSITIVE_INFINITY;
+  #noRoom = false;
+
+  constructor(deployment: Deployment, deps: DispatchDeps, options: DispatchOptions) {
+    assert(deployment.upstreams.length > 0, `deployment ${deployment.name} has no upstream`);
+    this.#deps = deps;
+    this.#options = options;
+    this.#lanes = deployment.upstreams.map((upstream) => new Lane(upstream, deps.random));
+    this.#window = new Window({ sizeMax: deployment.concurrencyMax });
+  }
+
+  /**
+   * Sends the batch's lines until nothing is left to claim and every claimed line is durable, or `stopFeed` ended it.
+   * Rejects when its lines cannot be claimed or read; then it holds none of them any more.
+   */
+  async run(batch: Batch): Promise<void> {
+    const feed = new Feed(batch);
+    this.#feeds.unshift(feed);
+    this.#pump();
+    await feed.drained.promise;
+    this.#feeds = this.#feeds.filter((other) => other !== feed);
+    await this.#giveBack(feed);
+    if (feed.error !== null) throw feed.error;
+  }
+
+  /** No new requests for the batch; those in flight may finish until `graceMs` have passed. */
+  stopFeed(batchSeq: number, graceMs: number): void {
+    const feed = this.#feeds.find(({ batch }) => batch.seq === batchSeq);
+    if (feed === undefined || feed.closed) return;
+    feed.closed = true;
+    this.#settleIfDrained(feed);
+    this.#own(
+      this.#deps.clock.sleep(graceMs, feed.abort.signal).then(
+        () => feed.abort.abort(),
+        () => {
+          // Drained before the grace was over.
+        },
+      ),
+    );
+  }
+
+  stopAll(graceMs: number): void {
+    for (const { batch } of this.#feeds) this.stopFeed(batch.seq, graceMs);
+  }
+
+  /** Looks again for something to send: another dispatcher may have ended its turn with a suspect line. */
+  poke(): void {
+    this.#pump();
+  }
+
+  /** Why the batch does not move just now, for its owner. */
+  get trouble(): string | null {
+    if (this.#noRoom)
+      return 'The disk is nearly full. Requests are sent again when there is room for their answers.';
+    return this.#lanes.every((lane) => lane.trouble !== null) ? (this.#lanes[0]?.trouble ?? null) : null;
+  }
+
+  activity(batchSeq: number): { readonly inFlight: number; readonly recorded: number } | undefined {
+    const feed = this.#feeds.find(({ batch }) => batch.seq === batchSeq);
+    return feed && { inFlight: feed.inFlight, recorded: feed.recorded };
+  }
+
+  #pump(): void {
+    this.#noRoom = false;
+    while (this.#inFlight < this.#window.size && this.#deps.recorder.backlog < this.#options.groupMax) {
+      const feed = this.#nextFeed();
+      if (feed === undefined) break;
+      if (!this.#deps.hasRoom()) {
+        this.#noRoom = true;
+        this.#alarm(this.#deps.clock.mono() + ROOM_CHECK_MS);
+        break;
+      }
+      const choice = chooseLane(this.#lanes, this.#deps.clock.mono());
+      if (choice.lane === null) {
+        if (choice.atMs !== null) this.#alarm(choice.atMs);
+        break;
+      }
+      const line = this.#takeLine(feed);
+      choice.lane.start(choice.kind);
+      this.#own(this.#send(line, feed, choice.lane, choice.kind === 'probe'));
+    }
+    this.#refillIfLow();
+  }
+
+  /** The first in turn that has a line to send; it goes to the end of the turn. */
+  #nextFeed(): Feed | undefined {
+    const index = this.#feeds.findIndex(
+      (feed) =>
+        !feed.closed &&
+        (feed.ready.length > 0 || (feed.suspects.length > 0 && !this.#deps.suspectTurn.taken)),
+    );
+    if (index === -1) return undefined;
+    const [feed] = this.#feeds.splice(index, 1);
+    assert(feed, 'the feed was just found');
+    this.#feeds.push(feed);
+    return feed;
+  }
+
+  #takeLine(feed: Feed): Line {
+    const line = feed.ready.pop() ?? feed.suspects.pop();
+    assert(line, 'a feed in turn has a line');
+    this.#inFlight += 1;
+    feed.inFlight += 1;
+    if (isSuspect(line)) this.#deps.suspectTurn.taken = true;
+    return line;
+  }
+
+  async #send(line: Line, feed: Feed, lane: Lane, wasProbe: boolean): Promise<void> {
+    const { clock } = this.#deps;
+    if (isSuspect(line) && !(await this.#mayTry(line, feed))) {
+      lane.abandon(wasProbe);
+      return this.#pump();
+    }
+    line.segment.inDoubt += 1;
+    line.calls += 1;
+    const startedAtMs = clock.mono();
+    const reply = await lane.upstream.call(
+      {
+        endpoint: line.endpoint,
+        body: line.body,
+        model: line.model,
+        idempotencyKey: idempotencyKey(feed.batch.id, line.number),
+      },
+      feed.abort.signal,
+    );
+    this.#receive(reply, { line, feed, lane, wasProbe, startedAtMs });
+    this.#pump();
+  }
+
+  /** A suspect's try is noted before it is sent; one that keeps ending the process is not sent again. */
+  async #mayTry(line: Line, feed: Feed): Promise<boolean> {
+    const { claim } = line.segment;
+    if (claim.suspectLine === line.number && claim.suspectCrashes >= SUSPECT_CRASHES_MAX) {
+      const error = { code: 'internal_error', message: UNANSWERED.internal_error } as const;
+      this.#record(line, feed, { ok: false, payload: unansweredLine(requestName(line, feed), error) });
+      return false;
+    }
+    if (await untilTaken(() => this.#deps.work.markSuspect(claim, line.number), this.#deps)) return true;
+    line.segment.lost = true;
+    this.#leave(line, feed);
+    this.#close(line, feed);
+    return false;
+  }
+
+  #receive(
+    reply: UpstreamReply,
+    call: { line: Line; feed: Feed; lane: Lane; wasProbe: boolean; startedAtMs: number },
+  ): void {
+    const { line, feed, lane } = call;
+    const sort = sortReply(reply);
+    if (sort === 'aborted') {
+      lane.abandon(call.wasProbe);
+      return this.#leave(line, feed);
+    }
+    line.segment.inDoubt -= 1;
+    const nowMs = this.#deps.clock.mono();
+    const retryAfterMs = reply.kind === 'answer' ? reply.retryAfterMs : null;
+    lane.note({
+      sort,
+      lineKey: `${feed.batch.seq}:${line.number}`,
+      startedAtMs: call.startedAtMs,
+      nowMs,
+      retryAfterMs,
+      wasProbe: call.wasProbe,
+      message: describe(reply),
+    });
+    if (sort === 'answered') this.#window.grow();
+    else if (sort !== 'rejected' && sort !== 'refused')
+      this.#window.shrink({ startedAtMs: call.startedAtMs, nowMs });
+
+    const failedAtMs = (line.failedAtMs ??= sort === 'answered' ? null : nowMs);
+    const decision = decide(sort, {
+      attempts: line.attempts,
+      othersSucceed:
+        failedAtMs !== null && this.#lanes.some((other) => other.lastSuccessStartedAtMs > failedAtMs),
+      upstreamDown: lane.isOpen,
+      maxRetries: this.#options.maxRetries,
+    });
+    if (decision.kind === 'retry') {
+      if (decision.counts) line.attempts += 1;
+      return this.#retryLater(line, feed, retryAfterMs);
+    }
+    const name = requestName(line, feed);
+    const payload =
+      reply.kind === 'answer' ? answerLine(name, reply) : unansweredLine(name, toUpstreamError(reply));
+    const usage = reply.kind === 'answer' ? reply.usage : NO_USAGE;
+    this.#record(line, feed, { ok: decision.ok, payload, usage });
+  }
+
+  #record(
+    line: Line,
+    feed: Feed,
+    outcome: { ok: boolean; payload: Uint8Array; usage?: typeof NO_USAGE },
+  ): void {
+    const { claim } = line.segment;
+    const settle: Settle = (kind) => {
+      if (kind === 'lost') line.segment.lost = true;
+      else feed.recorded += 1;
+      this.#close(line, feed);
+      this.#pump();
+    };
+    this.#deps.recorder.record(
+      {
+        batchSeq: feed.batch.seq,
+        segmentIndex: claim.index,
+        epoch: claim.epoch,
+        line: line.number,
+        ok: outcome.ok,
+        payload: outcome.payload,
+        usage: outcome.usage ?? NO_USAGE,
+        retries: Math.max(0, line.calls - 1),
+      },
+      settle,
+    );
+    this.#leave(line, feed);
+  }
+
+  #retryLater(line: Line, feed: Feed, retryAfterMs: number | null): void {
+    const { clock, random } = this.#deps;
+    const { retryBaseMs, retryCapMs } = this.#options;
+    const waitMs = Math.max(
+      retryAfterMs ?? 0,
+      backoffMs(line.calls - 1, { baseMs: retryBaseMs, capMs: retryCapMs, random }),
+    );
+    feed.waiting += 1;
+    this.#leave(line, feed);
+    const back = (): void => {
+      feed.waiting -= 1;
+      if (feed.closed || line.segment.lost) return;
+      (isSuspect(line) ? feed.suspects : feed.ready).push(line);
+      this.#pump();
+    };
+    this.#own(
+      clock.sleep(waitMs, feed.abort.signal).then(back, () => {
+        feed.waiting -= 1;
+      }),
+    );
+  }
+
+  /** The line is no longer in flight. */
+  #leave(line: Line, feed: Feed): void {
+    this.#inFlight -= 1;
+    feed.inFlight -= 1;
+    if (isSuspect(line)) this.#deps.suspectTurn.taken = false;
+    this.#settleIfDrained(feed);
+  }
+
+  /** The line has a durable result, or belongs to someone else. */
+  #close(line: Line, feed: Feed): void {
+    const { segment } = line;
+    segment.open -= 1;
+    if (segment.lost) {
+      feed.ready.splice(0, feed.ready.length, ...feed.ready.filter((other) => other.segment !== segment));
+      feed.suspects.splice(
+        0,
+        feed.suspects.length,
+        ...feed.suspects.filter((other) => other.segment !== segment),
+      );
+    }
+    if (segment.open <= 0 || segment.lost) feed.segments.delete(segment);
+    this.#settleIfDrained(feed);
+  }
+
+  #settleIfDrained(feed: Feed): void {
+    if (!feed.isDrained) return;
+    feed.drained.resolve();
+  }
+
+  /** Keeps a window's worth of lines at hand, and asks first for batches that have none. */
+  #refillIfLow(): void {
+    if (this.#refilling) return;
+    const claimable = this.#feeds.filter((feed) => !feed.closed && !feed.exhausted);
+    const readyLines = this.#feeds.reduce((sum, feed) => sum + feed.ready.length, 0);
+    const openLines = this.#feeds.reduce((sum, feed) => sum + feed.open, 0);
+    const starving = claimable.find((feed) => feed.segments.size === 0);
+    const low = readyLines < this.#window.size && openLines < 4 * this.#window.size + 256;
+    const feed = starving ?? (low ? claimable[0] : undefined);
+    if (feed === undefined) return;
+    this.#refilling = true;
+    const segmentsMax = starving
+      ? 1
+      : Math.min(SEGMENTS_PER_CLAIM_MAX, 1 + Math.floor(this.#window.size / 64));
+    this.#own(
+      refill(feed, { owner: this.#deps.owner, segmentsMax }, this.#deps)
+        .catch((error: unknown) => {
+          feed.error = error instanceof Error ? error : new Error(String(error));
+          feed.closed = true;
+        })
+        .then(() => {
+          this.#refilling = false;
+          this.#settleIfDrained(feed);
+          this.#pump();
+        }),
+    );
+  }
+
+  /** Segments of which no line is in doubt go back without blame; the others stay claimed until the next start. */
+  async #giveBack(feed: Feed): Promise<void> {
+    feed.abort.abort();
+    await this.#deps.recorder.flush();
+    const untouched = [...feed.segments].filter((segment) => segment.inDoubt === 0 && !segment.lost);
+    if (untouched.length === 0) return;
+    await untilTaken(() => this.#deps.work.release(untouched.map(({ claim }) => claim)), this.#deps);
+  }
+
+  #alarm(atMs: number): void {
+    if (atMs >= this.#alarmAtMs) return;
+    this.#alarmAtMs = atMs;
+    this.#own(
+      this.#deps.clock.sleep(Math.max(1, atMs - this.#deps.clock.mono())).then(() => {
+        this.#alarmAtMs = Number.POSITIVE_INFINITY;
+        this.#pump();
+      }),
+    );
+  }
+
+  #own(work: Promise<void>): void {
+    work.catch(this.#deps.onFatal);
+  }
+}
+
+const isSuspect = (line: Line): boolean => line.segment.claim.crashes >= CRASHES_MAX;
+
+const requestName = (line: Line, feed: Feed) => ({
+  customIdJson: line.customIdJson,
+  batchId: feed.batch.id,
+  line: line.number,
+});
+
+function describe(reply: UpstreamReply): string {
+  if (reply.kind === 'failure') return reply.message;
+  const body = Buffer.from(reply.body.subarray(0, 300)).toString('utf8');
+  return `answers ${reply.status}: ${body}`;
+}

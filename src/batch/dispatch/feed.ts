@@ -1,0 +1,130 @@
+import { setMaxListeners } from 'node:events';
+import { LINE_BYTES_MAX, toBatchEndpoint, type Batch, type BatchEndpoint } from '../../contract/batch.ts';
+import { assert } from '../../core/assert.ts';
+import { scanRequestLine, stringAt } from '../../core/json-scan.ts';
+import { LineSplitter } from '../../core/lines.ts';
+import type { BlobStore } from '../../stores/blobs/port.ts';
+import type { ClaimedSegment, WorkStore } from '../../stores/state/ports.ts';
+
+/** A request of a claimed segment, between its claim and its durable result. */
+export interface Line {
+  readonly segment: OpenSegment;
+  readonly number: number;
+  readonly customIdJson: Uint8Array;
+  readonly endpoint: BatchEndpoint;
+  readonly body: Uint8Array;
+  /** Where the model name lies in `body`. */
+  readonly model: { readonly start: number; readonly end: number };
+  /** Upstream calls so far. */
+  calls: number;
+  /** Calls that count against the line. */
+  attempts: number;
+  /** Monotonic ms of its first failure. */
+  failedAtMs: number | null;
+}
+
+/** A segment that this process holds. */
+export interface OpenSegment {
+  readonly claim: ClaimedSegment;
+  /** Lines without a durable result. */
+  open: number;
+  /** Requests sent of which no reply is known: giving the segment back would hide a re-send. */
+  inDoubt: number;
+  lost: boolean;
+}
+
+/** A segment that was claimed when the process ended this often is tried one line at a time (P15). */
+export const CRASHES_MAX = 3;
+
+/** The lines of one batch that this process holds: claimed segments, read from the input by byte range. */
+export class Feed {
+  readonly batch: Batch;
+  /** Lines to be sent, next last. */
+  readonly ready: Line[] = [];
+  /** Lines of segments that may have ended the process: sent one at a time. */
+  readonly suspects: Line[] = [];
+  readonly segments = new Set<OpenSegment>();
+  /** Aborted when no line of the batch shall go on. */
+  readonly abort = new AbortController();
+  inFlight = 0;
+  /** Lines that wait for their next attempt. */
+  waiting = 0;
+  /** The store had no segment left to claim when last asked. */
+  exhausted = false;
+  /** No new requests: cancelled, expired or stopping. */
+  closed = false;
+  recorded = 0;
+  /** Why it was closed, when its lines could not be read or claimed. */
+  error: Error | null = null;
+  readonly drained = Promise.withResolvers<void>();
+
+  constructor(batch: Batch) {
+    this.batch = batch;
+    // Every request in flight listens.
+    setMaxListeners(0, this.abort.signal);
+  }
+
+  /** Lines claimed and not durable. */
+  get open(): number {
+    let open = 0;
+    for (const segment of this.segments) open += segment.open;
+    return open;
+  }
+
+  get isDrained(): boolean {
+    if (this.inFlight > 0) return false;
+    if (this.closed) return true;
+    return this.exhausted && this.segments.size === 0;
+  }
+}
+
+/** Claims segments of the feed's batch and makes their unrecorded lines ready. */
+export async function refill(
+  feed: Feed,
+  claimant: { readonly owner: string; readonly segmentsMax: number },
+  stores: { readonly work: WorkStore; readonly blobs: BlobStore },
+): Promise<void> {
+  const claims = await stores.work.claim(feed.batch.seq, claimant);
+  feed.exhausted = claims.length === 0;
+  const segments = claims.map((claim): OpenSegment => ({ claim, open: 0, inDoubt: 0, lost: false }));
+  // All are held from now on, so that a failure below gives all of them back.
+  for (const segment of segments) feed.segments.add(segment);
+  for (const segment of segments) {
+    const { byteStart: start, byteLength: length, crashes } = segment.claim;
+    const bytes = await stores.blobs.readBytes(feed.batch.inputFileId, { start, length });
+    const lines = readLines(segment, bytes);
+    segment.open = lines.length;
+    if (lines.length === 0) feed.segments.delete(segment);
+    (crashes >= CRASHES_MAX ? feed.suspects : feed.ready).unshift(...lines.toReversed());
+  }
+}
+
+function readLines(segment: OpenSegment, bytes: Uint8Array): Line[] {
+  const { firstLine, requests, recordedLines } = segment.claim;
+  const recorded = new Set(recordedLines);
+  const splitter = new LineSplitter({ lineBytesMax: LINE_BYTES_MAX });
+  const lines: Line[] = [];
+  let seen = 0;
+  for (const source of [...splitter.push(bytes), ...splitter.end()]) {
+    assert(source.bytes, 'an oversized line passed validation');
+    seen += 1;
+    const number = firstLine + source.line - 1;
+    if (recorded.has(number)) continue;
+    const { customId, url, body, model } = scanRequestLine(source.bytes);
+    const endpoint = toBatchEndpoint(stringAt(source.bytes, url));
+    assert(endpoint, 'an unknown url passed validation');
+    lines.push({
+      segment,
+      number,
+      customIdJson: source.bytes.subarray(customId.start, customId.end),
+      endpoint,
+      body: source.bytes.subarray(body.start, body.end),
+      model: { start: model.start - body.start, end: model.end - body.start },
+      calls: 0,
+      attempts: 0,
+      failedAtMs: null,
+    });
+  }
+  assert(seen === requests, 'the input is not the one that was validated');
+  return lines;
+}

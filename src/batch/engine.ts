@@ -1,0 +1,370 @@
+import { isTerminal, type Batch } from '../contract/batch.ts';
+import type { Inspection } from '../contract/inspection.ts';
+import type { Scope } from '../contract/scope.ts';
+import { nowS, type Clock } from '../core/clock.ts';
+import type { Failpoint } from '../core/failpoint.ts';
+import type { UuidSource } from '../core/ids.ts';
+import type { Log } from '../core/log.ts';
+import type { Deployment, Deployments } from '../deployments/port.ts';
+import { BlobNotFound, type BlobStore } from '../stores/blobs/port.ts';
+import type { StateStore } from '../stores/state/ports.ts';
+import { Dispatcher } from './dispatch/dispatcher.ts';
+import { finalize } from './finalize/finalize.ts';
+import { createBatch, type CreateBatch } from './queue/create.ts';
+import { faulty, judge, tokenLimitExceeded } from './queue/judge.ts';
+import { untilTaken } from './passing.ts';
+import { Meter } from './progress.ts';
+import { Recorder } from './results/recorder.ts';
+import type { Inspector } from './validate/port.ts';
+
+export interface EngineOptions {
+  readonly commitGroupMax: number;
+  readonly commitLingerMs: number;
+  readonly commitBytesMax: number;
+  /** Attempts of a line beyond its first that may be held against it. */
+  readonly maxRetries: number;
+  readonly retryBaseMs: number;
+  readonly retryCapMs: number;
+  /** How long a create waits for the inspection of its file. */
+  readonly createWaitMs: number;
+  /** How long requests in flight may go on after a cancel. */
+  readonly cancelGraceMs: number;
+  /** How often the store is asked for batches that others made or cancelled. */
+  readonly tickMs: number;
+  /** True: a batch ends as `expired` when its window does. The original never does that. */
+  readonly strictWindow: boolean;
+}
+
+export const ENGINE_DEFAULTS: EngineOptions = {
+  commitGroupMax: 64,
+  commitLingerMs: 5,
+  commitBytesMax: 8 * 1024 * 1024,
+  maxRetries: 5,
+  retryBaseMs: 500,
+  retryCapMs: 60_000,
+  createWaitMs: 30_000,
+  cancelGraceMs: 10_000,
+  tickMs: 1_000,
+  strictWindow: false,
+};
+
+export interface EngineDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly uuid: UuidSource;
+  readonly state: StateStore;
+  readonly blobs: BlobStore;
+  readonly deployments: Deployments;
+  readonly inspect: Inspector;
+  readonly log: Log;
+  readonly failpoint: Failpoint;
+  /** Names this process among all that ever held segments of this store. */
+  readonly owner: string;
+  /** False: the disk is nearly full, and nothing must be paid for that could not be stored (P10). */
+  readonly hasRoom: () => boolean;
+  /** The engine can no longer keep its promises: the process must end. A restart resumes. */
+  readonly onFatal: (error: unknown) => void;
+  readonly options?: Partial<EngineOptions>;
+}
+
+/** What a batch is doing just now. `etaS` is null while it cannot be told. */
+export interface LiveProgress {
+  readonly requestsPerSecond: number;
+  readonly etaS: number | null;
+  readonly inFlight: number;
+  /** Why it does not move; null when it does. */
+  readonly waiting: string | null;
+}
+
+const PURGE_ROWS = 2_000;
+
+/** Runs every live batch to its end. One task per batch walks the stages; dispatchers are shared per deployment. */
+export class Engine {
+  readonly #deps: EngineDeps;
+  readonly #options: EngineOptions;
+  readonly #recorder: Recorder;
+  readonly #dispatchers = new Map<string, { deployment: Deployment; dispatcher: Dispatcher }>();
+  readonly #tasks = new Map<number, Promise<void>>();
+  readonly #meters = new Map<number, Meter>();
+  readonly #inspections = new Map<string, Promise<Inspection>>();
+  readonly #suspectTurn = { taken: false };
+  readonly #stopping = new AbortController();
+  #ticking: Promise<void> | null = null;
+  #woken = Promise.withResolvers<void>();
+
+  constructor(deps: EngineDeps) {
+    this.#deps = deps;
+    this.#options = { ...ENGINE_DEFAULTS, ...deps.options };
+    this.#recorder = new Recorder(
+      { ...deps, results: deps.state.results },
+      {
+        groupMax: this.#options.commitGroupMax,
+        lingerMs: this.#options.commitLingerMs,
+        groupBytesMax: this.#options.commitBytesMax,
+      },
+    );
+  }
+
+  /** Takes back what a dead process held, and resumes every live batch. Call once, as the store's only engine. */
+  async start(): Promise<void> {
+    const taken = await this.#deps.state.work.reclaim(this.#deps.owner);
+    if (taken.segments > 0) this.#deps.log.info(taken, 'took back the segments of a stopped process');
+    this.#ticking = this.#tick().catch(this.#deps.onFatal);
+  }
+
+  /** Something changed in the store: look now rather than at the next tick. */
+  wake(): void {
+    this.#woken.resolve();
+  }
+
+  /** Sends nothing new, lets requests in flight finish for `drainMs`, and makes their results durable. */
+  async stop({ drainMs }: { readonly drainMs: number }): Promise<void> {
+    this.#stopping.abort(STOPPED);
+    for (const { dispatcher } of this.#dispatchers.values()) dispatcher.stopAll(drainMs);
+    await Promise.all([...this.#tasks.values(), this.#ticking]);
+    await this.#recorder.flush();
+  }
+
+  readonly createBatch: CreateBatch = (scope, request) =>
+    createBatch(scope, request, {
+      ...this.#deps,
+      files: this.#deps.state.files,
+      batches: this.#deps.state.batches,
+      inspectSoon: (owner, fileId) => this.#inspectSoon(owner, fileId),
+      wake: () => this.wake(),
+    });
+
+  progress(batch: Batch): LiveProgress | undefined {
+    const meter = this.#meters.get(batch.seq);
+    const dispatcher =
+      batch.deployment === null ? undefined : this.#dispatchers.get(dispatcherKey(batch))?.dispatcher;
+    const activity = dispatcher?.activity(batch.seq);
+    if (meter === undefined || dispatcher === undefined || activity === undefined) return undefined;
+    const left = batch.counts.total - batch.counts.completed - batch.counts.failed;
+    const requestsPerSecond = meter.perSecond();
+    return {
+      requestsPerSecond,
+      etaS: requestsPerSecond > 0 ? Math.ceil(left / requestsPerSecond) : null,
+      inFlight: activity.inFlight,
+      waiting: dispatcher.trouble,
+    };
+  }
+
+  async #tick(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      this.#woken = Promise.withResolvers<void>();
+      await this.#patiently(async () => {
+        for (const batch of await this.#deps.state.batches.live()) this.#attend(batch);
+        await this.#purge();
+      });
+      for (const { dispatcher } of this.#dispatchers.values()) dispatcher.poke();
+      await this.#rest(this.#options.tickMs);
+    }
+  }
+
+  /** Starts the batch's task, or tells the one that runs what has changed. */
+  #attend(batch: Batch): void {
+    if (this.#stopping.signal.aborted) return;
+    const { seq } = batch;
+    const running = this.#dispatchers.get(dispatcherKey(batch))?.dispatcher;
+    this.#meters.get(seq)?.read(batch.counts.completed + batch.counts.failed);
+    if (batch.status === 'cancelling') running?.stopFeed(seq, this.#options.cancelGraceMs);
+    if (this.#isOver(batch)) running?.stopFeed(seq, this.#options.cancelGraceMs);
+    if (this.#tasks.has(seq)) return;
+    const task = this.#run(seq)
+      .catch(this.#deps.onFatal)
+      .finally(() => {
+        this.#tasks.delete(seq);
+        this.#meters.delete(seq);
+        this.wake();
+      });
+    this.#tasks.set(seq, task);
+  }
+
+  /** The order of the stages. Each moves the batch on in the store, so a restart goes on at the same place. */
+  async #run(seq: number): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      const batch = await this.#patiently(() => this.#deps.state.batches.bySeq(seq));
+      if (batch === undefined || isTerminal(batch.status)) return;
+      await this.#patiently(() => this.#step(batch));
+    }
+  }
+
+  async #step(batch: Batch): Promise<void> {
+    const { state, blobs, clock, failpoint } = this.#deps;
+    const stores = { batches: state.batches, results: state.results, blobs, clock, failpoint };
+    switch (batch.status) {
+      case 'validating':
+        return this.#validate(batch);
+      case 'in_progress':
+        if (this.#isOver(batch)) {
+          await finalize(batch, { from: 'in_progress', to: 'expired' }, stores);
+          return;
+        }
+        return this.#dispatch(batch);
+      case 'finalizing':
+        await finalize(batch, { from: 'finalizing', to: 'completed' }, stores);
+        return;
+      case 'cancelling':
+        await finalize(batch, { from: 'cancelling', to: 'cancelled' }, stores);
+        return;
+      case 'completed':
+      case 'failed':
+      case 'cancelled':
+      case 'expired':
+        return;
+    }
+  }
+
+  async #validate(batch: Batch): Promise<void> {
+    const { state, deployments, clock } = this.#deps;
+    const scope = scopeOf(batch);
+    const inspection = await this.#inspect(scope, batch.inputFileId).catch((error: unknown) => {
+      if (error instanceof BlobNotFound) return undefined;
+      throw error;
+    });
+    if (inspection === undefined) {
+      await state.batches.fail(batch.seq, { atS: nowS(clock), errors: faulty(inputGone(batch)).errors });
+      return;
+    }
+    const verdict = await judge(
+      scope,
+      inspection,
+      { endpoint: batch.endpoint, dialect: 'azure' },
+      deployments,
+    );
+    this.#deps.failpoint('validate:before-plan');
+    const atS = nowS(clock);
+    if (verdict.kind === 'faulty') {
+      await state.batches.fail(batch.seq, { atS, errors: verdict.errors });
+      return;
+    }
+    const { deployment } = verdict;
+    const planned = await state.batches.plan(batch.seq, {
+      atS,
+      deployment: deployment.name,
+      enqueuedTokens: inspection.tokens,
+      enqueuedTokensMax: deployment.enqueuedTokensMax,
+      requests: inspection.requests,
+      segments: inspection.segments,
+    });
+    if (planned === 'token_limit_exceeded') {
+      await state.batches.fail(batch.seq, { atS, errors: faulty(tokenLimitExceeded(deployment)).errors });
+    }
+    this.#deps.failpoint('validate:after-plan');
+  }
+
+  async #dispatch(batch: Batch): Promise<void> {
+    const { state, clock } = this.#deps;
+    const dispatcher = await this.#dispatcherOf(batch);
+    if (dispatcher === undefined) return this.#rest(this.#options.tickMs);
+    if (!this.#meters.has(batch.seq)) {
+      this.#meters.set(batch.seq, new Meter(clock, batch.counts.completed + batch.counts.failed));
+    }
+    if (this.#stopping.signal.aborted) return;
+    try {
+      await dispatcher.run(batch);
+    } catch (error) {
+      if (!(error instanceof BlobNotFound)) throw error;
+      await state.batches.fail(batch.seq, { atS: nowS(clock), errors: faulty(inputGone(batch)).errors });
+      return;
+    }
+    if (await state.batches.startFinalizing(batch.seq, nowS(clock))) return;
+    // Cancelled or expired, which the next step sees; or others hold the last segments.
+    const now = await state.batches.bySeq(batch.seq);
+    if (now?.status === 'in_progress' && !this.#isOver(now)) await this.#rest(this.#options.tickMs);
+  }
+
+  async #dispatcherOf(batch: Batch): Promise<Dispatcher | undefined> {
+    const deployment = await this.#deps.deployments.find(scopeOf(batch), batch.deployment ?? '');
+    const key = dispatcherKey(batch);
+    const known = this.#dispatchers.get(key);
+    if (deployment === undefined || known !== undefined) return known?.dispatcher;
+    const dispatcher = new Dispatcher(
+      deployment,
+      {
+        ...this.#deps,
+        work: this.#deps.state.work,
+        recorder: this.#recorder,
+        suspectTurn: this.#suspectTurn,
+      },
+      { ...this.#options, groupMax: this.#options.commitGroupMax },
+    );
+    this.#dispatchers.set(key, { deployment, dispatcher });
+    return dispatcher;
+  }
+
+  #isOver(batch: Batch): boolean {
+    return (
+      this.#options.strictWindow &&
+      batch.status === 'in_progress' &&
+      nowS(this.#deps.clock) >= batch.expiresAt
+    );
+  }
+
+  async #inspectSoon(scope: Scope, fileId: string): Promise<Inspection | undefined> {
+    const timer = new AbortController();
+    const late = this.#deps.clock.sleep(this.#options.createWaitMs, timer.signal).catch(() => undefined);
+    try {
+      return (await Promise.race([this.#inspect(scope, fileId), late])) ?? undefined;
+    } finally {
+      timer.abort();
+    }
+  }
+
+  /** From the store, or by one pass that all who ask meanwhile share. */
+  async #inspect(scope: Scope, fileId: string): Promise<Inspection> {
+    const { files } = this.#deps.state;
+    const known = await files.inspection(scope, fileId);
+    if (known !== undefined) return known;
+    const running = this.#inspections.get(fileId);
+    if (running !== undefined) return running;
+    const inspecting = (async () => {
+      const inspection = await this.#deps.inspect(fileId, this.#stopping.signal);
+      await files.saveInspection(scope, fileId, inspection);
+      return inspection;
+    })().finally(() => this.#inspections.delete(fileId));
+    this.#inspections.set(fileId, inspecting);
+    return inspecting;
+  }
+
+  async #purge(): Promise<void> {
+    while (!this.#stopping.signal.aborted && (await this.#deps.state.results.purge(PURGE_ROWS)));
+  }
+
+  /** Undefined when the engine stopped first. */
+  async #patiently<T>(work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await untilTaken(work, this.#deps, this.#stopping.signal);
+    } catch (error) {
+      if (error === STOPPED) return undefined;
+      throw error;
+    }
+  }
+
+  /** Until the delay is over, something happens, or the engine stops. */
+  async #rest(delayMs: number): Promise<void> {
+    const timer = new AbortController();
+    const stop = (): void => timer.abort();
+    this.#stopping.signal.addEventListener('abort', stop, { once: true });
+    const waited = this.#deps.clock.sleep(delayMs, timer.signal).catch(() => {
+      // Woken, or stopping.
+    });
+    await Promise.race([waited, this.#woken.promise]);
+    this.#stopping.signal.removeEventListener('abort', stop);
+    timer.abort();
+  }
+}
+
+const STOPPED = new Error('the engine stops');
+
+const inputGone = (batch: Batch) =>
+  ({
+    code: 'input_no_permissions',
+    message: `The input file '${batch.inputFileId}' is not there any more. Upload it again and create a new batch.`,
+    param: 'input_file_id',
+    line: null,
+  }) as const;
+
+const scopeOf = (batch: Batch): Scope => ({ resourceId: batch.resourceId, actor: 'engine' });
+const dispatcherKey = (batch: Batch): string => `${batch.resourceId}/${batch.deployment}`;

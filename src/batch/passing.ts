@@ -1,0 +1,30 @@
+import { backoffMs } from '../core/backoff.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
+import { BlobStoreError } from '../stores/blobs/port.ts';
+import { StoreError } from '../stores/state/ports.ts';
+
+/** Trying again later may help: the disk is full, the database busy or away. Anything else is a bug or a broken disk. */
+export const isPassing = (error: unknown): boolean =>
+  (error instanceof StoreError && error.transient) ||
+  (error instanceof BlobStoreError && (error.reason === 'disk_full' || error.reason === 'read_only'));
+
+const WAIT_CAP_MS = 10_000;
+
+/** Repeats `work` while it fails for a passing reason. Rejects with any other error, or with `signal.reason`. */
+export async function untilTaken<T>(
+  work: () => Promise<T>,
+  deps: { readonly clock: Clock; readonly random: () => number; readonly log: Log },
+  signal?: AbortSignal,
+): Promise<T> {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      const waitMs = backoffMs(attempt, { baseMs: 200, capMs: WAIT_CAP_MS, random: deps.random });
+      deps.log.warn({ error: String(error), waitMs }, 'a store is in trouble; trying again');
+      await deps.clock.sleep(waitMs, signal);
+    }
+  }
+}

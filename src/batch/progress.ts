@@ -1,0 +1,33 @@
+import type { Clock } from '../core/clock.ts';
+
+/** Weight of the past halves over this time: quick enough to follow a change, slow enough to read. */
+const HALF_LIFE_MS = 10_000;
+
+/** Rate of a batch from its counter, as an exponentially weighted mean. */
+export class Meter {
+  readonly #clock: Clock;
+  #done: number;
+  #atMs: number;
+  #perMs: number | null = null;
+
+  constructor(clock: Clock, done: number) {
+    this.#clock = clock;
+    this.#done = done;
+    this.#atMs = clock.mono();
+  }
+
+  read(done: number): void {
+    const nowMs = this.#clock.mono();
+    const elapsedMs = nowMs - this.#atMs;
+    if (elapsedMs < 100) return;
+    const perMs = Math.max(0, done - this.#done) / elapsedMs;
+    const past = this.#perMs === null ? 0 : 0.5 ** (elapsedMs / HALF_LIFE_MS);
+    this.#perMs = perMs * (1 - past) + (this.#perMs ?? 0) * past;
+    this.#done = done;
+    this.#atMs = nowMs;
+  }
+
+  perSecond(): number {
+    return (this.#perMs ?? 0) * 1_000;
+  }
+}

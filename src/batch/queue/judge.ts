@@ -1,0 +1,87 @@
+import type { BatchEndpoint, BatchError, BatchErrors } from '../../contract/batch.ts';
+import type { Inspection } from '../../contract/inspection.ts';
+import type { Scope } from '../../contract/scope.ts';
+import type { Deployment, Deployments } from '../../deployments/port.ts';
+
+/** What an inspected file and a batch come to together: faults of the batch, or the deployment that will answer. */
+export type Verdict =
+  | { readonly kind: 'faulty'; readonly errors: BatchErrors }
+  | { readonly kind: 'runnable'; readonly deployment: Deployment };
+
+const BATCH_SKUS: readonly Deployment['sku'][] = ['GlobalBatch', 'DataZoneBatch'];
+
+/** Every line is sound (or its faults are listed); does the whole fit the batch's endpoint and a deployment? */
+export async function judge(
+  scope: Scope,
+  inspection: Inspection,
+  request: { readonly endpoint: BatchEndpoint; readonly dialect: 'azure' | 'openai' },
+  deployments: Deployments,
+): Promise<Verdict> {
+  if (inspection.errors !== null) return { kind: 'faulty', errors: inspection.errors };
+  const { url, model, firstLine: line } = inspection;
+  if (!urlFits(url, request)) {
+    return faulty({
+      code: 'url_mismatch',
+      message: `The url of the lines, '${url}', does not match the endpoint of the batch, '${request.endpoint}'. Create the batch with endpoint '${url}', or change the lines.`,
+      param: 'url',
+      line,
+    });
+  }
+  const deployment = model === null ? undefined : await deployments.find(scope, model);
+  if (deployment === undefined) {
+    const known = (await deployments.list(scope)).map(({ name }) => `'${name}'`);
+    return faulty({
+      code: 'model_not_found',
+      message: `The model deployment '${model}' of the input file could not be found. Set body.model to one of this resource's deployments: ${known.join(', ') || 'there are none yet'}.`,
+      param: 'body.model',
+      line,
+    });
+  }
+  if (!BATCH_SKUS.includes(deployment.sku)) {
+    return faulty({
+      code: 'invalid_request',
+      message: `The deployment '${deployment.name}' has the SKU ${deployment.sku}, which serves single requests. A batch needs a deployment of SKU ${BATCH_SKUS.join(' or ')}.`,
+      param: 'body.model',
+      line,
+    });
+  }
+  return { kind: 'runnable', deployment };
+}
+
+/** On Azure an endpoint of `/chat/completions` also stands for rows that all go to `/responses` (contract §4). */
+function urlFits(
+  url: BatchEndpoint | null,
+  { endpoint, dialect }: { endpoint: BatchEndpoint; dialect: 'azure' | 'openai' },
+): boolean {
+  if (url === endpoint) return true;
+  return dialect === 'azure' && endpoint === '/chat/completions' && url === '/responses';
+}
+
+/** Contract §3, the text of the original: limits are abbreviated. */
+export function tokenLimitExceeded(deployment: {
+  readonly name: string;
+  readonly enqueuedTokensMax: number;
+}): BatchError {
+  return {
+    code: 'token_limit_exceeded',
+    message: `The number of enqueued tokens has surpassed the configured limit of ${abbreviate(deployment.enqueuedTokensMax)} for the deployment '${deployment.name}'. Please either increase the limit or try again once the current jobs have finished.`,
+    param: null,
+    line: null,
+  };
+}
+
+function abbreviate(tokens: number): string {
+  for (const [unit, letter] of [
+    [1e9, 'B'],
+    [1e6, 'M'],
+    [1e3, 'K'],
+  ] as const) {
+    if (tokens >= unit && tokens % (unit / 1_000) === 0) return `${tokens / unit}${letter}`;
+  }
+  return String(tokens);
+}
+
+export const faulty = (error: BatchError): Extract<Verdict, { kind: 'faulty' }> => ({
+  kind: 'faulty',
+  errors: { data: [error], omitted: 0 },
+});

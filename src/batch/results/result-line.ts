@@ -1,0 +1,67 @@
+import type { UpstreamAnswer, UpstreamFailure } from '../../upstream/port.ts';
+
+/** What identifies a request in its result line. */
+export interface RequestName {
+  /** `custom_id` as JSON with its quotes, byte for byte as submitted. */
+  readonly customIdJson: Uint8Array;
+  readonly batchId: string;
+  readonly line: number;
+}
+
+/** Ends of a request that never got an answer (contract §3). */
+export const UNANSWERED = {
+  batch_cancelled: 'This request was not executed because the batch was cancelled.',
+  batch_expired: 'This request could not be executed before the completion window expired.',
+  internal_error:
+    'This request was in flight each time the service stopped unexpectedly, so it is not tried again.',
+} as const;
+export type UnansweredCode = keyof typeof UNANSWERED | 'upstream_error';
+
+/** Stable over every attempt of a line, so that an upstream that knows idempotency keys can drop a repeat (P5). */
+export const idempotencyKey = (batchId: string, line: number): string => `${batchId}-${line}`;
+
+/** The line of an HTTP answer: `status_code` tells success from failure, `error` is null (contract §3, §4). */
+export function answerLine(name: RequestName, answer: UpstreamAnswer): Uint8Array {
+  const requestId = answer.requestId ?? idempotencyKey(name.batchId, name.line);
+  return join(
+    `{"id":"${requestName(name)}","custom_id":`,
+    name.customIdJson,
+    `,"response":{"status_code":${answer.status},"request_id":${JSON.stringify(requestId)},"body":`,
+    answer.body,
+    '},"error":null}',
+  );
+}
+
+/** The line of a request that has no answer. */
+export function unansweredLine(
+  name: RequestName,
+  error: { readonly code: UnansweredCode; readonly message: string },
+): Uint8Array {
+  return join(
+    `{"id":"${requestName(name)}","custom_id":`,
+    name.customIdJson,
+    `,"response":null,"error":${JSON.stringify({ code: error.code, message: error.message })}}`,
+  );
+}
+
+export const toUpstreamError = (failure: UpstreamFailure) =>
+  ({ code: 'upstream_error', message: failure.message }) as const;
+
+const requestName = ({ batchId, line }: RequestName) =>
+  `batch_req_${batchId.slice('batch_'.length).replaceAll('-', '')}_${line}`;
+
+/** Own memory of exactly its size: the bytes cross to the store's thread without dragging a shared pool along. */
+function join(...parts: readonly (string | Uint8Array)[]): Uint8Array {
+  let size = 0;
+  for (const part of parts) size += typeof part === 'string' ? Buffer.byteLength(part) : part.byteLength;
+  const line = Buffer.allocUnsafeSlow(size);
+  let at = 0;
+  for (const part of parts) {
+    if (typeof part === 'string') at += line.write(part, at);
+    else {
+      line.set(part, at);
+      at += part.byteLength;
+    }
+  }
+  return line;
+}
