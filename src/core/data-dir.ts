@@ -124,7 +124,8 @@ const SQLITE_READONLY = 8;
 const SQLITE_CANTOPEN = 14;
 
 function explain(path: string, error: unknown): Error {
-  if (!(error instanceof Error) || error instanceof DataDirError) return new DataDirError(String(error));
+  if (!(error instanceof Error)) return new DataDirError(String(error));
+  if (error instanceof DataDirError) return error;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   const sqlite = 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : 0;
   return new DataDirError(adviceFor(path, { code, sqlite, message: error.message }), { cause: error });

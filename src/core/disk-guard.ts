@@ -39,34 +39,36 @@ const LOOK_EVERY_MS = 1_000;
 export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
   const { clock, freeBytesMin = 256 * MIB, ballastBytes = 64 * MIB } = options;
   const disk = options.disk ?? diskUnder(options.dir);
-  const ballastDropBelow = freeBytesMin / 8;
-  let ballast: 'unknown' | 'made' | 'dropped' = ballastBytes === 0 ? 'made' : 'unknown';
-  let full = false;
+  const dropBallastBelow = freeBytesMin / 8;
+  let ballast: 'missing' | 'made' | 'dropped' = 'missing';
   let freeBytes = 0;
   let lookedAtMs = -Infinity;
   let looking: Promise<void> | undefined;
+  let making: Promise<void> | undefined;
 
-  const dropBallast = async () => {
-    full = true;
-    if (ballastBytes === 0 || ballast === 'dropped') return;
+  const drop = async () => {
+    await making;
+    if (ballast === 'dropped') return;
     ballast = 'dropped';
-    await disk.dropBallast();
+    // A ballast that cannot be removed changes nothing for the caller: the disk is full.
+    if (ballastBytes > 0) await disk.dropBallast().catch(() => {});
   };
-  const makeBallast = async () => {
+  const make = async () => {
     try {
       if (ballastBytes > 0) await disk.makeBallast(ballastBytes);
-    } catch (error) {
-      if (isNoSpace(error)) return;
-      throw error;
+      ballast = 'made';
+    } catch {
+      // Nothing is lost with it: while the disk cannot take it the state stays, and a later look tries again.
     }
-    ballast = 'made';
-    full = false;
   };
   const look = async () => {
     freeBytes = await disk.freeBytes();
-    if (freeBytes < ballastDropBelow) await dropBallast();
-    else if ((full || ballast !== 'made') && freeBytes >= freeBytesMin + ballastBytes) await makeBallast();
     lookedAtMs = clock.mono();
+    if (freeBytes < dropBallastBelow) return drop();
+    if (ballast === 'made' || freeBytes < freeBytesMin + ballastBytes) return;
+    making ??= make().finally(() => (making = undefined));
+    // Who waits for room must see it proven; at the first start nobody needs to wait for 64 MiB.
+    if (ballast === 'dropped') await making;
   };
   const lookIfStale = async () => {
     if (clock.mono() - lookedAtMs < LOOK_EVERY_MS) return;
@@ -77,29 +79,26 @@ export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
   const guard: DiskGuard = {
     async hasRoom(bytes = 0) {
       await lookIfStale();
-      return !full && freeBytes - bytes >= freeBytesMin;
+      return ballast !== 'dropped' && freeBytes - bytes >= freeBytesMin;
     },
     async waitForRoom(signal) {
       signal.throwIfAborted();
       while (!(await guard.hasRoom())) await clock.sleep(LOOK_EVERY_MS, signal);
     },
     async noteFull() {
-      await looking;
       lookedAtMs = clock.mono();
-      await dropBallast();
+      await drop();
     },
     async watch(signal) {
       while (!signal.aborted) {
         await lookIfStale();
         await clock.sleep(LOOK_EVERY_MS, signal).catch(() => {});
       }
+      await making;
     },
   };
   return guard;
 }
-
-const isNoSpace = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
 
 function diskUnder(dir: string): GuardedDisk {
   const path = join(dir, 'ballast');

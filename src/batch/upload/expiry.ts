@@ -1,0 +1,32 @@
+import type { Clock } from '../../core/clock.ts';
+import type { Log } from '../../core/log.ts';
+import { BlobStoreError } from '../../stores/blobs/port.ts';
+import { StoreError } from '../../stores/state/ports.ts';
+import type { Uploader } from './upload.ts';
+
+export interface ExpiryOptions {
+  readonly uploader: Pick<Uploader, 'deleteExpired' | 'sweepStrays'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly everyMs?: number;
+}
+
+/** Deletes expired files, and bytes that nothing knows, at once and then every few minutes, until aborted. */
+export async function runExpiry(options: ExpiryOptions, signal: AbortSignal): Promise<void> {
+  const { uploader, clock, log, everyMs = 5 * 60_000 } = options;
+  while (!signal.aborted) {
+    try {
+      const expired = await uploader.deleteExpired();
+      const strays = await uploader.sweepStrays();
+      if (expired + strays > 0) log.info({ expired, strays }, 'expired files and stray bytes deleted');
+    } catch (error) {
+      if (!isTransient(error)) throw error;
+      log.warn({ error: String(error) }, 'expired files could not be deleted; trying again later');
+    }
+    await clock.sleep(everyMs, signal).catch(() => {});
+  }
+}
+
+const isTransient = (error: unknown): boolean =>
+  (error instanceof StoreError && error.transient) ||
+  (error instanceof BlobStoreError && error.reason !== 'io');

@@ -1,0 +1,33 @@
+import { ApiError } from '../../contract/error.ts';
+import type { FilePurpose } from '../../contract/file.ts';
+
+const FILENAME_MAX = 255;
+/** C0, DEL, C1, the line separators, and the marks that reorder text on a screen. */
+// eslint-disable-next-line no-control-regex
+const UNSHOWABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** The caller's name for a file as the row keeps it. It never reaches the file system. */
+export function toFilename(
+  given: string,
+  { purpose, dialect }: { purpose: FilePurpose; dialect: 'azure' | 'openai' },
+): string {
+  const name = given
+    .toWellFormed()
+    .replaceAll('\\', '/')
+    .slice(given.replaceAll('\\', '/').lastIndexOf('/') + 1)
+    .replace(UNSHOWABLE, '_')
+    .trim();
+  const dot = name.lastIndexOf('.');
+  const suffix = dot === -1 ? '' : name.slice(dot);
+  if (purpose === 'batch' && suffix.toLowerCase() !== '.jsonl') {
+    const message =
+      dialect === 'azure'
+        ? 'fileName contains an invalid filename: wrong suffix. It must end in .jsonl.'
+        : 'Invalid file format for Batch API. Must be .jsonl';
+    throw new ApiError('invalidValue', message, { param: 'file' });
+  }
+  if (name.length <= FILENAME_MAX) return name;
+  const kept = suffix.length < FILENAME_MAX ? suffix : '';
+  // The cut may fall inside a surrogate pair.
+  return name.slice(0, FILENAME_MAX - kept.length).toWellFormed() + kept;
+}

@@ -1,0 +1,167 @@
+import { INPUT_BYTES_MAX } from '../../contract/batch.ts';
+import { ApiError } from '../../contract/error.ts';
+import type { FilePurpose, FileRow } from '../../contract/file.ts';
+import type { Scope } from '../../contract/scope.ts';
+import { type Clock, nowS } from '../../core/clock.ts';
+import type { DiskGuard } from '../../core/disk-guard.ts';
+import { newUploadId, type UuidSource } from '../../core/ids.ts';
+import type { Log } from '../../core/log.ts';
+import { BlobStoreError, type BlobStore, BlobTooLarge, type StoredBlob } from '../../stores/blobs/port.ts';
+import { type FileLimits, type StateStore, StoreError } from '../../stores/state/ports.ts';
+import { toFilename } from './filename.ts';
+import { deleteFile, deleteExpired, sweepStrays } from './removal.ts';
+
+export interface Upload {
+  readonly filename: string;
+  readonly purpose: FilePurpose;
+  readonly chunks: AsyncIterable<Uint8Array>;
+  /** Counted from the creation; null: never. */
+  readonly expiresAfterS: number | null;
+  /** Whose words a refused name gets; Azure's when not given. */
+  readonly dialect?: 'azure' | 'openai';
+}
+
+export interface UploaderOptions {
+  readonly state: Pick<StateStore, 'files' | 'batches'>;
+  readonly blobs: BlobStore;
+  readonly clock: Clock;
+  readonly uuid: UuidSource;
+  readonly diskGuard: Pick<DiskGuard, 'hasRoom' | 'noteFull'>;
+  readonly log: Log;
+  readonly limits?: Partial<FileLimits & { readonly fileBytesMax: number }>;
+}
+
+export interface Uploader {
+  /** Streams the bytes to the store, then inserts the row. Throws `ApiError`, or what `chunks` threw. */
+  uploadFile(scope: Scope, upload: Upload): Promise<FileRow>;
+  /** False: there is no such file. Bytes that a live batch still reads stay until it has ended. */
+  deleteFile(scope: Scope, fileId: string): Promise<boolean>;
+  /** Deletes the files past their expiry; returns how many. */
+  deleteExpired(): Promise<number>;
+  /** Deletes bytes that neither a row, a live batch nor an upload under way knows; returns how many. Safe at any time. */
+  sweepStrays(): Promise<number>;
+}
+
+const RETRY_AFTER_S = 60;
+/** How many bytes an upload may take between two looks at the disk. */
+const LOOK_EVERY_BYTES = 16 * 1024 * 1024;
+
+export function createUploader(options: UploaderOptions): Uploader {
+  const { state, blobs, clock, uuid, diskGuard, log } = options;
+  const {
+    fileBytesMax = INPUT_BYTES_MAX,
+    withoutExpiryMax = 500,
+    withExpiryMax = 10_000,
+  } = options.limits ?? {};
+  /** Ids whose bytes may be stored while their row is not: no strays. */
+  const uploading = new Set<string>();
+
+  const storeBytes = async (id: string, chunks: AsyncIterable<Uint8Array>): Promise<StoredBlob> => {
+    try {
+      return await blobs.put(id, whileRoom(chunks, diskGuard), { bytesMax: fileBytesMax });
+    } catch (error) {
+      throw await refusalOf(error, { fileBytesMax, diskGuard });
+    }
+  };
+  const insertRow = async (scope: Scope, file: FileRow): Promise<void> => {
+    try {
+      const outcome = await state.files.insert(scope, file, { withoutExpiryMax, withExpiryMax });
+      if (outcome === 'limit') throw quotaExceeded(file, { withoutExpiryMax, withExpiryMax });
+    } catch (error) {
+      // After other failures the row may exist after all: the sweep will know.
+      if (isRefusal(error)) await blobs.delete(file.id);
+      throw await refusalOf(error, { fileBytesMax, diskGuard });
+    }
+  };
+
+  return {
+    async uploadFile(scope, upload) {
+      const filename = toFilename(upload.filename, {
+        purpose: upload.purpose,
+        dialect: upload.dialect ?? 'azure',
+      });
+      if (!(await diskGuard.hasRoom())) throw diskFull();
+      const id = newUploadId(uuid);
+      uploading.add(id);
+      try {
+        const stored = await storeBytes(id, upload.chunks);
+        const createdAt = nowS(clock);
+        const file: FileRow = {
+          id,
+          resourceId: scope.resourceId,
+          filename,
+          purpose: upload.purpose,
+          ...stored,
+          createdAt,
+          expiresAt: upload.expiresAfterS === null ? null : createdAt + upload.expiresAfterS,
+        };
+        await insertRow(scope, file);
+        log.info({ fileId: id, bytes: file.bytes, actor: scope.actor }, 'file uploaded');
+        return file;
+      } finally {
+        uploading.delete(id);
+      }
+    },
+    deleteFile: (scope, fileId) => deleteFile({ state, blobs }, scope, fileId),
+    deleteExpired: () => deleteExpired({ state, blobs }, nowS(clock)),
+    sweepStrays: () => sweepStrays({ state, blobs }, uploading),
+  };
+}
+
+async function* whileRoom(
+  chunks: AsyncIterable<Uint8Array>,
+  diskGuard: Pick<DiskGuard, 'hasRoom'>,
+): AsyncGenerator<Uint8Array> {
+  let unchecked = 0;
+  for await (const chunk of chunks) {
+    unchecked += chunk.byteLength;
+    if (unchecked >= LOOK_EVERY_BYTES) {
+      if (!(await diskGuard.hasRoom())) throw diskFull();
+      unchecked = 0;
+    }
+    yield chunk;
+  }
+}
+
+const isRefusal = (error: unknown): boolean =>
+  error instanceof ApiError ||
+  (error instanceof StoreError && (error.reason === 'disk_full' || error.reason === 'busy'));
+
+/** What the caller is told; errors that are not for a caller (`io`: the process must end) stay as they are. */
+async function refusalOf(
+  error: unknown,
+  { fileBytesMax, diskGuard }: { fileBytesMax: number; diskGuard: Pick<DiskGuard, 'noteFull'> },
+): Promise<unknown> {
+  if (error instanceof BlobTooLarge) {
+    const message = `The file is larger than ${fileBytesMax} bytes, the limit for one file. Split it into several files.`;
+    return new ApiError('fileTooLarge', message, { param: 'file', cause: error });
+  }
+  if (!(error instanceof BlobStoreError || error instanceof StoreError)) return error;
+  if (error.reason === 'disk_full') {
+    await diskGuard.noteFull();
+    return diskFull(error);
+  }
+  if (error.reason === 'busy' || error.reason === 'read_only' || error.reason === 'connection') {
+    const message = 'The file could not be stored just now. Nothing was kept; try again later.';
+    return new ApiError('notReady', message, { retryAfterS: RETRY_AFTER_S, cause: error });
+  }
+  return error;
+}
+
+const diskFull = (cause?: Error): ApiError =>
+  new ApiError(
+    'diskFull',
+    'The disk of the service is nearly full, so it takes no files now. Try again later.',
+    {
+      retryAfterS: RETRY_AFTER_S,
+      cause,
+    },
+  );
+
+const quotaExceeded = (file: FileRow, limits: FileLimits): ApiError =>
+  new ApiError(
+    'fileQuotaExceeded',
+    file.expiresAt === null
+      ? `The quota for files without expiry is reached. The maximum is ${limits.withoutExpiryMax}.`
+      : `The quota for files with expiry is reached. The maximum is ${limits.withExpiryMax}.`,
+  );
