@@ -4,7 +4,7 @@ import { assert } from '../../core/assert.ts';
 import { nowS, type Clock } from '../../core/clock.ts';
 import type { Failpoint } from '../../core/failpoint.ts';
 import { scanRequestLine } from '../../core/json-scan.ts';
-import { LineSplitter } from '../../core/lines.ts';
+import { LineSplitter, type Line, type OversizedLine } from '../../core/lines.ts';
 import type { BlobStore, StoredBlob } from '../../stores/blobs/port.ts';
 import type { BatchStore, Publication, ResultRow, ResultStore } from '../../stores/state/ports.ts';
 import { UNANSWERED, unansweredLine } from '../results/result-line.ts';
@@ -18,7 +18,6 @@ export interface FinalizeDeps {
 }
 
 const PAGE = { bytesMax: 1024 * 1024, rowsMax: 1_000 };
-const CHUNK_BYTES = 256 * 1024;
 
 /**
  * Writes both files in input order, each whole and durable, and then publishes them with the end of the batch in one
@@ -30,22 +29,22 @@ export async function finalize(
   ending: Pick<Publication, 'from' | 'to'>,
   deps: FinalizeDeps,
 ): Promise<boolean> {
-  const output = counted(outputLines(batch, deps.results));
-  const outputBlob = await deps.blobs.put(batch.outputFileId, inChunks(output.lines));
+  const output = new Lines(pages(batch, deps.results, true));
+  const outputBlob = await deps.blobs.put(batch.outputFileId, output.bytes());
   deps.failpoint('finalize:after-output');
 
-  const errors = counted(
-    ending.to === 'completed' ? errorLines(batch, deps.results) : undoneLines(batch, ending.to, deps),
+  const errors = new Lines(
+    ending.to === 'completed' ? failed(batch, deps.results) : undone(batch, ending.to, deps),
   );
-  const errorBlob = await deps.blobs.put(batch.errorFileId, inChunks(errors.lines));
+  const errorBlob = await deps.blobs.put(batch.errorFileId, errors.bytes());
   deps.failpoint('finalize:before-publish');
 
   const atS = nowS(deps.clock);
   const published = await deps.batches.publish(batch.seq, {
     ...ending,
     atS,
-    completed: output.count(),
-    failed: errors.count(),
+    completed: output.count,
+    failed: errors.count,
     files: [
       toFileRow(batch, { id: batch.outputFileId, suffix: 'output', blob: outputBlob, atS }),
       toFileRow(batch, { id: batch.errorFileId, suffix: 'error', blob: errorBlob, atS }),
@@ -55,99 +54,89 @@ export async function finalize(
   return published;
 }
 
-async function* outputLines(batch: Batch, results: ResultStore): AsyncGenerator<Uint8Array> {
-  for await (const row of rows(batch, results, true)) yield row.payload;
+type LinePage = readonly Uint8Array[];
+
+async function* pages(batch: Batch, results: ResultStore, ok: boolean): AsyncGenerator<LinePage> {
+  for await (const rows of resultPages(batch, results, ok)) yield rows.map(({ payload }) => payload);
 }
 
-async function* errorLines(batch: Batch, results: ResultStore): AsyncGenerator<Uint8Array> {
-  if (batch.counts.failed === 0) return;
-  for await (const row of rows(batch, results, false)) yield row.payload;
+async function* failed(batch: Batch, results: ResultStore): AsyncGenerator<LinePage> {
+  if (batch.counts.failed > 0) yield* pages(batch, results, false);
 }
 
 /** The failed lines and, for each request without a result, why it was not executed: input and results side by side. */
-async function* undoneLines(
+async function* undone(
   batch: Batch,
   ending: 'cancelled' | 'expired',
   deps: FinalizeDeps,
-): AsyncGenerator<Uint8Array> {
+): AsyncGenerator<LinePage> {
   // A batch that ended before its validation did has no requests yet.
   if (batch.counts.total === 0) return;
   const code = ending === 'cancelled' ? 'batch_cancelled' : 'batch_expired';
-  const recorded = rows(batch, deps.results, undefined);
+  const recorded = resultRows(batch, deps.results);
   let next = await recorded.next();
-  for await (const source of inputLines(batch, deps.blobs)) {
-    assert(next.done || next.value.line >= source.line, 'a result names a line that is no request');
-    if (!next.done && next.value.line === source.line) {
-      if (!next.value.ok) yield next.value.payload;
-      next = await recorded.next();
-      continue;
+  for await (const requests of inputPages(batch, deps.blobs)) {
+    const page: Uint8Array[] = [];
+    for (const { line, bytes } of requests) {
+      assert(next.done || next.value.line >= line, 'a result names a line that is no request');
+      if (!next.done && next.value.line === line) {
+        if (!next.value.ok) page.push(next.value.payload);
+        next = await recorded.next();
+        continue;
+      }
+      const { customId } = scanRequestLine(bytes);
+      const name = { customIdJson: bytes.subarray(customId.start, customId.end), batchId: batch.id, line };
+      page.push(unansweredLine(name, { code, message: UNANSWERED[code] }));
     }
-    const { customId } = scanRequestLine(source.bytes);
-    const name = {
-      customIdJson: source.bytes.subarray(customId.start, customId.end),
-      batchId: batch.id,
-      line: source.line,
-    };
-    yield unansweredLine(name, { code, message: UNANSWERED[code] });
+    yield page;
   }
 }
 
-async function* rows(
-  batch: Batch,
-  results: ResultStore,
-  ok: boolean | undefined,
-): AsyncGenerator<ResultRow, undefined> {
-  let afterLine = 0;
-  for (;;) {
+async function* resultRows(batch: Batch, results: ResultStore): AsyncGenerator<ResultRow, undefined> {
+  for await (const rows of resultPages(batch, results)) yield* rows;
+  return undefined;
+}
+
+async function* resultPages(batch: Batch, results: ResultStore, ok?: boolean): AsyncGenerator<ResultRow[]> {
+  for (let afterLine = 0; ;) {
     const page = await results.page(batch.seq, { ...PAGE, afterLine, ok });
-    yield* page;
     const last = page.at(-1);
-    if (last === undefined) return undefined;
+    if (last === undefined) return;
+    yield page;
     afterLine = last.line;
   }
 }
 
-async function* inputLines(batch: Batch, blobs: BlobStore): AsyncGenerator<{ line: number; bytes: Buffer }> {
+type Request = { readonly line: number; readonly bytes: Buffer };
+
+async function* inputPages(batch: Batch, blobs: BlobStore): AsyncGenerator<Request[]> {
   // An input that was lost cannot say which requests are undone; the batch must end all the same.
   if ((await blobs.size(batch.inputFileId)) === undefined) return;
   const splitter = new LineSplitter({ lineBytesMax: LINE_BYTES_MAX });
-  for await (const chunk of blobs.read(batch.inputFileId)) {
-    for (const { line, bytes } of splitter.push(chunk as Buffer)) if (bytes) yield { line, bytes };
+  const isWhole = (line: Line | OversizedLine): line is Line => line.bytes !== undefined;
+  for await (const chunk of blobs.read(batch.inputFileId) as AsyncIterable<Buffer>) {
+    yield [...splitter.push(chunk)].filter(isWhole);
   }
-  for (const { line, bytes } of splitter.end()) if (bytes) yield { line, bytes };
-}
-
-function counted(lines: AsyncIterable<Uint8Array>): {
-  lines: AsyncIterable<Uint8Array>;
-  count: () => number;
-} {
-  let count = 0;
-  return {
-    count: () => count,
-    lines: (async function* () {
-      for await (const line of lines) {
-        count += 1;
-        yield line;
-      }
-    })(),
-  };
+  yield [...splitter.end()].filter(isWhole);
 }
 
 const NEWLINE = Buffer.from('\n');
 
-/** Lines with their newlines, gathered so that the blob store writes in large pieces. */
-async function* inChunks(lines: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let parts: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const line of lines) {
-    parts.push(line, NEWLINE);
-    bytes += line.byteLength + 1;
-    if (bytes < CHUNK_BYTES) continue;
-    yield Buffer.concat(parts, bytes);
-    parts = [];
-    bytes = 0;
+/** The bytes of a produced file, a page at a time, and how many lines it has once they are read. */
+class Lines {
+  count = 0;
+  readonly #pages: AsyncIterable<LinePage>;
+
+  constructor(linePages: AsyncIterable<LinePage>) {
+    this.#pages = linePages;
   }
-  if (bytes > 0) yield Buffer.concat(parts, bytes);
+
+  async *bytes(): AsyncGenerator<Uint8Array> {
+    for await (const page of this.#pages) {
+      this.count += page.length;
+      yield Buffer.concat(page.flatMap((line) => [line, NEWLINE]));
+    }
+  }
 }
 
 function toFileRow(
