@@ -1,0 +1,98 @@
+import { sql } from 'kysely';
+
+import { TERMINAL_STATUSES, TRANSITIONS } from '../../contract/batch.ts';
+import type { Batch, BatchErrors, BatchStatus } from '../../contract/batch.ts';
+import { assert } from '../../core/assert.ts';
+import type { Db, Trx } from './database.ts';
+import type { BatchRecord } from './schema.ts';
+
+/** Every change of a batch starts here: the row stays locked until `trx` ends, and work on it is in line behind. */
+export const lockBatch = (trx: Trx, seq: number): Promise<BatchRecord | undefined> =>
+  trx.selectFrom('batches').selectAll().where('seq', '=', seq).forUpdate().executeTakeFirst();
+
+type Timestamp = Extract<keyof BatchRecord, `${string}_at`>;
+const REACHED_AT: readonly Exclude<Timestamp, 'expires_at'>[] = [
+  'created_at',
+  'in_progress_at',
+  'finalizing_at',
+  'completed_at',
+  'failed_at',
+  'expired_at',
+  'cancelling_at',
+  'cancelled_at',
+];
+
+/** The only writer of `status`. A clock that went back does not take the batch's timestamps with it. */
+export async function transition(
+  trx: Trx,
+  batch: BatchRecord,
+  to: Exclude<BatchStatus, 'validating'>,
+  {
+    atS,
+    ...also
+  }: { readonly atS: number } & Partial<
+    Pick<BatchRecord, 'total' | 'completed' | 'failed' | 'errors' | 'deployment' | 'enqueued_tokens'>
+  >,
+): Promise<BatchRecord> {
+  assert(TRANSITIONS[batch.status].includes(to), `batch ${batch.id} cannot go from ${batch.status} to ${to}`);
+  const reachedAt = Math.max(atS, ...REACHED_AT.map((column) => batch[column] ?? 0));
+  return trx
+    .updateTable('batches')
+    .set({ ...also, status: to, [`${to}_at`]: reachedAt })
+    .where('seq', '=', batch.seq)
+    .returningAll()
+    .executeTakeFirstOrThrow();
+}
+
+/** Batches that are live or have work to purge: few, and found through their own index. */
+export const withWork = (db: Db) => db.selectFrom('batches').where('purged', '=', sql.lit(0));
+
+/** Tokens held by the live batches of a deployment. A terminal batch holds none: its transition releases them. */
+export async function sumEnqueuedTokens(
+  db: Db,
+  { resourceId, deployment, exceptSeq = 0 }: { resourceId: string; deployment: string; exceptSeq?: number },
+): Promise<number> {
+  const { tokens } = await withWork(db)
+    .select(sql<number>`cast(coalesce(sum(enqueued_tokens), 0) as bigint)`.as('tokens'))
+    .where('resource_id', '=', resourceId)
+    .where('deployment', '=', deployment)
+    .where('status', 'not in', TERMINAL_STATUSES)
+    .where('seq', '<>', exceptSeq)
+    .executeTakeFirstOrThrow();
+  return tokens;
+}
+
+export const toBatch = (row: BatchRecord): Batch => ({
+  seq: row.seq,
+  id: row.id,
+  resourceId: row.resource_id,
+  status: row.status,
+  endpoint: row.endpoint,
+  completionWindow: '24h',
+  inputFileId: row.input_file_id,
+  outputFileId: row.output_file_id,
+  errorFileId: row.error_file_id,
+  deployment: row.deployment,
+  enqueuedTokens: row.enqueued_tokens,
+  createdAt: row.created_at,
+  expiresAt: row.expires_at,
+  inProgressAt: row.in_progress_at,
+  finalizingAt: row.finalizing_at,
+  completedAt: row.completed_at,
+  failedAt: row.failed_at,
+  expiredAt: row.expired_at,
+  cancellingAt: row.cancelling_at,
+  cancelledAt: row.cancelled_at,
+  counts: { total: row.total, completed: row.completed, failed: row.failed },
+  usage: {
+    inputTokens: row.input_tokens,
+    cachedTokens: row.cached_tokens,
+    outputTokens: row.output_tokens,
+    reasoningTokens: row.reasoning_tokens,
+  },
+  retries: row.retries,
+  resent: row.resent,
+  errors: row.errors === null ? null : (JSON.parse(row.errors) as BatchErrors),
+  metadata: row.metadata === null ? null : (JSON.parse(row.metadata) as Record<string, string>),
+  outputExpiresAfterS: row.output_expires_after_s,
+});

@@ -1,0 +1,170 @@
+import { sql } from 'kysely';
+
+import type { FileRow } from '../../contract/file.ts';
+import type { Inspection } from '../../contract/inspection.ts';
+import type { Database, Db, Trx } from './database.ts';
+import type { FileQuery, FileStore } from './ports.ts';
+import type { FileRecord } from './schema.ts';
+
+/** SQLite takes 32,766 bound values in a statement. */
+const IDS_PER_STATEMENT = 10_000;
+
+export function createFileStore(database: Database): FileStore {
+  return {
+    insert: (scope, file, limits) =>
+      database.transact(async (trx) => {
+        await database.lockResource(trx, scope.resourceId);
+        const max = file.expiresAt === null ? limits.withoutExpiryMax : limits.withExpiryMax;
+        if ((await countInputs(trx, scope.resourceId, file.expiresAt !== null)) >= max) return 'limit';
+        await insertFiles(trx, scope.resourceId, [file]);
+        return 'inserted';
+      }),
+
+    get: (scope, fileId) =>
+      database.read(async (db) => {
+        const row = await db
+          .selectFrom('files')
+          .selectAll()
+          .where('resource_id', '=', scope.resourceId)
+          .where('id', '=', fileId)
+          .executeTakeFirst();
+        return row && toFile(row);
+      }),
+
+    list: (scope, query) => database.read((db) => list(db, scope.resourceId, query)),
+
+    delete: (scope, fileId) =>
+      database.transact(async (trx) => {
+        const { numDeletedRows } = await trx
+          .deleteFrom('files')
+          .where('resource_id', '=', scope.resourceId)
+          .where('id', '=', fileId)
+          .executeTakeFirst();
+        return numDeletedRows === 1n;
+      }),
+
+    inspection: (scope, fileId) =>
+      database.read(async (db) => {
+        const row = await db
+          .selectFrom('inspections')
+          .select('facts')
+          .where('resource_id', '=', scope.resourceId)
+          .where('file_id', '=', fileId)
+          .executeTakeFirst();
+        return row && (JSON.parse(row.facts) as Inspection);
+      }),
+
+    saveInspection: (scope, fileId, inspection) =>
+      database.transact((trx) =>
+        saveInspection(trx, scope.resourceId, { fileId, facts: JSON.stringify(inspection) }),
+      ),
+
+    deleteExpired: (nowS, limit) => database.transact((trx) => deleteExpired(trx, nowS, limit)),
+
+    existing: (fileIds) =>
+      database.read(async (db) => {
+        const found: string[] = [];
+        for (let start = 0; start < fileIds.length; start += IDS_PER_STATEMENT) {
+          const ids = fileIds.slice(start, start + IDS_PER_STATEMENT);
+          const rows = await db.selectFrom('files').select('id').where('id', 'in', ids).execute();
+          found.push(...rows.map((row) => row.id));
+        }
+        return found;
+      }),
+  };
+}
+
+/** Takes the ids from the file's row, so that a file that is foreign or just deleted gets none. */
+async function saveInspection(
+  trx: Trx,
+  resourceId: string,
+  { fileId, facts }: { fileId: string; facts: string },
+): Promise<void> {
+  await trx
+    .insertInto('inspections')
+    .columns(['file_id', 'resource_id', 'facts'])
+    .expression((eb) =>
+      eb
+        .selectFrom('files')
+        .select(['id', 'resource_id', sql<string>`cast(${facts} as text)`.as('facts')])
+        .where('resource_id', '=', resourceId)
+        .where('id', '=', fileId),
+    )
+    .onConflict((conflict) => conflict.column('file_id').doUpdateSet({ facts }))
+    .execute();
+}
+
+async function deleteExpired(trx: Trx, nowS: number, limit: number): Promise<string[]> {
+  const deleted = await trx
+    .deleteFrom('files')
+    .where('seq', 'in', (eb) =>
+      eb.selectFrom('files').select('seq').where('expires_at', '<=', nowS).orderBy('expires_at').limit(limit),
+    )
+    .returning('id')
+    .execute();
+  return deleted.map((row) => row.id);
+}
+
+async function countInputs(trx: Trx, resourceId: string, expiring: boolean): Promise<number> {
+  const { count } = await trx
+    .selectFrom('files')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .where('resource_id', '=', resourceId)
+    .where('purpose', '<>', 'batch_output')
+    .where('expires_at', expiring ? 'is not' : 'is', null)
+    .executeTakeFirstOrThrow();
+  return count;
+}
+
+export async function insertFiles(trx: Trx, resourceId: string, files: readonly FileRow[]): Promise<void> {
+  if (files.length === 0) return;
+  await trx
+    .insertInto('files')
+    .values(
+      files.map((file) => ({
+        id: file.id,
+        resource_id: resourceId,
+        filename: file.filename,
+        purpose: file.purpose,
+        bytes: file.bytes,
+        sha256: file.sha256,
+        created_at: file.createdAt,
+        expires_at: file.expiresAt,
+      })),
+    )
+    .execute();
+}
+
+async function list(
+  db: Db,
+  resourceId: string,
+  { purpose, after, limit, order }: FileQuery,
+): Promise<{ files: FileRow[]; hasMore: boolean } | 'unknown_after'> {
+  const own = db.selectFrom('files').where('resource_id', '=', resourceId);
+  let page = own.selectAll();
+  if (purpose !== undefined) page = page.where('purpose', '=', purpose);
+  if (after !== undefined) {
+    const last = await own.select(['created_at', 'seq']).where('id', '=', after).executeTakeFirst();
+    if (!last) return 'unknown_after';
+    page = page.where((eb) =>
+      eb(eb.refTuple('created_at', 'seq'), order === 'asc' ? '>' : '<', eb.tuple(last.created_at, last.seq)),
+    );
+  }
+  const rows = await page
+    .orderBy('created_at', order)
+    .orderBy('seq', order)
+    .limit(limit + 1)
+    .execute();
+  return { files: rows.slice(0, limit).map(toFile), hasMore: rows.length > limit };
+}
+
+const toFile = (row: FileRecord): FileRow => ({
+  id: row.id,
+  resourceId: row.resource_id,
+  filename: row.filename,
+  purpose: row.purpose,
+  bytes: row.bytes,
+  sha256: row.sha256,
+  createdAt: row.created_at,
+  expiresAt: row.expires_at,
+});

@@ -1,0 +1,194 @@
+import { sql } from 'kysely';
+import type { ColumnDefinitionBuilder, Expression, RawBuilder } from 'kysely';
+
+import { BATCH_STATUSES } from '../../contract/batch.ts';
+import type { Db } from './database.ts';
+import { StoreError } from './ports.ts';
+
+/** The spellings that the two databases do not share. */
+export interface ColumnTypes {
+  /** Compared by bytes, so that both databases order alike. */
+  readonly text: 'text' | RawBuilder<unknown>;
+  readonly bytes: 'blob' | 'bytea';
+  /** Numbers that are never given twice. */
+  readonly identity: (column: ColumnDefinitionBuilder) => ColumnDefinitionBuilder;
+}
+
+type Migration = (db: Db, types: ColumnTypes) => Promise<void>;
+
+/** In order; the position of the last one that ran is the version of a database. Never change one that was released. */
+const MIGRATIONS: readonly Migration[] = [createTables];
+
+/** Brings the database to this release's schema in one transaction, or refuses one that a newer release has made. */
+export async function migrate(db: Db, types: ColumnTypes): Promise<void> {
+  await db.transaction().execute(async (trx) => {
+    await trx.schema
+      .createTable('schema_version')
+      .ifNotExists()
+      .addColumn('version', 'integer', (c) => c.notNull())
+      .execute();
+    const row = await trx.selectFrom('schema_version').select('version').executeTakeFirst();
+    const version = row?.version ?? 0;
+    if (version > MIGRATIONS.length) {
+      throw new StoreError(
+        `The database has schema ${version}, which a newer release made; this one knows up to ${MIGRATIONS.length}. ` +
+          'Start the newer release, or restore a backup from before the upgrade.',
+        'other',
+      );
+    }
+    if (version === MIGRATIONS.length) return;
+    for (const migration of MIGRATIONS.slice(version)) await migration(trx, types);
+    await trx.deleteFrom('schema_version').execute();
+    await trx.insertInto('schema_version').values({ version: MIGRATIONS.length }).execute();
+  });
+}
+
+async function createTables(db: Db, types: ColumnTypes): Promise<void> {
+  await createResources(db, types);
+  await createFiles(db, types);
+  await createBatches(db, types);
+  await createWork(db, types);
+}
+
+const required = (column: ColumnDefinitionBuilder) => column.notNull();
+const zero = (column: ColumnDefinitionBuilder) => column.notNull().defaultTo(0);
+const oneOf = (column: string, values: readonly string[]): Expression<unknown> =>
+  sql`${sql.ref(column)} in (${sql.join(values.map((value) => sql.lit(value)))})`;
+
+async function createResources(db: Db, { text }: ColumnTypes): Promise<void> {
+  await db.schema
+    .createTable('resources')
+    .addColumn('id', text, (c) => c.notNull().primaryKey())
+    .addColumn('location', text, required)
+    .execute();
+  await db.schema
+    .createTable('resource_keys')
+    .addColumn('digest', text, (c) => c.notNull().primaryKey())
+    .addColumn('resource_id', text, (c) => c.notNull().references('resources.id').onDelete('cascade'))
+    .addColumn('position', 'integer', required)
+    .execute();
+  await db.schema
+    .createIndex('resource_keys_of')
+    .on('resource_keys')
+    .columns(['resource_id', 'position'])
+    .execute();
+}
+
+async function createFiles(db: Db, { text, identity }: ColumnTypes): Promise<void> {
+  await db.schema
+    .createTable('files')
+    .addColumn('seq', 'integer', identity)
+    .addColumn('id', text, (c) => c.notNull().unique())
+    .addColumn('resource_id', text, required)
+    .addColumn('filename', text, required)
+    .addColumn('purpose', text, required)
+    .addColumn('bytes', 'bigint', required)
+    .addColumn('sha256', text, required)
+    .addColumn('created_at', 'bigint', required)
+    .addColumn('expires_at', 'bigint')
+    .execute();
+  await db.schema
+    .createIndex('files_list')
+    .on('files')
+    .columns(['resource_id', 'created_at', 'seq'])
+    .execute();
+  await db.schema.createIndex('files_expiry').on('files').columns(['expires_at']).execute();
+  await db.schema
+    .createTable('inspections')
+    .addColumn('file_id', text, (c) => c.notNull().primaryKey().references('files.id').onDelete('cascade'))
+    .addColumn('resource_id', text, required)
+    .addColumn('facts', text, required)
+    .execute();
+}
+
+async function createBatches(db: Db, { text, identity }: ColumnTypes): Promise<void> {
+  let table = db.schema
+    .createTable('batches')
+    .addColumn('seq', 'integer', identity)
+    .addColumn('id', text, (c) => c.notNull().unique());
+  for (const name of [
+    'resource_id',
+    'status',
+    'endpoint',
+    'input_file_id',
+    'output_file_id',
+    'error_file_id',
+  ])
+    table = table.addColumn(name, text, required);
+  table = table
+    .addColumn('deployment', text)
+    .addColumn('enqueued_tokens', 'bigint', required)
+    .addColumn('created_at', 'bigint', required)
+    .addColumn('expires_at', 'bigint', required);
+  for (const status of BATCH_STATUSES)
+    if (status !== 'validating') table = table.addColumn(`${status}_at`, 'bigint');
+  for (const name of ['total', 'completed', 'failed']) table = table.addColumn(name, 'integer', zero);
+  for (const name of ['input_tokens', 'cached_tokens', 'output_tokens', 'reasoning_tokens'])
+    table = table.addColumn(name, 'bigint', zero);
+  await table
+    .addColumn('retries', 'bigint', zero)
+    .addColumn('resent', 'bigint', zero)
+    .addColumn('errors', text)
+    .addColumn('metadata', text)
+    .addColumn('output_expires_after_s', 'bigint')
+    .addColumn('purged', 'integer', required)
+    .addCheckConstraint('batches_status', oneOf('status', BATCH_STATUSES))
+    .addCheckConstraint('batches_counts', sql`completed + failed <= total`)
+    .execute();
+  await db.schema
+    .createIndex('batches_list')
+    .on('batches')
+    .columns(['resource_id', 'created_at', 'seq'])
+    .execute();
+  for (const file of ['output_file_id', 'error_file_id'])
+    await db.schema.createIndex(`batches_${file}`).on('batches').columns([file]).execute();
+  // Small whatever the history: live batches, and those whose work is still to be purged.
+  await db.schema
+    .createIndex('batches_with_work')
+    .on('batches')
+    .columns(['resource_id', 'deployment', 'seq'])
+    .where(sql<boolean>`purged = 0`)
+    .execute();
+  await db.schema
+    .createTable('idempotency_keys')
+    .addColumn('resource_id', text, required)
+    .addColumn('key', text, required)
+    .addColumn('body_digest', text, required)
+    .addColumn('batch_id', text, required)
+    .addColumn('created_at', 'bigint', required)
+    .addPrimaryKeyConstraint('idempotency_keys_pk', ['resource_id', 'key'])
+    .execute();
+}
+
+/** No foreign keys here: batches are never deleted, and a check per result would cost more than the insert. */
+async function createWork(db: Db, { text, bytes }: ColumnTypes): Promise<void> {
+  await db.schema
+    .createTable('segments')
+    .addColumn('batch_seq', 'integer', required)
+    .addColumn('index', 'integer', required)
+    .addColumn('first_line', 'integer', required)
+    .addColumn('last_line', 'integer', required)
+    .addColumn('requests', 'integer', required)
+    .addColumn('byte_start', 'bigint', required)
+    .addColumn('byte_length', 'integer', required)
+    .addColumn('done', 'integer', zero)
+    .addColumn('failed', 'integer', zero)
+    .addColumn('epoch', 'integer', zero)
+    .addColumn('owner', text)
+    .addColumn('crashes', 'integer', zero)
+    .addColumn('suspect_line', 'integer')
+    .addColumn('suspect_crashes', 'integer', zero)
+    .addColumn('suspect_epoch', 'integer')
+    .addPrimaryKeyConstraint('segments_pk', ['batch_seq', 'index'])
+    .addCheckConstraint('segments_done', sql`failed <= done and done <= requests`)
+    .execute();
+  await db.schema
+    .createTable('results')
+    .addColumn('batch_seq', 'integer', required)
+    .addColumn('line', 'integer', required)
+    .addColumn('ok', 'integer', required)
+    .addColumn('payload', bytes, required)
+    .addPrimaryKeyConstraint('results_pk', ['batch_seq', 'line'])
+    .addCheckConstraint('results_ok', sql`ok in (0, 1)`)
+    .execute();
+}

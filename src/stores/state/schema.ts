@@ -1,0 +1,103 @@
+import type { Generated, Insertable, Selectable } from 'kysely';
+
+import type { BatchEndpoint, BatchStatus } from '../../contract/batch.ts';
+import type { FilePurpose } from '../../contract/file.ts';
+
+/**
+ * The tables as SQL sees them. Portable types only: text, integers (timestamps are Unix seconds, truth values 0 or 1),
+ * JSON as text, bytes.
+ */
+export interface Tables {
+  schema_version: { version: number };
+  resources: { id: string; location: string };
+  resource_keys: { digest: string; resource_id: string; position: number };
+  files: FilesTable;
+  inspections: { file_id: string; resource_id: string; facts: string };
+  batches: BatchesTable;
+  idempotency_keys: {
+    resource_id: string;
+    key: string;
+    body_digest: string;
+    batch_id: string;
+    created_at: number;
+  };
+  segments: SegmentsTable;
+  results: { batch_seq: number; line: number; ok: number; payload: Uint8Array };
+}
+
+interface FilesTable {
+  /** Order of arrival, which breaks ties of `created_at`. */
+  seq: Generated<number>;
+  id: string;
+  resource_id: string;
+  filename: string;
+  purpose: FilePurpose;
+  bytes: number;
+  sha256: string;
+  created_at: number;
+  expires_at: number | null;
+}
+
+interface BatchesTable {
+  seq: Generated<number>;
+  id: string;
+  resource_id: string;
+  status: BatchStatus;
+  endpoint: BatchEndpoint;
+  input_file_id: string;
+  output_file_id: string;
+  error_file_id: string;
+  deployment: string | null;
+  enqueued_tokens: number;
+  created_at: number;
+  expires_at: number;
+  in_progress_at: Generated<number | null>;
+  finalizing_at: Generated<number | null>;
+  completed_at: Generated<number | null>;
+  failed_at: number | null;
+  expired_at: Generated<number | null>;
+  cancelling_at: Generated<number | null>;
+  cancelled_at: Generated<number | null>;
+  total: Generated<number>;
+  completed: Generated<number>;
+  failed: Generated<number>;
+  input_tokens: Generated<number>;
+  cached_tokens: Generated<number>;
+  output_tokens: Generated<number>;
+  reasoning_tokens: Generated<number>;
+  retries: Generated<number>;
+  resent: Generated<number>;
+  errors: string | null;
+  metadata: string | null;
+  output_expires_after_s: number | null;
+  /** 1 once a terminal batch has neither segments nor results left. */
+  purged: number;
+}
+
+interface SegmentsTable {
+  batch_seq: number;
+  index: number;
+  first_line: number;
+  /** The line before the next segment's first: no other segment has a line up to here. */
+  last_line: number;
+  requests: number;
+  byte_start: number;
+  byte_length: number;
+  /** Requests with a result. */
+  done: Generated<number>;
+  /** Those of `done` that go to the error file. */
+  failed: Generated<number>;
+  epoch: Generated<number>;
+  /** Who holds it; null: nobody. */
+  owner: Generated<string | null>;
+  crashes: Generated<number>;
+  suspect_line: Generated<number | null>;
+  suspect_crashes: Generated<number>;
+  /** The epoch in which the suspect was marked: only a crash in that epoch is its fault. */
+  suspect_epoch: Generated<number | null>;
+}
+
+export type FileRecord = Selectable<FilesTable>;
+export type BatchRecord = Selectable<BatchesTable>;
+export type NewBatchRecord = Insertable<BatchesTable>;
+export type SegmentRecord = Selectable<SegmentsTable>;

@@ -1,0 +1,93 @@
+import { DatabaseSync } from 'node:sqlite';
+
+import { Kysely } from 'kysely';
+
+import type { Database } from '../database.ts';
+import { migrate } from '../migrations.ts';
+import { StoreError } from '../ports.ts';
+import type { StateStore } from '../ports.ts';
+import type { Tables } from '../schema.ts';
+import { createStateStore } from '../store.ts';
+import { nodeSqliteDialect } from './dialect.ts';
+import { toStoreError } from './errors.ts';
+
+const BUSY_TIMEOUT_MS = 5_000;
+/** Earlier ones can corrupt the database when the write-ahead log is reset. */
+const SQLITE_MIN = [3, 51, 3] as const;
+
+/**
+ * The embedded store in the caller's own thread: every call blocks until it is on disk. Between its steps there are
+ * only microtasks, so a simulation that owns time and I/O can replay it.
+ */
+export async function openSqliteInline({ path }: { readonly path: string }): Promise<StateStore> {
+  try {
+    const connection = connect(path);
+    try {
+      const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(connection) });
+      await migrate(db, {
+        text: 'text',
+        bytes: 'blob',
+        identity: (column) => column.primaryKey().autoIncrement(),
+      });
+      return createStateStore(createDatabase(db));
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  } catch (error) {
+    throw toStoreError(error, `opening ${path}`);
+  }
+}
+
+function connect(path: string): DatabaseSync {
+  const connection = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
+  try {
+    const version = String(connection.prepare('select sqlite_version() as version').get()?.['version']);
+    if (isOlder(version))
+      throw new StoreError(
+        `SQLite ${version} can corrupt a database; ${SQLITE_MIN.join('.')} or later is needed. Update Node.js.`,
+        'other',
+      );
+    const mode = connection.prepare('pragma journal_mode = wal').get()?.['journal_mode'];
+    if (mode !== 'wal')
+      throw new StoreError(
+        `The file system of ${path} cannot hold a write-ahead log. Put the data directory on a local disk.`,
+        'other',
+      );
+    connection.exec('pragma synchronous = full; pragma foreign_keys = on;');
+    return connection;
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}
+
+function isOlder(version: string): boolean {
+  const parts = version.split('.').map(Number);
+  for (const [position, least] of SQLITE_MIN.entries()) {
+    const part = parts[position] ?? 0;
+    if (part !== least) return part < least;
+  }
+  return false;
+}
+
+function createDatabase(db: Kysely<Tables>): Database {
+  let fatal: StoreError | undefined;
+  const guard = async <T>(work: () => Promise<T>): Promise<T> => {
+    if (fatal) throw fatal;
+    try {
+      return await work();
+    } catch (error) {
+      const failure = toStoreError(error, 'a statement');
+      // After a failed write nobody knows what is on disk; going on would acknowledge what may be lost.
+      if (failure instanceof StoreError && failure.reason === 'io') fatal = failure;
+      throw failure;
+    }
+  };
+  return {
+    read: (work) => guard(() => work(db)),
+    transact: (work) => guard(() => db.transaction().execute(work)),
+    async lockResource() {}, // A write transaction is alone.
+    close: () => db.destroy(),
+  };
+}

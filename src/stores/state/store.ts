@@ -1,0 +1,16 @@
+import { createBatchStore } from './batches.ts';
+import type { Database } from './database.ts';
+import { createFileStore } from './files.ts';
+import type { StateStore } from './ports.ts';
+import { createResourceStore } from './resources.ts';
+import { createResultStore } from './results.ts';
+import { createWorkStore } from './work.ts';
+
+export const createStateStore = (database: Database): StateStore => ({
+  resources: createResourceStore(database),
+  files: createFileStore(database),
+  batches: createBatchStore(database),
+  work: createWorkStore(database),
+  results: createResultStore(database),
+  close: () => database.close(),
+});

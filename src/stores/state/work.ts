@@ -1,0 +1,190 @@
+import type { SegmentPlan } from '../../contract/inspection.ts';
+import { lockBatch, withWork } from './batch-rows.ts';
+import type { Database, Db, Trx } from './database.ts';
+import type { ClaimedSegment, WorkStore } from './ports.ts';
+import type { SegmentRecord } from './schema.ts';
+
+/** For the engine, which works for every resource: a segment is found by its batch's seq. */
+export function createWorkStore(database: Database): WorkStore {
+  return {
+    claim: (batchSeq, { owner, segmentsMax }) =>
+      database.transact(async (trx) => {
+        const batch = await lockBatch(trx, batchSeq);
+        return batch?.status === 'in_progress' ? claim(trx, batchSeq, { owner, segmentsMax }) : [];
+      }),
+
+    release: (segments) =>
+      database.transact(async (trx) => {
+        for (const { batchSeq, index, epoch } of segments)
+          await held(trx, { batchSeq, index, epoch }).set({ owner: null }).execute();
+      }),
+
+    reclaim: (owner) => database.transact((trx) => reclaim(trx, owner)),
+
+    markSuspect: (segment, line) =>
+      database.transact(async (trx) => {
+        const { numUpdatedRows } = await held(trx, segment)
+          .set((eb) => ({
+            suspect_crashes: eb
+              .case()
+              .when('suspect_line', '=', line)
+              .then(eb.ref('suspect_crashes'))
+              .else(0)
+              .end(),
+            suspect_line: line,
+            suspect_epoch: segment.epoch,
+          }))
+          .executeTakeFirst();
+        return numUpdatedRows === 1n;
+      }),
+  };
+}
+
+/** The segment, unless another claim has raised its epoch. */
+const held = (trx: Trx, { batchSeq, index, epoch }: Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>) =>
+  trx
+    .updateTable('segments')
+    .where('batch_seq', '=', batchSeq)
+    .where('index', '=', index)
+    .where('epoch', '=', epoch);
+
+async function claim(
+  trx: Trx,
+  batchSeq: number,
+  { owner, segmentsMax }: { owner: string; segmentsMax: number },
+): Promise<ClaimedSegment[]> {
+  const free = await trx
+    .selectFrom('segments')
+    .selectAll()
+    .where('batch_seq', '=', batchSeq)
+    .where('owner', 'is', null)
+    .whereRef('done', '<', 'requests')
+    .orderBy('index')
+    .limit(segmentsMax)
+    .execute();
+  if (free.length === 0) return [];
+  await trx
+    .updateTable('segments')
+    .set((eb) => ({ owner, epoch: eb('epoch', '+', 1) }))
+    .where('batch_seq', '=', batchSeq)
+    .where(
+      'index',
+      'in',
+      free.map((segment) => segment.index),
+    )
+    .execute();
+  const claimed: ClaimedSegment[] = [];
+  for (const segment of free) claimed.push(toClaimed(segment, await recordedLines(trx, segment)));
+  return claimed;
+}
+
+async function recordedLines(trx: Trx, segment: SegmentRecord): Promise<number[]> {
+  if (segment.done === 0) return [];
+  const rows = await trx
+    .selectFrom('results')
+    .select('line')
+    .where('batch_seq', '=', segment.batch_seq)
+    .where('line', '>=', segment.first_line)
+    .where('line', '<=', segment.last_line)
+    .orderBy('line')
+    .execute();
+  return rows.map((row) => row.line);
+}
+
+const toClaimed = (segment: SegmentRecord, recorded: readonly number[]): ClaimedSegment => ({
+  batchSeq: segment.batch_seq,
+  index: segment.index,
+  firstLine: segment.first_line,
+  requests: segment.requests,
+  byteStart: segment.byte_start,
+  byteLength: segment.byte_length,
+  epoch: segment.epoch + 1,
+  crashes: segment.crashes,
+  suspectLine: segment.suspect_line,
+  suspectCrashes: segment.suspect_crashes,
+  recordedLines: recorded,
+});
+
+async function reclaim(trx: Trx, owner: string): Promise<{ segments: number; requests: number }> {
+  const batches = await withWork(trx)
+    .select(['seq', 'status'])
+    .where('status', 'in', ['in_progress', 'cancelling'])
+    .orderBy('seq')
+    .forUpdate()
+    .execute();
+  const reclaimed = { segments: 0, requests: 0 };
+  for (const { seq, status } of batches) {
+    const segments = await trx
+      .updateTable('segments')
+      .set((eb) => ({
+        owner: null,
+        epoch: eb('epoch', '+', 1),
+        crashes: eb('crashes', '+', 1),
+        suspect_crashes: eb
+          .case()
+          .when('suspect_epoch', '=', eb.ref('epoch'))
+          .then(eb('suspect_crashes', '+', 1))
+          .else(eb.ref('suspect_crashes'))
+          .end(),
+      }))
+      .where('batch_seq', '=', seq)
+      .where('owner', '<>', owner)
+      .whereRef('done', '<', 'requests')
+      .returning(['requests', 'done'])
+      .execute();
+    // What is being cancelled is not sent again.
+    const requests =
+      status === 'in_progress'
+        ? segments.reduce((sum, segment) => sum + segment.requests - segment.done, 0)
+        : 0;
+    if (requests > 0)
+      await trx
+        .updateTable('batches')
+        .set((eb) => ({ resent: eb('resent', '+', requests) }))
+        .where('seq', '=', seq)
+        .execute();
+    reclaimed.segments += segments.length;
+    reclaimed.requests += requests;
+  }
+  return reclaimed;
+}
+
+/** Keeps a statement's bound values, seven a row, well below SQLite's 32,766. */
+const SEGMENTS_PER_STATEMENT = 500;
+const LINE_MAX = 2 ** 31 - 1;
+
+export async function insertSegments(
+  trx: Trx,
+  batchSeq: number,
+  plans: readonly SegmentPlan[],
+): Promise<void> {
+  const rows = plans.map((plan, index) => ({
+    batch_seq: batchSeq,
+    index,
+    first_line: plan.firstLine,
+    last_line: (plans[index + 1]?.firstLine ?? LINE_MAX) - 1,
+    requests: plan.requests,
+    byte_start: plan.byteStart,
+    byte_length: plan.byteLength,
+  }));
+  for (let start = 0; start < rows.length; start += SEGMENTS_PER_STATEMENT)
+    await trx
+      .insertInto('segments')
+      .values(rows.slice(start, start + SEGMENTS_PER_STATEMENT))
+      .execute();
+}
+
+export async function isUnfinished(db: Db, batchSeq: number): Promise<boolean> {
+  return (await firstUnfinished(db, batchSeq)) !== undefined;
+}
+
+/** The lowest segment with a request that has no result. */
+export const firstUnfinished = (db: Db, batchSeq: number) =>
+  db
+    .selectFrom('segments')
+    .select(['first_line', 'last_line', 'done'])
+    .where('batch_seq', '=', batchSeq)
+    .whereRef('done', '<', 'requests')
+    .orderBy('index')
+    .limit(1)
+    .executeTakeFirst();
