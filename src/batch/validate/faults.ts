@@ -1,0 +1,98 @@
+import { type BatchError, type BatchErrorCode, LINE_BYTES_MAX } from '../../contract/batch.ts';
+import { DEPTH_MAX, KEYS_MAX, type LineFault } from './scan.ts';
+
+/** What is wrong with one line, before it is known as `Line N`. */
+export interface Fault {
+  readonly code: BatchErrorCode;
+  /** The member at fault; null: the line as a whole. */
+  readonly param: string | null;
+  readonly message: string;
+}
+
+export const toBatchError = (line: number, { code, param, message }: Fault): BatchError => ({
+  code,
+  message: `Line ${line}: ${message}`,
+  param,
+  line,
+});
+
+/** The fault of a line that is no request at all. */
+export function faultOfLine(bytes: Buffer, fault: LineFault): Fault {
+  switch (fault.kind) {
+    case 'not_utf8':
+      return notJson('this line is not UTF-8. Please save the file as plain, uncompressed UTF-8 text.');
+    case 'not_json':
+      return notJson(
+        `this line could not be parsed as valid JSON: ${whatIsAt(bytes, fault.at)}. Please ensure no typos, proper opening and closing brackets, and quotes as per JSON standard, and that each request is on one line.`,
+      );
+    case 'not_object':
+      return fault.holdsObjects
+        ? notJson('this line is an array of requests. Please write each request on a line of its own.')
+        : invalidRequest(
+            null,
+            `a request must be a JSON object, but this line is ${typeAt(bytes, fault.start)}. Please write each request as one object on one line.`,
+          );
+    case 'too_deep':
+      return invalidRequest(null, `the JSON is nested deeper than ${DEPTH_MAX} levels. Please flatten it.`);
+    case 'too_many_keys':
+      return invalidRequest(
+        fault.within === 'body' ? 'body' : null,
+        `the ${fault.within} has more than ${KEYS_MAX} keys. Please send fewer.`,
+      );
+    case 'duplicate_key':
+      return invalidRequest(
+        fault.within === 'body' ? `body.${shorten(fault.name)}` : shorten(fault.name),
+        `the key ${quote(fault.name)} is given twice in the ${fault.within}. Please keep only one of them.`,
+      );
+  }
+}
+
+export const OVERSIZED_LINE: Fault = {
+  code: 'invalid_request',
+  param: null,
+  message: `this line is larger than ${LINE_BYTES_MAX / 1024 / 1024} MiB. Please make the request smaller, for example by giving images by URL.`,
+};
+
+export const invalidRequest = (param: string | null, message: string): Fault => ({
+  code: 'invalid_request',
+  param,
+  message,
+});
+
+const notJson = (message: string): Fault => ({ code: 'invalid_json_line', param: null, message });
+
+function whatIsAt(bytes: Buffer, at: number): string {
+  const byte = bytes[at];
+  if (byte === undefined) return 'it ends too early';
+  const shown =
+    byte > 0x20 && byte < 0x7f
+      ? `'${String.fromCharCode(byte)}'`
+      : `byte 0x${byte.toString(16).padStart(2, '0')}`;
+  return `unexpected ${shown} at position ${at + 1}`;
+}
+
+/** The type of the JSON value that starts there, with its article. */
+export function typeAt(bytes: Buffer, start: number): string {
+  switch (String.fromCharCode(bytes[start] ?? 0)) {
+    case '{':
+      return 'an object';
+    case '[':
+      return 'an array';
+    case '"':
+      return 'a string';
+    case 'n':
+      return 'null';
+    case 't':
+    case 'f':
+      return 'a boolean';
+    default:
+      return 'a number';
+  }
+}
+
+/** What a caller wrote, as a message can show it: on one line, and not too much of it. */
+export const quote = (text: string): string => JSON.stringify(shorten(text));
+
+const SHOWN_CHARS_MAX = 64;
+const shorten = (text: string): string =>
+  text.length > SHOWN_CHARS_MAX ? `${text.slice(0, SHOWN_CHARS_MAX)}…` : text;

@@ -1,0 +1,106 @@
+import { type BatchEndpoint, BATCH_ENDPOINTS, toBatchEndpoint } from '../../contract/batch.ts';
+import { type ByteRange, stringAt } from '../../core/json-scan.ts';
+import { type Fault, invalidRequest, quote, typeAt } from './faults.ts';
+import type { RequestShape } from './scan.ts';
+
+/** In UTF-16 code units. Wide enough for paths, URLs and composite keys. */
+export const CUSTOM_ID_CHARS_MAX = 512;
+export const MODEL_CHARS_MAX = 256;
+const METHOD_CHARS_MAX = 16;
+const URL_CHARS_MAX = 256;
+
+/** What a line says on its own, before it is compared with the others. What is missing or invalid is undefined. */
+export interface RequestFacts {
+  readonly customId: string | undefined;
+  readonly url: BatchEndpoint | undefined;
+  readonly model: string | undefined;
+  /** The first one found. */
+  readonly fault: Fault | undefined;
+}
+
+export function checkRequest(line: Buffer, shape: RequestShape): RequestFacts {
+  const customId = textAt(line, shape.customId, CUSTOM_ID_CHARS_MAX);
+  const method = textAt(line, shape.method, METHOD_CHARS_MAX);
+  const url = textAt(line, shape.url, URL_CHARS_MAX);
+  const model = textAt(line, shape.model, MODEL_CHARS_MAX);
+  const endpoint = typeof url === 'string' ? toBatchEndpoint(url) : undefined;
+  return {
+    customId: typeof customId === 'string' ? customId : undefined,
+    url: endpoint,
+    model: typeof model === 'string' ? model : undefined,
+    fault:
+      faultOfCustomId(customId) ??
+      faultOfMethod(method) ??
+      (endpoint ? undefined : faultOfUrl(url)) ??
+      faultOfBody(line, shape) ??
+      faultOfModel(model),
+  };
+}
+
+const QUOTE = 0x22;
+const OPEN_BRACE = 0x7b;
+const TRUE = 0x74;
+
+interface Problem {
+  /** Goes after the name of the member. */
+  readonly problem: string;
+}
+
+/** The text of a member that must be a string of 1 to `charsMax` characters, or what is wrong with it. */
+function textAt(line: Buffer, range: ByteRange | undefined, charsMax: number): string | Problem {
+  if (!range) return { problem: 'is missing' };
+  if (line[range.start] !== QUOTE)
+    return { problem: `must be a string, but is ${typeAt(line, range.start)}` };
+  // A character takes six bytes at most, as an escape: what is longer than that need not be decoded.
+  const text = range.end - range.start - 2 > charsMax * 6 ? undefined : stringAt(line, range);
+  if (text === '') return { problem: 'is empty' };
+  if (text === undefined || text.length > charsMax)
+    return { problem: `is longer than ${charsMax} characters` };
+  return text;
+}
+
+const faultOfCustomId = (customId: string | Problem): Fault | undefined =>
+  typeof customId === 'string'
+    ? undefined
+    : invalidRequest(
+        'custom_id',
+        `custom_id ${customId.problem}. Please give each request a string of 1 to ${CUSTOM_ID_CHARS_MAX} characters that is unique in the file.`,
+      );
+
+function faultOfMethod(method: string | Problem): Fault | undefined {
+  if (method === 'POST') return undefined;
+  const problem = typeof method === 'string' ? `is ${quote(method)}` : method.problem;
+  return invalidRequest(
+    'method',
+    `method ${problem}. Please set it to "POST", the only one a batch can send.`,
+  );
+}
+
+function faultOfUrl(url: string | Problem): Fault {
+  const choice = `Please set it to one of ${BATCH_ENDPOINTS.join(', ')}, with or without /v1.`;
+  if (typeof url !== 'string') return invalidRequest('url', `url ${url.problem}. ${choice}`);
+  return {
+    code: 'url_mismatch',
+    param: 'url',
+    message: `url ${quote(url)} is not the path of an endpoint that a batch can address. ${choice}`,
+  };
+}
+
+function faultOfBody(line: Buffer, { body, stream }: RequestShape): Fault | undefined {
+  if (!body || line[body.start] !== OPEN_BRACE) {
+    const problem = body ? `must be an object, but is ${typeAt(line, body.start)}` : 'is missing';
+    return invalidRequest('body', `body ${problem}. Please put the parameters of the request into it.`);
+  }
+  if (stream && line[stream.start] === TRUE) {
+    return invalidRequest('body.stream', 'body.stream is true, but a batch cannot stream. Please remove it.');
+  }
+  return undefined;
+}
+
+const faultOfModel = (model: string | Problem): Fault | undefined =>
+  typeof model === 'string'
+    ? undefined
+    : invalidRequest(
+        'body.model',
+        `body.model ${model.problem}. Please ensure that each row has a valid deployment name specified in the 'model' field.`,
+      );
