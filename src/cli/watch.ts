@@ -1,0 +1,92 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isOver, Unreachable, type Client, type RemoteBatch } from './client.ts';
+import { EXIT, type ExitCode } from './exit.ts';
+import { createProgressView, type Progress } from './progress.ts';
+import { note, oneLine, printJson } from './terminal.ts';
+
+/** A local service tells news quickly; the original asks for a minute between polls. */
+const POLL_LOCAL_MS = 500;
+const POLL_REMOTE_MS = 10_000;
+/** A service that restarts is given this long to come back. */
+const TROUBLE_MAX_MS = 120_000;
+
+/** Shows a batch until it is over, and returns it. With `json`, every change is a line on stdout. */
+export async function watchBatch(
+  client: Pick<Client, 'batch'>,
+  id: string,
+  { json, pollMs }: { json: boolean; pollMs?: number | undefined },
+): Promise<RemoteBatch> {
+  const view = createProgressView();
+  const rate = rateOf();
+  let said = '';
+  try {
+    while (true) {
+      const batch = await getPatiently(client, id);
+      if (json) {
+        const now = JSON.stringify(batch);
+        if (now !== said) printJson(batch);
+        said = now;
+      } else {
+        view.show(toProgress(batch, rate));
+      }
+      if (isOver(batch)) return batch;
+      await sleep(pollMs ?? (batch.offpeak ? POLL_LOCAL_MS : POLL_REMOTE_MS));
+    }
+  } finally {
+    view.end();
+  }
+}
+
+async function getPatiently(client: Pick<Client, 'batch'>, id: string): Promise<RemoteBatch> {
+  const startMs = performance.now();
+  for (let waitMs = 500; ; waitMs = Math.min(waitMs * 2, 10_000)) {
+    try {
+      return await client.batch(id);
+    } catch (error) {
+      if (!(error instanceof Unreachable) || performance.now() - startMs + waitMs > TROUBLE_MAX_MS)
+        throw error;
+      note(`${error.message} Trying again.`);
+      await sleep(waitMs);
+    }
+  }
+}
+
+/** Requests per second since the first look, for services that do not tell. */
+function rateOf(): (done: number) => number | null {
+  let first: { done: number; atMs: number } | null = null;
+  return (done) => {
+    const atMs = performance.now();
+    first ??= { done, atMs };
+    return done > first.done ? ((done - first.done) * 1000) / (atMs - first.atMs) : null;
+  };
+}
+
+function toProgress(batch: RemoteBatch, rate: (done: number) => number | null): Progress {
+  const { total, completed, failed } = countsOf(batch);
+  const requestsPerSecond = batch.offpeak?.requests_per_second ?? rate(completed + failed);
+  const left = total - completed - failed;
+  return {
+    status: oneLine(batch.status),
+    total,
+    completed,
+    failed,
+    requestsPerSecond,
+    etaS: batch.offpeak?.eta_seconds ?? (requestsPerSecond ? left / requestsPerSecond : null),
+    waiting: batch.offpeak?.waiting ?? null,
+  };
+}
+
+export function countsOf(batch: RemoteBatch): { total: number; completed: number; failed: number } {
+  const { total, completed, failed } = batch.request_counts ?? {};
+  return { total: total ?? 0, completed: completed ?? 0, failed: failed ?? 0 };
+}
+
+/** What the end of a batch means to a script. */
+export const exitCodeOf = (batch: RemoteBatch): ExitCode =>
+  batch.status === 'completed' && countsOf(batch).failed === 0 ? EXIT.ok : EXIT.failed;
+
+/** Faults of the input, a line each. */
+export const faultLines = (batch: RemoteBatch): string[] =>
+  (batch.errors?.data ?? []).map(({ line, code, message }) =>
+    oneLine(`${line == null ? '' : `line ${line}: `}${message ?? ''} (${code ?? 'unknown'})`),
+  );
