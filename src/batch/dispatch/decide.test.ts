@@ -17,7 +17,13 @@ const failure = (reason: Extract<UpstreamReply, { kind: 'failure' }>['reason']):
   message: 'm',
   status: null,
 });
-const evidence: Evidence = { attempts: 0, othersSucceed: false, upstreamDown: false, maxRetries: 2 };
+const evidence: Evidence = {
+  attempts: 0,
+  othersSucceed: false,
+  everSucceeded: true,
+  upstreamDown: false,
+  maxRetries: 2,
+};
 
 describe('a reply is sorted by who it is about', () => {
   test.each([
@@ -57,6 +63,13 @@ describe('an upstream that is down or misconfigured burns no line', () => {
       });
     },
   );
+
+  test('a refusal does not count before any success: the key or the model is wrong', () => {
+    expect(decide('refused', { ...evidence, attempts: 99, everSucceeded: false })).toEqual({
+      kind: 'retry',
+      counts: false,
+    });
+  });
 
   test('a throttled line waits for ever', () => {
     expect(decide('throttled', { ...evidence, attempts: 99, othersSucceed: true })).toEqual({

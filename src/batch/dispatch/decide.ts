@@ -39,6 +39,8 @@ export interface Evidence {
   readonly attempts: number;
   /** A call that began after the line's first failure has succeeded: the upstream works for others. */
   readonly othersSucceed: boolean;
+  /** Some call to the upstream has succeeded since the process started. */
+  readonly everSucceeded: boolean;
   /** The upstream is considered down or misconfigured, this reply included. */
   readonly upstreamDown: boolean;
   readonly maxRetries: number;
@@ -58,7 +60,10 @@ export function decide(sort: Exclude<ReplySort, 'aborted'>, evidence: Evidence):
       return { kind: 'retry', counts: false };
     case 'refused':
       if (evidence.othersSucceed) return { kind: 'record', ok: false };
-      return retryUnlessSpent({ counts: !evidence.upstreamDown, retriesMax: evidence.maxRetries }, evidence);
+      return retryUnlessSpent(
+        { counts: evidence.everSucceeded && !evidence.upstreamDown, retriesMax: evidence.maxRetries },
+        evidence,
+      );
     case 'down': {
       const counts = evidence.othersSucceed && !evidence.upstreamDown;
       return retryUnlessSpent({ counts, retriesMax: evidence.maxRetries * DOWN_RETRIES_FACTOR }, evidence);

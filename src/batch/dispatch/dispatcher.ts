@@ -238,6 +238,7 @@ export class Dispatcher {
       attempts: line.attempts,
       othersSucceed:
         failedAtMs !== null && this.#lanes.some((other) => other.lastSuccessStartedAtMs > failedAtMs),
+      everSucceeded: lane.everSucceeded,
       upstreamDown: lane.isOpen,
       maxRetries: this.#options.maxRetries,
     });

@@ -31,6 +31,7 @@ export class Lane {
   inFlight = 0;
   /** Start of the latest call that succeeded (monotonic ms). */
   lastSuccessStartedAtMs = Number.NEGATIVE_INFINITY;
+  everSucceeded = false;
   /** Why no request is sent just now, for the batch's owner. */
   trouble: string | null = null;
   #openUntilMs: number | null = null;
@@ -38,7 +39,6 @@ export class Lane {
   #throttledUntilMs = 0;
   #throttles = 0;
   #probing = false;
-  #everSucceeded = false;
   #downCalls = 0;
   readonly #refusedLines = new Set<string>();
   #refusedCalls = 0;
@@ -77,7 +77,7 @@ export class Lane {
     switch (outcome.sort) {
       case 'answered':
         this.lastSuccessStartedAtMs = Math.max(this.lastSuccessStartedAtMs, outcome.startedAtMs);
-        this.#everSucceeded = true;
+        this.everSucceeded = true;
         this.#throttles = 0;
         return this.#close();
       case 'rejected':
@@ -123,8 +123,7 @@ export class Lane {
       this.#downCalls >= DOWN_CALLS ||
       this.#suspectLines.size >= SUSPECT_LINES ||
       // A few lines that are refused after others got through are those lines' fault; before any success, or many, ours.
-      (this.#refusedCalls >= DOWN_CALLS &&
-        (!this.#everSucceeded || this.#refusedLines.size >= REFUSED_LINES));
+      (this.#refusedCalls >= DOWN_CALLS && (!this.everSucceeded || this.#refusedLines.size >= REFUSED_LINES));
     if (!hopeless) return;
     this.trouble = `${this.upstream.name}: ${outcome.message}`;
     // Replies of calls that were under way when it opened must not push the next probe further away.
