@@ -1,0 +1,17 @@
+import { PostgresDialect, PostgresQueryCompiler } from 'kysely';
+
+export class OffpeakPostgresDialect extends PostgresDialect {
+  override createQueryCompiler(): PostgresQueryCompiler {
+    return new NulFreeCompiler();
+  }
+}
+
+/**
+ * PostgreSQL's text cannot hold U+0000 and rejects the whole statement. An id with one, from a hostile URL, must be not
+ * found instead. JSON is not touched: it spells that character as an escape.
+ */
+class NulFreeCompiler extends PostgresQueryCompiler {
+  protected override addParameter(value: unknown): void {
+    super.addParameter(typeof value === 'string' ? value.replaceAll('\0', '\uFFFD') : value);
+  }
+}

@@ -1,0 +1,60 @@
+import { StoreError } from '../ports.ts';
+
+/** By SQLSTATE, or its class (the first two characters). https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const REASONS: Readonly<Record<string, StoreError['reason']>> = {
+  '08': 'connection',
+  '40001': 'busy', // serialization_failure
+  '40P01': 'busy', // deadlock_detected
+  '53': 'busy', // insufficient resources
+  '53100': 'disk_full',
+  '55P03': 'busy', // lock_not_available
+  '57014': 'busy', // query_canceled, by a timeout of the server's
+  '57P01': 'connection', // admin_shutdown
+  '57P02': 'connection', // crash_shutdown
+  '57P03': 'connection', // cannot_connect_now
+  '57P05': 'connection', // idle_session_timeout
+  '58': 'io', // system errors
+  XX: 'io', // internal errors, corrupted data
+};
+
+const SYSTEM_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
+/** What `pg` itself reports without a code. */
+const DISCONNECTED =
+  /^(Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded|timeout expired)/;
+
+/** Leaves what is not the driver's own error as it is. */
+export function toStoreError(error: unknown, doing: string): unknown {
+  if (!(error instanceof Error) || error instanceof StoreError) return error;
+  const reason = toReason(error);
+  return reason
+    ? new StoreError(`PostgreSQL: ${doing} failed: ${describe(error)}`, reason, { cause: error })
+    : error;
+}
+
+function toReason(error: Error): StoreError['reason'] | undefined {
+  if (DISCONNECTED.test(error.message)) return 'connection';
+  // Several addresses of one host, all refused.
+  if (error instanceof AggregateError)
+    return error.errors.some((one) => toReason(one)) ? 'connection' : undefined;
+  if (!('code' in error) || typeof error.code !== 'string') return undefined;
+  if (SYSTEM_CODES.has(error.code)) return 'connection';
+  return 'severity' in error
+    ? (REASONS[error.code] ?? REASONS[error.code.slice(0, 2)] ?? 'other')
+    : undefined;
+}
+
+const describe = (error: Error): string =>
+  error instanceof AggregateError ? error.errors.map((one: Error) => one.message).join('; ') : error.message;
+
+/** Running the transaction again may succeed. */
+export const isConflict = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && (error.code === '40001' || error.code === '40P01');

@@ -1,0 +1,114 @@
+import { Kysely, sql } from 'kysely';
+import pg from 'pg';
+
+import type { Database, Trx } from '../database.ts';
+import { migrate } from '../migrations.ts';
+import { StoreError } from '../ports.ts';
+import type { StateStore } from '../ports.ts';
+import type { Tables } from '../schema.ts';
+import { createStateStore } from '../store.ts';
+import { OffpeakPostgresDialect } from './dialect.ts';
+import { isConflict, toStoreError } from './errors.ts';
+import { takeServerLock } from './server-lock.ts';
+
+export interface PostgresOptions {
+  readonly url: string;
+  /** The database may belong to another server by now: every call rejects, and the process must end. */
+  readonly onLost?: (error: Error) => void;
+}
+
+const CONNECTIONS_MAX = 8;
+const CONNECT_TIMEOUT_MS = 10_000;
+const ATTEMPTS_MAX = 10;
+const INT8_OID = 20;
+/** First half of the keys under which transactions queue for a resource. */
+const RESOURCE_LOCKS = 0x0ff_9ea;
+
+export async function openPostgresStore({ url, onLost }: PostgresOptions): Promise<StateStore> {
+  const config: pg.PoolConfig = {
+    ...parse(url),
+    application_name: 'offpeak',
+    keepAlive: true,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    types: {
+      // Our bigints are seconds, bytes and counts: all exact as numbers.
+      getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+        oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format as 'text'),
+    },
+  };
+  try {
+    const serverLock = await takeServerLock(config, onLost);
+    try {
+      const db = await openDatabase(config);
+      return createStateStore(createDatabase(db, serverLock));
+    } catch (error) {
+      await serverLock.release();
+      throw error;
+    }
+  } catch (error) {
+    throw toStoreError(error, 'opening the database');
+  }
+}
+
+/** Checked before the driver sees it, whose complaint would quote the password. */
+function parse(url: string): pg.PoolConfig {
+  if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol))
+    throw new StoreError(
+      'The database URL is not valid. Write postgres://user:password@host:5432/name, with special characters escaped.',
+      'other',
+    );
+  return { connectionString: url };
+}
+
+async function openDatabase(config: pg.PoolConfig): Promise<Kysely<Tables>> {
+  const pool = new pg.Pool({ ...config, max: CONNECTIONS_MAX });
+  // A connection that breaks while nobody uses it is replaced when next one is needed.
+  pool.on('error', () => {});
+  const db = new Kysely<Tables>({ dialect: new OffpeakPostgresDialect({ pool }) });
+  try {
+    await migrate(db, {
+      text: sql`text collate "C"`,
+      bytes: 'bytea',
+      identity: (column) => column.primaryKey().generatedAlwaysAsIdentity(),
+    });
+    return db;
+  } catch (error) {
+    await db.destroy();
+    throw error;
+  }
+}
+
+function createDatabase(
+  db: Kysely<Tables>,
+  serverLock: { assertHeld(): void; release(): Promise<void> },
+): Database {
+  const guard = async <T>(work: () => Promise<T>): Promise<T> => {
+    serverLock.assertHeld();
+    try {
+      return await work();
+    } catch (error) {
+      throw toStoreError(error, 'a statement');
+    }
+  };
+  return {
+    read: (work) => guard(() => work(db)),
+    transact: (work) => guard(() => transact(db, work)),
+    async lockResource(trx, resourceId) {
+      await sql`select pg_advisory_xact_lock(${RESOURCE_LOCKS}::int, hashtext(${resourceId}))`.execute(trx);
+    },
+    async close() {
+      await db.destroy();
+      await serverLock.release();
+    },
+  };
+}
+
+async function transact<T>(db: Kysely<Tables>, work: (trx: Trx) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await db.transaction().setIsolationLevel('read committed').execute(work);
+    } catch (error) {
+      if (!isConflict(error) || attempt === ATTEMPTS_MAX) throw error;
+    }
+  }
+}

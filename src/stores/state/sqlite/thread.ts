@@ -1,0 +1,103 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+
+import type { LineResult, StateStore } from '../ports.ts';
+import { StoreError } from '../ports.ts';
+import { fromWire } from './protocol.ts';
+import type { Call, Method, PortName, Reply } from './protocol.ts';
+
+export interface SqliteOptions {
+  readonly path: string;
+  /** The store can no longer be used: its thread ended, or the disk failed. Every call rejects from now on. */
+  readonly onFatal?: (error: Error) => void;
+}
+
+/** The embedded store in its own thread, so that waiting for the disk holds up nobody else. */
+export async function openSqliteStore({ path, onFatal }: SqliteOptions): Promise<StateStore> {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), {
+    name: 'state store',
+    workerData: { path },
+  });
+  const [opening] = (await once(worker, 'message')) as [Reply];
+  if (opening.kind !== 'opened') {
+    await worker.terminate();
+    throw opening.kind === 'refused' ? fromWire(opening.error) : new StoreError('unexpected reply', 'other');
+  }
+  const thread = new Thread(worker, onFatal);
+  // Plain objects with the port's own methods; each sends its arguments over.
+  const port = <Name extends PortName>(name: Name) =>
+    Object.fromEntries(
+      opening.methods[name].map((method): [string, Method] => [
+        method,
+        (...args) => thread.call({ port: name, method, args }),
+      ]),
+    ) as unknown as StateStore[Name];
+  const results = port('results');
+  return {
+    resources: port('resources'),
+    files: port('files'),
+    batches: port('batches'),
+    work: port('work'),
+    results: { ...results, commit: (group) => results.commit(group.map(withOwnBytes)) },
+    close: () => thread.close(),
+  };
+}
+
+/** Cloning a slice would clone all of the buffer that it is cut from. */
+const withOwnBytes = (result: LineResult): LineResult =>
+  result.payload.byteLength === result.payload.buffer.byteLength
+    ? result
+    : { ...result, payload: new Uint8Array(result.payload) };
+
+class Thread {
+  readonly #worker: Worker;
+  readonly #onFatal: ((error: Error) => void) | undefined;
+  readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
+  #calls = 0;
+  #ended: Error | undefined;
+
+  constructor(worker: Worker, onFatal: ((error: Error) => void) | undefined) {
+    this.#worker = worker;
+    this.#onFatal = onFatal;
+    worker.on('message', (reply: Reply) => this.#settle(reply));
+    worker.on('error', (error) =>
+      this.#fail(new StoreError('The state store failed.', 'other', { cause: error })),
+    );
+    worker.on('exit', () => this.#fail(new StoreError('The thread of the state store ended.', 'other')));
+  }
+
+  call(call: Omit<Call, 'id'>): Promise<unknown> {
+    if (this.#ended) return Promise.reject(this.#ended);
+    const id = ++this.#calls;
+    const waiting = Promise.withResolvers<unknown>();
+    this.#waiting.set(id, waiting);
+    this.#worker.postMessage({ id, ...call } satisfies Call);
+    return waiting.promise;
+  }
+
+  async close(): Promise<void> {
+    const exit = once(this.#worker, 'exit');
+    await this.call({ port: null, method: 'close', args: [] });
+    this.#ended ??= new StoreError('The state store is closed.', 'other');
+    await exit;
+  }
+
+  #settle(reply: Reply): void {
+    if (reply.kind !== 'value' && reply.kind !== 'error') return;
+    const waiting = this.#waiting.get(reply.id);
+    this.#waiting.delete(reply.id);
+    if (reply.kind === 'value') return waiting?.resolve(reply.value);
+    const error = fromWire(reply.error);
+    waiting?.reject(error);
+    if (error instanceof StoreError && error.reason === 'io') this.#fail(error);
+  }
+
+  #fail(error: Error): void {
+    if (this.#ended) return;
+    this.#ended = error;
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+    this.#onFatal?.(error);
+  }
+}

@@ -1,0 +1,46 @@
+import { parentPort, workerData } from 'node:worker_threads';
+
+import { assert } from '../../../core/assert.ts';
+import type { StateStore } from '../ports.ts';
+import { openSqliteInline } from './inline.ts';
+import { toWire } from './protocol.ts';
+import type { Call, Method, Reply } from './protocol.ts';
+
+/** Entry of the embedded store's thread: hosts the inline store and answers calls on it. */
+const port = parentPort;
+assert(port, 'the store thread was started without a parent');
+const say = (reply: Reply) => port.postMessage(reply);
+
+try {
+  const store = await openSqliteInline(workerData as { path: string });
+  port.on('message', (call: Call) => void answer(store, call));
+  const methods = (of: object) => Object.keys(of);
+  say({
+    kind: 'opened',
+    methods: {
+      resources: methods(store.resources),
+      files: methods(store.files),
+      batches: methods(store.batches),
+      work: methods(store.work),
+      results: methods(store.results),
+    },
+  });
+} catch (error) {
+  say({ kind: 'refused', error: toWire(error) });
+}
+
+async function answer(store: StateStore, { id, port: name, method, args }: Call): Promise<void> {
+  try {
+    if (name) {
+      const call = (store[name] as unknown as Record<string, Method>)[method];
+      assert(call, `the store has no ${name}.${method}`);
+      say({ kind: 'value', id, value: await call(...args) });
+    } else {
+      await store.close();
+      say({ kind: 'value', id, value: undefined });
+      port?.close();
+    }
+  } catch (error) {
+    say({ kind: 'error', id, error: toWire(error) });
+  }
+}
