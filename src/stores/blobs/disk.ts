@@ -21,6 +21,7 @@ export interface DiskBlobsOptions {
 export async function openDiskBlobs(options: DiskBlobsOptions): Promise<DiskBlobs> {
   const { dir, fs = nodeBlobFs, uuid = systemUuid, openFilesMax = 64 } = options;
   await onDisk('make the blob directory', fs.mkdir(join(dir, 'tmp')));
+  await onFsync('fsync above the blob directory', fs.fsyncDir(dirname(dir)));
   return new DiskBlobs({ dir, fs, uuid, openFilesMax });
 }
 
