@@ -129,13 +129,3 @@ export interface Batch {
   /** `output_expires_after.seconds`, counted from the creation of the output files. */
   readonly outputExpiresAfterS: number | null;
 }
-
-/** What the engine knows of a running batch beyond its row. */
-export interface LiveProgress {
-  readonly requestsPerSecond: number;
-  /** Null while no rate is known. */
-  readonly etaS: number | null;
-  readonly inFlight: number;
-  /** Why nothing moves (upstream down, deployment paused, disk full); null when it does. */
-  readonly waiting: string | null;
-}

@@ -46,6 +46,7 @@ export const API_ERRORS = {
   metadataInvalid: invalid('invalidPayload', 'invalid_type'),
   unsupportedMediaType: invalid('invalidPayload', 'unsupported_content_type', 415),
   unauthorized: { ...invalid('401', 'invalid_api_key', 401), openaiType: 'authentication_error' },
+  tokenRejected: { ...invalid('401', 'invalid_api_key', 401), openaiType: 'authentication_error' },
   operationNotSupported: invalid('OperationNotSupported', 'operation_not_supported'),
   requestTimeout: invalid('408', 'request_timeout', 408),
   rangeNotSatisfiable: invalid('invalidPayload', 'range_not_satisfiable', 416),

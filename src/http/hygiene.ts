@@ -1,0 +1,128 @@
+/** What Node's parser lets through and a server should not: refused before anything looks at the request. */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Clock } from '../core/clock.ts';
+
+/** Node joins or drops repeats of these, so two readers of one request could see two different requests. */
+const SINGLE_HEADERS = new Set([
+  'host',
+  'api-key',
+  'authorization',
+  'content-length',
+  'content-type',
+  'transfer-encoding',
+  'idempotency-key',
+]);
+
+/** Why the request is refused, as a sentence for the caller; undefined when it is sound. */
+export function findSmell(raw: IncomingMessage): string | undefined {
+  if (raw.httpVersion !== '1.1' && raw.httpVersion !== '1.0') return 'Use HTTP/1.1.';
+  // `originalUrl` is where Fastify keeps what the caller sent when a rewrite changed it.
+  const url = (raw as IncomingMessage & { originalUrl?: string }).originalUrl ?? raw.url ?? '';
+  if (!url.startsWith('/')) return 'Send the path alone in the request line, not a whole URL.';
+  const seen = new Set<string>();
+  for (let index = 0; index < raw.rawHeaders.length; index += 2) {
+    const name = (raw.rawHeaders[index] ?? '').toLowerCase();
+    if (!SINGLE_HEADERS.has(name)) continue;
+    if (seen.has(name)) return `The header '${name}' was sent twice. Send it once.`;
+    seen.add(name);
+  }
+  const encoding = raw.headers['transfer-encoding'];
+  if (encoding !== undefined && encoding.toLowerCase() !== 'chunked')
+    return 'Transfer-Encoding must be chunked, or absent.';
+  return undefined;
+}
+
+export const hasBody = (raw: IncomingMessage): boolean =>
+  raw.headers['transfer-encoding'] !== undefined || Number(raw.headers['content-length'] ?? 0) > 0;
+
+export interface BodyLimits {
+  /** Over the socket, with the framing of multipart. */
+  readonly bytesMax: number;
+  /** A caller that sends fewer bytes than this in `windowMs` is cut off. */
+  readonly bytesPerWindowMin: number;
+  readonly windowMs: number;
+}
+
+interface Watched {
+  readonly response: ServerResponse;
+  readonly bytesAtStart: number;
+  windowStartedMs: number;
+  bytesAtWindow: number;
+}
+
+/**
+ * Cuts off bodies that trickle (slowloris) or never end. Looks at the sockets' counters now and then instead of at
+ * every chunk, and also sees what is drained after an early answer.
+ */
+export class BodyWatch {
+  readonly #clock: Clock;
+  readonly #limits: BodyLimits;
+  readonly #watched = new Map<IncomingMessage, Watched>();
+  constructor(clock: Clock, limits: BodyLimits) {
+    this.#clock = clock;
+    this.#limits = limits;
+  }
+
+  add(request: IncomingMessage, response: ServerResponse): void {
+    const { bytesRead } = request.socket;
+    this.#watched.set(request, {
+      response,
+      bytesAtStart: bytesRead,
+      windowStartedMs: this.#clock.mono(),
+      bytesAtWindow: bytesRead,
+    });
+    request.once('close', () => this.#watched.delete(request));
+  }
+
+  sweep(): void {
+    for (const [request, watched] of this.#watched) {
+      if (request.complete) this.#watched.delete(request);
+      else if (this.#isAbusive(request, watched)) cutOff(request.socket, watched.response);
+    }
+  }
+
+  #isAbusive(request: IncomingMessage, watched: Watched): boolean {
+    const { bytesRead } = request.socket;
+    if (bytesRead - watched.bytesAtStart > this.#limits.bytesMax) return true;
+    const now = this.#clock.mono();
+    if (now - watched.windowStartedMs < this.#limits.windowMs) return false;
+    // Bytes that wait in our buffers mean that we are the slow side, and the socket is not read.
+    const slow =
+      bytesRead - watched.bytesAtWindow < this.#limits.bytesPerWindowMin && request.readableLength === 0;
+    watched.windowStartedMs = now;
+    watched.bytesAtWindow = bytesRead;
+    return slow;
+  }
+}
+
+function cutOff(socket: Socket, response: ServerResponse): void {
+  if (!response.headersSent) socket.write(TIMEOUT_REPLY);
+  socket.destroySoon();
+}
+
+const TIMEOUT_REPLY =
+  'HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 79\r\n\r\n' +
+  '{"error":{"code":"408","message":"The request body came too slowly. Try again."}}';
+
+/** At most so many connections per remote address; callers on the machine itself are not counted. */
+export function limitConnections(server: Server, perAddressMax: number): void {
+  const open = new Map<string, number>();
+  server.on('connection', (socket: Socket) => {
+    const address = socket.remoteAddress ?? '';
+    if (isLoopback(address)) return;
+    const count = (open.get(address) ?? 0) + 1;
+    if (count > perAddressMax) {
+      socket.destroy();
+      return;
+    }
+    open.set(address, count);
+    socket.once('close', () => {
+      const left = (open.get(address) ?? 1) - 1;
+      if (left === 0) open.delete(address);
+      else open.set(address, left);
+    });
+  });
+}
+
+const isLoopback = (address: string): boolean => /^(?:::ffff:)?127\.|^::1$/.test(address);

@@ -1,0 +1,90 @@
+/** Rows as the wire shows them. */
+import type { LiveProgress } from '../batch/engine.ts';
+import { isTerminal, type Batch } from '../contract/batch.ts';
+import type { FileRow } from '../contract/file.ts';
+import type { WireBatch, WireFile } from '../contract/wire.ts';
+import type { Dialect } from './surface.ts';
+
+export const renderFile = (file: FileRow): WireFile => ({
+  id: file.id,
+  object: 'file',
+  bytes: file.bytes,
+  created_at: file.createdAt,
+  expires_at: file.expiresAt,
+  filename: file.filename,
+  purpose: file.purpose,
+  // A file has a row only once its bytes are durable, so there is nothing to wait for.
+  status: 'processed',
+  status_details: null,
+});
+
+export interface BatchView {
+  readonly dialect: Dialect;
+  readonly live: LiveProgress | undefined;
+}
+
+export function renderBatch(batch: Batch, { dialect, live }: BatchView): WireBatch {
+  return {
+    id: batch.id,
+    object: 'batch',
+    // Azure answers without `/v1` whatever was sent, OpenAI with it.
+    endpoint: dialect === 'azure' ? batch.endpoint : `/v1${batch.endpoint}`,
+    model: batch.deployment,
+    errors: batch.errors === null ? null : { object: 'list', data: [...batch.errors.data] },
+    input_file_id: batch.inputFileId,
+    completion_window: batch.completionWindow,
+    status: batch.status,
+    ...renderFileIds(batch, dialect),
+    created_at: batch.createdAt,
+    in_progress_at: batch.inProgressAt,
+    expires_at: batch.expiresAt,
+    finalizing_at: batch.finalizingAt,
+    completed_at: batch.completedAt,
+    failed_at: batch.failedAt,
+    expired_at: batch.expiredAt,
+    cancelling_at: batch.cancellingAt,
+    cancelled_at: batch.cancelledAt,
+    request_counts: { ...batch.counts },
+    usage: renderUsage(batch),
+    metadata: batch.metadata,
+    offpeak: renderExtras(batch, live),
+  };
+}
+
+/** Azure names an error file of 0 bytes where nothing failed; OpenAI names only files with lines in them. */
+function renderFileIds(batch: Batch, dialect: Dialect): Pick<WireBatch, 'output_file_id' | 'error_file_id'> {
+  const { total, completed, failed } = batch.counts;
+  const exist = isTerminal(batch.status) && batch.status !== 'failed' && total > 0;
+  const shown = (lines: number): boolean => exist && (dialect === 'azure' || lines > 0);
+  return {
+    output_file_id: shown(completed) ? batch.outputFileId : null,
+    error_file_id: shown(failed) ? batch.errorFileId : null,
+  };
+}
+
+function renderUsage({ usage }: Batch): WireBatch['usage'] {
+  return {
+    input_tokens: usage.inputTokens,
+    input_tokens_details: { cached_tokens: usage.cachedTokens },
+    output_tokens: usage.outputTokens,
+    output_tokens_details: { reasoning_tokens: usage.reasoningTokens },
+    total_tokens: usage.inputTokens + usage.outputTokens,
+  };
+}
+
+function renderExtras(batch: Batch, live: LiveProgress | undefined): WireBatch['offpeak'] {
+  const { total, completed, failed } = batch.counts;
+  return {
+    progress: total === 0 ? 0 : (completed + failed) / total,
+    requests_per_second: live?.requestsPerSecond ?? 0,
+    eta_seconds: live?.etaS ?? null,
+    in_flight: live?.inFlight ?? 0,
+    retries: batch.retries,
+    resent_requests: batch.resent,
+    enqueued_tokens: batch.enqueuedTokens,
+    waiting: live?.waiting ?? null,
+    errors_omitted: batch.errors?.omitted ?? 0,
+    output_file_id: batch.outputFileId,
+    error_file_id: batch.errorFileId,
+  };
+}

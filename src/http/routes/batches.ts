@@ -1,0 +1,213 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { z } from 'zod';
+import type { CreateRequest } from '../../batch/queue/create.ts';
+import { isTerminal, type Batch } from '../../contract/batch.ts';
+import { ApiError } from '../../contract/error.ts';
+import type { Scope } from '../../contract/scope.ts';
+import { WireBatch, WireBatchList } from '../../contract/wire.ts';
+import { nowS } from '../../core/clock.ts';
+import type { BatchQuery } from '../../stores/state/ports.ts';
+import { downloadHeaders, sendFile } from '../content.ts';
+import { flattened, parseExpiresAfter } from '../expiry.ts';
+import { parseFilter, parseOrderBy } from '../filter.ts';
+import { recordedResults } from '../partial-results.ts';
+import { renderBatch } from '../render.ts';
+import { ById, CreateBatchBody, ListBatchesQuery } from '../schemas.ts';
+import type { HttpDeps } from '../server.ts';
+import { WIRE, type Surface } from '../surface.ts';
+
+type Deps = Pick<HttpDeps, 'state' | 'blobs' | 'engine' | 'clock'>;
+
+export function batchRoutes(server: FastifyInstance, deps: Deps): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+  const { state, engine, clock } = deps;
+  const tags = ['batches'];
+  const render = (batch: Batch, surface: Surface): WireBatch =>
+    renderBatch(batch, { dialect: surface.dialect, live: engine.progress(batch) });
+
+  app.post(
+    `${WIRE}/batches`,
+    { schema: { tags, summary: 'Create a batch', body: CreateBatchBody, response: { 201: WireBatch } } },
+    async (request, reply) => {
+      const { surface } = request.target;
+      const wanted = toCreateRequest(request.body, surface, idempotencyOf(request));
+      const created = await engine.createBatch(request.principal.scope, wanted);
+      reply.code(surface.createStatus as 201);
+      reply.header('location', `${surface.root}/batches/${created.batch.id}${surface.query}`);
+      if (surface.tokenHeaders && created.enqueuedTokens !== null && created.enqueuedTokensMax !== null)
+        reply
+          .header('deployment-enqueued-tokens', created.enqueuedTokens)
+          .header('deployment-maximum-enqueued-tokens', created.enqueuedTokensMax);
+      return render(created.batch, surface);
+    },
+  );
+
+  app.get(
+    `${WIRE}/batches`,
+    {
+      schema: {
+        tags,
+        summary: 'List batches',
+        querystring: ListBatchesQuery,
+        response: { 200: WireBatchList },
+      },
+    },
+    async (request) => {
+      const { surface } = request.target;
+      const page = await state.batches.list(request.principal.scope, toQuery(request.query, surface));
+      if (page === 'unknown_after') throw unknownAfter(request.query.after);
+      const data = page.batches.map((batch) => render(batch, surface));
+      return {
+        object: 'list' as const,
+        data,
+        first_id: data.at(0)?.id ?? null,
+        last_id: data.at(-1)?.id ?? null,
+        // A page that says there is more and has nothing to go on from would loop clients for ever.
+        has_more: page.hasMore && data.length > 0,
+      };
+    },
+  );
+
+  app.get(
+    `${WIRE}/batches/:id`,
+    { schema: { tags, summary: 'Get a batch', params: ById, response: { 200: WireBatch } } },
+    async (request) =>
+      render(await findBatch(deps, request.principal.scope, request.params.id), request.target.surface),
+  );
+
+  app.post(
+    `${WIRE}/batches/:id/cancel`,
+    { schema: { tags, summary: 'Cancel a batch', params: ById, response: { 200: WireBatch } } },
+    async (request) => {
+      const { id } = request.params;
+      const batch = await state.batches.cancel(request.principal.scope, id, nowS(clock));
+      if (batch === undefined) throw batchNotFound(id);
+      // Not 409: SDKs would try again.
+      if (isTerminal(batch.status))
+        throw new ApiError('batchNotCancellable', `Cannot cancel a batch with status '${batch.status}'.`, {
+          param: 'id',
+        });
+      engine.wake();
+      return render(batch, request.target.surface);
+    },
+  );
+
+  for (const [name, ok] of [
+    ['output', true],
+    ['errors', false],
+  ] as const)
+    app.get(
+      `${WIRE}/batches/:id/${name}`,
+      {
+        schema: {
+          tags,
+          summary: ok ? 'Read the results so far' : 'Read the failures so far',
+          description: 'Every line recorded so far, in input order; the whole file once the batch has ended.',
+          params: ById,
+          produces: ['application/octet-stream'],
+          response: { 200: z.string().meta({ format: 'binary' }) },
+        },
+      },
+      async (request, reply) => {
+        const batch = await findBatch(deps, request.principal.scope, request.params.id);
+        return sendResults({ request, reply }, { deps, batch, ok });
+      },
+    );
+}
+
+async function sendResults(
+  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
+  { deps, batch, ok }: { deps: Deps; batch: Batch; ok: boolean },
+): Promise<FastifyReply> {
+  const { state, blobs } = deps;
+  const fileId = ok ? batch.outputFileId : batch.errorFileId;
+  const ended = isTerminal(batch.status);
+  reply.header('x-incomplete', String(!ended));
+  const file = ended ? await state.files.get(request.principal.scope, fileId) : undefined;
+  if (file !== undefined) return sendFile({ request, reply }, { blobs, file, skipLines: 0 });
+  if (ended && batch.counts.total > 0)
+    throw new ApiError('fileNotFound', `The file '${fileId}' of this batch was deleted.`);
+  downloadHeaders(reply, `${fileId}.jsonl`);
+  if (ended) return reply.send(Buffer.alloc(0));
+  return reply.send(Readable.from(recordedResults({ state, blobs, batch, ok }), { objectMode: false }));
+}
+
+async function findBatch({ state }: Pick<Deps, 'state'>, scope: Scope, id: string): Promise<Batch> {
+  const batch = await state.batches.get(scope, id);
+  if (batch === undefined) throw batchNotFound(id);
+  return batch;
+}
+
+function toCreateRequest(
+  body: z.output<typeof CreateBatchBody>,
+  surface: Surface,
+  idempotency: CreateRequest['idempotency'],
+): CreateRequest {
+  if (body.input_blob != null || body.output_folder != null)
+    throw new ApiError(
+      'invalidPayload',
+      'Blob input and output are not available in this version yet. Upload the file and send input_file_id.',
+      { param: body.input_blob == null ? 'output_folder' : 'input_blob' },
+    );
+  if (body.input_file_id == null || body.input_file_id === '')
+    throw new ApiError('missingParameter', "Missing required parameter: 'input_file_id'.", {
+      param: 'input_file_id',
+    });
+  const { dialect } = surface;
+  const expiry = body.output_expires_after ?? flattened((key) => body[key], 'output_expires_after');
+  return {
+    inputFileId: body.input_file_id,
+    endpoint: body.endpoint,
+    dialect,
+    metadata: body.metadata ?? null,
+    outputExpiresAfterS: surface.outputExpiry
+      ? parseExpiresAfter(expiry, { dialect, param: 'output_expires_after' })
+      : null,
+    ...(idempotency && { idempotency }),
+  };
+}
+
+const IDEMPOTENCY_KEY_CHARS_MAX = 255;
+
+function idempotencyOf(request: FastifyRequest): CreateRequest['idempotency'] {
+  const key = request.headers['idempotency-key'];
+  if (typeof key !== 'string' || key === '') return undefined;
+  if (key.length > IDEMPOTENCY_KEY_CHARS_MAX)
+    throw new ApiError(
+      'invalidValue',
+      `Idempotency-Key is longer than ${IDEMPOTENCY_KEY_CHARS_MAX} characters.`,
+      {
+        param: 'Idempotency-Key',
+      },
+    );
+  return { key, bodyDigest: createHash('sha256').update(JSON.stringify(request.body)).digest('hex') };
+}
+
+function toQuery(query: z.output<typeof ListBatchesQuery>, surface: Surface): BatchQuery {
+  const filter = surface.filters && query.$filter?.trim() ? parseFilter(query.$filter) : undefined;
+  const orderBy =
+    surface.filters && query.$orderby?.trim()
+      ? parseOrderBy(query.$orderby)
+      : ({ field: 'created_at', direction: 'desc' } as const);
+  return {
+    limit: query.limit,
+    orderBy,
+    ...(query.after !== undefined && { after: query.after }),
+    ...(filter !== undefined && { filter }),
+  };
+}
+
+const batchNotFound = (id: string): ApiError =>
+  new ApiError('batchNotFound', `No batch with the id '${id}' exists in this resource.`, { param: 'id' });
+
+const unknownAfter = (after: string | undefined): ApiError =>
+  new ApiError(
+    'invalidValue',
+    `Invalid value for 'after': no batch with the id '${after}' exists in this resource.`,
+    {
+      param: 'after',
+    },
+  );

@@ -1,0 +1,297 @@
+/** The HTTP surface: one Fastify instance, its hooks in the order in which a request meets them, and the routes. */
+import multipart from '@fastify/multipart';
+import Fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type HTTPMethods,
+} from 'fastify';
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Engine } from '../batch/engine.ts';
+import type { Importer } from '../batch/upload/import.ts';
+import type { Uploader } from '../batch/upload/upload.ts';
+import { INPUT_BYTES_MAX } from '../contract/batch.ts';
+import { API_ERRORS, ApiError } from '../contract/error.ts';
+import type { Clock } from '../core/clock.ts';
+import type { UuidSource } from '../core/ids.ts';
+import type { Log } from '../core/log.ts';
+import type { Deployments } from '../deployments/port.ts';
+import type { BlobStore } from '../stores/blobs/port.ts';
+import type { StateStore } from '../stores/state/ports.ts';
+import { FailureLimiter, presentedKey, refuseCaller, type Authenticate, type Principal } from './auth.ts';
+import { isFatal, renderError, toApiError } from './errors.ts';
+import { BodyWatch, findSmell, hasBody, limitConnections } from './hygiene.ts';
+import { registerOpenApi } from './openapi.ts';
+import { batchRoutes } from './routes/batches.ts';
+import { fileRoutes } from './routes/files.ts';
+import { onlineRoutes } from './routes/online.ts';
+import { serviceRoutes } from './routes/service.ts';
+import { resolveTarget, type Target } from './surface.ts';
+import { FRAMING_BYTES_MAX } from './upload-form.ts';
+import { compileValidator } from './validation.ts';
+
+export interface HttpDeps {
+  readonly state: StateStore;
+  readonly blobs: BlobStore;
+  readonly uploader: Pick<Uploader, 'uploadFile' | 'deleteFile'>;
+  readonly importer: Pick<Importer, 'importFile'>;
+  readonly engine: Pick<Engine, 'createBatch' | 'progress' | 'wake'>;
+  readonly deployments: Deployments;
+  readonly authenticate: Authenticate;
+  readonly clock: Clock;
+  readonly uuid: UuidSource;
+  readonly log: Log;
+  /** Whether work is accepted: `/healthz` tells. */
+  readonly ready: () => boolean;
+  /** The store failed in a way that nobody can go on from (P9): the process must end. */
+  readonly onFatal: (error: unknown) => void;
+  readonly options?: Partial<HttpOptions>;
+}
+
+export interface HttpOptions {
+  readonly authFailuresPerMinuteMax: number;
+  readonly connectionsPerAddressMax: number;
+  readonly jsonBytesMax: number;
+  /** A body that brings fewer bytes than this within the window is cut off. */
+  readonly bodyBytesPerWindowMin: number;
+  readonly bodyWindowMs: number;
+}
+
+export const HTTP_DEFAULTS: HttpOptions = {
+  authFailuresPerMinuteMax: 20,
+  connectionsPerAddressMax: 100,
+  jsonBytesMax: 1024 * 1024,
+  bodyBytesPerWindowMin: 16 * 1024,
+  bodyWindowMs: 30_000,
+};
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Which API the URL speaks to. */
+    target: Target;
+    /** Who calls; set on every route under `WIRE`. */
+    principal: Principal;
+  }
+}
+
+const HEADER_BYTES_MAX = 16 * 1024;
+const HEADERS_TIMEOUT_MS = 20_000;
+
+export function createHttpServer(deps: HttpDeps): FastifyInstance {
+  const options = { ...HTTP_DEFAULTS, ...deps.options };
+  const targets = new WeakMap<IncomingMessage, Target>();
+  const targetOf = (raw: IncomingMessage): Target => targets.get(raw) ?? resolveTarget(raw.url ?? '/');
+
+  const app = Fastify({
+    logger: false,
+    genReqId: () => deps.uuid(),
+    bodyLimit: options.jsonBytesMax,
+    exposeHeadRoutes: false,
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 },
+    http: { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: HEADERS_TIMEOUT_MS },
+    rewriteUrl: (raw) => {
+      const target = resolveTarget(raw.url ?? '/');
+      targets.set(raw as IncomingMessage, target);
+      return target.url;
+    },
+    frameworkErrors: (error, request, reply) => {
+      // The router gave up before any hook ran.
+      request.target = targetOf(request.raw);
+      standardHeaders(request, reply);
+      sendError(error, request, reply, deps);
+    },
+    clientErrorHandler: refuseUnparsable,
+  });
+
+  app.setValidatorCompiler(compileValidator);
+  // Our own rows are the source of every answer, so they are shaped by types and not checked again.
+  app.setSerializerCompiler(() => JSON.stringify);
+  app.setErrorHandler((error, request, reply) => sendError(error, request, reply, deps));
+  app.setNotFoundHandler(() => {
+    throw new ApiError('routeNotFound', 'Resource not found');
+  });
+
+  app.decorateRequest('target');
+  app.decorateRequest('principal');
+  parseBodies(app);
+  addHooks(app, deps, { options, targetOf });
+  registerOpenApi(app);
+  void app.register(async (routes) => {
+    refuseOtherMethods(routes);
+    fileRoutes(routes, deps);
+    batchRoutes(routes, deps);
+    onlineRoutes(routes, deps.deployments);
+    serviceRoutes(routes, deps);
+  });
+  return app;
+}
+
+function addHooks(
+  app: FastifyInstance,
+  deps: HttpDeps,
+  { options, targetOf }: { options: HttpOptions; targetOf: (raw: IncomingMessage) => Target },
+): void {
+  const failures = new FailureLimiter(deps.clock, options.authFailuresPerMinuteMax);
+  const bodies = new BodyWatch(deps.clock, {
+    bytesMax: INPUT_BYTES_MAX + 2 * FRAMING_BYTES_MAX,
+    bytesPerWindowMin: options.bodyBytesPerWindowMin,
+    windowMs: options.bodyWindowMs,
+  });
+  limitConnections(app.server, options.connectionsPerAddressMax);
+
+  app.addHook('onRequest', async (request, reply) => {
+    request.target = targetOf(request.raw);
+    standardHeaders(request, reply);
+    const smell = findSmell(request.raw);
+    if (smell !== undefined) {
+      reply.header('connection', 'close');
+      throw new ApiError('badRequest', smell);
+    }
+    if (hasBody(request.raw)) bodies.add(request.raw, reply.raw);
+    // SDKs announce JSON on calls that have no body.
+    else delete request.headers['content-type'];
+  });
+
+  app.addHook('onRequest', async (request, reply) => {
+    const { target } = request;
+    if (!target.needsKey) return;
+    const key = presentedKey(request.headers);
+    const principal = key === undefined ? undefined : await deps.authenticate(key);
+    if (principal === undefined) {
+      const retryAfterS = failures.count(request.ip);
+      if (retryAfterS === undefined) throw refuseCaller(request.headers, target.surface.dialect);
+      const message = `Too many requests with a wrong key. Try again in ${retryAfterS} seconds.`;
+      throw new ApiError('tooManyRequests', message, { retryAfterS });
+    }
+    request.principal = principal;
+    if (target.surface.dialect === 'azure') reply.header('x-ms-region', principal.location);
+    if (target.refusal !== undefined) throw target.refusal;
+  });
+
+  app.addHook('onResponse', async (request, reply) => {
+    deps.log.info(
+      {
+        requestId: request.id,
+        method: request.method,
+        route: request.routeOptions.url ?? 'none',
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime),
+        resource: request.principal?.scope.resourceId,
+        actor: request.principal?.scope.actor,
+      },
+      'request',
+    );
+  });
+
+  let sweeping: NodeJS.Timeout | undefined;
+  app.addHook('onListen', async () => {
+    sweeping = setInterval(() => bodies.sweep(), Math.min(1_000, options.bodyWindowMs)).unref();
+  });
+  app.addHook('onClose', async () => clearInterval(sweeping));
+}
+
+function standardHeaders(request: FastifyRequest, reply: FastifyReply): void {
+  reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
+  if (request.target.surface.dialect === 'azure') reply.header('apim-request-id', request.id);
+  if (request.protocol === 'https')
+    reply.header('strict-transport-security', 'max-age=31536000; includeSubDomains');
+}
+
+function parseBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, text: string, done) => {
+    if (text.trim() === '') return done(null, undefined);
+    try {
+      done(null, JSON.parse(text));
+    } catch (cause) {
+      done(new ApiError('badRequest', `The request body is not valid JSON: ${String(cause)}.`, { cause }));
+    }
+  });
+  void app.register(multipart);
+}
+
+/** A path that exists answers 405 and not 404 to a method that it does not have. */
+function refuseOtherMethods(app: FastifyInstance): void {
+  const methods = new Map<string, Set<string>>();
+  let closed = false;
+  app.addHook('onRoute', ({ url, method }) => {
+    if (closed) return;
+    const known = methods.get(url) ?? new Set();
+    for (const name of [method].flat()) known.add(name);
+    methods.set(url, known);
+  });
+  app.addHook('onReady', async () => {
+    closed = true;
+  });
+  void app.register(async (others) => {
+    closed = true;
+    const all: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
+    for (const [url, known] of methods) {
+      const allow = [...known].join(', ');
+      others.route({
+        url,
+        method: all.filter((method) => !known.has(method)),
+        schema: { hide: true },
+        onRequest: async (request, reply) => {
+          reply.header('allow', allow);
+          const path = request.originalUrl.split('?')[0] ?? '';
+          throw new ApiError(
+            'methodNotAllowed',
+            `${request.method} is not allowed on ${path}. Use ${allow}.`,
+          );
+        },
+        handler: async () => undefined,
+      });
+    }
+  });
+}
+
+function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, deps: HttpDeps): void {
+  const apiError = toApiError(error);
+  if (API_ERRORS[apiError.code].status >= 500)
+    deps.log.error(
+      {
+        requestId: request.id,
+        code: apiError.code,
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      },
+      'request failed',
+    );
+  if (isFatal(error)) deps.onFatal(error);
+  const { status, headers, body } = renderError(apiError, request.target.surface.dialect);
+  // Headers of the answer that did not come to be.
+  for (const name of [
+    'content-length',
+    'content-disposition',
+    'etag',
+    'accept-ranges',
+    'x-incomplete',
+    'x-last-line',
+  ])
+    reply.removeHeader(name);
+  void reply.code(status).headers(headers).type('application/json; charset=utf-8').send(body);
+}
+
+/** Node could not parse the request, so there is no surface and no dialect: an error that both kinds of client read. */
+function refuseUnparsable(error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const [status, message] = UNPARSABLE[error.code ?? ''] ?? ['400 Bad Request', 'The request is malformed.'];
+  const body = JSON.stringify({
+    error: { code: 'BadRequest', message, type: 'invalid_request_error', param: null },
+  });
+  const head = `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
+  socket.write(`${head}\r\n\r\n${body}`);
+  socket.destroySoon();
+}
+
+const UNPARSABLE: Readonly<Record<string, readonly [string, string]>> = {
+  HPE_HEADER_OVERFLOW: [
+    '431 Request Header Fields Too Large',
+    `The headers exceed ${HEADER_BYTES_MAX} bytes.`,
+  ],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request headers came too slowly.'],
+};

@@ -1,0 +1,162 @@
+/**
+ * Reads an upload: a multipart form whose file streams through, with the other parts before or after it (SDKs do
+ * both). What comes after the file is checked before the last chunk is handed on, so that a bad form stores nothing.
+ */
+import type { MultipartFile, MultipartValue } from '@fastify/multipart';
+import type { FastifyRequest } from 'fastify';
+import { INPUT_BYTES_MAX } from '../contract/batch.ts';
+import { ApiError } from '../contract/error.ts';
+import type { FileRow } from '../contract/file.ts';
+import type { Upload } from '../batch/upload/upload.ts';
+import { flattened, parseExpiresAfter } from './expiry.ts';
+import type { Surface } from './surface.ts';
+
+type Part = MultipartFile | MultipartValue;
+
+export const PARTS_MAX = 10;
+/** Boundaries, part headers and the other fields, on top of the file. */
+export const FRAMING_BYTES_MAX = 1024 * 1024;
+
+const PARSER_OPTIONS = {
+  limits: { parts: PARTS_MAX, files: 1, fieldSize: 4096, headerPairs: 20, fileSize: Infinity },
+  // A file without a name is still the file.
+  isPartAFile: (name: string | undefined, _type: string | undefined, filename: string | undefined) =>
+    name === 'file' || filename !== undefined,
+} as const;
+
+export async function receiveUpload(
+  request: FastifyRequest,
+  surface: Surface,
+  store: (upload: Upload) => Promise<FileRow>,
+): Promise<FileRow> {
+  if (!request.isMultipart())
+    throw new ApiError('unsupportedMediaType', 'Send multipart/form-data with the parts purpose and file.');
+  if (Number(request.headers['content-length'] ?? 0) > INPUT_BYTES_MAX + FRAMING_BYTES_MAX)
+    throw new ApiError('fileTooLarge', `The file is larger than ${INPUT_BYTES_MAX} bytes.`, {
+      param: 'file',
+    });
+  try {
+    return await storeParts(request, surface, store);
+  } finally {
+    // Whatever was not read would block the connection; the body watch bounds what is drained.
+    request.raw.unpipe();
+    request.raw.resume();
+  }
+}
+
+async function storeParts(
+  request: FastifyRequest,
+  surface: Surface,
+  store: (upload: Upload) => Promise<FileRow>,
+): Promise<FileRow> {
+  const parts = request.parts(PARSER_OPTIONS)[Symbol.asyncIterator]();
+  const form = new Form(surface);
+  for (;;) {
+    const part = await nextPart(parts);
+    if (part === undefined) break;
+    if (part.type === 'field') form.add(part);
+    else if (part.fieldname === 'file')
+      return store({
+        filename: part.filename ?? '',
+        purpose: 'batch',
+        dialect: surface.dialect,
+        chunks: fileThenForm(part, parts, form),
+        // Known once `chunks` has ended; the row is made after that.
+        get expiresAfterS() {
+          return form.expiresAfterS;
+        },
+      });
+    else throw new ApiError('invalidPayload', `Unexpected file part '${part.fieldname}'. Name it 'file'.`);
+  }
+  form.check();
+  throw new ApiError('missingParameter', "Missing required parameter: 'file'.", { param: 'file' });
+}
+
+async function* fileThenForm(
+  file: MultipartFile,
+  parts: AsyncIterator<Part>,
+  form: Form,
+): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of file.file) yield chunk;
+  } catch (error) {
+    throw malformed(error);
+  }
+  for (let part = await nextPart(parts); part !== undefined; part = await nextPart(parts)) {
+    if (part.type === 'field') form.add(part);
+    else throw new ApiError('invalidPayload', 'Send one file per upload.', { param: 'file' });
+  }
+  form.check();
+}
+
+async function nextPart(parts: AsyncIterator<Part>): Promise<Part | undefined> {
+  try {
+    const next = await parts.next();
+    return next.done === true ? undefined : next.value;
+  } catch (error) {
+    throw malformed(error);
+  }
+}
+
+const LIMIT_MESSAGES: Readonly<Record<string, string>> = {
+  FST_PARTS_LIMIT: `The form has more than ${PARTS_MAX} parts.`,
+  FST_FILES_LIMIT: 'Send one file per upload.',
+};
+
+function malformed(cause: unknown): ApiError {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const message =
+    LIMIT_MESSAGES[code] ??
+    'The multipart body is malformed or was cut off. Check the boundary, and that the whole body was sent.';
+  return new ApiError('invalidPayload', message, { cause });
+}
+
+class Form {
+  readonly #surface: Surface;
+  readonly #fields = new Map<string, string>();
+  #expiresAfterS: number | null = null;
+  constructor(surface: Surface) {
+    this.#surface = surface;
+  }
+
+  add(part: MultipartValue): void {
+    const { fieldname, value } = part;
+    if (typeof fieldname !== 'string')
+      throw new ApiError('invalidPayload', 'A part of the form has no name.');
+    if (part.valueTruncated === true)
+      throw new ApiError('invalidPayload', `The part '${fieldname}' is too long.`, { param: fieldname });
+    if (this.#fields.has(fieldname))
+      throw new ApiError('invalidPayload', `The part '${fieldname}' was sent twice.`, { param: fieldname });
+    this.#fields.set(fieldname, String(value));
+  }
+
+  /** Throws unless the form is complete and right. */
+  check(): void {
+    const purpose = this.#fields.get('purpose');
+    if (purpose === undefined)
+      throw new ApiError('missingParameter', "Missing required parameter: 'purpose'.", { param: 'purpose' });
+    checkPurpose(purpose);
+    if (!this.#surface.fileExpiry) return;
+    const wanted = flattened((key) => this.#fields.get(key), 'expires_after');
+    this.#expiresAfterS = parseExpiresAfter(wanted, {
+      dialect: this.#surface.dialect,
+      param: 'expires_after',
+    });
+  }
+
+  get expiresAfterS(): number | null {
+    return this.#expiresAfterS;
+  }
+}
+
+/** The other purposes belong to services that are not here. */
+export function checkPurpose(purpose: string): void {
+  if (purpose !== 'batch')
+    throw new ApiError(
+      'invalidPayload',
+      "Invalid value for purpose. Files here are for batches: send 'batch'.",
+      {
+        param: 'purpose',
+      },
+    );
+}

@@ -1,0 +1,71 @@
+/** zod's findings, told in the words of the API: which parameter, what it was, what it should be. */
+import type { FastifySchemaCompiler } from 'fastify';
+import type { z } from 'zod';
+import { ApiError, type ApiErrorCode } from '../contract/error.ts';
+
+/** A schema may name the error of its own rule: `params: { code: 'metadataTooMany' satisfies ApiErrorCode }`. */
+export const compileValidator: FastifySchemaCompiler<z.ZodType> = ({ schema }) => {
+  return (input) => {
+    const result = schema.safeParse(input);
+    if (result.success) return { value: result.data };
+    const [issue] = result.error.issues;
+    return {
+      error: issue === undefined ? new ApiError('badRequest', 'Invalid request.') : toError(issue, input),
+    };
+  };
+};
+
+function toError(issue: z.core.$ZodIssue, input: unknown): ApiError {
+  const param = issue.path.join('.');
+  const value = issue.path.reduce<unknown>(
+    (at, key) => (typeof at === 'object' && at !== null ? Reflect.get(at, key) : undefined),
+    input,
+  );
+  if (param === '' && issue.code === 'invalid_type')
+    return new ApiError('invalidType', 'The request body must be a JSON object.');
+  const { code, message } = describe(issue, { param, value });
+  return new ApiError(code, message, { param });
+}
+
+function describe(
+  issue: z.core.$ZodIssue,
+  { param, value }: { param: string; value: unknown },
+): { code: ApiErrorCode; message: string } {
+  if (value === undefined && issue.code !== 'custom')
+    return { code: 'missingParameter', message: `Missing required parameter: '${param}'.` };
+  switch (issue.code) {
+    case 'invalid_type':
+      return {
+        code: param.startsWith('metadata') ? 'metadataInvalid' : 'invalidType',
+        message: `Invalid type for '${param}': expected ${withArticle(issue.expected)}, but got ${typeName(value)} instead.`,
+      };
+    case 'invalid_value':
+      return {
+        code: 'invalidValue',
+        message: `Invalid value for '${param}': ${shown(value)}. Supported values are: ${issue.values.map(shown).join(', ')}.`,
+      };
+    case 'custom':
+      return {
+        code: (issue.params?.['code'] as ApiErrorCode | undefined) ?? 'invalidValue',
+        message: issue.message,
+      };
+    default:
+      return {
+        code: 'invalidValue',
+        message: `Invalid value for '${param}': ${shown(value)}. ${issue.message}.`,
+      };
+  }
+}
+
+const withArticle = (noun: string): string => (/^[aeiou]/.test(noun) ? `an ${noun}` : `a ${noun}`);
+
+function typeName(value: unknown): string {
+  if (value === null) return 'null';
+  return withArticle(Array.isArray(value) ? 'array' : typeof value);
+}
+
+/** Quoted and short: a message is not the place for a caller's whole body. */
+function shown(value: unknown): string {
+  const text = typeof value === 'string' ? `'${value}'` : (JSON.stringify(value) ?? 'undefined');
+  return text.length > 100 ? `${text.slice(0, 100)}…` : text;
+}
