@@ -24,6 +24,7 @@ const newNode = (): Node => ({
 /** A disk that, in a power cut, keeps what was fsynced and nothing else: the least that a real one may do. */
 class HarshDisk {
   readonly #root: Node;
+  #fsyncs = 0;
   constructor(root: Node = newNode()) {
     this.#root = root;
   }
@@ -67,8 +68,9 @@ class HarshDisk {
     fsyncDir: async (path) => {
       const node = this.#find(path);
       const names = new Map(node.names);
-      // Other calls go on while the disk is at work; what they change is not in this fsync.
-      for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+      // Other calls go on while the disk is at work; what they change is not in this fsync, and it may take long.
+      this.#fsyncs++;
+      for (let turn = 0; turn < (this.#fsyncs * 7) % 40; turn++) await new Promise(setImmediate);
       node.durableNames = names;
     },
   };

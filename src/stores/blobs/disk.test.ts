@@ -127,6 +127,35 @@ describe('a refused put leaves nothing', () => {
     expect(await blobs.size('file-1')).toBeUndefined();
   });
 
+  test('and closes its file only when the last write has ended', async () => {
+    let writing = 0;
+    let writingAtClose: number | undefined;
+    const fs: BlobFs = {
+      ...nodeBlobFs,
+      async create(path) {
+        const file = await nodeBlobFs.create(path);
+        return {
+          ...file,
+          append: async (bytes) => {
+            writing++;
+            for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+            await file.append(bytes).finally(() => writing--);
+          },
+          close: () => {
+            writingAtClose = writing;
+            return file.close();
+          },
+        };
+      },
+    };
+    const store = await openDiskBlobs({ dir, fs });
+
+    const put = store.put('file-1', inPieces(randomBytes(1_200_000)), { bytesMax: 1_100_000 });
+
+    await expect(put).rejects.toThrow(BlobTooLarge);
+    expect(writingAtClose).toBe(0);
+  });
+
   test('and closes the source', async () => {
     let closed = false;
     async function* source() {
@@ -208,9 +237,16 @@ describe('open files', () => {
       async open(path) {
         const file = await nodeBlobFs.open(path);
         most = Math.max(most, ++open);
+        let closed = false;
         return {
           ...file,
+          read: async (into, position) => {
+            for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+            if (closed) throw new Error('read of a closed file');
+            return file.read(into, position);
+          },
           close: async () => {
+            closed = true;
             open--;
             await file.close();
           },
@@ -255,6 +291,20 @@ describe('open files', () => {
 
     expect(open()).toBeLessThanOrEqual(2);
     await bounded.close();
+    expect(open()).toBe(0);
+  });
+
+  test('of a deleted blob are closed only when its readers have finished', async () => {
+    const { fs, open } = counting();
+    const store = await openDiskBlobs({ dir, fs });
+    const bytes = randomBytes(1_000);
+    await store.put('file-1', inPieces(bytes));
+    await store.readBytes('file-1', { start: 0, length: 1 });
+
+    const readings = [100, 200, 300].map((length) => store.readBytes('file-1', { start: 0, length }));
+    await store.delete('file-1');
+
+    expect((await Promise.all(readings)).map(({ length }) => length)).toEqual([100, 200, 300]);
     expect(open()).toBe(0);
   });
 
