@@ -102,12 +102,10 @@ export class HttpCall implements Dispatcher.DispatchHandler {
   #reasonOf(error: Error, code: string): UpstreamFailure['reason'] {
     if (code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED') return 'aborted';
     if (this.#controller === null) return 'unreachable';
-    // Once the head of an answer has come, a retry may meet the same fault for ever: it is the answer that is bad.
-    const notHttp =
-      error.name === 'HTTPParserError' ||
-      code === 'UND_ERR_HEADERS_OVERFLOW' ||
-      error.message.startsWith('bad ');
-    return notHttp || this.#status !== null ? 'bad_answer' : 'reset';
+    // Once an answer has begun, a retry may meet the same fault for ever: it is the answer that is bad.
+    const begun = this.#status !== null || BROKEN_HEADS.has(error.name);
+    // undici's words for an answer nobody asked for, and for a switch of protocols.
+    return begun || error.message.startsWith('bad ') ? 'bad_answer' : 'reset';
   }
 
   /** The status of an error is worth more than its body; a success without a usable body is a failure. */
@@ -160,6 +158,12 @@ export class HttpCall implements Dispatcher.DispatchHandler {
   }
 }
 
+/** undici's errors for an answer whose head it refuses. */
+const BROKEN_HEADS = new Set([
+  'HTTPParserError',
+  'HeadersOverflowError',
+  'ResponseContentLengthMismatchError',
+]);
 const EMPTY = Buffer.alloc(0);
 const CALL_OVER = new Error('the call is over');
 
