@@ -92,8 +92,8 @@ export const ImportFileBody = z
   })
   .meta({ id: 'ImportFile' });
 
-/** Documentation only: the form is read as a stream. */
-export const UPLOAD_FORM = z
+/** Shown, not checked: the form is read as a stream. */
+export const UploadForm = z
   .object({
     purpose: z.literal('batch'),
     file: z.string().meta({ format: 'binary' }),
@@ -101,3 +101,5 @@ export const UPLOAD_FORM = z
     'expires_after[seconds]': z.int().min(259_200).max(2_592_000).optional(),
   })
   .meta({ id: 'UploadFile' });
+
+export const Content = z.string().meta({ format: 'binary' });

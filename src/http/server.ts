@@ -24,9 +24,11 @@ import { isFatal, renderError, toApiError } from './errors.ts';
 import { BodyWatch, findSmell, hasBody, limitConnections } from './hygiene.ts';
 import { registerOpenApi } from './openapi.ts';
 import { batchRoutes } from './routes/batches.ts';
+import { contentRoutes } from './routes/contents.ts';
 import { fileRoutes } from './routes/files.ts';
 import { onlineRoutes } from './routes/online.ts';
 import { serviceRoutes } from './routes/service.ts';
+import { uploadRoutes } from './routes/uploads.ts';
 import { resolveTarget, type Target } from './surface.ts';
 import { FRAMING_BYTES_MAX } from './upload-form.ts';
 import { compileValidator } from './validation.ts';
@@ -119,7 +121,9 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
   registerOpenApi(app);
   void app.register(async (routes) => {
     refuseOtherMethods(routes);
+    uploadRoutes(routes, deps);
     fileRoutes(routes, deps);
+    contentRoutes(routes, deps);
     batchRoutes(routes, deps);
     onlineRoutes(routes, deps.deployments);
     serviceRoutes(routes, deps);
@@ -169,8 +173,19 @@ function addHooks(
     if (target.refusal !== undefined) throw target.refusal;
   });
 
+  logRequests(app, deps.log);
+
+  let sweeping: NodeJS.Timeout | undefined;
+  app.addHook('onListen', async () => {
+    sweeping = setInterval(() => bodies.sweep(), Math.min(1_000, options.bodyWindowMs)).unref();
+  });
+  app.addHook('onClose', async () => clearInterval(sweeping));
+}
+
+/** Named fields only: no query, no body, no header. */
+function logRequests(app: FastifyInstance, log: Log): void {
   app.addHook('onResponse', async (request, reply) => {
-    deps.log.info(
+    log.info(
       {
         requestId: request.id,
         method: request.method,
@@ -183,12 +198,6 @@ function addHooks(
       'request',
     );
   });
-
-  let sweeping: NodeJS.Timeout | undefined;
-  app.addHook('onListen', async () => {
-    sweeping = setInterval(() => bodies.sweep(), Math.min(1_000, options.bodyWindowMs)).unref();
-  });
-  app.addHook('onClose', async () => clearInterval(sweeping));
 }
 
 function standardHeaders(request: FastifyRequest, reply: FastifyReply): void {

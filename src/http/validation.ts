@@ -33,28 +33,21 @@ function describe(
 ): { code: ApiErrorCode; message: string } {
   if (value === undefined && issue.code !== 'custom')
     return { code: 'missingParameter', message: `Missing required parameter: '${param}'.` };
-  switch (issue.code) {
-    case 'invalid_type':
-      return {
-        code: param.startsWith('metadata') ? 'metadataInvalid' : 'invalidType',
-        message: `Invalid type for '${param}': expected ${withArticle(issue.expected)}, but got ${typeName(value)} instead.`,
-      };
-    case 'invalid_value':
-      return {
-        code: 'invalidValue',
-        message: `Invalid value for '${param}': ${shown(value)}. Supported values are: ${issue.values.map(shown).join(', ')}.`,
-      };
-    case 'custom':
-      return {
-        code: (issue.params?.['code'] as ApiErrorCode | undefined) ?? 'invalidValue',
-        message: issue.message,
-      };
-    default:
-      return {
-        code: 'invalidValue',
-        message: `Invalid value for '${param}': ${shown(value)}. ${issue.message}.`,
-      };
-  }
+  if (issue.code === 'invalid_type')
+    return {
+      code: param.startsWith('metadata') ? 'metadataInvalid' : 'invalidType',
+      message: `Invalid type for '${param}': expected ${withArticle(issue.expected)}, but got ${typeName(value)} instead.`,
+    };
+  if (issue.code === 'custom')
+    return {
+      code: (issue.params?.['code'] as ApiErrorCode | undefined) ?? 'invalidValue',
+      message: issue.message,
+    };
+  const advice =
+    issue.code === 'invalid_value'
+      ? `Supported values are: ${issue.values.map(shown).join(', ')}`
+      : issue.message;
+  return { code: 'invalidValue', message: `Invalid value for '${param}': ${shown(value)}. ${advice}.` };
 }
 
 const withArticle = (noun: string): string => (/^[aeiou]/.test(noun) ? `an ${noun}` : `a ${noun}`);

@@ -70,5 +70,5 @@ try {
     ),
   );
 } catch (error) {
-  main.replaceChildren(make('p', { textContent: `The document could not be loaded: ${error}` }));
+  main.replaceChildren(make('p', { textContent: `The document could not be loaded: ${String(error)}` }));
 }

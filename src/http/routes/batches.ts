@@ -1,25 +1,22 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { CreateRequest } from '../../batch/queue/create.ts';
 import { isTerminal, type Batch } from '../../contract/batch.ts';
 import { ApiError } from '../../contract/error.ts';
-import type { Scope } from '../../contract/scope.ts';
 import { WireBatch, WireBatchList } from '../../contract/wire.ts';
 import { nowS } from '../../core/clock.ts';
 import type { BatchQuery } from '../../stores/state/ports.ts';
-import { downloadHeaders, sendFile } from '../content.ts';
 import { flattened, parseExpiresAfter } from '../expiry.ts';
 import { parseFilter, parseOrderBy } from '../filter.ts';
-import { recordedResults } from '../partial-results.ts';
+import { batchNotFound, findBatch, toPage, unknownAfter } from '../lookup.ts';
 import { renderBatch } from '../render.ts';
 import { ById, CreateBatchBody, ListBatchesQuery } from '../schemas.ts';
 import type { HttpDeps } from '../server.ts';
 import { WIRE, type Surface } from '../surface.ts';
 
-type Deps = Pick<HttpDeps, 'state' | 'blobs' | 'engine' | 'clock'>;
+type Deps = Pick<HttpDeps, 'state' | 'engine' | 'clock'>;
 
 export function batchRoutes(server: FastifyInstance, deps: Deps): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
@@ -30,12 +27,19 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
 
   app.post(
     `${WIRE}/batches`,
-    { schema: { tags, summary: 'Create a batch', body: CreateBatchBody, response: { 201: WireBatch } } },
+    {
+      schema: {
+        tags,
+        summary: 'Create a batch',
+        body: CreateBatchBody,
+        response: { 200: WireBatch, 201: WireBatch },
+      },
+    },
     async (request, reply) => {
       const { surface } = request.target;
       const wanted = toCreateRequest(request.body, surface, idempotencyOf(request));
       const created = await engine.createBatch(request.principal.scope, wanted);
-      reply.code(surface.createStatus as 201);
+      reply.code(surface.createStatus);
       reply.header('location', `${surface.root}/batches/${created.batch.id}${surface.query}`);
       if (surface.tokenHeaders && created.enqueuedTokens !== null && created.enqueuedTokensMax !== null)
         reply
@@ -58,16 +62,9 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
     async (request) => {
       const { surface } = request.target;
       const page = await state.batches.list(request.principal.scope, toQuery(request.query, surface));
-      if (page === 'unknown_after') throw unknownAfter(request.query.after);
+      if (page === 'unknown_after') throw unknownAfter('batch', request.query.after);
       const data = page.batches.map((batch) => render(batch, surface));
-      return {
-        object: 'list' as const,
-        data,
-        first_id: data.at(0)?.id ?? null,
-        last_id: data.at(-1)?.id ?? null,
-        // A page that says there is more and has nothing to go on from would loop clients for ever.
-        has_more: page.hasMore && data.length > 0,
-      };
+      return toPage(data, page.hasMore);
     },
   );
 
@@ -75,7 +72,7 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
     `${WIRE}/batches/:id`,
     { schema: { tags, summary: 'Get a batch', params: ById, response: { 200: WireBatch } } },
     async (request) =>
-      render(await findBatch(deps, request.principal.scope, request.params.id), request.target.surface),
+      render(await findBatch(state, request.principal.scope, request.params.id), request.target.surface),
   );
 
   app.post(
@@ -94,51 +91,6 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
       return render(batch, request.target.surface);
     },
   );
-
-  for (const [name, ok] of [
-    ['output', true],
-    ['errors', false],
-  ] as const)
-    app.get(
-      `${WIRE}/batches/:id/${name}`,
-      {
-        schema: {
-          tags,
-          summary: ok ? 'Read the results so far' : 'Read the failures so far',
-          description: 'Every line recorded so far, in input order; the whole file once the batch has ended.',
-          params: ById,
-          produces: ['application/octet-stream'],
-          response: { 200: z.string().meta({ format: 'binary' }) },
-        },
-      },
-      async (request, reply) => {
-        const batch = await findBatch(deps, request.principal.scope, request.params.id);
-        return sendResults({ request, reply }, { deps, batch, ok });
-      },
-    );
-}
-
-async function sendResults(
-  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
-  { deps, batch, ok }: { deps: Deps; batch: Batch; ok: boolean },
-): Promise<FastifyReply> {
-  const { state, blobs } = deps;
-  const fileId = ok ? batch.outputFileId : batch.errorFileId;
-  const ended = isTerminal(batch.status);
-  reply.header('x-incomplete', String(!ended));
-  const file = ended ? await state.files.get(request.principal.scope, fileId) : undefined;
-  if (file !== undefined) return sendFile({ request, reply }, { blobs, file, skipLines: 0 });
-  if (ended && batch.counts.total > 0)
-    throw new ApiError('fileNotFound', `The file '${fileId}' of this batch was deleted.`);
-  downloadHeaders(reply, `${fileId}.jsonl`);
-  if (ended) return reply.send(Buffer.alloc(0));
-  return reply.send(Readable.from(recordedResults({ state, blobs, batch, ok }), { objectMode: false }));
-}
-
-async function findBatch({ state }: Pick<Deps, 'state'>, scope: Scope, id: string): Promise<Batch> {
-  const batch = await state.batches.get(scope, id);
-  if (batch === undefined) throw batchNotFound(id);
-  return batch;
 }
 
 function toCreateRequest(
@@ -199,15 +151,3 @@ function toQuery(query: z.output<typeof ListBatchesQuery>, surface: Surface): Ba
     ...(filter !== undefined && { filter }),
   };
 }
-
-const batchNotFound = (id: string): ApiError =>
-  new ApiError('batchNotFound', `No batch with the id '${id}' exists in this resource.`, { param: 'id' });
-
-const unknownAfter = (after: string | undefined): ApiError =>
-  new ApiError(
-    'invalidValue',
-    `Invalid value for 'after': no batch with the id '${after}' exists in this resource.`,
-    {
-      param: 'after',
-    },
-  );

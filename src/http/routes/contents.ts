@@ -1,0 +1,125 @@
+/** Bytes of files: whole, in ranges, or as far as a running batch has come. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { Readable } from 'node:stream';
+import { isTerminal, type Batch } from '../../contract/batch.ts';
+import { ApiError } from '../../contract/error.ts';
+import type { FileRow } from '../../contract/file.ts';
+import type { Scope } from '../../contract/scope.ts';
+import { downloadHeaders, sendFile } from '../content.ts';
+import { fileNotFound, findBatch, findFile } from '../lookup.ts';
+import { certainPart, recordedResults } from '../partial-results.ts';
+import { ById, Content, ContentQuery } from '../schemas.ts';
+import type { HttpDeps } from '../server.ts';
+import { WIRE } from '../surface.ts';
+
+type Deps = Pick<HttpDeps, 'state' | 'blobs'>;
+
+export function contentRoutes(server: FastifyInstance, deps: Deps): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+  const { state } = deps;
+  const response = { 200: { content: { 'application/octet-stream': { schema: Content } } } };
+
+  app.get(
+    `${WIRE}/files/:id/content`,
+    {
+      schema: {
+        tags: ['files'],
+        summary: 'Read a file',
+        description:
+          'A produced file can be read while its batch runs: the answer is what the finished file is certain to ' +
+          'start with. `X-Incomplete` tells whether more will come, `X-Last-Line` how many lines there are so far; ' +
+          'go on with `offset`.',
+        params: ById,
+        querystring: ContentQuery,
+        response,
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const found = await findContent(deps, request.principal.scope, id);
+      const skipLines = request.query.offset;
+      return 'file' in found
+        ? sendWhole({ request, reply }, { deps, ...found, skipLines })
+        : sendCertain(reply, { deps, batch: found.batch, id, skipLines });
+    },
+  );
+
+  for (const [name, ok] of [
+    ['output', true],
+    ['errors', false],
+  ] as const)
+    app.get(
+      `${WIRE}/batches/:id/${name}`,
+      {
+        schema: {
+          tags: ['batches'],
+          summary: ok ? 'Read the results so far' : 'Read the failures so far',
+          description: 'Every line recorded so far, in input order; the whole file once the batch has ended.',
+          params: ById,
+          response,
+        },
+      },
+      async (request, reply) => {
+        const batch = await findBatch(state, request.principal.scope, request.params.id);
+        return sendRecorded({ request, reply }, { deps, batch, ok });
+      },
+    );
+}
+
+/** A file, with its batch when one produced it; or only the batch that is still making it. */
+type Found = { readonly file: FileRow; readonly batch?: Batch } | { readonly batch: Batch };
+
+async function findContent({ state }: Deps, scope: Scope, id: string): Promise<Found> {
+  const file = await state.files.get(scope, id);
+  if (file !== undefined && file.purpose !== 'batch_output') return { file };
+  const batch = await state.batches.findByProducedFile(scope, id);
+  if (file !== undefined) return batch === undefined ? { file } : { file, batch };
+  if (batch === undefined) throw fileNotFound(id);
+  // An ended batch may have published since the first look.
+  return isTerminal(batch.status) ? { file: await findFile(state, scope, id), batch } : { batch };
+}
+
+interface Http {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+function sendWhole(
+  { request, reply }: Http,
+  { deps, file, batch, skipLines }: { deps: Deps; file: FileRow; batch?: Batch; skipLines: number },
+): FastifyReply {
+  if (batch !== undefined) {
+    const { completed, failed } = batch.counts;
+    reply.header('x-last-line', file.id === batch.outputFileId ? completed : failed);
+  }
+  reply.header('x-incomplete', 'false');
+  return sendFile({ request, reply }, { blobs: deps.blobs, file, skipLines });
+}
+
+async function sendCertain(
+  reply: FastifyReply,
+  { deps, batch, id, skipLines }: { deps: Deps; batch: Batch; id: string; skipLines: number },
+): Promise<FastifyReply> {
+  const certain = await certainPart({ ...deps, batch, ok: id === batch.outputFileId });
+  reply.header('x-incomplete', 'true').header('x-last-line', certain.lines);
+  return sendLines(reply, id, certain.read(skipLines));
+}
+
+async function sendRecorded(
+  { request, reply }: Http,
+  { deps, batch, ok }: { deps: Deps; batch: Batch; ok: boolean },
+): Promise<FastifyReply> {
+  const id = ok ? batch.outputFileId : batch.errorFileId;
+  const ended = isTerminal(batch.status);
+  reply.header('x-incomplete', String(!ended));
+  if (!ended) return sendLines(reply, id, recordedResults({ ...deps, batch, ok }));
+  const file = await deps.state.files.get(request.principal.scope, id);
+  if (file !== undefined) return sendFile({ request, reply }, { blobs: deps.blobs, file, skipLines: 0 });
+  if (batch.status === 'failed' || batch.counts.total === 0)
+    return downloadHeaders(reply, `${id}.jsonl`).send(Buffer.alloc(0));
+  throw new ApiError('fileNotFound', `The file '${id}' of this batch was deleted.`, { param: 'id' });
+}
+
+const sendLines = (reply: FastifyReply, id: string, lines: AsyncIterable<Uint8Array>): FastifyReply =>
+  downloadHeaders(reply, `${id}.jsonl`).send(Readable.from(lines, { objectMode: false }));
