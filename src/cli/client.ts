@@ -1,5 +1,4 @@
-import { createWriteStream, openAsBlob } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { openAsBlob } from 'node:fs';
 import { basename } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -7,7 +6,9 @@ import { z } from 'zod';
 import { isTerminal, BATCH_STATUSES } from '../contract/batch.ts';
 import type { Endpoint } from './endpoint.ts';
 import { CliError, EXIT } from './exit.ts';
+import { reasonOf } from './reason.ts';
 import { oneLine } from './terminal.ts';
+import { writeWhole } from './write-whole.ts';
 
 /** What the commands read of an answer. Any service of either style may give it, so all else is passed on unread. */
 const RemoteFile = z.looseObject({
@@ -102,14 +103,7 @@ export class Client {
     const response = await this.#send('GET', `/files/${encodeURIComponent(id)}/content`, { waitMs: null });
     const body = response.body ? Readable.fromWeb(response.body) : Readable.from([]);
     if (path === '-') return pipeline(body, process.stdout, { end: false });
-    const part = `${path}.part`;
-    try {
-      await pipeline(body, createWriteStream(part, { flush: true }));
-      await rename(part, path);
-    } catch (error) {
-      await rm(part, { force: true });
-      throw new CliError(`${path} cannot be written: ${reasonOf(error)}`, EXIT.failed, { cause: error });
-    }
+    return writeWhole(path, body);
   }
 
   async createBatch(body: Readonly<Record<string, unknown>>): Promise<RemoteBatch> {
@@ -202,22 +196,3 @@ function tryJson(text: string): unknown {
     return undefined; // Not JSON: the caller shows the text itself.
   }
 }
-
-/** `fetch` hides the reason in `cause`. */
-export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if (error.name === 'TimeoutError') return 'no answer in time';
-  const cause = error.cause instanceof Error ? error.cause : error;
-  const code = 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
-  return REASONS[code] ?? (cause.message || code);
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'nothing listens there (connection refused)',
-  ENOTFOUND: 'there is no such host',
-  EAI_AGAIN: 'the host name cannot be looked up just now',
-  ENOENT: 'there is no such file',
-  EISDIR: 'it is a directory',
-  EACCES: 'permission denied',
-  ENOSPC: 'the disk is full',
-};

@@ -5,6 +5,7 @@ import { DEPLOYMENT_KEYS, UPSTREAM_KEYS } from './deployment.ts';
 import type { Fault } from './fault.ts';
 import { readConfigFile, type ConfigFile } from './file.ts';
 import {
+  defaults,
   envName,
   OPTION_NAMES,
   OPTIONS,
@@ -41,9 +42,7 @@ interface Origin {
 export async function loadConfig({ command, flags, env, cwd }: Sources): Promise<Loaded> {
   const names = optionsOf(command);
   const faults: Fault[] = misspelt(env);
-  const values: Record<string, unknown> = Object.fromEntries(
-    OPTION_NAMES.map((name) => [name, OPTIONS[name].default]),
-  );
+  const values: Record<string, unknown> = defaults();
   const origins = new Map<OptionName, Origin>();
 
   /** Checks the value, and takes it when no earlier source gave one. */

@@ -299,6 +299,10 @@ type Widen<T, D> = null extends D ? T | null : T;
 
 export const OPTION_NAMES = Object.keys(OPTIONS) as OptionName[];
 
+export const defaults = (): OptionValues =>
+  // Each option's default is of its own type.
+  Object.fromEntries(OPTION_NAMES.map((name) => [name, OPTIONS[name].default])) as unknown as OptionValues;
+
 export const envName = (name: OptionName): string =>
   `OFFPEAK_${OPTIONS[name].flag.replaceAll('-', '_').toUpperCase()}`;
 

@@ -1,0 +1,232 @@
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { defaultText } from '../config/docs.ts';
+import { envName, OPTIONS, optionsOf, type OptionCommand, type OptionName } from '../config/options.ts';
+import type { ClientFlags, CreateFlags, DownloadFlags, ListFlags } from './batches.ts';
+import { CliError, EXIT, type ExitCode } from './exit.ts';
+import { note } from './terminal.ts';
+
+/** Raw values of table options, as `loadConfig` takes them. */
+export type TableFlags = Partial<Record<OptionName, string | string[] | boolean>>;
+
+/** Parses the command line, runs the command, and returns the process's exit code. */
+export async function main(argv: readonly string[], { version }: { version: string }): Promise<ExitCode> {
+  let exitCode: ExitCode = EXIT.ok;
+  const run =
+    <Args extends unknown[]>(action: (...args: Args) => Promise<ExitCode>) =>
+    async (...args: Args) => {
+      exitCode = await action(...args);
+    };
+  try {
+    await buildProgram(run, version).parseAsync(argv, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (!(error instanceof CliError)) throw error;
+    note(`offpeak: ${error.message}`);
+    return error.exitCode;
+  }
+}
+
+type Run = <Args extends unknown[]>(
+  action: (...args: Args) => Promise<ExitCode>,
+) => (...args: Args) => Promise<void>;
+
+/** Commands load their code when they run, so that `--help` and the clients start quickly. */
+function buildProgram(run: Run, version: string): Command {
+  const program = new Command('offpeak')
+    .description('The Batch service of Azure OpenAI, self-hosted.')
+    .version(version)
+    .helpCommand(false)
+    .showHelpAfterError('Run with --help for what there is.')
+    .exitOverride()
+    .addHelpText('after', EXIT_CODES);
+  addServer(program, run);
+  addLocalJobs(program, run);
+  addBatches(program.command('batches').description('Batches of a running service'), run);
+  addFiles(program.command('files').description('Files of a running service'), run);
+  return program;
+}
+
+const EXIT_CODES = `
+Exit codes: 0 all well; 1 the job failed or is partial, the input has faults, or the service refused; 2 usage;
+3 cannot connect.`;
+
+function addServer(program: Command, run: Run): void {
+  withTable(program.command('serve').description('Run the service'), 'serve')
+    .option('--json', 'say what started as one line of JSON')
+    .action(
+      run(async (flags: CommandFlags) =>
+        (await import('./serve.ts')).serve(tableFlags('serve', flags), { json: flags.json === true }),
+      ),
+    );
+  withTable(program.command('simulator').description('Run only the simulated model server'), 'simulator')
+    .option('--host <HOST>', 'address to listen on', '127.0.0.1')
+    .option('--port <PORT>', 'port to listen on; 0 takes a free one', wholeNumber, 8000)
+    .option('--json', 'say what started as one line of JSON')
+    .action(
+      run(async (flags: CommandFlags & { host: string; port: number }) =>
+        (await import('./simulator.ts')).simulator(tableFlags('simulator', flags), flags),
+      ),
+    );
+  program
+    .command('quickstart')
+    .description('See a batch run from start to end, with the simulator')
+    .option('--json', 'print the outcome as JSON')
+    .action(run(async (flags: { json?: boolean }) => (await import('./quickstart.ts')).quickstart(flags)));
+}
+
+function addLocalJobs(program: Command, run: Run): void {
+  withTable(
+    program
+      .command('run')
+      .description('Run a whole batch file without a server; started again after a crash, it goes on')
+      .argument('<in.jsonl>', 'the batch file')
+      .option('-o, --output <FILE>', 'answers; by default in.output.jsonl beside the input')
+      .option('-e, --errors <FILE>', 'failed requests; by default in.errors.jsonl beside the output')
+      .option('--model <MODEL>', "the model's name at the upstream; by default what the lines say"),
+    'run',
+  )
+    .option('--json', 'print the outcome as JSON')
+    .action(
+      run(async (input: string, flags: CommandFlags & { output?: string; errors?: string; model?: string }) =>
+        (await import('./run.ts')).runBatch(input, tableFlags('run', flags), flags),
+      ),
+    );
+  program
+    .command('validate')
+    .description('Check a batch file: every fault with its line, and its tokens; nothing is sent')
+    .argument('<in.jsonl>', 'the batch file')
+    .option('--exact', 'count every token instead of estimating')
+    .option('--json', 'print the findings as JSON')
+    .action(
+      run(async (input: string, flags: { exact?: boolean; json?: boolean }) =>
+        (await import('./validate.ts')).validate(input, flags),
+      ),
+    );
+}
+
+type WatchFlags = ClientFlags & { readonly interval?: number };
+
+function addBatches(batches: Command, run: Run): void {
+  client(batches, 'create', 'Upload a file and start a batch over it; prints the id')
+    .option('--file <in.jsonl>', 'the batch file to upload')
+    .option('--input-file-id <ID>', 'or a file that is uploaded already')
+    .option('--url <PATH>', 'endpoint that the lines call; by default what the first line says')
+    .option('--metadata <NAME=VALUE>', 'note on the batch; may be repeated', collect)
+    .option('--watch', 'stay until it is over')
+    .option('--interval <SECONDS>', 'time between looks when watching', seconds)
+    .action(run(async (flags: CreateFlags) => (await import('./batches.ts')).createBatch(flags)));
+  client(batches, 'get', 'Show a batch')
+    .argument('<id>')
+    .action(
+      run(async (id: string, flags: ClientFlags) => (await import('./batches.ts')).getBatch(id, flags)),
+    );
+  paged(client(batches, 'list', 'List batches, newest first'))
+    .option('--filter <EXPRESSION>', `such as "status eq 'Completed'"`)
+    .action(run(async (flags: ListFlags) => (await import('./batches.ts')).listBatches(flags)));
+  client(batches, 'watch', 'Show the progress of a batch until it is over')
+    .argument('<id>')
+    .option('--interval <SECONDS>', 'time between looks', seconds)
+    .action(run(async (id: string, flags: WatchFlags) => (await import('./batches.ts')).watch(id, flags)));
+  client(batches, 'cancel', 'Cancel a batch; what is answered is kept')
+    .argument('<id>')
+    .action(
+      run(async (id: string, flags: ClientFlags) => (await import('./batches.ts')).cancelBatch(id, flags)),
+    );
+  client(batches, 'download', 'Write the output and the errors of a batch')
+    .argument('<id>')
+    .option('-o, --output <FILE>', 'answers; by default ID_output.jsonl')
+    .option('-e, --errors <FILE>', 'failed requests; by default ID_errors.jsonl')
+    .action(
+      run(async (id: string, flags: DownloadFlags) =>
+        (await import('./batches.ts')).downloadBatch(id, flags),
+      ),
+    );
+}
+
+function addFiles(files: Command, run: Run): void {
+  client(files, 'upload', 'Upload a file; prints the id')
+    .argument('<file>')
+    .option('--purpose <PURPOSE>', 'what it is for', 'batch')
+    .action(
+      run(async (path: string, flags: ClientFlags & { purpose: string }) =>
+        (await import('./files.ts')).uploadFile(path, flags),
+      ),
+    );
+  paged(client(files, 'list', 'List files, newest first'))
+    .option('--purpose <PURPOSE>', 'only those')
+    .action(run(async (flags: ListFlags) => (await import('./files.ts')).listFiles(flags)));
+  client(files, 'get', 'Show a file')
+    .argument('<id>')
+    .action(run(async (id: string, flags: ClientFlags) => (await import('./files.ts')).getFile(id, flags)));
+  client(files, 'download', 'Write the content of a file')
+    .argument('<id>')
+    .option('-o, --output <FILE>', 'where to; - is stdout', '-')
+    .action(
+      run(async (id: string, flags: ClientFlags & { output: string }) =>
+        (await import('./files.ts')).downloadFile(id, flags),
+      ),
+    );
+  client(files, 'delete', 'Delete a file')
+    .argument('<id>')
+    .action(
+      run(async (id: string, flags: ClientFlags) => (await import('./files.ts')).deleteFile(id, flags)),
+    );
+}
+
+const client = (parent: Command, name: string, description: string): Command =>
+  parent
+    .command(name)
+    .description(description)
+    .option('--endpoint <URL>', 'service to talk to; see below')
+    .option('--api-key <KEY>', 'key for it')
+    .option('--api-version <VERSION>', "api-version of Azure's style")
+    .option('--json', 'print what the service answers as JSON')
+    .addHelpText('after', ENDPOINTS);
+
+const ENDPOINTS = `
+The service is --endpoint, else OFFPEAK_ENDPOINT (key: OFFPEAK_API_KEY), else AZURE_OPENAI_ENDPOINT (key:
+AZURE_OPENAI_API_KEY), else OPENAI_BASE_URL (key: OPENAI_API_KEY), else http://127.0.0.1:8080 (key: OFFPEAK_API_KEY).
+A URL that ends in /v1 is spoken to in OpenAI's style, any other in Azure's.`;
+
+const paged = (command: Command): Command =>
+  command
+    .option('--limit <N>', 'at most so many', wholeNumber, 20)
+    .option('--after <ID>', 'those that follow this one');
+
+type CommandFlags = Readonly<Record<string, string | string[] | boolean | undefined>> & { json?: boolean };
+
+function withTable(command: Command, name: OptionCommand): Command {
+  for (const key of optionsOf(name)) {
+    const { flag, placeholder, help, repeatable } = { repeatable: false, ...OPTIONS[key] };
+    const option = new Option(
+      placeholder === null ? `--${flag}` : `--${flag} <${placeholder}>`,
+      `${help} [${envName(key)}; default: ${defaultText(key)}]`,
+    );
+    if (repeatable) option.argParser(collect);
+    command.addOption(option);
+  }
+  return command;
+}
+
+function tableFlags(command: OptionCommand, flags: CommandFlags): TableFlags {
+  const given: TableFlags = {};
+  for (const key of optionsOf(command)) {
+    const value = flags[new Option(`--${OPTIONS[key].flag}`).attributeName()];
+    if (value !== undefined) given[key] = value;
+  }
+  return given;
+}
+
+const collect = (value: string, previous: string[] = []): string[] => [...previous, value];
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
+  return Number(text);
+}
+
+function seconds(text: string): number {
+  if (!/^\d{1,6}(\.\d+)?$/.test(text) || Number(text) <= 0)
+    throw new InvalidArgumentError('Expected seconds, such as 10.');
+  return Number(text);
+}

@@ -1,0 +1,40 @@
+import { once } from 'node:events';
+import { createSimulatorServer } from '../upstream/simulator/server.ts';
+import { configure } from './configure.ts';
+import { CliError, EXIT, type ExitCode } from './exit.ts';
+import type { TableFlags } from './program.ts';
+import { reasonOf } from './reason.ts';
+import { stopSignal } from './stop.ts';
+import { print, printJson } from './terminal.ts';
+
+/** The simulated model server alone, for pipelines under test. */
+export async function simulator(
+  table: TableFlags,
+  { host, port, json }: { readonly host: string; readonly port: number; readonly json?: boolean },
+): Promise<ExitCode> {
+  const { values } = await configure('simulator', table);
+  const server = createSimulatorServer({
+    seed: values.simulatorSeed,
+    latencyMs: values.simulatorLatencyMs,
+    tokensPerSecond: values.simulatorTokensPerSecond,
+    errorRate: values.simulatorErrorRate,
+    requestsPerMinute: values.simulatorRequestsPerMinute,
+    tokensPerMinute: values.simulatorTokensPerMinute,
+  });
+  const stopped = stopSignal();
+  server.listen(port, host);
+  await once(server, 'listening').catch((error: unknown) => {
+    throw new CliError(`cannot listen on ${host}:${port}: ${reasonOf(error)}.`, EXIT.failed, {
+      cause: error,
+    });
+  });
+  const address = server.address();
+  const bound = typeof address === 'object' && address ? address.port : port;
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${bound}/v1`;
+  if (json) printJson({ url, pid: process.pid });
+  else print(`The simulator answers at ${url}`);
+  await stopped;
+  server.close();
+  server.closeAllConnections();
+  return EXIT.ok;
+}

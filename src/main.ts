@@ -1,0 +1,16 @@
+import { readFileSync } from 'node:fs';
+import { main } from './cli/program.ts';
+
+// `offpeak … | head` closes the pipe early, and that is fine.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit();
+  throw error;
+});
+
+const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+const version =
+  typeof manifest === 'object' && manifest !== null && 'version' in manifest ? String(manifest.version) : '';
+
+process.exitCode = await main(process.argv.slice(2), { version });
+// Nothing should be left to do; should something hang, it must not keep the process.
+setTimeout(() => process.exit(), 2_000).unref();
