@@ -5,6 +5,9 @@ import type { Log } from '../../core/log.ts';
 import { untilTaken } from '../passing.ts';
 import type { LineResult, ResultStore } from '../../stores/state/ports.ts';
 
+/** A reason of our own: the default one costs a DOMException with its stack. */
+const WAITED = new Error('waited long enough');
+
 export interface RecorderOptions {
   /** A group is committed when it has this many results … */
   readonly groupMax: number;
@@ -85,7 +88,7 @@ export class Recorder {
       // Aborted below: the group is full, or a flush was asked for.
     });
     await Promise.race([waited, this.#full.promise]);
-    timer.abort();
+    timer.abort(WAITED);
   }
 
   #takeGroup(): Entry[] {

@@ -1,0 +1,14 @@
+/** A figure of ours beside a yardstick's from the same run: on a shared machine only their ratio means anything. */
+export interface Measurement {
+  readonly name: string;
+  readonly unit: string;
+  readonly ours: number;
+  readonly yardstick: number;
+  /** `ours / yardstick`. */
+  readonly ratio: number;
+  /** What the ratio must reach, or must not pass. */
+  readonly goal?: { readonly ratio: number; readonly at: 'least' | 'most' };
+}
+
+export const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
