@@ -96,22 +96,6 @@ export class LineSplitter {
   }
 }
 
-/** The lines of a segment: views of `segment`, whose first byte begins line `firstLine` of the file at `byteStart`. */
-export function* linesOf(
-  segment: Uint8Array,
-  at: { readonly firstLine: number; readonly byteStart: number },
-): Generator<Line, void> {
-  const all = asBuffer(segment);
-  let { firstLine: line } = at;
-  for (let start = 0; start < all.length; line++) {
-    const end = all.indexOf(LF, start);
-    const next = end === -1 ? all.length : end + 1;
-    const bytes = trimEnd(all.subarray(start, end === -1 ? all.length : end));
-    if (!isBlank(bytes)) yield { line, bytes, byteStart: at.byteStart + start, byteLength: next - start };
-    start = next;
-  }
-}
-
 const asBuffer = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 

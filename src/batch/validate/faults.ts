@@ -1,5 +1,6 @@
 import { type BatchError, type BatchErrorCode, LINE_BYTES_MAX } from '../../contract/batch.ts';
-import { DEPTH_MAX, KEYS_MAX, type LineFault } from './scan.ts';
+import { KEYS_MAX } from './members.ts';
+import { DEPTH_MAX, type LineFault } from './scan.ts';
 
 /** What is wrong with one line, before it is known as `Line N`. */
 export interface Fault {

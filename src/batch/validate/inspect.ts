@@ -10,7 +10,7 @@ import { type Line, LineSplitter, type OversizedLine } from '../../core/lines.ts
 import { ErrorList, withFileError } from './errors.ts';
 import { type Fault, faultOfLine, OVERSIZED_LINE, quote, toBatchError } from './faults.ts';
 import { checkRequest, type RequestFacts } from './request.ts';
-import { scanLine } from './scan.ts';
+import { LineScanner } from './scan.ts';
 import { SegmentPlanner } from './segments.ts';
 
 /** The one pass over an input: reads every line once and notes the first fault of each. */
@@ -37,6 +37,7 @@ interface Reference<T> {
 
 /** What the lines so far have told. */
 class Pass {
+  readonly #scanner = new LineScanner();
   readonly #errors = new ErrorList();
   readonly #segments = new SegmentPlanner();
   readonly #lineOfCustomId = new Map<string, number>();
@@ -73,7 +74,7 @@ class Pass {
   }
 
   #inspect({ line, bytes }: Line): Fault | undefined {
-    const scan = scanLine(bytes);
+    const scan = this.#scanner.scan(bytes);
     if (scan.kind !== 'request') return faultOfLine(bytes, scan);
     this.#tokens += scan.tokens;
     const facts = checkRequest(bytes, scan);

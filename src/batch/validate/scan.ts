@@ -1,10 +1,13 @@
 import { isUtf8 } from 'node:buffer';
 
-import { type ByteRange, stringAt } from '../../core/json-scan.ts';
+import type { ByteRange } from '../../core/json-scan.ts';
+import { isNamed, Members } from './members.ts';
 import {
   isInlineData,
   MILLITOKENS_BY_BYTE,
+  MILLITOKENS_BY_PAIR,
   MILLITOKENS_OF_INLINE_DATA,
+  MILLITOKENS_OF_NUMBER,
   millitokensOfCodeUnit,
 } from './tokens.ts';
 
@@ -27,54 +30,64 @@ export type LineFault =
   | { readonly kind: 'not_json'; readonly at: number }
   | { readonly kind: 'not_object'; readonly start: number; readonly holdsObjects: boolean }
   | { readonly kind: 'too_deep' }
-  | { readonly kind: 'too_many_keys'; readonly within: Level }
-  | { readonly kind: 'duplicate_key'; readonly within: Level; readonly name: string };
+  | { readonly kind: 'too_many_keys'; readonly within: 'request' | 'body' }
+  | { readonly kind: 'duplicate_key'; readonly within: 'request' | 'body'; readonly name: string };
 
-type Level = 'request' | 'body';
-
-/** `JSON.parse` takes a nesting of a million, `JSON.stringify` and many upstreams do not. */
+/** `JSON.parse` takes a nesting of a million; `JSON.stringify` and many a server do not. */
 export const DEPTH_MAX = 128;
-export const KEYS_MAX = 10_000;
+
+/** The methods that read take where their part starts and return where it ends, or `FAILED` with the fault noted. */
+const FAILED = -1;
 
 /**
  * Reads a line once, byte by byte: is it UTF-8, is it JSON, is a key doubled at the top or in `body`, where are the
- * members, how many tokens has the body. Accepts exactly what `JSON.parse` accepts, less the deep and the doubled: with
- * doubled keys the last one wins here, the first one may win upstream, and the two would see different models.
+ * members, how many tokens has the body. Accepts what `JSON.parse` accepts, less the deep and the doubled: of doubled
+ * keys the last one wins here and the first one may win upstream, so that the two would see different models.
+ * One scanner serves a whole file; nothing of a line outlives the next.
  */
-export function scanLine(line: Buffer): RequestShape | LineFault {
-  return isUtf8(line) ? new Scan(line).run() : { kind: 'not_utf8' };
-}
-
-const FAILED = -1;
-
-/** Every method takes the position where its part starts and returns where it ends, or `FAILED` with a fault noted. */
-class Scan {
-  readonly #line: Buffer;
-  readonly #request = new Members('request');
-  readonly #body = new Members('body');
+export class LineScanner {
+  #line: Buffer = Buffer.alloc(0);
+  /** The memory around the line, two bytes at a time; the line starts at its byte `#offset`. */
+  #pairs: Uint16Array = new Uint16Array(0);
+  #offset = 0;
+  readonly #request = new Members();
+  readonly #body = new Members();
   #millitokens = 0;
   #bodyMillitokens = 0;
-  /** The string read last had a backslash. */
+  /** The string read last has a backslash. */
   #escaped = false;
   #fault: LineFault = { kind: 'not_utf8' };
 
-  constructor(line: Buffer) {
-    this.#line = line;
-  }
-
-  run(): RequestShape | LineFault {
-    const line = this.#line;
+  scan(line: Buffer): RequestShape | LineFault {
+    if (!isUtf8(line)) return { kind: 'not_utf8' };
+    this.#load(line);
     const start = this.#space(0);
     const isObject = line[start] === OPEN_BRACE;
     const end = isObject ? this.#object(start, 1, this.#request) : this.#value(start, 1);
     if (end === FAILED) return this.#fault;
     const rest = this.#space(end);
     if (rest < line.length) return { kind: 'not_json', at: rest };
-    if (!isObject) {
-      const holdsObjects = line[start] === OPEN_BRACKET && line[this.#space(start + 1)] === OPEN_BRACE;
-      return { kind: 'not_object', start, holdsObjects };
-    }
-    return this.#request.fault(line) ?? this.#body.fault(line) ?? this.#shape();
+    if (isObject)
+      return this.#faultOf(this.#request, 'request') ?? this.#faultOf(this.#body, 'body') ?? this.#shape();
+    const holdsObjects = line[start] === OPEN_BRACKET && line[this.#space(start + 1)] === OPEN_BRACE;
+    return { kind: 'not_object', start, holdsObjects };
+  }
+
+  #load(line: Buffer): void {
+    const memory = line.buffer;
+    if (this.#pairs.buffer !== memory) this.#pairs = new Uint16Array(memory, 0, memory.byteLength >> 1);
+    this.#line = line;
+    this.#offset = line.byteOffset;
+    this.#request.clear();
+    this.#body.clear();
+    this.#millitokens = 0;
+    this.#bodyMillitokens = 0;
+  }
+
+  #faultOf(members: Members, within: 'request' | 'body'): LineFault | undefined {
+    if (members.tooMany) return { kind: 'too_many_keys', within };
+    const name = members.doubled(this.#line);
+    return name === undefined ? undefined : { kind: 'duplicate_key', within, name };
   }
 
   #shape(): RequestShape {
@@ -89,23 +102,6 @@ class Scan {
       stream: this.#body.find(line, 'stream'),
       tokens: Math.ceil(this.#bodyMillitokens / 1000),
     };
-  }
-
-  #fail(fault: LineFault): typeof FAILED {
-    this.#fault = fault;
-    return FAILED;
-  }
-
-  #unexpected(at: number): typeof FAILED {
-    return this.#fail({ kind: 'not_json', at: Math.min(at, this.#line.length) });
-  }
-
-  #space(start: number): number {
-    let at = start;
-    for (let byte = this.#line[at]; byte === 0x20 || byte === 0x09 || byte === 0x0d || byte === 0x0a;) {
-      byte = this.#line[++at];
-    }
-    return at;
   }
 
   #value(start: number, depth: number): number {
@@ -127,30 +123,30 @@ class Scan {
     for (;;) {
       if (line[at] !== QUOTE) return this.#unexpected(at);
       const nameStart = at;
-      const nameEnd = this.#string(at);
+      const nameEnd = this.#string(nameStart);
       if (nameEnd === FAILED) return FAILED;
       const escaped = this.#escaped;
-      at = this.#space(nameEnd);
-      if (line[at] !== COLON) return this.#unexpected(at);
-      at = this.#space(at + 1);
+      const colon = this.#space(nameEnd);
+      if (line[colon] !== COLON) return this.#unexpected(colon);
 
-      const valueStart = at;
-      const name: Name = { start: nameStart, end: nameEnd, escaped };
-      if (members === this.#request && line[at] === OPEN_BRACE && isNamed(line, name, 'body')) {
-        const before = this.#millitokens;
-        at = this.#object(at, depth + 1, this.#body);
-        this.#bodyMillitokens = this.#millitokens - before;
-      } else {
-        at = this.#value(at, depth + 1);
-      }
-      if (at === FAILED) return FAILED;
-      members?.add(name, { start: valueStart, end: at });
+      const valueStart = this.#space(colon + 1);
+      const isBody = members === this.#request && isNamed(line, nameStart, nameEnd, escaped, 'body');
+      const valueEnd = isBody ? this.#bodyValue(valueStart) : this.#value(valueStart, depth + 1);
+      if (valueEnd === FAILED) return FAILED;
+      members?.add(nameStart, nameEnd, escaped, valueStart, valueEnd);
 
-      at = this.#space(at);
+      at = this.#space(valueEnd);
       if (line[at] === CLOSE_BRACE) return at + 1;
       if (line[at] !== COMMA) return this.#unexpected(at);
       at = this.#space(at + 1);
     }
+  }
+
+  #bodyValue(start: number): number {
+    const before = this.#millitokens;
+    const end = this.#line[start] === OPEN_BRACE ? this.#object(start, 2, this.#body) : this.#value(start, 2);
+    this.#bodyMillitokens = this.#millitokens - before;
+    return end;
   }
 
   #array(start: number, depth: number): number {
@@ -159,9 +155,9 @@ class Scan {
     let at = this.#space(start + 1);
     if (line[at] === CLOSE_BRACKET) return at + 1;
     for (;;) {
-      at = this.#value(at, depth + 1);
-      if (at === FAILED) return FAILED;
-      at = this.#space(at);
+      const end = this.#value(at, depth + 1);
+      if (end === FAILED) return FAILED;
+      at = this.#space(end);
       if (line[at] === CLOSE_BRACKET) return at + 1;
       if (line[at] !== COMMA) return this.#unexpected(at);
       at = this.#space(at + 1);
@@ -170,24 +166,34 @@ class Scan {
 
   #string(start: number): number {
     const line = this.#line;
+    const pairs = this.#pairs;
+    const offset = this.#offset;
     const before = this.#millitokens;
     let millitokens = before;
+    let escaped = false;
     let at = start + 1;
-    this.#escaped = false;
     for (;;) {
-      // The end of the line reads as a control character: both stop the loop.
-      for (let cost = MILLITOKENS_BY_BYTE[line[at] ?? 0] ?? 0; cost >= 0;) {
+      // Two bytes per step from an even address on. Beyond the line's end a line end, or foreign bytes, stop the loop.
+      for (let cost = costOf(line[at]); cost >= 0; cost = costOf(line[at])) {
         millitokens += cost;
-        cost = MILLITOKENS_BY_BYTE[line[++at] ?? 0] ?? 0;
+        at++;
+        if ((offset + at) % 2 === 1) continue;
+        let pair = (offset + at) / 2;
+        for (let both = costOfPair(pairs[pair]); both >= 0; both = costOfPair(pairs[pair])) {
+          millitokens += both;
+          pair++;
+        }
+        at = pair * 2 - offset;
       }
       if (line[at] === QUOTE) break;
       if (line[at] !== BACKSLASH) return this.#unexpected(at);
-      this.#escaped = true;
+      escaped = true;
       const unit = this.#escape(at);
       if (unit === FAILED) return FAILED;
       millitokens += millitokensOfCodeUnit(unit);
-      at += line[at + 1] === 0x75 ? 6 : 2;
+      at += line[at + 1] === LOWER_U ? 6 : 2;
     }
+    this.#escaped = escaped;
     this.#millitokens = isInlineData(line, start + 1) ? before + MILLITOKENS_OF_INLINE_DATA : millitokens;
     return at + 1;
   }
@@ -195,10 +201,7 @@ class Scan {
   /** The code unit that the escape at `start` stands for. */
   #escape(start: number): number {
     const letter = this.#line[start + 1] ?? 0;
-    if (letter !== 0x75) {
-      const unit = ESCAPED[letter] ?? 0;
-      return unit === 0 ? this.#unexpected(start + 1) : unit;
-    }
+    if (letter !== LOWER_U) return ESCAPED[letter] || this.#unexpected(start + 1);
     let unit = 0;
     for (let at = start + 2; at < start + 6; at++) {
       const digit = HEX[this.#line[at] ?? 0] ?? 0;
@@ -218,99 +221,61 @@ class Scan {
   #number(start: number): number {
     const line = this.#line;
     let at = line[start] === MINUS ? start + 1 : start;
-    if (line[at] === ZERO) at++;
-    else if ((at = this.#digits(at)) === FAILED) return FAILED;
-    if (line[at] === 0x2e && (at = this.#digits(at + 1)) === FAILED) return FAILED;
-    if (line[at] === 0x65 || line[at] === 0x45) {
-      const sign = line[at + 1];
-      at = this.#digits(sign === MINUS || sign === 0x2b ? at + 2 : at + 1);
-      if (at === FAILED) return FAILED;
+    at = line[at] === ZERO ? at + 1 : this.#digits(at);
+    if (at !== FAILED && line[at] === DOT) at = this.#digits(at + 1);
+    if (at !== FAILED && (line[at] === 0x65 || line[at] === 0x45)) {
+      const signed = line[at + 1] === MINUS || line[at + 1] === PLUS;
+      at = this.#digits(signed ? at + 2 : at + 1);
     }
-    this.#millitokens += 1000;
+    this.#millitokens += MILLITOKENS_OF_NUMBER;
     return at;
   }
 
   /** One or more. */
   #digits(start: number): number {
+    const line = this.#line;
     let at = start;
-    for (let byte = this.#line[at] ?? 0; byte >= ZERO && byte <= 0x39;) byte = this.#line[++at] ?? 0;
+    for (let byte = line[at] ?? 0; byte >= ZERO && byte <= NINE;) byte = line[++at] ?? 0;
     return at === start ? this.#unexpected(at) : at;
   }
-}
 
-interface Name extends ByteRange {
-  readonly escaped: boolean;
-}
-
-/** The members of one object, as ranges. */
-class Members {
-  readonly #level: Level;
-  readonly #names: Name[] = [];
-  readonly #values: ByteRange[] = [];
-  #escaped = false;
-
-  constructor(level: Level) {
-    this.#level = level;
+  #space(start: number): number {
+    const line = this.#line;
+    let at = start;
+    for (let byte = line[at]; byte === 0x20 || byte === 0x09 || byte === 0x0d || byte === 0x0a;)
+      byte = line[++at];
+    return at;
   }
 
-  add(name: Name, value: ByteRange): void {
-    this.#names.push(name);
-    this.#values.push(value);
-    if (name.escaped) this.#escaped = true;
+  #unexpected(at: number): typeof FAILED {
+    return this.#fail({ kind: 'not_json', at: Math.min(at, this.#line.length) });
   }
 
-  find(line: Buffer, wanted: string): ByteRange | undefined {
-    return this.#values[this.#names.findIndex((name) => isNamed(line, name, wanted))];
-  }
-
-  fault(line: Buffer): LineFault | undefined {
-    if (this.#names.length > KEYS_MAX) return { kind: 'too_many_keys', within: this.#level };
-    const doubled = this.#doubled(line);
-    return doubled && { kind: 'duplicate_key', within: this.#level, name: stringAt(line, doubled) };
-  }
-
-  #doubled(line: Buffer): Name | undefined {
-    // Few names, none of them escaped: comparing bytes in pairs is the quickest.
-    if (!this.#escaped && this.#names.length <= 16) {
-      return this.#names.find((name, index) => {
-        for (let other = 0; other < index; other++) if (isSame(line, name, this.#names[other])) return true;
-        return false;
-      });
-    }
-    const seen = new Set<string>();
-    return this.#names.find((name) => seen.size === seen.add(stringAt(line, name)).size);
+  #fail(fault: LineFault): typeof FAILED {
+    this.#fault = fault;
+    return FAILED;
   }
 }
 
-function isNamed(line: Buffer, name: Name, wanted: string): boolean {
-  if (name.escaped) return stringAt(line, name) === wanted;
-  if (name.end - name.start - 2 !== wanted.length) return false;
-  for (let index = 0; index < wanted.length; index++) {
-    if (line[name.start + 1 + index] !== wanted.charCodeAt(index)) return false;
-  }
-  return true;
-}
-
-function isSame(line: Buffer, left: ByteRange, right: ByteRange | undefined): boolean {
-  if (!right || left.end - left.start !== right.end - right.start) return false;
-  for (let index = left.end - left.start - 1; index > 0; index--) {
-    if (line[left.start + index] !== line[right.start + index]) return false;
-  }
-  return true;
-}
+const costOf = (byte: number | undefined): number => MILLITOKENS_BY_BYTE[byte ?? 0] ?? 0;
+const costOfPair = (pair: number | undefined): number => MILLITOKENS_BY_PAIR[pair ?? 0] ?? 0;
 
 const QUOTE = 0x22;
+const PLUS = 0x2b;
 const COMMA = 0x2c;
 const MINUS = 0x2d;
+const DOT = 0x2e;
 const ZERO = 0x30;
+const NINE = 0x39;
 const COLON = 0x3a;
 const OPEN_BRACKET = 0x5b;
 const BACKSLASH = 0x5c;
 const CLOSE_BRACKET = 0x5d;
+const LOWER_U = 0x75;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** By the letter after the backslash, what it stands for; 0: no escape. */
+/** By the letter after a backslash, the code unit that the two stand for; 0: they are no escape. */
 const ESCAPED = new Uint8Array(256);
 for (const [letter, text] of Object.entries({
   b: '\b',
@@ -325,9 +290,9 @@ for (const [letter, text] of Object.entries({
   ESCAPED[letter.charCodeAt(0)] = text.charCodeAt(0);
 }
 
-/** By the digit, its value + 1; 0: no hexadecimal digit. */
+/** By the digit, its value + 1; 0: it is no hexadecimal digit. */
 const HEX = new Uint8Array(256);
-for (const [index, digit] of [...'0123456789abcdef'].entries()) {
-  HEX[digit.charCodeAt(0)] = index + 1;
-  HEX[digit.toUpperCase().charCodeAt(0)] = index + 1;
+for (const [value, digit] of [...'0123456789abcdef'].entries()) {
+  HEX[digit.charCodeAt(0)] = value + 1;
+  HEX[digit.toUpperCase().charCodeAt(0)] = value + 1;
 }

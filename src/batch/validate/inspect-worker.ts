@@ -1,0 +1,37 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import { parentPort } from 'node:worker_threads';
+
+import type { Inspection } from '../../contract/inspection.ts';
+import { inspectInput } from './inspect.ts';
+
+/** The thread of an inspector pool: it is sent a path, and answers with what is in the file. One job at a time. */
+export type InspectionReply =
+  | { readonly kind: 'inspected'; readonly inspection: Inspection }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'failed'; readonly error: unknown };
+
+const CHUNK_BYTES = 256 * 1024;
+const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+
+parentPort?.on('message', (path: string) => {
+  void inspectFile(path).then((reply) => parentPort?.postMessage(reply));
+});
+
+async function inspectFile(path: string): Promise<InspectionReply> {
+  try {
+    return { kind: 'inspected', inspection: await inspectInput(chunksOf(path)) };
+  } catch (error) {
+    const absent = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    return absent ? { kind: 'absent' } : { kind: 'failed', error };
+  }
+}
+
+/** Reads in step with the pass and into one buffer: this thread has nothing else to do, and stays small. */
+function* chunksOf(path: string): Generator<Buffer> {
+  const file = openSync(path, 'r');
+  try {
+    for (let bytes = 0; (bytes = readSync(file, buffer)) > 0;) yield buffer.subarray(0, bytes);
+  } finally {
+    closeSync(file);
+  }
+}
