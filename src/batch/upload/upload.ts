@@ -142,7 +142,7 @@ async function refusalOf(
     return diskFull(error);
   }
   if (error.reason === 'busy' || error.reason === 'read_only' || error.reason === 'connection') {
-    const message = 'The file could not be stored just now. Nothing was kept; try again later.';
+    const message = 'The file could not be stored just now. Try again later.';
     return new ApiError('notReady', message, { retryAfterS: RETRY_AFTER_S, cause: error });
   }
   return error;
