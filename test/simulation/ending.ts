@@ -1,0 +1,163 @@
+import type { Batch } from '../../src/contract/batch.ts';
+import { isTerminal } from '../../src/contract/batch.ts';
+import { BLOB_DIR, blobPath } from './blob-path.ts';
+import type { Job, JobLine } from './plan.ts';
+import type { Call } from './sim-upstream.ts';
+import type { World } from './world.ts';
+
+export interface EndingFacts {
+  readonly batch: Batch;
+  readonly job: Job;
+  readonly world: World;
+  /** Of this batch, over all processes. */
+  readonly calls: readonly Call[];
+  readonly wasCancelled: boolean;
+  /** Its input was deleted before it was accepted. */
+  readonly mayLackInput: boolean;
+  readonly crashes: number;
+  readonly require: (condition: unknown, promise: string, what: string) => void;
+}
+
+interface ResultLine {
+  readonly id: string;
+  readonly custom_id: string;
+  readonly response: { status_code: number; request_id: string; body: { id?: string; line?: string } } | null;
+  readonly error: { code: string; message: string } | null;
+}
+
+const REFUSED_LINES_MAX = 20;
+/** Ends of the process after which a line may be blamed: three with its segment, two alone. */
+const BLAME_CRASHES = 5;
+const USAGE_KEYS = ['inputTokens', 'cachedTokens', 'outputTokens', 'reasoningTokens'] as const;
+
+/** How one batch ended: P4, P13, P15, P16, P19 and P20 from its two files and the ledger. */
+export class Ending {
+  readonly #facts: EndingFacts;
+
+  constructor(facts: EndingFacts) {
+    this.#facts = facts;
+  }
+
+  check(): void {
+    const { batch, job, wasCancelled, mayLackInput, require, world } = this.#facts;
+    require(isTerminal(batch.status), 'P3', `${batch.id} is still ${batch.status}`);
+    const { strictWindow } = world.plan.tuning;
+    switch (batch.status) {
+      case 'failed': {
+        const codes = batch.errors?.data.map(({ code }) => code) ?? [];
+        const excused =
+          job.hasBadLine || mayLackInput || codes.includes('token_limit_exceeded');
+        require(excused && codes.length > 0, 'P3', `${batch.id} failed: ${JSON.stringify(batch.errors)}`);
+        require(batch.counts.completed === 0 && this.#facts.calls.length === 0, 'P4', `${batch.id} failed after calls were made`);
+        return;
+      }
+      case 'cancelled':
+        require(wasCancelled, 'P6', `${batch.id} was cancelled by nobody`);
+        break;
+      case 'expired':
+        require(strictWindow, 'P24', `${batch.id} expired`);
+        break;
+      default:
+        require(!job.hasBadLine, 'P4', `${batch.id} completed with a bad line`);
+    }
+    this.#checkFiles();
+  }
+
+  #checkFiles(): void {
+    const { batch, job, require, world } = this.#facts;
+    const read = (id: string): ResultLine[] => {
+      const text = world.fs.bytesAt(blobPath(BLOB_DIR, id))?.toString('utf8');
+      require(text !== undefined, 'P11', `${id} of ${batch.id} is gone`);
+      require(!text || text.endsWith('\n'), 'P11', `${id} of ${batch.id} is cut`);
+      return (text ?? '').split('\n').filter(Boolean).map((line) => JSON.parse(line) as ResultLine);
+    };
+    let output: ResultLine[];
+    let errors: ResultLine[];
+    try {
+      output = read(batch.outputFileId);
+      errors = read(batch.errorFileId);
+    } catch (error) {
+      return require(false, 'P11', `a file of ${batch.id} is not JSON lines: ${String(error)}`);
+    }
+    const { counts } = batch;
+    require(
+      output.length === counts.completed && errors.length === counts.failed,
+      'P4',
+      `${batch.id} counts ${counts.completed} + ${counts.failed}, its files have ${output.length} + ${errors.length} lines`,
+    );
+    require(counts.total === counts.completed + counts.failed, 'P4', `${batch.id} counts ${JSON.stringify(counts)}`);
+    // A batch that was cancelled before it was validated has no requests.
+    if (counts.total === 0 && batch.status === 'cancelled') return;
+    this.#checkIds(output, errors);
+    const lines = new Map(job.lines.map((line) => [line.customId, line]));
+    for (const result of output) this.#checkAnswer(result, lines.get(result.custom_id));
+    for (const result of errors) this.#checkError(result, lines.get(result.custom_id));
+    this.#checkUsage(output);
+    const refused = errors.filter(({ response }) => [401, 403, 404].includes(response?.status_code ?? 0)).length;
+    require(refused <= REFUSED_LINES_MAX, 'P16', `${refused} lines of ${batch.id} were burnt by a refusing upstream`);
+  }
+
+  #checkIds(output: readonly ResultLine[], errors: readonly ResultLine[]): void {
+    const { batch, job, require } = this.#facts;
+    const order = new Map(job.lines.map(({ customId }, i) => [customId, i]));
+    const seen = [...output, ...errors].map(({ custom_id }) => custom_id);
+    const missing = job.lines.filter(({ customId }) => !seen.includes(customId));
+    require(missing.length === 0, 'P4', `${batch.id} lacks ${missing.map(({ customId }) => customId).join()}`);
+    require(new Set(seen).size === seen.length, 'P4', `${batch.id} has doubled results`);
+    require(seen.length === job.lines.length, 'P4', `${batch.id} has ${seen.length} results for ${job.lines.length} lines`);
+    for (const file of [output, errors]) {
+      const places = file.map(({ custom_id }) => order.get(custom_id) ?? -1);
+      require(
+        places.every((place, i) => i === 0 || places[i - 1]! < place),
+        'P4',
+        `a file of ${batch.id} is not in input order`,
+      );
+    }
+  }
+
+  #checkAnswer({ custom_id, response, error }: ResultLine, line: JobLine | undefined): void {
+    const { calls, require } = this.#facts;
+    require(error === null && response?.status_code === 200, 'P4', `${custom_id} is in the output file: ${JSON.stringify({ response, error })}`);
+    require(response?.body.line === line?.name, 'P4', `${custom_id} has the answer to ${response?.body.line}`);
+    const call = calls.find(({ upstream, number }) => `${upstream}/${number}` === response?.body.id);
+    require(call, 'P20', `${custom_id} has an answer that nobody gave: ${JSON.stringify(response)}`);
+  }
+
+  #checkError(result: ResultLine, line: JobLine | undefined): void {
+    const { batch, calls, crashes, require, world } = this.#facts;
+    const { custom_id, response, error } = result;
+    if (!line) return;
+    const own = calls.filter((call) => call.line === line.name);
+    const what = `${custom_id} (${line.name}) of ${batch.id} failed: ${JSON.stringify(error ?? response)}`;
+    if (error?.code === 'batch_cancelled') return require(batch.status === 'cancelled', 'P19', what);
+    if (error?.code === 'batch_expired') return require(batch.status === 'expired', 'P24', what);
+    if (error?.code === 'internal_error') {
+      const toBlame = line.fate.kills > 0;
+      const alone = world.plan.faults.length === 0;
+      return require(toBlame || (!alone && crashes >= BLAME_CRASHES), 'P15', what);
+    }
+    require(own.length > 0, 'P4', `${what} without a call`);
+    if (line.fate.lastly !== 200) return;
+    // A line that is well in the end may fail only where the upstream let it wait for an answer again and again, or
+    // refused it while it answered others.
+    const status = response?.status_code ?? 0;
+    const hung = own.some((call) => call.down && (call.reply?.kind === 'failure' && call.reply.reason === 'timeout'));
+    const edge = [401, 403, 404].includes(status) && own.some((call) => call.down);
+    require(hung || edge, 'P13', what);
+  }
+
+  /** The sum over the recorded answers, each counted once. */
+  #checkUsage(output: readonly ResultLine[]): void {
+    const { batch, calls, require } = this.#facts;
+    const sum = { inputTokens: 0, cachedTokens: 0, outputTokens: 0, reasoningTokens: 0 };
+    for (const { response } of output) {
+      const call = calls.find(({ upstream, number }) => `${upstream}/${number}` === response?.body.id);
+      for (const key of USAGE_KEYS) sum[key] += call?.usage[key] ?? 0;
+    }
+    require(
+      USAGE_KEYS.every((key) => sum[key] === batch.usage[key]),
+      'P4',
+      `${batch.id} used ${JSON.stringify(batch.usage)} by its row, ${JSON.stringify(sum)} by its answers`,
+    );
+  }
+}

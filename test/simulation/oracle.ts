@@ -1,0 +1,427 @@
+import { sortReply } from '../../src/batch/dispatch/decide.ts';
+import { isTerminal, TRANSITIONS } from '../../src/contract/batch.ts';
+import type { Batch, BatchStatus } from '../../src/contract/batch.ts';
+import type { ApiError } from '../../src/contract/error.ts';
+import type { FileRow } from '../../src/contract/file.ts';
+import type { Job, JobLine } from './plan.ts';
+import type { Life } from './scheduler.ts';
+import type { Call } from './sim-upstream.ts';
+import { BLOB_DIR, blobPath } from './blob-path.ts';
+import { Ending } from './ending.ts';
+import type { World } from './world.ts';
+
+/** A promise was broken. */
+export class Violation extends Error {
+  override name = 'Violation';
+}
+
+interface Known {
+  batch: Batch;
+  /** Virtual time at which the batch was first seen in its status. */
+  readonly seenAtMs: Map<BatchStatus, number>;
+  results: number;
+}
+
+interface Death {
+  readonly life: Life;
+  readonly atMs: number;
+  /** Idempotency keys of requests that may have been processed and are not recorded. */
+  readonly inDoubt: ReadonlySet<string>;
+}
+
+const MAX_ROWS = { afterLine: 0, bytesMax: 1e9, rowsMax: 1e6 };
+const RETRY_AFTER_MS_MAX = 10 * 60_000;
+const CANCEL_QUIET_MS = 2_000;
+const CANCEL_END_MS = 10 * 60_000;
+const DOWN_SETTLING_MS = 3 * 60_000;
+
+/** Watches a history: what must hold after every step, and what must be true in the end. */
+export class Oracle {
+  readonly #world: World;
+  readonly #known = new Map<number, Known>();
+  readonly #uploads = new Map<string, { row: FileRow; bytes: Buffer }>();
+  readonly #deletes = new Map<string, number>();
+  readonly #acceptedAtMs = new Map<string, number>();
+  readonly #cancels = new Map<string, { askedAtMs: number; answeredAtMs: number | null }>();
+  readonly #inFlight = new Map<Life, Map<string, number>>();
+  readonly #notBefore = new Map<Life, Map<string, number>>();
+  readonly #answered = new Map<Life, Set<string>>();
+  readonly #recorded = new Set<string>();
+  readonly #deathQueue: Life[] = [];
+  readonly #deaths: Death[] = [];
+  readonly #endedAtMs = new Map<Life, number>();
+  #maxSeq = 0;
+  #dirty = true;
+  #error: Violation | null = null;
+  gaveUpReasons: string[] = [];
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  get batches(): number {
+    return this.#known.size;
+  }
+
+  require(condition: unknown, promise: string, what: string): void {
+    // Thrown from the step, not from inside the engine, which might catch it.
+    if (!condition) this.#error ??= new Violation(`${promise}: ${what}`);
+  }
+
+  // ------------------------------------------------------------------ what clients saw
+
+  uploaded(row: FileRow, bytes: Buffer): void {
+    this.#uploads.set(row.id, { row, bytes });
+    this.require(row.bytes === bytes.length, 'P1', `upload ${row.id} was acknowledged with another size`);
+  }
+
+  deleting(fileId: string): void {
+    if (!this.#deletes.has(fileId)) this.#deletes.set(fileId, this.#world.scheduler.nowMs);
+  }
+
+  accepted(job: Job, batch: Batch): void {
+    this.#acceptedAtMs.set(batch.id, this.#world.scheduler.nowMs);
+    this.require(batch.metadata?.['job'] === job.name, 'P23', `the batch of ${job.name} is another one`);
+    this.require(job.hasBadLine || batch.errors === null || batch.status === 'failed', 'P4', `${batch.id} has errors`);
+  }
+
+  refused(fileId: string, error: ApiError): void {
+    const allowed = error.code === 'tokenLimitExceeded' || this.#deletes.has(fileId);
+    this.require(allowed, 'P23', `a create was refused: ${error.code}: ${error.message}`);
+  }
+
+  cancelling(batchId: string): void {
+    if (!this.#cancels.has(batchId))
+      this.#cancels.set(batchId, { askedAtMs: this.#world.scheduler.nowMs, answeredAtMs: null });
+  }
+
+  cancelled(batchId: string, batch: Batch | undefined): void {
+    this.require(batch, 'P3', `the accepted batch ${batchId} is unknown to cancel`);
+    const cancel = this.#cancels.get(batchId);
+    if (cancel) cancel.answeredAtMs = this.#world.scheduler.nowMs;
+  }
+
+  // ------------------------------------------------------------------ what upstreams saw
+
+  called(call: Call): void {
+    const { scheduler, plan, zombieLives } = this.#world;
+    const deployment = plan.deployments.find(({ upstreams }) => upstreams.includes(call.upstream))!;
+    const inFlight = bump(this.#inFlight, call.life, deployment.name, 1);
+    this.require(
+      inFlight <= deployment.concurrencyMax,
+      'P17',
+      `${inFlight} requests in flight, ${deployment.concurrencyMax} allowed`,
+    );
+    const notBeforeMs = this.#notBefore.get(call.life)?.get(call.upstream) ?? 0;
+    this.require(
+      scheduler.nowMs >= notBeforeMs,
+      'P14',
+      `${call.upstream} was called ${notBeforeMs - scheduler.nowMs} ms before its Retry-After`,
+    );
+    const line = this.#lineOf(call);
+    this.require(line, 'P20', `${call.upstream} was called with a body that nobody submitted: ${call.body.toString()}`);
+    this.require(call.body.toString() === line?.body, 'P20', `the body of ${call.line} was changed`);
+    this.require(call.model === `"${deployment.name}"`, 'P20', `the model of ${call.line} is not at its place`);
+    const isZombie = zombieLives.has(call.life);
+    this.require(
+      isZombie || !this.#answered.get(call.life)?.has(call.key),
+      'P4',
+      `${call.key} was called again after its answer`,
+    );
+    this.require(isZombie || !this.#recorded.has(call.key), 'P4', `${call.key} was called again after its result was durable`);
+    this.require(isZombie || this.#world.hasRoom(), 'P10', `${call.key} was called while the disk was full`);
+    const cancel = this.#cancels.get(batchOf(call.key));
+    if (cancel?.answeredAtMs != null && !isZombie) {
+      const lateMs = scheduler.nowMs - cancel.answeredAtMs;
+      this.require(lateMs <= CANCEL_QUIET_MS, 'P19', `${call.key} was called ${lateMs} ms after its batch was cancelled`);
+    }
+  }
+
+  ended(call: Call): void {
+    const { plan, scheduler } = this.#world;
+    const deployment = plan.deployments.find(({ upstreams }) => upstreams.includes(call.upstream))!;
+    bump(this.#inFlight, call.life, deployment.name, -1);
+    const { reply } = call;
+    if (reply?.kind !== 'answer') return;
+    if (reply.retryAfterMs !== null) {
+      const untilMs = scheduler.nowMs + Math.min(reply.retryAfterMs, RETRY_AFTER_MS_MAX);
+      const known = this.#notBefore.get(call.life)?.get(call.upstream) ?? 0;
+      if (untilMs > known) bump(this.#notBefore, call.life, call.upstream, untilMs - known);
+    }
+    const sort = sortReply(reply);
+    if (sort !== 'answered' && sort !== 'rejected') return;
+    const answered = this.#answered.get(call.life) ?? new Set();
+    this.#answered.set(call.life, answered.add(call.key));
+  }
+
+  // ------------------------------------------------------------------ what processes did
+
+  gaveUp(error: unknown): void {
+    this.gaveUpReasons.push(String(error));
+  }
+
+  died(life: Life): void {
+    this.#deathQueue.push(life);
+    this.#endedAtMs.set(life, this.#world.scheduler.nowMs);
+  }
+
+  /** P12: a drain that ran to its end leaves nothing in doubt. */
+  stopped(life: Life, sinceMs: number): void {
+    const calls = this.#callsOf(life);
+    const cut = calls.some(
+      ({ reply, endMs }) =>
+        reply?.kind === 'failure' && reply.reason === 'aborted' && endMs !== null && endMs >= sinceMs,
+    );
+    if (cut) return;
+    const open = calls.filter(({ reply }) => reply === null);
+    this.require(open.length === 0, 'P12', `${open.length} requests were left in flight by a stop`);
+    const lost = [...(this.#answered.get(life) ?? [])].filter(
+      (key) => !this.#recorded.has(key) && this.#isLive(key),
+    );
+    this.#stopLost.push(...lost);
+  }
+  readonly #stopLost: string[] = [];
+
+  wrote(): void {
+    this.#dirty = true;
+  }
+
+  // ------------------------------------------------------------------ after every step
+
+  async afterStep(): Promise<void> {
+    if (this.#error) throw this.#error;
+    if (this.#dirty) {
+      this.#dirty = false;
+      await this.#look();
+    }
+    for (const life of this.#deathQueue.splice(0)) this.#autopsy(life);
+    for (const key of this.#stopLost.splice(0)) {
+      const lost = !this.#recorded.has(key) && this.#isLive(key);
+      this.require(!lost, 'P12', `${key} was answered before the stop ended, but is not recorded`);
+    }
+    if (this.#error) throw this.#error;
+  }
+
+  async #look(): Promise<void> {
+    const { observer, plan } = this.#world;
+    const tokens = new Map<string, number>();
+    for (let seq = 1; ; seq++) {
+      const batch = await observer.batches.bySeq(seq);
+      if (!batch && seq > this.#maxSeq) break;
+      if (!batch) {
+        this.require(false, 'P3', `batch ${seq} is gone`);
+        continue;
+      }
+      this.#maxSeq = Math.max(this.#maxSeq, seq);
+      const before = this.#known.get(seq);
+      this.#compare(before?.batch, batch);
+      const known = before ?? { batch, seenAtMs: new Map(), results: 0 };
+      known.batch = batch;
+      this.#known.set(seq, known);
+      if (!known.seenAtMs.has(batch.status)) {
+        known.seenAtMs.set(batch.status, this.#world.scheduler.nowMs);
+        this.#world.note(`${batch.id} is ${batch.status}`);
+        if (isTerminal(batch.status)) await this.#published(known);
+      }
+      if (isTerminal(batch.status)) continue;
+      await this.#countResults(known);
+      const key = `${batch.resourceId}/${batch.deployment}`;
+      tokens.set(key, (tokens.get(key) ?? 0) + batch.enqueuedTokens);
+    }
+    for (const { name, resourceId, enqueuedTokensMax } of plan.deployments) {
+      const held = tokens.get(`${resourceId}/${name}`) ?? 0;
+      this.require(held <= enqueuedTokensMax, 'P21', `${name} holds ${held} tokens of ${enqueuedTokensMax}`);
+      const stored = await observer.batches.enqueuedTokens({ resourceId, actor: 'oracle' }, name);
+      this.require(stored === held, 'P21', `${name} holds ${held} tokens, the store says ${stored}`);
+    }
+  }
+
+  /** P6. */
+  #compare(before: Batch | undefined, now: Batch): void {
+    const { total, completed, failed } = now.counts;
+    this.require(completed + failed <= total || total === 0, 'P6', `${now.id} counts ${completed} + ${failed} of ${total}`);
+    const times = [now.createdAt, now.inProgressAt, now.finalizingAt, now.completedAt].filter((at) => at !== null);
+    const cancels = [now.createdAt, now.cancellingAt, now.cancelledAt].filter((at) => at !== null);
+    this.require(isSorted(times) && isSorted(cancels), 'P6', `the timestamps of ${now.id} go back: ${times.join()} ${cancels.join()}`);
+    if (!before) return;
+    const moved = before.status === now.status || TRANSITIONS[before.status].includes(now.status);
+    this.require(moved, 'P6', `${now.id} went from ${before.status} to ${now.status}`);
+    this.require(
+      before.counts.completed <= completed && before.counts.failed <= failed && (before.counts.total <= total || !isTerminal(now.status)),
+      'P6',
+      `the counts of ${now.id} went back`,
+    );
+    for (const at of ['createdAt', 'inProgressAt', 'finalizingAt', 'completedAt', 'failedAt', 'expiredAt', 'cancellingAt', 'cancelledAt'] as const) {
+      this.require(before[at] === null || before[at] === now[at], 'P6', `${at} of ${now.id} changed`);
+    }
+    if (isTerminal(before.status)) {
+      this.require(JSON.stringify(before) === JSON.stringify(now), 'P6', `${now.id} changed after its end`);
+    }
+  }
+
+  async #countResults(known: Known): Promise<void> {
+    const { observer } = this.#world;
+    const { batch } = known;
+    const rows = await observer.results.page(batch.seq, MAX_ROWS);
+    const ok = rows.filter((row) => row.ok).length;
+    this.require(
+      ok === batch.counts.completed && rows.length - ok === batch.counts.failed,
+      'P4',
+      `${batch.id} counts ${batch.counts.completed} + ${batch.counts.failed}, but has ${ok} + ${rows.length - ok} results`,
+    );
+    for (const { line } of rows) this.#recorded.add(`${batch.id}-${line}`);
+    known.results = rows.length;
+  }
+
+  /** What is visible is durable: the files of a batch that has just ended are on the platter (P11). */
+  async #published({ batch }: Known): Promise<void> {
+    if (batch.status === 'failed') return;
+    const { observer, fs } = this.#world;
+    for (const id of [batch.outputFileId, batch.errorFileId]) {
+      const row = await observer.files.get({ resourceId: batch.resourceId, actor: 'oracle' }, id);
+      this.require(row, 'P11', `${batch.id} is ${batch.status} without the file ${id}`);
+      const bytes = fs.bytesAt(blobPath(BLOB_DIR, id));
+      this.require(
+        row && bytes?.length === row.bytes,
+        'P11',
+        `${id} of ${batch.id} has ${bytes?.length} bytes where its row says ${row?.bytes}`,
+      );
+    }
+  }
+
+  /** P5: what one end of a process puts in doubt. */
+  #autopsy(life: Life): void {
+    const { plan, scheduler, zombieLives } = this.#world;
+    const last = new Map<string, Call>();
+    for (const call of this.#callsOf(life)) last.set(call.key, call);
+    const inDoubt = new Set<string>();
+    for (const [key, { reply }] of last) {
+      const sort = reply && sortReply(reply);
+      const maybe = sort === null || sort === 'answered' || sort === 'rejected' || sort === 'aborted';
+      if (maybe && !this.#recorded.has(key) && this.#isLive(key)) inDoubt.add(key);
+    }
+    this.#deaths.push({ life, atMs: scheduler.nowMs, inDoubt });
+    if (zombieLives.has(life)) return;
+    const windows = plan.deployments.reduce((sum, { concurrencyMax }) => sum + concurrencyMax, 0);
+    const bound = windows + plan.tuning.commitGroupMax;
+    this.require(inDoubt.size <= bound, 'P5', `${inDoubt.size} requests in doubt when ${life.name} ended; ${bound} are promised`);
+  }
+
+  #isLive(key: string): boolean {
+    const known = [...this.#known.values()].find(({ batch }) => batch.id === batchOf(key));
+    return known !== undefined && !isTerminal(known.batch.status) && known.batch.status !== 'cancelling';
+  }
+
+  #callsOf(life: Life): Call[] {
+    return [...this.#world.upstreams.values()].flatMap(({ calls }) => calls.filter((call) => call.life === life));
+  }
+
+  #lineOf(call: Call): JobLine | undefined {
+    for (const job of this.#world.plan.jobs) {
+      const line = job.lines.find(({ name }) => name === call.line);
+      if (line) return line;
+    }
+    return undefined;
+  }
+
+  // ------------------------------------------------------------------ in the end
+
+  isQuiet(): boolean {
+    return [...this.#known.values()].every(({ batch }) => isTerminal(batch.status));
+  }
+
+  stuck(): void {
+    const left = [...this.#known.values()].filter(({ batch }) => !isTerminal(batch.status));
+    const what = left.map(({ batch }) => `${batch.id} ${batch.status} ${JSON.stringify(batch.counts)}`).join('; ');
+    throw new Violation(`P3: stuck hours after the last fault: ${what || 'a client'}`);
+  }
+
+  /** Requests sent again after each end of a process. */
+  resends(): number[] {
+    const calls = [...this.#world.upstreams.values()].flatMap((upstream) => upstream.calls);
+    return this.#deaths.map(
+      ({ life, atMs, inDoubt }) =>
+        new Set(
+          calls.filter((call) => call.life !== life && call.startMs >= atMs && inDoubt.has(call.key)).map(({ key }) => key),
+        ).size,
+    );
+  }
+
+  async judge(): Promise<void> {
+    this.#dirty = true;
+    await this.afterStep();
+    for (const id of this.#acceptedAtMs.keys()) {
+      const exists = [...this.#known.values()].some(({ batch }) => batch.id === id);
+      this.require(exists, 'P3', `the accepted batch ${id} is lost`);
+    }
+    for (const [id, { bytes }] of this.#uploads) {
+      if (this.#deletes.has(id)) continue;
+      const stored = this.#world.fs.bytesAt(blobPath(BLOB_DIR, id));
+      this.require(stored?.equals(bytes), 'P1', `the acknowledged upload ${id} is not whole`);
+    }
+    const calls = [...this.#world.upstreams.values()].flatMap((upstream) => upstream.calls);
+    for (const { batch, seenAtMs } of this.#known.values()) {
+      const job = this.#world.jobOfFile.get(batch.inputFileId);
+      this.require(job, 'P3', `${batch.id} is nobody's`);
+      if (!job) continue;
+      const deletedAtMs = this.#deletes.get(batch.inputFileId);
+      const ending = new Ending({
+        batch,
+        job,
+        world: this.#world,
+        calls: calls.filter(({ key }) => batchOf(key) === batch.id),
+        wasCancelled: this.#cancels.has(batch.id),
+        mayLackInput: deletedAtMs !== undefined && deletedAtMs <= (this.#acceptedAtMs.get(batch.id) ?? Infinity),
+        crashes: this.#deaths.length,
+        require: (condition, promise, what) => this.require(condition, promise, what),
+      });
+      ending.check();
+      this.#checkCancel(batch, seenAtMs);
+    }
+    this.#checkOutages(calls);
+    if (this.#error) throw this.#error;
+  }
+
+  /** P19, where nothing else went wrong meanwhile. */
+  #checkCancel(batch: Batch, seenAtMs: ReadonlyMap<BatchStatus, number>): void {
+    const cancel = this.#cancels.get(batch.id);
+    const endMs = seenAtMs.get('cancelled');
+    if (cancel?.answeredAtMs == null || endMs === undefined) return;
+    const { answeredAtMs } = cancel;
+    const disturbed =
+      [...this.#endedAtMs.values()].some((atMs) => atMs >= answeredAtMs && atMs <= endMs) ||
+      this.#world.plan.faults.some((fault) => 'fromMs' in fault);
+    this.require(
+      disturbed || endMs - answeredAtMs <= CANCEL_END_MS,
+      'P19',
+      `${batch.id} was cancelled only after ${endMs - answeredAtMs} ms`,
+    );
+  }
+
+  /** P13: an upstream that is down is asked rarely. */
+  #checkOutages(calls: readonly Call[]): void {
+    for (const outage of this.#world.plan.outages) {
+      const fromMs = outage.fromMs + DOWN_SETTLING_MS;
+      if (outage.toMs <= fromMs || outage.how === '429') continue;
+      const during = calls.filter(
+        (call) => call.upstream === outage.upstream && call.startMs >= fromMs && call.startMs < outage.toMs,
+      ).length;
+      const minutes = (outage.toMs - fromMs) / 60_000;
+      const restarts = this.#deaths.filter(({ atMs }) => atMs >= outage.fromMs && atMs < outage.toMs).length;
+      const allowed = 2 * minutes + 10 + restarts * 40;
+      this.require(during <= allowed, 'P13', `${outage.upstream} was called ${during} times in ${minutes} minutes while down`);
+    }
+  }
+}
+
+const batchOf = (key: string): string => key.slice(0, key.lastIndexOf('-'));
+
+const isSorted = (times: readonly number[]): boolean => times.every((at, i) => i === 0 || times[i - 1]! <= at);
+
+function bump(table: Map<Life, Map<string, number>>, life: Life, name: string, by: number): number {
+  const row = table.get(life) ?? new Map<string, number>();
+  table.set(life, row);
+  const value = (row.get(name) ?? 0) + by;
+  row.set(name, value);
+  return value;
+}

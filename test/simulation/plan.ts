@@ -1,0 +1,270 @@
+import { Rng } from './rng.ts';
+import type { Fate, Mishap, Outage } from './sim-upstream.ts';
+
+/** Everything that chance decides before a history begins: what people ask for, what the servers do, what breaks. */
+export interface Plan {
+  readonly seed: number;
+  readonly tuning: Tuning;
+  readonly deployments: readonly DeploymentPlan[];
+  readonly jobs: readonly Job[];
+  readonly outages: readonly Outage[];
+  /** In no order; each may be left out of a replay. */
+  readonly faults: readonly Fault[];
+  /** From here on no process ends and no store fails any more; an outage of an upstream may last longer. */
+  readonly calmAtMs: number;
+}
+
+/** Limits far below those of production reach its odd corners. */
+export interface Tuning {
+  readonly commitGroupMax: number;
+  readonly commitLingerMs: number;
+  readonly maxRetries: number;
+  readonly segmentRequestsMax: number;
+  readonly strictWindow: boolean;
+  readonly createWaitMs: number;
+  readonly tickMs: number;
+  readonly storeLatencyMs: number;
+  readonly diskLatencyMs: number;
+  readonly callTimeoutMs: number;
+}
+
+export interface DeploymentPlan {
+  readonly name: string;
+  readonly resourceId: string;
+  readonly upstreams: readonly string[];
+  readonly concurrencyMax: number;
+  readonly enqueuedTokensMax: number;
+  readonly latencyMs: readonly [number, number];
+}
+
+/** One caller's work: an upload, a batch over it, perhaps a change of mind. */
+export interface Job {
+  readonly name: string;
+  readonly resourceId: string;
+  readonly deployment: string;
+  readonly atMs: number;
+  readonly lines: readonly JobLine[];
+  /** The whole file, with blank lines, odd line ends or a fault of its author. */
+  readonly text: string;
+  readonly hasBadLine: boolean;
+  readonly withIdempotencyKey: boolean;
+  readonly cancelAfterMs: number | null;
+  readonly deleteInputAfterMs: number | null;
+}
+
+export interface JobLine {
+  /** What the simulated server knows it by. */
+  readonly name: string;
+  readonly customId: string;
+  readonly body: string;
+  readonly fate: Fate;
+}
+
+export type Fault =
+  /** A process ends at a time, or at the nth call of a port or failpoint, before or after its effect. */
+  | {
+      readonly kind: 'crash';
+      readonly at: { readonly ms: number } | { readonly nth: number; readonly of: Point; readonly after: boolean };
+      readonly powerCut: boolean;
+      readonly downMs: number;
+    }
+  /** The process is frozen out but lives on, while another takes over. */
+  | { readonly kind: 'zombie'; readonly atMs: number; readonly forMs: number }
+  | { readonly kind: 'stop'; readonly atMs: number; readonly drainMs: number; readonly downMs: number }
+  | { readonly kind: 'disk_full' | 'busy' | 'slow'; readonly fromMs: number; readonly toMs: number }
+  | { readonly kind: 'eio'; readonly of: 'store' | 'disk'; readonly nth: number; readonly after: boolean }
+  /** The store did it, but the answer was lost. */
+  | { readonly kind: 'lost_answer'; readonly nth: number }
+  | { readonly kind: 'clock'; readonly atMs: number; readonly byMs: number };
+
+export type Point = 'store' | 'disk' | 'failpoint';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+
+export function makePlan(seed: number): Plan {
+  const rng = new Rng(seed).fork('plan');
+  const weather = rng.weigh([
+    [2, 'fair'],
+    [10, 'crashes'],
+    [4, 'zombies'],
+    [4, 'disk'],
+    [3, 'outages'],
+    [2, 'killer'],
+    [2, 'clock'],
+    [4, 'everything'],
+  ] as const);
+  const is = (...kinds: (typeof weather)[]) => kinds.includes(weather);
+  const tuning: Tuning = {
+    commitGroupMax: rng.pick([1, 2, 3, 8, 64]),
+    commitLingerMs: rng.pick([0, 5, 50]),
+    maxRetries: rng.pick([1, 3, 5]),
+    segmentRequestsMax: rng.pick([1, 2, 3, 5, 16]),
+    strictWindow: is('fair', 'outages') && rng.chance(0.3),
+    createWaitMs: rng.pick([0, 100, 30_000]),
+    tickMs: rng.pick([1_000, 10_000]),
+    storeLatencyMs: rng.pick([0, 1, 3, 20]),
+    diskLatencyMs: rng.pick([0, 1, 10]),
+    callTimeoutMs: rng.pick([5_000, 60_000]),
+  };
+  const deployments = makeDeployments(rng.fork('deployments'));
+  const killer = is('killer');
+  const jobs = Array.from({ length: rng.int(1, is('everything') ? 6 : 4) }, (_, i) =>
+    makeJob(rng.fork(`job${i}`), { index: i, deployments, tuning, killer: killer && i === 0 }),
+  );
+  const calmAtMs = rng.int(1, 5) * MINUTE;
+  const faults: Fault[] = [];
+  const chances = rng.fork('faults');
+  if (is('crashes', 'everything')) faults.push(...makeCrashes(chances, calmAtMs, rng.int(1, 8)));
+  if (is('zombies', 'everything')) faults.push(...makeZombies(chances, calmAtMs));
+  if (is('disk', 'everything')) faults.push(...makeDiskFaults(chances, calmAtMs));
+  if (is('clock', 'everything')) faults.push(...makeClockJumps(chances, calmAtMs));
+  const outages = is('outages', 'everything') ? makeOutages(rng.fork('outages'), deployments) : [];
+  if (is('outages', 'clock', 'fair') && rng.chance(0.5)) faults.push(...makeCrashes(chances, calmAtMs, 1));
+  // A tick a second through a day of outage would show nothing new.
+  const tickMs = outages.some(({ fromMs, toMs }) => toMs - fromMs > HOUR) ? MINUTE : tuning.tickMs;
+  return { seed, tuning: { ...tuning, tickMs }, deployments, jobs, outages, faults, calmAtMs };
+}
+
+function makeDeployments(rng: Rng): DeploymentPlan[] {
+  const names = rng.chance(0.4) ? ['alpha', 'beta'] : ['alpha'];
+  return names.map((name) => ({
+    name,
+    resourceId: 'default',
+    upstreams: rng.chance(0.2) ? [`${name}-1`, `${name}-2`] : [`${name}-1`],
+    concurrencyMax: rng.pick([1, 2, 3, 8]),
+    enqueuedTokensMax: rng.pick([600, 5_000, 1_000_000]),
+    latencyMs: rng.pick([[1, 20], [20, 500], [100, 3_000]] as const),
+  }));
+}
+
+interface JobContext {
+  readonly index: number;
+  readonly deployments: readonly DeploymentPlan[];
+  readonly tuning: Tuning;
+  readonly killer: boolean;
+}
+
+function makeJob(rng: Rng, { index, deployments, tuning, killer }: JobContext): Job {
+  const deployment = rng.pick(deployments);
+  const trouble = rng.pick([0, 0.05, 0.3]);
+  const count = rng.pick([1, 2, 5, 12, 30]);
+  const murderer = killer ? rng.int(0, count - 1) : -1;
+  const lines = Array.from({ length: count }, (_, i): JobLine => {
+    const name = `${index}:${i}`;
+    const text = rng.pick(['', '\\u2028', '한글', '\\"}{', '😀'.repeat(rng.int(1, 9))]);
+    const body = `{"model":"${deployment.name}","line":"${name}","n":12345678901234567890,"text":"${text}"}`;
+    const fate = i === murderer ? { mishaps: [], lastly: 200, kills: 99 } : makeFate(rng, trouble, tuning);
+    return { name, customId: `${rng.pick(['a', 'ä', '"'])}-${i}`, body, fate };
+  });
+  const bad = rng.chance(0.06);
+  return {
+    name: `job${index}`,
+    resourceId: deployment.resourceId,
+    deployment: deployment.name,
+    atMs: rng.int(0, 90_000),
+    lines,
+    text: makeText(rng, lines, bad),
+    hasBadLine: bad,
+    withIdempotencyKey: rng.chance(0.7),
+    cancelAfterMs: !killer && rng.chance(0.2) ? rng.weigh([[1, 0], [2, rng.int(1, 5_000)], [1, rng.int(1, MINUTE)]]) : null,
+    deleteInputAfterMs: !killer && rng.chance(0.03) ? rng.int(0, 30_000) : null,
+  };
+}
+
+function makeFate(rng: Rng, trouble: number, { maxRetries }: Tuning): Fate {
+  if (rng.chance(trouble / 4)) {
+    return { mishaps: makeMishaps(rng, maxRetries), lastly: rng.pick([400, 422, 413, 500]), kills: 0 };
+  }
+  return { mishaps: rng.chance(trouble) ? makeMishaps(rng, maxRetries) : [], lastly: 200, kills: 0 };
+}
+
+/** Few enough that a line which is well in the end must not fail before. */
+function makeMishaps(rng: Rng, maxRetries: number): Mishap[] {
+  return Array.from({ length: rng.int(1, maxRetries) }, (): Mishap =>
+    rng.weigh<Mishap>([
+      [4, { kind: 'status', status: 429, retryAfterMs: rng.pick([null, 0, 20, 1_000, 30_000]) }],
+      [3, { kind: 'status', status: rng.pick([500, 502, 503, 504, 408, 409]), retryAfterMs: null }],
+      [1, { kind: 'status', status: 503, retryAfterMs: 5_000 }],
+      [2, { kind: 'reset' }],
+      [1, { kind: 'hang' }],
+      [1, { kind: 'unreachable' }],
+      [1, { kind: 'bad_answer' }],
+    ]),
+  );
+}
+
+function makeText(rng: Rng, lines: readonly JobLine[], bad: boolean): string {
+  const end = rng.pick(['\n', '\r\n']);
+  const rows = lines.map(({ customId, body }) => {
+    const url = rng.pick(['/chat/completions', '/v1/chat/completions']);
+    return `{"custom_id":${JSON.stringify(customId)},"method":"POST","url":"${url}","body":${body}}`;
+  });
+  if (bad) rows.splice(rng.int(0, rows.length), 0, rng.pick(['{', '{}', '[]', rows[0]!]));
+  const spaced = rows.flatMap((row) => (rng.chance(0.1) ? ['', row] : [row]));
+  return (rng.chance(0.1) ? '\uFEFF' : '') + spaced.join(end) + (rng.chance(0.7) ? end : '');
+}
+
+function makeCrashes(rng: Rng, calmAtMs: number, count: number): Fault[] {
+  return Array.from({ length: count }, (): Fault => {
+    const of = rng.pick(['store', 'store', 'disk', 'failpoint'] as const);
+    const timed = rng.chance(0.3);
+    if (rng.chance(0.15)) {
+      return {
+        kind: 'stop',
+        atMs: rng.int(0, calmAtMs),
+        drainMs: rng.pick([0, 1_000, 30_000]),
+        downMs: rng.int(0, 5_000),
+      };
+    }
+    return {
+      kind: 'crash',
+      at: timed
+        ? { ms: rng.int(0, calmAtMs) }
+        : { of, nth: rng.int(1, of === 'store' ? 120 : 40), after: rng.chance(0.5) },
+      powerCut: rng.chance(0.4),
+      downMs: rng.weigh([[3, rng.int(0, 500)], [1, rng.int(0, 30_000)]]),
+    };
+  });
+}
+
+function makeZombies(rng: Rng, calmAtMs: number): Fault[] {
+  return Array.from({ length: rng.int(1, 3) }, () => ({
+    kind: 'zombie',
+    atMs: rng.int(0, calmAtMs),
+    forMs: rng.pick([50, 1_000, 20_000, 120_000]),
+  }));
+}
+
+function makeDiskFaults(rng: Rng, calmAtMs: number): Fault[] {
+  return Array.from({ length: rng.int(1, 4) }, (): Fault => {
+    const fromMs = rng.int(0, calmAtMs);
+    const toMs = Math.min(calmAtMs, fromMs + rng.pick([200, 5_000, 60_000]));
+    return rng.weigh<Fault>([
+      [3, { kind: 'disk_full', fromMs, toMs }],
+      [2, { kind: 'busy', fromMs, toMs }],
+      [2, { kind: 'slow', fromMs, toMs }],
+      [2, { kind: 'eio', of: rng.pick(['store', 'disk']), nth: rng.int(1, 60), after: rng.chance(0.5) }],
+      [2, { kind: 'lost_answer', nth: rng.int(1, 100) }],
+    ]);
+  });
+}
+
+function makeClockJumps(rng: Rng, calmAtMs: number): Fault[] {
+  return Array.from({ length: rng.int(1, 4) }, () => ({
+    kind: 'clock',
+    atMs: rng.int(0, calmAtMs),
+    byMs: rng.pick([26 * HOUR, -26 * HOUR, -5_000, 5_000, -HOUR]),
+  }));
+}
+
+function makeOutages(rng: Rng, deployments: readonly DeploymentPlan[]): Outage[] {
+  return deployments
+    .filter(() => rng.chance(0.8))
+    .flatMap(({ upstreams }) => {
+      const fromMs = rng.int(0, 2 * MINUTE);
+      const toMs = fromMs + rng.pick([5_000, 2 * MINUTE, 20 * MINUTE, 30 * HOUR]);
+      const how = rng.pick(['unreachable', '503', '429', 'silent', '401', '403', '404'] as const);
+      return upstreams.map((upstream) => ({ upstream, fromMs, toMs, how }));
+    });
+}

@@ -1,0 +1,82 @@
+import { StoreError } from '../../src/stores/state/ports.ts';
+import type { StateStore } from '../../src/stores/state/ports.ts';
+import type { Point } from './plan.ts';
+import { never } from './scheduler.ts';
+import type { Life, Scheduler } from './scheduler.ts';
+
+/** What the world decides about calls of a process. */
+export interface Fates {
+  /** Counts the call; true when the process has just ended here. */
+  crashHere(point: Point, after: boolean, life: Life): boolean;
+  /** Thrown instead of the effect (`before`), or in place of the answer. */
+  storeFault(call: string, life: Life): { readonly error: StoreError; readonly after: boolean } | null;
+  storeLatencyMs(): number;
+  /** The store changed: the checks look again. */
+  wrote(): void;
+}
+
+const READS = /\.(get|list|find|live|bySeq|enqueuedTokens|inspection$|existing|page|completeThrough)/;
+export const isRead = (call: string): boolean => READS.test(call);
+
+/**
+ * The state store as one process sees it: calls take time, fail or lose their answer as the world decides, and nothing
+ * comes back to the dead. The calls of all processes go one by one, as one file lets them.
+ */
+export function storeOf(
+  life: Life,
+  real: StateStore,
+  deps: { readonly scheduler: Scheduler; readonly fates: Fates; readonly turn: Turn },
+): StateStore {
+  const { scheduler, fates, turn } = deps;
+  const call = async <T>(name: string, effect: () => Promise<T>): Promise<T> => {
+    if (!life.alive) return never();
+    return scheduler
+      .after(fates.storeLatencyMs(), life, async (): Promise<T> => {
+        if (fates.crashHere('store', false, life)) return never();
+        const fault = fates.storeFault(name, life);
+        if (fault && !fault.after) throw fault.error;
+        const value = await turn(effect).finally(() => isRead(name) || fates.wrote());
+        if (fates.crashHere('store', true, life)) return never();
+        if (fault) throw fault.error;
+        return value;
+      })
+      .then(
+        (value) => scheduler.after(fates.storeLatencyMs(), life, () => value),
+        (error: unknown) => (life.alive ? Promise.reject(error) : never<T>()),
+      );
+  };
+  const port = <P extends object>(name: string, target: P): P =>
+    new Proxy(target, {
+      get: (_, method) => {
+        const member: unknown = Reflect.get(target, method);
+        if (typeof member !== 'function') return member;
+        return (...args: unknown[]) => {
+          // As in the store's own thread: what the caller changes later is not seen.
+          const sent = structuredClone(args);
+          return call(`${name}.${String(method)}`, () => Reflect.apply(member, target, sent) as Promise<unknown>);
+        };
+      },
+    });
+  return {
+    resources: port('resources', real.resources),
+    files: port('files', real.files),
+    batches: port('batches', real.batches),
+    work: port('work', real.work),
+    results: port('results', real.results),
+    close: () => Promise.resolve(),
+  };
+}
+
+/** Lets one effect run after the other. */
+export type Turn = <T>(effect: () => Promise<T>) => Promise<T>;
+
+export function createTurn(): Turn {
+  let last: Promise<unknown> = Promise.resolve();
+  return (effect) => {
+    const mine = last.then(effect);
+    last = mine.catch(() => {
+      // Its caller hears of it.
+    });
+    return mine;
+  };
+}

@@ -1,0 +1,601 @@
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Engine, type EngineOptions } from '../../src/batch/engine.ts';
+import { inspectInput } from '../../src/batch/validate/inspect.ts';
+import type { Inspector } from '../../src/batch/validate/port.ts';
+import { LINE_BYTES_MAX } from '../../src/contract/batch.ts';
+import type { Inspection, SegmentPlan } from '../../src/contract/inspection.ts';
+import type { Failpoint } from '../../src/core/failpoint.ts';
+import { LineSplitter } from '../../src/core/lines.ts';
+import { silentLog } from '../../src/core/log.ts';
+import type { Deployment, Deployments } from '../../src/deployments/port.ts';
+import { runExpiry } from '../../src/batch/upload/expiry.ts';
+import { createUploader, type Uploader } from '../../src/batch/upload/upload.ts';
+import { ApiError } from '../../src/contract/error.ts';
+import { isPassing } from '../../src/batch/passing.ts';
+import { openDiskBlobs } from '../../src/stores/blobs/disk.ts';
+import type { BlobFs } from '../../src/stores/blobs/fs.ts';
+import type { BlobStore } from '../../src/stores/blobs/port.ts';
+import { StoreError } from '../../src/stores/state/ports.ts';
+import type { StateStore } from '../../src/stores/state/ports.ts';
+import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
+import type { Upstream } from '../../src/upstream/port.ts';
+import { BLOB_DIR } from './blob-path.ts';
+import { runClients } from './clients.ts';
+import { Oracle, Violation } from './oracle.ts';
+import type { Fault, Job, Plan, Point } from './plan.ts';
+import { createTurn, isRead, storeOf } from './ports.ts';
+import { Rng } from './rng.ts';
+import { Scheduler, settle } from './scheduler.ts';
+import type { Life } from './scheduler.ts';
+import { SimFs } from './sim-fs.ts';
+import { SimUpstream } from './sim-upstream.ts';
+
+const EPOCH_MS = Date.UTC(2026, 0, 1);
+/** How long after the last fault every batch may still need, in virtual time (P3). */
+const LIVENESS_MS = 6 * 60 * 60_000;
+const STEPS_MAX = 400_000;
+/** A disk is nearly full somewhat before it is full. */
+const ROOM_MARGIN_MS = 2_000;
+
+/** Plants one bug, by wrapping what a process is given. */
+export interface Mutation {
+  state?(state: StateStore, life: Life): StateStore;
+  blobs?(blobs: BlobStore, life: Life): BlobStore;
+  fs?(fs: BlobFs, life: Life): BlobFs;
+  upstream?(upstream: Upstream, life: Life): Upstream;
+  readonly options?: Partial<EngineOptions>;
+  readonly hasRoom?: () => boolean;
+}
+
+export interface Process {
+  readonly life: Life;
+  readonly engine: Engine;
+  readonly uploader: Uploader;
+  readonly state: StateStore;
+  readonly blobs: BlobStore;
+  readonly pathOf: (id: string) => string;
+  readonly died: Promise<void>;
+  readonly closeDatabase: () => Promise<void>;
+}
+
+export interface History {
+  readonly seed: number;
+  readonly violation: string | null;
+  readonly steps: number;
+  readonly virtualMs: number;
+  readonly batches: number;
+  readonly lines: number;
+  readonly crashes: number;
+  readonly powerCuts: number;
+  readonly zombies: number;
+  /** Requests sent again after each crash. */
+  readonly resends: readonly number[];
+  readonly failpoints: ReadonlyMap<string, number>;
+  readonly trace: readonly string[];
+}
+
+/** Runs one history to its end and judges it. The same plan and mutation always give the same history. */
+export async function runHistory(
+  plan: Plan,
+  { mutation = {}, trace = false }: { mutation?: Mutation; trace?: boolean } = {},
+): Promise<History> {
+  const world = new World(plan, mutation, trace);
+  try {
+    return await world.run();
+  } finally {
+    await world.close();
+  }
+}
+
+/** Outlives every process. */
+const ETERNAL: Life = { name: 'world', alive: true };
+
+export class World {
+  readonly plan: Plan;
+  readonly scheduler: Scheduler;
+  readonly fs: SimFs;
+  readonly upstreams = new Map<string, SimUpstream>();
+  readonly jobOfFile = new Map<string, Job>();
+  readonly oracle: Oracle;
+  readonly failpoints = new Map<string, number>();
+  readonly trace: string[] = [];
+  readonly rng: Rng;
+  /** What the clients talk to; null while nothing answers. */
+  front: Process | null = null;
+  observer!: StateStore;
+  crashes = 0;
+  powerCuts = 0;
+  zombies = 0;
+  readonly zombieLives = new Set<Life>();
+  #generation = 0;
+  #booting: Life | null = null;
+  #jumpMs = 0;
+  #clientsDone = 0;
+  #broken: unknown = null;
+  readonly #mutation: Mutation;
+  readonly #tracing: boolean;
+  readonly #turn = createTurn();
+  readonly #counts: Record<Point, number> = { store: 0, disk: 0, failpoint: 0 };
+  readonly #fired = new Set<Fault>();
+  readonly #processes = new Map<Life, Process>();
+  readonly #onDeath = new Map<Life, () => void>();
+  readonly #corpses: Process[] = [];
+  readonly #dir: string;
+
+  constructor(plan: Plan, mutation: Mutation, tracing: boolean) {
+    this.plan = plan;
+    this.#mutation = mutation;
+    this.#tracing = tracing;
+    this.rng = new Rng(plan.seed).fork('world');
+    this.scheduler = new Scheduler(this.rng);
+    const { tuning } = plan;
+    const disk = this.rng.fork('disk');
+    this.fs = new SimFs({
+      dir: BLOB_DIR,
+      rng: disk.fork('cut'),
+      scheduler: this.scheduler,
+      latencyMs: () => this.#latency(disk, tuning.diskLatencyMs),
+      fault: (op, life) => {
+        if (this.crashHere('disk', false, life)) return null;
+        if ((op === 'append' || op === 'create') && this.#within('disk_full')) return 'ENOSPC';
+        return op === 'fsync' && this.#nth('eio', 'disk', this.#counts.disk) ? 'EIO' : null;
+      },
+      onOp: (_, life) => void this.crashHere('disk', true, life),
+    });
+    this.oracle = new Oracle(this);
+    this.#dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'offpeak-dst-'));
+    this.#makeUpstreams();
+  }
+
+  note(what: string): void {
+    if (this.#tracing) this.trace.push(`${(this.scheduler.nowMs / 1000).toFixed(3)} ${what}`);
+  }
+
+  async run(): Promise<History> {
+    let violation: string | null = null;
+    try {
+      copyFileSync(await template(), this.#databasePath);
+      this.observer = await openSqliteInline({ path: this.#databasePath });
+      this.#scheduleFaults();
+      this.#boot(0);
+      this.#runClients();
+      await this.#play();
+      await this.oracle.judge();
+      await this.#lastPowerCut();
+    } catch (error) {
+      if (!(error instanceof Violation)) throw error;
+      violation = error.message;
+    }
+    const resends = this.oracle.resends();
+    return {
+      seed: this.plan.seed,
+      violation,
+      steps: this.scheduler.steps,
+      virtualMs: this.scheduler.nowMs,
+      batches: this.oracle.batches,
+      lines: this.plan.jobs.reduce((sum, job) => sum + job.lines.length, 0),
+      crashes: this.crashes,
+      powerCuts: this.powerCuts,
+      zombies: this.zombies,
+      resends,
+      failpoints: this.failpoints,
+      trace: this.trace,
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const life of [...this.#processes.keys()]) this.#end(life);
+    await this.#bury();
+    await this.observer?.close();
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  get wallMs(): number {
+    return EPOCH_MS + this.scheduler.nowMs + this.#jumpMs;
+  }
+
+  hasRoom(): boolean {
+    const { nowMs } = this.scheduler;
+    return !this.plan.faults.some(
+      (fault) =>
+        fault.kind === 'disk_full' && fault.fromMs - ROOM_MARGIN_MS <= nowMs && nowMs < fault.toMs,
+    );
+  }
+
+  /** A crash at this point ends the process before the caller hears of it. */
+  crashHere(point: Point, after: boolean, life: Life): boolean {
+    if (!after) this.#counts[point] += 1;
+    const nth = this.#counts[point];
+    for (const fault of this.plan.faults) {
+      if (fault.kind !== 'crash' || !('nth' in fault.at) || this.#fired.has(fault)) continue;
+      if (fault.at.of !== point || fault.at.after !== after || fault.at.nth !== nth) continue;
+      this.#fired.add(fault);
+      this.crash(life, fault);
+      return true;
+    }
+    return false;
+  }
+
+  crash(life: Life, { powerCut, downMs }: { powerCut: boolean; downMs: number }): void {
+    if (!life.alive) return;
+    this.crashes += 1;
+    this.note(`${powerCut ? 'power cut' : 'crash'} of ${life.name}`);
+    if (!powerCut) return this.#end(life, downMs);
+    this.powerCuts += 1;
+    for (const other of [...this.#processes.keys()]) if (other !== life) this.#end(other, downMs);
+    this.#end(life, downMs);
+    this.fs.powerCut();
+  }
+
+  /** As the HTTP server does: what is neither the caller's fault nor passing ends the process. */
+  serverError({ life }: Process, error: Error): void {
+    if (!(error instanceof ApiError) && !isPassing(error) && error.name !== 'ConnectionLost') this.#fatal(life, error);
+  }
+
+  /** The simulation itself is broken. */
+  failed(error: unknown): void {
+    this.#broken ??= error;
+  }
+
+  // ------------------------------------------------------------------ processes
+
+  get #databasePath(): string {
+    return join(this.#dir, 'offpeak.db');
+  }
+
+  #boot(delayMs: number): void {
+    if (this.#booting?.alive) return;
+    const life: Life = { name: `p${(this.#generation += 1)}`, alive: true };
+    this.#booting = life;
+    this.scheduler.at(delayMs, life, () => {
+      this.note(`${life.name} starts`);
+      this.#start(life).then(
+        (process) => {
+          if (!life.alive) return;
+          this.#booting = null;
+          this.front = process;
+          this.note(`${life.name} is ready`);
+        },
+        (error: unknown) => this.#fatal(life, error),
+      );
+    });
+  }
+
+  async #start(life: Life): Promise<Process> {
+    const rng = this.rng.fork(life.name);
+    const opened = await this.#turn(() => openSqliteInline({ path: this.#databasePath }));
+    const died = Promise.withResolvers<void>();
+    this.#onDeath.set(life, () => died.resolve());
+    const corpse = { life, closeDatabase: () => opened.close() } as Process;
+    this.#processes.set(life, corpse);
+
+    const { state: mutateState, blobs: mutateBlobs, fs: mutateFs, options, hasRoom } = this.#mutation;
+    const guarded = storeOf(life, opened, {
+      scheduler: this.scheduler,
+      turn: this.#turn,
+      fates: {
+        crashHere: (point, after, who) => this.crashHere(point, after, who),
+        storeFault: (call) => this.#storeFault(call),
+        wrote: () => this.oracle.wrote(),
+        storeLatencyMs: () => this.#latency(rng, this.plan.tuning.storeLatencyMs),
+      },
+    });
+    const state = mutateState?.(guarded, life) ?? guarded;
+    const fs = this.fs.of(life);
+    const disk = await openDiskBlobs({ dir: BLOB_DIR, fs: mutateFs?.(fs, life) ?? fs, uuid: rng.uuid });
+    await disk.sweep();
+    const blobs = mutateBlobs?.(disk, life) ?? disk;
+    const { tuning } = this.plan;
+    const clock = this.scheduler.clock(life, () => this.wallMs);
+    const engine = new Engine({
+      clock,
+      random: rng.next,
+      uuid: rng.uuid,
+      state,
+      blobs,
+      deployments: this.#deploymentsOf(life),
+      inspect: this.#inspectorOf(life, blobs, rng),
+      log: silentLog,
+      failpoint: this.#failpointOf(life),
+      owner: life.name,
+      hasRoom: hasRoom ?? (() => this.hasRoom()),
+      onFatal: (error) => this.#fatal(life, error),
+      options: {
+        commitGroupMax: tuning.commitGroupMax,
+        commitLingerMs: tuning.commitLingerMs,
+        maxRetries: tuning.maxRetries,
+        createWaitMs: tuning.createWaitMs,
+        tickMs: tuning.tickMs,
+        strictWindow: tuning.strictWindow,
+        ...options,
+      },
+    });
+    await engine.start();
+    const uploader = createUploader({
+      state,
+      blobs,
+      clock,
+      uuid: rng.uuid,
+      diskGuard: { hasRoom: () => Promise.resolve(this.hasRoom()), noteFull: () => Promise.resolve() },
+      log: silentLog,
+    });
+    const housekeeping = runExpiry({ uploader, clock, log: silentLog }, new AbortController().signal);
+    housekeeping.catch((error: unknown) => this.#fatal(life, error));
+    const process = { ...corpse, engine, uploader, state, blobs, pathOf: disk.pathOf, died: died.promise };
+    this.#processes.set(life, process);
+    return process;
+  }
+
+  /** The engine asked for the end of its process, or did not come up. The supervisor starts another. */
+  #fatal(life: Life, error: unknown): void {
+    if (!life.alive) return;
+    this.note(`${life.name} gives up: ${String(error)}`);
+    this.oracle.gaveUp(error);
+    this.#end(life, this.rng.int(100, 2_000));
+  }
+
+  #end(life: Life, downMs?: number): void {
+    if (!life.alive) return;
+    life.alive = false;
+    const process = this.#processes.get(life);
+    this.#processes.delete(life);
+    if (process) this.#corpses.push(process);
+    this.oracle.died(life);
+    this.#onDeath.get(life)?.();
+    const wasNeeded = this.front?.life === life || this.#booting === life;
+    if (this.front?.life === life) this.front = null;
+    if (wasNeeded && downMs !== undefined) this.#boot(downMs);
+  }
+
+  async #bury(): Promise<void> {
+    for (const process of this.#corpses.splice(0)) await this.#turn(() => process.closeDatabase());
+  }
+
+  // ------------------------------------------------------------------ faults
+
+  #scheduleFaults(): void {
+    for (const fault of this.plan.faults) {
+      if (fault.kind === 'crash' && 'ms' in fault.at) {
+        this.scheduler.at(fault.at.ms, ETERNAL, () => {
+          const life = this.front?.life ?? this.#booting;
+          if (life) this.crash(life, fault);
+        });
+      } else if (fault.kind === 'clock') {
+        this.scheduler.at(fault.atMs, ETERNAL, () => {
+          this.note(`the wall clock jumps by ${fault.byMs} ms`);
+          this.#jumpMs += fault.byMs;
+        });
+      } else if (fault.kind === 'zombie') {
+        this.scheduler.at(fault.atMs, ETERNAL, () => this.#freezeOut(fault));
+      } else if (fault.kind === 'stop') {
+        this.scheduler.at(fault.atMs, ETERNAL, () => this.#stop(fault));
+      }
+    }
+  }
+
+  #freezeOut({ forMs }: Extract<Fault, { kind: 'zombie' }>): void {
+    const { front } = this;
+    if (!front) return;
+    this.zombies += 1;
+    this.zombieLives.add(front.life);
+    this.note(`${front.life.name} is a zombie`);
+    this.front = null;
+    this.#boot(this.rng.int(0, 200));
+    this.scheduler.at(forMs, ETERNAL, () => {
+      this.#end(front.life);
+      // What the zombie claimed after it was replaced is only taken back by a start without it.
+      this.scheduler.at(this.rng.int(0, 2_000), ETERNAL, () => {
+        const life = this.front?.life ?? this.#booting;
+        if (life) this.crash(life, { powerCut: false, downMs: 100 });
+      });
+    });
+  }
+
+  #stop({ drainMs, downMs }: Extract<Fault, { kind: 'stop' }>): void {
+    const { front } = this;
+    if (!front) return;
+    this.note(`${front.life.name} is told to stop within ${drainMs} ms`);
+    this.front = null;
+    const atMs = this.scheduler.nowMs;
+    front.engine.stop({ drainMs }).then(
+      () => {
+        if (!front.life.alive) return;
+        this.note(`${front.life.name} has stopped`);
+        this.oracle.stopped(front.life, atMs);
+        this.#end(front.life);
+        this.#boot(downMs);
+      },
+      (error: unknown) => {
+        this.#fatal(front.life, error);
+        this.#boot(downMs);
+      },
+    );
+    // As a supervisor does.
+    this.scheduler.at(drainMs + 60_000, front.life, () => {
+      this.oracle.require(false, 'P12', `${front.life.name} did not stop 60 s after its drain`);
+    });
+  }
+
+  #storeFault(call: string): { error: StoreError; after: boolean } | null {
+    const nth = this.#counts.store;
+    if (!isRead(call) && this.#within('disk_full'))
+      return { error: new StoreError('simulated: disk full', 'disk_full'), after: false };
+    if (this.#within('busy') && this.rng.chance(0.5))
+      return { error: new StoreError('simulated: busy', 'busy'), after: false };
+    const eio = this.#nth('eio', 'store', nth);
+    if (eio) return { error: new StoreError('simulated: EIO', 'io'), after: eio.after };
+    if (this.#nth('lost_answer', undefined, nth))
+      return { error: new StoreError('simulated: connection lost', 'connection'), after: true };
+    return null;
+  }
+
+  #within(kind: 'disk_full' | 'busy' | 'slow'): boolean {
+    const { nowMs } = this.scheduler;
+    return this.plan.faults.some(
+      (fault) => fault.kind === kind && fault.fromMs <= nowMs && nowMs < fault.toMs,
+    );
+  }
+
+  #nth<K extends 'eio' | 'lost_answer'>(kind: K, of: 'store' | 'disk' | undefined, nth: number) {
+    const fault = this.plan.faults.find(
+      (one): one is Extract<Fault, { kind: K }> =>
+        one.kind === kind &&
+        one.nth <= nth &&
+        !this.#fired.has(one) &&
+        (one.kind === 'lost_answer' || one.of === of),
+    );
+    if (fault) this.#fired.add(fault);
+    return fault;
+  }
+
+  #latency(rng: Rng, typicalMs: number): number {
+    if (this.#within('slow')) return rng.int(0, 3_000);
+    return rng.chance(0.01) ? rng.int(0, typicalMs * 50) : rng.next() * typicalMs;
+  }
+
+  #failpointOf(life: Life): Failpoint {
+    return (name) => {
+      if (!life.alive) throw new Error('dead');
+      this.failpoints.set(name, (this.failpoints.get(name) ?? 0) + 1);
+      if (this.crashHere('failpoint', false, life) || this.crashHere('failpoint', true, life)) {
+        this.note(`${life.name} ended at ${name}`);
+        throw new Error(`simulated crash at ${name}`);
+      }
+    };
+  }
+
+  // ------------------------------------------------------------------ what a process is given
+
+  #makeUpstreams(): void {
+    const attempts = new Map<string, number>();
+    const lines = new Map(this.plan.jobs.flatMap((job) => job.lines.map((line) => [line.name, line])));
+    for (const deployment of this.plan.deployments) {
+      for (const name of deployment.upstreams) {
+        const upstream = new SimUpstream({
+          name,
+          rng: this.rng.fork(name),
+          scheduler: this.scheduler,
+          latencyMs: deployment.latencyMs,
+          timeoutMs: this.plan.tuning.callTimeoutMs,
+          outages: this.plan.outages,
+          attempts,
+          fate: (line) => lines.get(line)?.fate ?? { mishaps: [], lastly: 200, kills: 0 },
+          onCall: (call) => {
+            this.note(`${call.life.name} calls ${name} for ${call.line}`);
+            this.oracle.called(call);
+          },
+          onEnd: (call) => {
+            const { reply } = call;
+            this.note(`${name} to ${call.line}: ${reply?.kind === 'answer' ? reply.status : reply?.reason}`);
+            this.oracle.ended(call);
+          },
+          kill: (life) => this.crash(life, { powerCut: false, downMs: 100 }),
+        });
+        this.upstreams.set(name, upstream);
+      }
+    }
+  }
+
+  #deploymentsOf(life: Life): Deployments {
+    const all = this.plan.deployments.map((plan): Deployment & { resourceId: string } => ({
+      name: plan.name,
+      resourceId: plan.resourceId,
+      model: 'gpt-4o',
+      sku: 'GlobalBatch',
+      enqueuedTokensMax: plan.enqueuedTokensMax,
+      concurrencyMax: plan.concurrencyMax,
+      upstreams: plan.upstreams.map((name) => {
+        const client = this.upstreams.get(name)!.clientOf(life);
+        return this.#mutation.upstream?.(client, life) ?? client;
+      }),
+    }));
+    return {
+      find: (scope, name) =>
+        Promise.resolve(all.find((one) => one.resourceId === scope.resourceId && one.name === name)),
+      list: (scope) => Promise.resolve(all.filter((one) => one.resourceId === scope.resourceId)),
+    };
+  }
+
+  /** The real pass over the bytes, with smaller segments than in production. */
+  #inspectorOf(life: Life, blobs: BlobStore, rng: Rng): Inspector {
+    return async (blobId) => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of blobs.read(blobId)) chunks.push(chunk as Buffer);
+      const inspection = await inspectInput(chunks);
+      await this.scheduler.after(rng.chance(0.2) ? rng.int(0, 40_000) : rng.int(0, 20), life, () => {});
+      const { segmentRequestsMax } = this.plan.tuning;
+      return { ...inspection, segments: inspection.errors ? [] : resegment(inspection, Buffer.concat(chunks), segmentRequestsMax) };
+    };
+  }
+
+  // ------------------------------------------------------------------ the course of a history
+
+  #runClients(): void {
+    runClients(this, ETERNAL, () => {
+      this.#clientsDone += 1;
+    });
+  }
+
+  async #play(): Promise<void> {
+    const deadlineMs = LIVENESS_MS + Math.max(this.plan.calmAtMs, ...this.plan.outages.map(({ toMs }) => toMs));
+    for (;;) {
+      const more = await this.scheduler.step();
+      if (this.#broken !== null) throw this.#broken;
+      await this.#afterStep();
+      const calm = this.scheduler.nowMs >= this.plan.calmAtMs && this.front !== null;
+      if (calm && this.#clientsDone === this.plan.jobs.length && (await this.oracle.isQuiet())) return;
+      this.oracle.require(more, 'P3', 'nothing is left to happen, but batches are not terminal');
+      this.oracle.require(this.scheduler.steps < STEPS_MAX, 'P3', `still busy after ${STEPS_MAX} steps: a hot loop`);
+      if (this.scheduler.nowMs > deadlineMs) await this.oracle.stuck();
+    }
+  }
+
+  async #afterStep(): Promise<void> {
+    await this.#bury();
+    await this.oracle.afterStep();
+  }
+
+  /** What is published survives the loss of power; so does what was uploaded. */
+  async #lastPowerCut(): Promise<void> {
+    for (const life of [...this.#processes.keys()]) this.#end(life);
+    await settle();
+    await this.#afterStep();
+    this.fs.powerCut();
+    this.note('the last power cut');
+    await this.oracle.judge();
+  }
+}
+
+/** A database with its schema, made once: opening a copy is quicker than migrating a new one. */
+let templatePath: Promise<string> | undefined;
+const template = (): Promise<string> =>
+  (templatePath ??= (async () => {
+    const dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'offpeak-dst-template-'));
+    const path = join(dir, 'offpeak.db');
+    const store = await openSqliteInline({ path });
+    await store.resources.put({ id: 'default', location: 'simulation', keyDigests: [] });
+    await store.close();
+    process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
+    return path;
+  })());
+
+function resegment(_: Inspection, bytes: Buffer, requestsMax: number): SegmentPlan[] {
+  const splitter = new LineSplitter({ lineBytesMax: LINE_BYTES_MAX });
+  const lines = [...splitter.push(bytes), ...splitter.end()];
+  const segments: SegmentPlan[] = [];
+  for (let i = 0; i < lines.length; i += requestsMax) {
+    const part = lines.slice(i, i + requestsMax);
+    const first = part[0]!;
+    const last = part.at(-1)!;
+    segments.push({
+      firstLine: first.line,
+      requests: part.length,
+      byteStart: first.byteStart,
+      byteLength: last.byteStart + last.byteLength - first.byteStart,
+    });
+  }
+  return segments;
+}
