@@ -78,8 +78,10 @@ class Thread {
 
   async close(): Promise<void> {
     const exit = once(this.#worker, 'exit');
-    await this.call({ port: null, method: 'close', args: [] });
+    const closed = this.call({ port: null, method: 'close', args: [] });
+    // From here on the end of the thread is no surprise; it may even come before the answer.
     this.#ended ??= new StoreError('The state store is closed.', 'other');
+    await Promise.race([closed, exit]);
     await exit;
   }
 
