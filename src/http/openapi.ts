@@ -1,7 +1,8 @@
 /** The OpenAPI document, generated from the routes' schemas. */
 import swagger from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
-import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
+import { createJsonSchemaTransform, createJsonSchemaTransformObject } from 'fastify-type-provider-zod';
+import { WireError } from '../contract/wire.ts';
 import { CLASSIC_VERSIONS, WIRE } from './surface.ts';
 
 const DESCRIPTION = [
@@ -32,9 +33,47 @@ export function registerOpenApi(app: FastifyInstance): void {
       security: [{ apiKey: [] }, { bearer: [] }],
     },
     transform: (document) => {
-      const { schema, url } = jsonSchemaTransform(document);
-      return { schema, url: url.startsWith(WIRE) ? url.slice(WIRE.length) : url };
+      const { schema, url } = document;
+      const response = { ...(schema.response as object), default: WireError };
+      const shown = jsonSchemaTransform({ ...document, schema: { ...schema, response } });
+      return { ...shown, url: url.startsWith(WIRE) ? url.slice(WIRE.length) : url };
     },
     transformObject: jsonSchemaTransformObject,
   });
+}
+
+/** The document as it is served: without the schemas that nothing refers to. */
+export function openApiDocument(app: FastifyInstance): object {
+  const document = app.swagger();
+  const components = 'components' in document ? document.components : {};
+  return {
+    ...document,
+    components: { ...components, schemas: referenced(document.paths, components?.schemas ?? {}) },
+  };
+}
+
+/** zod tells an integer by the bounds of JavaScript, which say nothing to a reader. */
+const zodToJsonConfig: NonNullable<Parameters<typeof createJsonSchemaTransform>[0]['zodToJsonConfig']> = {
+  override: ({ jsonSchema }) => {
+    if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+    if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+  },
+};
+const jsonSchemaTransform = createJsonSchemaTransform({ zodToJsonConfig });
+const jsonSchemaTransformObject = createJsonSchemaTransformObject({ zodToJsonConfig });
+
+/** Every schema is registered once for what comes in and once for what goes out; most are used one way only. */
+function referenced(paths: unknown, schemas: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const found = new Set<string>();
+  const follow = (value: unknown): void => {
+    for (const [, name = ''] of (JSON.stringify(value) ?? '').matchAll(
+      /"#\/components\/schemas\/([^"]+)"/g,
+    )) {
+      if (found.has(name)) continue;
+      found.add(name);
+      follow(schemas[name]);
+    }
+  };
+  follow(paths);
+  return Object.fromEntries(Object.entries(schemas).filter(([name]) => found.has(name)));
 }

@@ -220,7 +220,11 @@ function calls(
   const json: Service['json'] = async (path, init) => {
     const response = await request(path, init);
     const text = await response.text();
-    return { status: response.status, headers: response.headers, body: text === '' ? null : JSON.parse(text) };
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: text === '' ? null : JSON.parse(text),
+    };
   };
   const upload = async (content: string, key = KEY_A): Promise<string> => {
     const { status, body } = await json('/openai/v1/files', {

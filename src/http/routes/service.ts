@@ -1,6 +1,7 @@
 /** Health, the OpenAPI document, and a page that shows it. None of them asks for a key. */
 import type { FastifyInstance } from 'fastify';
 import { readFileSync } from 'node:fs';
+import { openApiDocument } from '../openapi.ts';
 
 const PAGE_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -18,7 +19,7 @@ export function serviceRoutes(app: FastifyInstance, { ready }: { ready: () => bo
     return { status: isReady ? 'ready' : 'starting' };
   });
 
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  app.get('/openapi.json', { schema: { hide: true } }, async () => openApiDocument(app));
 
   for (const [url, name, type] of ASSETS) {
     const asset = readFileSync(new URL(`../docs/${name}`, import.meta.url));

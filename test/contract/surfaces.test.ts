@@ -1,0 +1,414 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  WireBatch,
+  WireBatchList,
+  WireFile,
+  WireFileDeleted,
+  WireFileList,
+} from '../../src/contract/wire.ts';
+import { DEPLOYMENT, form, KEY_A, LIMIT, line, lines, startService, type Service } from './harness.ts';
+
+let service: Service;
+beforeAll(async () => {
+  service = await startService();
+});
+afterAll(() => service.close());
+
+const post = (body: unknown, headers: Record<string, string> = {}): RequestInit => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json', ...headers },
+  body: JSON.stringify(body),
+});
+
+interface Surface {
+  readonly name: string;
+  readonly root: string;
+  readonly query: string;
+  readonly created: number;
+  readonly uploaded: number;
+  readonly endpoint: string;
+  readonly azure: boolean;
+}
+
+const azure = { uploaded: 201, endpoint: '/chat/completions', azure: true };
+const SURFACES: Surface[] = [
+  ...['2024-07-01-preview', '2024-08-01-preview', '2024-10-01-preview', '2024-10-21'].map((version) => ({
+    ...azure,
+    name: version,
+    root: '/openai',
+    query: `?api-version=${version}`,
+    created: 200,
+  })),
+  ...['2024-12-01-preview', '2025-01-01-preview', '2025-03-01-preview', '2025-04-01-preview'].map(
+    (version) => ({
+      ...azure,
+      name: version,
+      root: '/openai',
+      query: `?api-version=${version}`,
+      created: 201,
+    }),
+  ),
+  { ...azure, name: 'azure v1', root: '/openai/v1', query: '', created: 201 },
+  {
+    name: 'openai',
+    root: '/v1',
+    query: '',
+    created: 200,
+    uploaded: 200,
+    endpoint: '/v1/chat/completions',
+    azure: false,
+  },
+];
+
+describe.each(SURFACES)('$name', (surface) => {
+  const { root, query, endpoint } = surface;
+  const at = (path: string, more = ''): string =>
+    `${root}${path}${query}${more && (query ? '&' : '?') + more}`;
+
+  test('takes a file, runs a batch over it, lists, reads and deletes', async () => {
+    const uploaded = await service.json(at('/files'), { method: 'POST', body: form(lines(3)) });
+    expect(uploaded.status).toBe(surface.uploaded);
+    const file = WireFile.parse(uploaded.body);
+    expect(file).toMatchObject({
+      object: 'file',
+      purpose: 'batch',
+      status: 'processed',
+      filename: 'test.jsonl',
+    });
+    expect(file.id).toMatch(/^file-[0-9a-f]{32}$/);
+    expect(uploaded.headers.get('location')).toBe(`${root}/files/${file.id}${query}`);
+
+    const created = await service.json(
+      at('/batches'),
+      post({
+        input_file_id: file.id,
+        endpoint: '/v1/chat/completions',
+        completion_window: '24h',
+        anchor: 'unknown',
+      }),
+    );
+    expect(created.status).toBe(surface.created);
+    const batch = WireBatch.parse(created.body);
+    expect(batch).toMatchObject({
+      endpoint,
+      input_file_id: file.id,
+      output_file_id: null,
+      error_file_id: null,
+    });
+    expect(batch.id).toMatch(/^batch_[0-9a-f]{8}-[0-9a-f-]{27}$/);
+    expect(batch.expires_at - batch.created_at).toBe(86_400);
+
+    await service.waitFor(batch.id, 'completed');
+    const got = await service.json(at(`/batches/${batch.id}`));
+    expect(got.status).toBe(200);
+    expect(WireBatch.parse(got.body)).toMatchObject({
+      status: 'completed',
+      endpoint,
+      model: DEPLOYMENT,
+      request_counts: { total: 3, completed: 3, failed: 0 },
+      output_file_id: batch.offpeak.output_file_id,
+      error_file_id: surface.azure ? batch.offpeak.error_file_id : null,
+    });
+
+    const output = await service.fetch(at(`/files/${got.body.output_file_id}/content`));
+    expect(output.status).toBe(200);
+    const ids = (await output.text())
+      .trim()
+      .split('\n')
+      .map((text) => JSON.parse(text).custom_id);
+    expect(ids).toEqual(['task-0', 'task-1', 'task-2']);
+    const errors = await service.fetch(at(`/files/${batch.offpeak.error_file_id}/content`));
+    expect([errors.status, await errors.text()]).toEqual([200, '']);
+
+    const batches = await service.json(at('/batches', 'limit=1'));
+    expect(WireBatchList.parse(batches.body).data.map(({ id }) => id)).toEqual([batch.id]);
+    const files = await service.json(at('/files', 'purpose=batch&limit=1'));
+    expect(WireFileList.parse(files.body).data.map(({ id }) => id)).toEqual([file.id]);
+
+    const deleted = await service.json(at(`/files/${file.id}`), { method: 'DELETE' });
+    expect(deleted.status).toBe(200);
+    expect(WireFileDeleted.parse(deleted.body)).toEqual({ object: 'file', id: file.id, deleted: true });
+    expect((await service.json(at(`/files/${file.id}`))).status).toBe(404);
+  });
+
+  test('answers with the ids that support asks for', async () => {
+    const { headers } = await service.json(at('/batches'));
+
+    const requestId = headers.get('x-request-id');
+    expect(requestId).toMatch(/^[0-9a-f-]{36}$/);
+    expect(headers.get('apim-request-id')).toBe(surface.azure ? requestId : null);
+    expect(headers.get('x-ms-region')).toBe(surface.azure ? 'koreacentral' : null);
+    expect(headers.get('x-content-type-options')).toBe('nosniff');
+    expect(headers.get('access-control-allow-origin')).toBeNull();
+    expect(headers.get('strict-transport-security')).toBeNull();
+  });
+
+  test('takes the key as api-key and as a bearer token', async () => {
+    const asBearer = await service.json(at('/files'), { headers: { authorization: `Bearer ${KEY_A}` } });
+    const asHeader = await service.json(at('/files'), { headers: { 'api-key': KEY_A } });
+
+    expect([asBearer.status, asHeader.status]).toEqual([200, 200]);
+  });
+});
+
+describe('api-versions differ', () => {
+  const seconds = 1_209_600;
+
+  test.each([
+    ['/openai/files?api-version=2024-10-21', false],
+    ['/openai/files?api-version=2025-01-01-preview', false],
+    ['/openai/files?api-version=2025-03-01-preview', true],
+    ['/openai/v1/files', true],
+    ['/v1/files', true],
+  ])('expires_after on %s counts: %s', async (path, counts) => {
+    for (const [anchor, key] of [
+      ['expires_after[anchor]', 'expires_after[seconds]'],
+      ['expires_after.anchor', 'expires_after.seconds'],
+    ] as const) {
+      const { body } = await service.json(path, {
+        method: 'POST',
+        body: form(lines(1), { [anchor]: 'created_at', [key]: `${seconds}` }),
+      });
+
+      expect(body.expires_at).toBe(counts ? body.created_at + seconds : null);
+    }
+  });
+
+  test.each([
+    ['2024-08-01-preview', false],
+    ['2024-10-01-preview', true],
+    ['2025-04-01-preview', true],
+  ])('the token headers on %s are there: %s', async (version, there) => {
+    const input_file_id = await service.upload(lines(2));
+
+    const { body, headers } = await service.json(
+      `/openai/batches?api-version=${version}`,
+      post({ input_file_id, endpoint: '/chat/completions', completion_window: '24h' }),
+    );
+
+    expect(headers.get('deployment-maximum-enqueued-tokens')).toBe(there ? `${LIMIT}` : null);
+    expect(Number(headers.get('deployment-enqueued-tokens')) > 0).toBe(there);
+    await service.waitFor(body.id, 'completed');
+  });
+
+  test('output_expires_after dates the output from 2025-04-01-preview on, in every spelling', async () => {
+    const expiryOf = async (path: string, extra: object): Promise<number | null> => {
+      const input_file_id = await service.upload(lines(1));
+      const create = post({
+        input_file_id,
+        endpoint: '/chat/completions',
+        completion_window: '24h',
+        ...extra,
+      });
+      const { body } = await service.json(path, create);
+      const { output_file_id } = await service.waitFor(body.id, 'completed');
+      const file = (await service.json(`/openai/v1/files/${output_file_id}`)).body;
+      return file.expires_at === null ? null : file.expires_at - file.created_at;
+    };
+
+    const nested = { output_expires_after: { anchor: 'created_at', seconds } };
+    expect(await expiryOf('/openai/batches?api-version=2025-04-01-preview', nested)).toBe(seconds);
+    const bracketed = {
+      'output_expires_after[anchor]': 'created_at',
+      'output_expires_after[seconds]': seconds,
+    };
+    expect(await expiryOf('/openai/v1/batches', bracketed)).toBe(seconds);
+    expect(await expiryOf('/v1/batches', { 'output_expires_after.seconds': seconds })).toBe(seconds);
+    expect(await expiryOf('/openai/batches?api-version=2024-10-21', nested)).toBeNull();
+  });
+
+  test('$filter is ignored where it was not known', async () => {
+    const filter = `$filter=${encodeURIComponent('created_at lt 1')}`;
+
+    const before = await service.json(`/openai/batches?api-version=2024-08-01-preview&${filter}`);
+    const after = await service.json(`/openai/batches?api-version=2024-10-01-preview&${filter}`);
+
+    expect(before.body.data.length).toBeGreaterThan(0);
+    expect(after.body).toMatchObject({ data: [], has_more: false, first_id: null, last_id: null });
+  });
+});
+
+describe('aliases', () => {
+  const query = '?api-version=2024-10-21';
+
+  test('SDKs that name a deployment find their batches', async () => {
+    const input_file_id = await service.upload(lines(1));
+
+    const { status, body } = await service.json(
+      `/openai/deployments/${DEPLOYMENT}/batches${query}`,
+      post({ input_file_id, endpoint: '/chat/completions', completion_window: '24h' }),
+    );
+
+    expect(status).toBe(200);
+    const got = await service.json(`/openai/deployments/${DEPLOYMENT}/batches/${body.id}${query}`);
+    expect(got.body.id).toBe(body.id);
+    await service.waitFor(body.id, 'completed');
+  });
+
+  test("the documentation's list call without /openai works", async () => {
+    const filter = encodeURIComponent("created_at gt 1 and status eq 'Completed'");
+
+    const { status, body } = await service.json(
+      `/batches?api-version=2024-10-01-preview&$filter=${filter}&$orderby=created_at%20asc`,
+    );
+
+    expect(status).toBe(200);
+    expect(body.data.every((batch: { status: string }) => batch.status === 'completed')).toBe(true);
+    expect(body.data.length).toBeGreaterThan(0);
+  });
+
+  test('a doubled or a trailing slash is no other path', async () => {
+    expect((await service.json(`//openai//batches${query}`)).status).toBe(200);
+    expect((await service.json('/openai/v1/batches/')).status).toBe(200);
+  });
+});
+
+describe('a request to a batch deployment itself', () => {
+  const body = { model: DEPLOYMENT, messages: [] };
+  const query = '?api-version=2024-10-21';
+
+  test.each([
+    [`/openai/deployments/${DEPLOYMENT}/chat/completions${query}`],
+    [`/openai/v1/chat/completions`],
+  ])('%s is refused in the words of the original', async (path) => {
+    const { status, body: answer } = await service.json(path, post(body));
+
+    expect(status).toBe(400);
+    expect(answer.error).toEqual({
+      code: 'OperationNotSupported',
+      message:
+        'The chatCompletion operation does not work with the specified model, gpt-4o. Please choose different model and try again. You can learn more about which models can be used with each operation here: https://go.microsoft.com/fwlink/?linkid=2197993.',
+    });
+  });
+
+  test('on /v1 it is refused with a code of OpenAI', async () => {
+    const { status, body: answer } = await service.json('/v1/chat/completions', post(body));
+
+    expect([status, answer.error.code, answer.error.type]).toEqual([
+      400,
+      'operation_not_supported',
+      'invalid_request_error',
+    ]);
+  });
+
+  test('an unknown deployment is not there', async () => {
+    const classic = await service.json(`/openai/deployments/nope/chat/completions${query}`, post(body));
+    const v1 = await service.json('/v1/embeddings', post({ ...body, model: 'nope' }));
+
+    expect([classic.status, classic.body.error.code]).toEqual([404, 'DeploymentNotFound']);
+    expect([v1.status, v1.body.error.code]).toEqual([404, 'model_not_found']);
+  });
+});
+
+describe('creating', () => {
+  const create = async (extra: object, path = '/openai/v1/batches', headers = {}) => {
+    const input_file_id = await service.upload(lines(1));
+    const body = { input_file_id, endpoint: '/chat/completions', completion_window: '24h', ...extra };
+    return service.json(path, post(body, headers));
+  };
+
+  test('keeps metadata at its limits and answers it', async () => {
+    const metadata = Object.fromEntries(
+      Array.from({ length: 16 }, (_, index) => [`${index}`.padEnd(64, 'k'), 'v'.repeat(512)]),
+    );
+
+    const { body } = await create({ metadata });
+
+    expect(body.metadata).toEqual(metadata);
+  });
+
+  test('names every bad line at once, in a batch that is born failed', async () => {
+    const faulty = `${line(0)}\nnot json\n${line(0)}\n{"custom_id":"x"}\n`;
+
+    const batch = await service.createBatch(faulty);
+
+    expect(batch.status).toBe('failed');
+    expect(batch.errors.object).toBe('list');
+    const faults = batch.errors.data.map(
+      ({ code, line: at }: { code: string; line: number }) => `${at} ${code}`,
+    );
+    expect(faults).toEqual(['2 invalid_json_line', '3 duplicate_custom_id', '4 invalid_request']);
+    expect(batch).toMatchObject({ output_file_id: null, error_file_id: null });
+  });
+
+  test('with an Idempotency-Key twice is one batch, with another body an error', async () => {
+    const input_file_id = await service.upload(lines(1));
+    const body = { input_file_id, endpoint: '/chat/completions', completion_window: '24h' };
+    const headers = { 'idempotency-key': 'create-once' };
+
+    const first = await service.json('/openai/v1/batches', post(body, headers));
+    const again = await service.json('/openai/v1/batches', post(body, headers));
+    const other = await service.json('/openai/v1/batches', post({ ...body, metadata: { a: 'b' } }, headers));
+
+    expect(again.body.id).toBe(first.body.id);
+    expect([other.status, other.body.error.code]).toEqual([422, 'conflict']);
+  });
+
+  test('without a key twice is two batches', async () => {
+    const input_file_id = await service.upload(lines(1));
+    const body = { input_file_id, endpoint: '/chat/completions', completion_window: '24h' };
+
+    const first = await service.json('/openai/v1/batches', post(body));
+    const again = await service.json('/openai/v1/batches', post(body));
+
+    expect(again.body.id).not.toBe(first.body.id);
+  });
+
+  test('past the enqueued tokens of the deployment is a 400 that scripts find by its code', async () => {
+    service.gate.close();
+    const big = Array.from({ length: 30 }, (_, index) =>
+      line(index).replace(`Question ${index}?`, 'many different words here '.repeat(400)),
+    ).join('\n');
+
+    const first = await service.createBatch(big);
+    const input_file_id = await service.upload(big);
+    const body = { input_file_id, endpoint: '/chat/completions', completion_window: '24h' };
+    const second = await service.json('/openai/v1/batches', post(body));
+    const third = await service.json('/v1/batches', post(body));
+
+    expect(first.status).toBe('validating');
+    expect([second.status, second.body.error.code]).toEqual([400, 'token_limit_exceeded']);
+    expect(second.body.error.message).toContain('100K');
+    expect([third.status, third.body.error.code]).toEqual([400, 'token_limit_exceeded']);
+    service.gate.open();
+    await service.waitFor(first.id, 'completed');
+  });
+});
+
+describe('cancelling', () => {
+  test('a running batch answers cancelling, twice, and ends as cancelled', async () => {
+    service.gate.close(1);
+    const batch = await service.createBatch(lines(3));
+    await service.waitFor(batch.id, 'in_progress');
+
+    const first = await service.json(`/openai/v1/batches/${batch.id}/cancel`, { method: 'POST' });
+    const second = await service.json(`/v1/batches/${batch.id}/cancel`, { method: 'POST' });
+
+    expect([first.status, first.body.status]).toEqual([200, 'cancelling']);
+    expect(second.status).toBe(200);
+    expect(second.body.cancelling_at).toBe(first.body.cancelling_at);
+    service.gate.open();
+    const ended = await service.waitFor(batch.id, 'cancelled');
+    expect(ended.request_counts.completed + ended.request_counts.failed).toBe(3);
+  });
+
+  test('a batch that has ended is a 400 and not a 409, which SDKs would repeat', async () => {
+    const batch = await service.createBatch(lines(1));
+    await service.waitFor(batch.id, 'completed');
+
+    const { status, body } = await service.json(`/openai/v1/batches/${batch.id}/cancel`, { method: 'POST' });
+
+    expect([status, body.error.code]).toEqual([400, 'unexpectedEntityState']);
+    expect(body.error.message).toBe("Cannot cancel a batch with status 'completed'.");
+  });
+
+  test.each([
+    ['no body and no type', {}],
+    ['an empty JSON body', { headers: { 'content-type': 'application/json' }, body: '' }],
+    ['an empty object', { headers: { 'content-type': 'application/json' }, body: '{}' }],
+  ])('takes %s', async (_name, init) => {
+    const { status } = await service.json('/openai/v1/batches/batch_x/cancel', { method: 'POST', ...init });
+
+    expect(status).toBe(404);
+  });
+});
