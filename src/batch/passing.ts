@@ -7,7 +7,7 @@ import { StoreError } from '../stores/state/ports.ts';
 /** Trying again later may help: the disk is full, the database busy or away. Anything else is a bug or a broken disk. */
 export const isPassing = (error: unknown): boolean =>
   (error instanceof StoreError && error.transient) ||
-  (error instanceof BlobStoreError && (error.reason === 'disk_full' || error.reason === 'read_only'));
+  (error instanceof BlobStoreError && ['disk_full', 'busy', 'read_only'].includes(error.reason));
 
 const WAIT_CAP_MS = 10_000;
 

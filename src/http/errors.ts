@@ -72,7 +72,7 @@ function storageError(cause: StoreError | BlobStoreError): ApiError {
     return new ApiError('diskFull', 'The disk is full. Nothing was stored; try again later.', options);
   if (cause.reason === 'read_only')
     return new ApiError('diskFull', 'The disk is read-only. Nothing was stored; try again later.', options);
-  if (cause instanceof StoreError && cause.transient)
+  if (cause.reason === 'busy' || (cause instanceof StoreError && cause.transient))
     return new ApiError('notReady', 'The store is busy. Nothing was changed; try again.', options);
   return new ApiError('internalFailure', 'The store failed. Try again later.', { cause });
 }
