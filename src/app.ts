@@ -175,7 +175,7 @@ function openState(
 /** The configured key opens the default resource; without one, the first start makes a key and returns it. */
 async function settleKey({ state, pepper }: Core, config: AppConfig): Promise<string | null> {
   const known = await state.resources.get(DEFAULT_RESOURCE_ID);
-  const made = config.apiKey === null && known === undefined ? randomBytes(32).toString('base64url') : null;
+  const made = config.apiKey === null && known === undefined ? randomBytes(32).toString('hex') : null;
   const key = config.apiKey ?? made;
   const keyDigests = key === null ? (known?.keyDigests ?? []) : [keyDigest(pepper, key)];
   await state.resources.put({ id: DEFAULT_RESOURCE_ID, location: config.location, keyDigests });
@@ -201,6 +201,7 @@ export function openUpstream(
       baseUrl: upstream.url,
       apiKey: upstream.apiKey ?? undefined,
       authStyle: upstream.authStyle,
+      azureApiVersion: upstream.apiVersion ?? undefined,
       model: upstream.model,
       timeoutMs: upstream.requestTimeoutMs,
       connectionsMax: concurrencyMax,

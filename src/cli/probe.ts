@@ -1,3 +1,4 @@
+import { request } from 'undici';
 import { CliError, EXIT } from './exit.ts';
 import { reasonOf } from './reason.ts';
 
@@ -7,13 +8,12 @@ const PROBE_MS = 10_000;
 export async function probeUpstream(url: string, apiKey: string | null): Promise<void> {
   if (url === 'simulator') return;
   try {
-    const response = await fetch(`${url}/models`, {
+    const { statusCode, body } = await request(`${url}/models`, {
       headers: apiKey === null ? {} : { authorization: `Bearer ${apiKey}`, 'api-key': apiKey },
-      redirect: 'manual',
       signal: AbortSignal.timeout(PROBE_MS),
     });
-    await response.body?.cancel();
-    if (response.status !== 401) return;
+    await body.dump();
+    if (statusCode !== 401) return;
   } catch (error) {
     // It is there, only slow: the run will see.
     if (error instanceof Error && error.name === 'TimeoutError') return;

@@ -1,7 +1,6 @@
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { createApp } from '../app.ts';
 import { resolveConfig } from '../config/config.ts';
@@ -10,11 +9,11 @@ import { silentLog } from '../core/log.ts';
 import { Client } from './client.ts';
 import { resolveEndpoint } from './endpoint.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
+import { COMMAND, EXAMPLE } from './self.ts';
 import { die } from './stop.ts';
 import { oneLine, print, printJson } from './terminal.ts';
 import { exitCodeOf, watchBatch } from './watch.ts';
 
-const EXAMPLE = fileURLToPath(new URL('../../examples/test.jsonl', import.meta.url));
 /** Slow enough to see it work. */
 const LATENCY_MS = 400;
 const POLL_MS = 100;
@@ -114,7 +113,9 @@ output    ${output}
 errors    ${errors}
 
 Next:
-  npm start                                          the service stays up; it prints its key
-  bin/offpeak run examples/test.jsonl -o out.jsonl   a batch without a service
-  bin/offpeak serve --upstream http://127.0.0.1:8000/v1 --deployment gpt-4o-batch-deployment=MODEL
-                                                     real answers, from a model server of yours`;
+  ${COMMAND} serve
+      the service stays up, and prints its key
+  ${COMMAND} run ${EXAMPLE} -o out.jsonl
+      a batch without a service
+  ${COMMAND} serve --upstream http://127.0.0.1:8000/v1 --deployment gpt-4o-batch-deployment=MODEL
+      real answers, from a model server of yours`;

@@ -10,6 +10,7 @@ import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { createLog } from './log.ts';
 import type { TableFlags } from './program.ts';
 import { codeOf, reasonOf } from './reason.ts';
+import { COMMAND, EXAMPLE } from './self.ts';
 import { die, stopSignal } from './stop.ts';
 import { note, print, printJson } from './terminal.ts';
 
@@ -80,10 +81,10 @@ Offpeak is ready at ${url}
 
 Try it:
   export OFFPEAK_API_KEY=${firstKey ?? 'KEY'} OFFPEAK_ENDPOINT=${url}
-  offpeak batches create --file examples/test.jsonl --watch
+  ${COMMAND} batches create --file ${EXAMPLE} --watch
 or upload with curl:
   curl "${url}/openai/files?api-version=2024-10-21" -H "api-key: $OFFPEAK_API_KEY" \\
-    -F purpose=batch -F "file=@examples/test.jsonl;type=application/json"
+    -F purpose=batch -F "file=@${EXAMPLE};type=application/json"
 `;
 }
 
@@ -108,7 +109,7 @@ async function hintAtLocalServers(ownPort: number): Promise<void> {
     // The line is there to be copied into a shell, so a name that a shell could misread stays out.
     const model = models.find((candidate) => /^[\w.:/@-]+$/.test(candidate)) ?? 'MODEL';
     note(
-      `  ${name} runs here: offpeak serve --upstream ${baseUrl} --deployment gpt-4o-batch-deployment=${model}`,
+      `  ${name} runs here: ${COMMAND} serve --upstream ${baseUrl} --deployment gpt-4o-batch-deployment=${model}`,
     );
   }
 }

@@ -67,7 +67,7 @@ export async function inspectChunks(
 /** Every fault with its place, as `file:line`, which editors can jump to. */
 export function faultReport(path: string, { requests, errors }: Inspection): string {
   const lines = (errors?.data ?? []).map(({ line, code, message }) =>
-    oneLine(`${path}${line === null ? '' : `:${line}`}: ${code}: ${message}`),
+    oneLine(`${path}${line === null ? '' : `:${line}`}: ${code}: ${message.replace(`Line ${line}: `, '')}`),
   );
   const omitted = errors?.omitted ?? 0;
   if (omitted > 0) lines.push(`… and ${grouped(omitted)} more`);

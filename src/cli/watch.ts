@@ -88,5 +88,19 @@ export const exitCodeOf = (batch: RemoteBatch): ExitCode =>
 /** Faults of the input, a line each. */
 export const faultLines = (batch: RemoteBatch): string[] =>
   (batch.errors?.data ?? []).map(({ line, code, message }) =>
-    oneLine(`${line == null ? '' : `line ${line}: `}${message ?? ''} (${code ?? 'unknown'})`),
+    oneLine(faultLine({ line: line ?? null, code: code ?? 'unknown', message: message ?? '' })),
   );
+
+/** Offpeak's messages begin with their line already; others' do not. */
+export function faultLine({
+  line,
+  code,
+  message,
+}: {
+  line: number | null;
+  code: string;
+  message: string;
+}): string {
+  const place = line === null || message.startsWith(`Line ${line}:`) ? '' : `Line ${line}: `;
+  return `${place}${message} (${code})`;
+}

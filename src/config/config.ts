@@ -30,6 +30,8 @@ export interface HttpUpstreamConfig {
   readonly url: string;
   readonly apiKey: string | null;
   readonly authStyle: (typeof AUTH_STYLES)[number];
+  /** Azure's classic paths with this version; null: `url` is the base of an OpenAI-compatible API. */
+  readonly apiVersion: string | null;
   /** The model's name there. */
   readonly model: string;
   readonly requestTimeoutMs: number;
@@ -69,6 +71,7 @@ function resolveUpstream(
     url: upstream.url,
     apiKey: upstream.apiKey ?? null,
     authStyle: upstream.authStyle ?? (isAzure(upstream.url) ? 'api-key' : 'bearer'),
+    apiVersion: upstream.apiVersion ?? null,
     model,
     requestTimeoutMs: upstream.requestTimeout ?? values.requestTimeoutMs,
   };

@@ -20,6 +20,8 @@ const UPSTREAM_SHAPE = {
   model: text.schema.optional(),
   /** Which header carries the key; found out from the host when omitted. */
   authStyle: oneOf(...AUTH_STYLES).schema.optional(),
+  /** Uses Azure's classic paths under the resource's address. */
+  apiVersion: text.schema.optional(),
   requestTimeout: duration(1, DAY_MS).schema.optional(),
 };
 

@@ -82,6 +82,7 @@ Each of the \`upstreams\` is \`simulator\`, a URL, or a mapping:
 - \`apiKey\`: key for it; none when omitted
 - \`model\`: the model's name there; the deployment's \`model\` when omitted
 - \`authStyle\`: ${AUTH_STYLES.join(' or ')}, which header carries the key; api-key for Azure's hosts, else bearer
+- \`apiVersion\`: calls Azure's classic paths, \`{url}/openai/deployments/{model}/…?api-version=…\`; for resources without \`/openai/v1\`
 - \`requestTimeout\`: how long it may take over one request; as above when omitted
 
 \`\${NAME}\` in any value stands for the environment variable NAME; it is a fault when that is not set.

@@ -1,0 +1,8 @@
+import { fileURLToPath } from 'node:url';
+
+const fromCheckout = import.meta.url.endsWith('.ts');
+
+/** How a user calls this program, for lines to copy. */
+export const COMMAND = fromCheckout ? 'bin/offpeak' : 'offpeak';
+/** The batch file that comes with the program. */
+export const EXAMPLE = fileURLToPath(new URL('../../examples/test.jsonl', import.meta.url));
