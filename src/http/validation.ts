@@ -33,6 +33,12 @@ function describe(
 ): { code: ApiErrorCode; message: string } {
   if (value === undefined && issue.code !== 'custom')
     return { code: 'missingParameter', message: `Missing required parameter: '${param}'.` };
+  // A query holds texts, whatever they should stand for.
+  if (issue.code === 'invalid_type' && typeof value === 'string' && isNumeric(issue.expected))
+    return {
+      code: 'invalidValue',
+      message: `Invalid value for '${param}': ${shown(value)}. It must be a whole number.`,
+    };
   if (issue.code === 'invalid_type')
     return {
       code: param.startsWith('metadata') ? 'metadataInvalid' : 'invalidType',
@@ -49,6 +55,8 @@ function describe(
       : issue.message;
   return { code: 'invalidValue', message: `Invalid value for '${param}': ${shown(value)}. ${advice}.` };
 }
+
+const isNumeric = (expected: string): boolean => expected === 'number' || expected === 'int';
 
 const withArticle = (noun: string): string => (/^[aeiou]/.test(noun) ? `an ${noun}` : `a ${noun}`);
 

@@ -1,0 +1,472 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { WireError } from '../../src/contract/wire.ts';
+import { BlobStoreError } from '../../src/stores/blobs/port.ts';
+import { StoreError } from '../../src/stores/state/ports.ts';
+import { form, lines, startService, type Service } from './harness.ts';
+
+let service: Service;
+let fileId: string;
+beforeAll(async () => {
+  service = await startService();
+  fileId = await service.upload(lines(1));
+});
+afterAll(() => service.close());
+
+const NOWHERE = `file-${'0'.repeat(32)}`;
+const good = { input_file_id: NOWHERE, endpoint: '/chat/completions', completion_window: '24h' };
+const create = (body: unknown): [string, RequestInit] => [
+  '/batches',
+  { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) },
+];
+const raw = (body: string, type = 'application/json'): [string, RequestInit] => [
+  '/batches',
+  { method: 'POST', headers: { 'content-type': type }, body },
+];
+const without = (key: keyof typeof good): object => {
+  const { [key]: _, ...rest } = good;
+  return rest;
+};
+
+type Case = readonly [
+  name: string,
+  call: [string, RequestInit],
+  status: number,
+  azure: string,
+  openai: string | null,
+  message: RegExp,
+];
+
+const CASES: Case[] = [
+  ['a path that does not exist', ['/nothing', {}], 404, '404', null, /^Resource not found$/],
+  [
+    'a method that a path does not have',
+    ['/batches', { method: 'PUT' }],
+    405,
+    '405',
+    null,
+    /^PUT is not allowed on \/\S+\/batches\. Use .*GET/,
+  ],
+  ['an absent batch', ['/batches/batch_x', {}], 404, 'notFound', null, /'batch_x'/],
+  [
+    'cancelling an absent batch',
+    ['/batches/batch_x/cancel', { method: 'POST' }],
+    404,
+    'notFound',
+    null,
+    /'batch_x'/,
+  ],
+  ['the output of an absent batch', ['/batches/batch_x/output', {}], 404, 'notFound', null, /'batch_x'/],
+  ['an absent file', [`/files/${NOWHERE}`, {}], 404, 'notFound', null, /file-0/],
+  ['the content of an absent file', [`/files/${NOWHERE}/content`, {}], 404, 'notFound', null, /file-0/],
+  ['deleting an absent file', [`/files/${NOWHERE}`, { method: 'DELETE' }], 404, 'notFound', null, /file-0/],
+  [
+    'an id with a path in it',
+    ['/files/..%2f..%2fetc%2fpasswd/content', {}],
+    404,
+    'notFound',
+    null,
+    /No file/,
+  ],
+  [
+    'an id of 10,000 characters',
+    [`/files/${'x'.repeat(10_000)}`, {}],
+    404,
+    '404',
+    null,
+    /Resource not found/,
+  ],
+  ['a bad percent-encoding', ['/files/%zz', {}], 400, 'BadRequest', null, /percent-encoding/],
+  ['an absent input file', create(good), 400, 'invalidPayload', 'invalid_value', /file-0.* does not exist/],
+  [
+    'no input file',
+    create(without('input_file_id')),
+    400,
+    'invalidPayload',
+    'missing_required_parameter',
+    /'input_file_id'/,
+  ],
+  [
+    'no endpoint',
+    create(without('endpoint')),
+    400,
+    'invalidPayload',
+    'missing_required_parameter',
+    /'endpoint'/,
+  ],
+  [
+    'no completion window',
+    create(without('completion_window')),
+    400,
+    'invalidPayload',
+    'missing_required_parameter',
+    /'completion_window'/,
+  ],
+  [
+    'another completion window',
+    create({ ...good, completion_window: '1h' }),
+    400,
+    'invalidPayload',
+    'invalid_value',
+    /'completion_window': '1h'.*'24h'/,
+  ],
+  [
+    'an unknown endpoint',
+    create({ ...good, endpoint: '/v1/images' }),
+    400,
+    'invalidPayload',
+    'invalid_value',
+    /'endpoint': '\/v1\/images'.*'\/chat\/completions'/,
+  ],
+  [
+    'an endpoint with v1 twice',
+    create({ ...good, endpoint: '/v1/v1/embeddings' }),
+    400,
+    'invalidPayload',
+    'invalid_value',
+    /'endpoint'/,
+  ],
+  [
+    'a number for an endpoint',
+    create({ ...good, endpoint: 3 }),
+    400,
+    'invalidPayload',
+    'invalid_type',
+    /'endpoint': expected a string, but got a number instead/,
+  ],
+  [
+    'Blob input',
+    create({ ...good, input_blob: 'https://x/y' }),
+    400,
+    'invalidPayload',
+    null,
+    /Blob input .* not available .* yet/,
+  ],
+  [
+    'a Blob folder',
+    create({ ...good, output_folder: { url: 'https://x' } }),
+    400,
+    'invalidPayload',
+    null,
+    /Blob/,
+  ],
+  [
+    'metadata that is no object',
+    create({ ...good, metadata: ['a'] }),
+    400,
+    'invalidPayload',
+    'invalid_type',
+    /'metadata'/,
+  ],
+  [
+    'metadata with a list in it',
+    create({ ...good, metadata: { x: ['a'] } }),
+    400,
+    'invalidPayload',
+    'invalid_type',
+    /^Invalid type for 'metadata\.x': expected a string, but got an array instead\.$/,
+  ],
+  [
+    'too many metadata',
+    create({ ...good, metadata: Object.fromEntries(Array.from({ length: 24 }, (_, i) => [`k${i}`, 'v'])) }),
+    400,
+    'invalidPayload',
+    'object_above_max_properties',
+    /^Invalid 'metadata': too many properties\. Expected an object with at most 16 properties, but got an object with 24 properties instead\.$/,
+  ],
+  [
+    'a metadata key of 65 characters',
+    create({ ...good, metadata: { ['k'.repeat(65)]: 'v' } }),
+    400,
+    'invalidPayload',
+    'invalid_type',
+    /too long/,
+  ],
+  [
+    'a metadata value of 513 characters',
+    create({ ...good, metadata: { k: 'v'.repeat(513) } }),
+    400,
+    'invalidPayload',
+    'invalid_type',
+    /'metadata\.k'.*512/,
+  ],
+  [
+    'an output expiry below the least',
+    create({ ...good, output_expires_after: { anchor: 'created_at', seconds: 10 } }),
+    400,
+    'invalidPayload',
+    'invalid_value',
+    /'output_expires_after\.seconds'.*2592000/,
+  ],
+  [
+    'an output expiry from another anchor',
+    create({ ...good, output_expires_after: { anchor: 'now', seconds: 1_209_600 } }),
+    400,
+    'invalidPayload',
+    'invalid_value',
+    /'output_expires_after\.anchor'/,
+  ],
+  ['a body that is not JSON', raw('{"input_file_id": '), 400, 'BadRequest', null, /not valid JSON/],
+  ['a body that is a list', raw('[]'), 400, 'invalidPayload', 'invalid_type', /JSON object/],
+  ['a body that is null', raw('null'), 400, 'invalidPayload', 'invalid_type', /JSON object/],
+  ['an empty body', raw(''), 400, 'invalidPayload', 'invalid_type', /JSON object/],
+  [
+    'a form for a body',
+    raw('a=b', 'application/x-www-form-urlencoded'),
+    415,
+    'invalidPayload',
+    'unsupported_content_type',
+    /application\/json/,
+  ],
+  [
+    'a text for a body',
+    raw(JSON.stringify(good), 'text/plain'),
+    415,
+    'invalidPayload',
+    'unsupported_content_type',
+    /application\/json/,
+  ],
+  [
+    'a nonsense content type',
+    raw('{}', ';;;'),
+    415,
+    'invalidPayload',
+    'unsupported_content_type',
+    /application\/json/,
+  ],
+  [
+    'a body above 1 MiB',
+    raw(JSON.stringify({ ...good, metadata: { k: 'v'.repeat(1_048_576) } })),
+    413,
+    'invalidPayload',
+    'request_too_large',
+    /too large/,
+  ],
+  [
+    'an upload without multipart',
+    ['/files', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' }],
+    415,
+    'invalidPayload',
+    'unsupported_content_type',
+    /multipart/,
+  ],
+  [
+    'an upload with nothing',
+    ['/files', { method: 'POST' }],
+    415,
+    'invalidPayload',
+    'unsupported_content_type',
+    /multipart/,
+  ],
+  ['limit 0', ['/batches?limit=0', {}], 400, 'invalidPayload', 'invalid_value', /'limit'/],
+  ['limit 101', ['/batches?limit=101', {}], 400, 'invalidPayload', 'invalid_value', /'limit'.*101.*100/],
+  ['limit 1.5', ['/batches?limit=1.5', {}], 400, 'invalidPayload', 'invalid_value', /'limit'/],
+  ['a limit in words', ['/batches?limit=ten', {}], 400, 'invalidPayload', 'invalid_value', /'limit'/],
+  ['limit twice', ['/batches?limit=1&limit=2', {}], 400, 'invalidPayload', 'invalid_type', /'limit'/],
+  [
+    'an unknown batch to go on from',
+    ['/batches?after=batch_x', {}],
+    400,
+    'invalidPayload',
+    'invalid_value',
+    /'after'.*batch_x/,
+  ],
+  [
+    'an unknown file to go on from',
+    ['/files?after=file-x', {}],
+    400,
+    'invalidPayload',
+    'invalid_value',
+    /'after'.*file-x/,
+  ],
+  [
+    'a bad filter',
+    ["/batches?$filter=status%20is%20'x'", {}],
+    400,
+    'invalidPayload',
+    'invalid_value',
+    /\$filter: at position 8/,
+  ],
+  [
+    'a bad order',
+    ['/batches?$orderby=id', {}],
+    400,
+    'invalidPayload',
+    'invalid_value',
+    /\$orderby: at position 1/,
+  ],
+  ['files limit 10,001', ['/files?limit=10001', {}], 400, 'invalidPayload', 'invalid_value', /'limit'/],
+  [
+    'an unknown purpose in a list',
+    ['/files?purpose=fun', {}],
+    400,
+    'invalidPayload',
+    'invalid_value',
+    /'purpose': 'fun'.*'batch'/,
+  ],
+  ['an unknown order of files', ['/files?order=up', {}], 400, 'invalidPayload', 'invalid_value', /'order'/],
+  [
+    'a negative offset',
+    [`/files/${NOWHERE}/content?offset=-1`, {}],
+    400,
+    'invalidPayload',
+    'invalid_value',
+    /'offset'/,
+  ],
+  [
+    'an import when no host is allowed',
+    [
+      '/files/import',
+      {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({
+          purpose: 'batch',
+          filename: 'a.jsonl',
+          content_url: 'http://169.254.169.254/',
+        }),
+      },
+    ],
+    400,
+    'fileImportFailed',
+    'file_import_failed',
+    /listed no hosts/,
+  ],
+  [
+    'an Idempotency-Key of 256 characters',
+    [
+      '/batches',
+      {
+        ...create(good)[1],
+        headers: { 'content-type': 'application/json', 'idempotency-key': 'k'.repeat(256) },
+      },
+    ],
+    400,
+    'invalidPayload',
+    'invalid_value',
+    /Idempotency-Key/,
+  ],
+];
+
+describe.each(['/openai/v1', '/v1'])('on %s', (root) => {
+  test.each(CASES)('%s', async (_name, [path, init], status, azure, openai, message) => {
+    const answer = await service.json(root + path, init);
+
+    expect(answer.status).toBe(status);
+    const { error } = WireError.parse(answer.body);
+    expect(error.message).toMatch(message);
+    if (root === '/v1') {
+      expect(Object.keys(error).toSorted()).toEqual(['code', 'message', 'param', 'type']);
+      expect(error.code).toBe(openai);
+    } else {
+      expect(error.code).toBe(azure);
+      expect(error).not.toHaveProperty('type');
+    }
+    expect(answer.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+    expect(answer.headers.get('content-type')).toContain('application/json');
+    expect(JSON.stringify(answer.body)).not.toMatch(
+      /\/work|\/tmp|node_modules|\.ts|at \w+ \(|SELECT|sqlite/i,
+    );
+  });
+});
+
+describe('on the classic surface', () => {
+  test('no api-version is a path that does not exist', async () => {
+    const { status, body } = await service.json('/openai/batches');
+
+    expect([status, body]).toEqual([404, { error: { code: '404', message: 'Resource not found' } }]);
+  });
+
+  test('an unknown api-version is named as such', async () => {
+    const { status, body } = await service.json('/openai/batches?api-version=2023-05-15');
+
+    expect([status, body.error.code]).toEqual([400, 'BadRequest']);
+    expect(body.error.message).toMatch(/^API version not supported/);
+  });
+
+  test('an api-version on the v1 path is refused', async () => {
+    const { status, body } = await service.json('/openai/v1/batches?api-version=2024-10-21');
+
+    expect([status, body]).toEqual([
+      400,
+      {
+        error: {
+          code: 'BadRequest',
+          message: 'api-version query parameter is not allowed when using /v1 path',
+        },
+      },
+    ]);
+  });
+});
+
+describe('when storage fails', () => {
+  const failing = async (error: Error, http: Parameters<typeof startService>[0] = {}) => {
+    const fatal: unknown[] = [];
+    const broken = await startService({
+      ...http,
+      wrap: (deps) => ({
+        ...deps,
+        onFatal: (cause) => fatal.push(cause),
+        state: {
+          ...deps.state,
+          batches: { ...deps.state.batches, get: () => Promise.reject(error) },
+        },
+        uploader: { ...deps.uploader, uploadFile: () => Promise.reject(error) },
+      }),
+    });
+    try {
+      const read = await broken.json('/openai/v1/batches/batch_x');
+      const upload = await broken.json('/v1/files', { method: 'POST', body: form(lines(1)) });
+      return { read, upload, fatal, logged: broken.logged.join('\n') };
+    } finally {
+      await broken.close();
+    }
+  };
+
+  test('a full disk is 507 with a time to come back', async () => {
+    const { read, upload, fatal } = await failing(new StoreError('/secret/path: no space', 'disk_full'));
+
+    expect([read.status, read.body.error.code, read.headers.get('retry-after')]).toEqual([
+      507,
+      'serviceUnavailable',
+      '30',
+    ]);
+    expect(read.headers.get('retry-after-ms')).toBe('30000');
+    expect([upload.status, upload.body.error.code]).toEqual([507, 'insufficient_storage']);
+    expect(JSON.stringify(read.body)).not.toContain('secret');
+    expect(fatal).toEqual([]);
+  });
+
+  test('a lost connection is 503 with a time to come back', async () => {
+    const { read, fatal } = await failing(new StoreError('lost', 'connection'));
+
+    expect([read.status, read.headers.get('retry-after'), fatal.length]).toEqual([503, '30', 0]);
+  });
+
+  test.each([new StoreError('/secret/path', 'io'), new BlobStoreError('/secret/path', 'io')])(
+    'a device that fails is 500, and the process is told to end',
+    async (error) => {
+      const { read, fatal } = await failing(error);
+
+      expect([read.status, read.body.error.code]).toEqual([500, 'internalFailure']);
+      expect(read.body.error.message).not.toContain('secret');
+      expect(fatal).toContain(error);
+    },
+  );
+
+  test('a bug is 500 without a word of it, and is in the log with the request id', async () => {
+    const { read, upload, logged } = await failing(new TypeError('cannot read secret of undefined'));
+
+    expect([read.status, read.body.error.code]).toEqual([500, 'internalFailure']);
+    expect([upload.status, upload.body.error]).toMatchObject([
+      500,
+      { type: 'server_error', code: 'internal_error' },
+    ]);
+    expect(JSON.stringify([read.body, upload.body])).not.toContain('secret');
+    expect(logged).toContain('cannot read secret of undefined');
+    expect(logged).toContain(read.headers.get('x-request-id'));
+  });
+});
+
+test('a file that stays is not touched by all this', async () => {
+  expect((await service.json(`/openai/v1/files/${fileId}`)).status).toBe(200);
+});
