@@ -26,11 +26,13 @@ function startHolder({ uid }: { uid?: number } = {}) {
   const script = `
     import { openDataDir } from '${new URL('data-dir.ts', import.meta.url).href}';
     ${uid === undefined ? '' : `process.setuid(${uid});`}
+    // As a server that has no more use for the object, only for the directory.
+    const open = async () => (await openDataDir(process.argv[1])).pepper;
     try {
-      const dir = await openDataDir(process.argv[1]);
-      globalThis.gc?.();
-      process.stdout.write('held ' + Buffer.from(dir.pepper).toString('hex'));
-      setInterval(() => globalThis.gc?.(), 20);
+      const pepper = Buffer.from(await open()).toString('hex');
+      for (let round = 0; round < 5; round++) await new Promise((resume) => setImmediate(resume)).then(gc);
+      process.stdout.write('held ' + pepper);
+      setInterval(() => {}, 1_000);
     } catch (error) {
       process.stdout.write(error.name + ': ' + error.message);
     }
