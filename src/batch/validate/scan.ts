@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import type { ByteRange } from '../../core/json-scan.ts';
 import { isNamed, Members } from './members.ts';
 import {
-  isInlineData,
+  isInlineDataAt,
   MILLITOKENS_BY_BYTE,
   MILLITOKENS_BY_PAIR,
   MILLITOKENS_OF_INLINE_DATA,
@@ -194,7 +194,7 @@ export class LineScanner {
       at += line[at + 1] === LOWER_U ? 6 : 2;
     }
     this.#escaped = escaped;
-    this.#millitokens = isInlineData(line, start + 1) ? before + MILLITOKENS_OF_INLINE_DATA : millitokens;
+    this.#millitokens = isInlineDataAt(line, start + 1) ? before + MILLITOKENS_OF_INLINE_DATA : millitokens;
     return at + 1;
   }
 

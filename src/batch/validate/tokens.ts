@@ -1,22 +1,87 @@
-const FLAT = 250;
+/**
+ * The estimate of a request's input tokens: the sum, over every string in its body (names and values, unescaped), of a
+ * weight per character that depends on the kind of character alone, plus one for every number. Names and the words of
+ * structure stand in for what chat templates add around messages. No tokenizer is loaded, so a file costs milliseconds
+ * and the same bytes always cost the same. Weights fitted to o200k_base; docs/adr/0001-token-estimate.md has the
+ * measured errors: within 16 % of the exact count in 17 languages and kinds of text, within 5 % over most files.
+ */
+const MILLITOKENS = {
+  space: 150,
+  lowerCase: 205,
+  upperCase: 250,
+  digit: 600,
+  punctuation: 530,
+  /** Line ends, tabs and the like, which JSON can only write as escapes. */
+  control: 600,
+  accentedLatin: 600,
+  greek: 410,
+  cyrillic: 290,
+  hebrewArmenian: 420,
+  arabic: 350,
+  indicThai: 400,
+  vietnameseAndOthers: 550,
+  symbol: 700,
+  kanaHanHangul: 720,
+  fullWidth: 800,
+  emoji: 2_000,
+} as const;
+
+/** Images and files as `data:…;base64,…` cost by their size in tiles, not by their letters: what a 1,024-pixel image costs. */
 export const MILLITOKENS_OF_INLINE_DATA = 765_000;
-/** Negative: the byte ends or breaks a string (quote, backslash, control character). */
-export const MILLITOKENS_OF_NUMBER = 1000;
-export const MILLITOKENS_BY_BYTE: Int16Array = Int16Array.from({ length: 256 }, (_, byte) => {
-  if (byte < 0x20 || byte === 0x22 || byte === 0x5c) return -1;
-  if (byte >= 0x80 && byte < 0xc0) return 0;
-  return byte < 0x80 ? FLAT : 650;
-});
-export const MILLITOKENS_BY_PAIR: Int16Array = Int16Array.from({ length: 65536 }, (_, pair) => {
+export const MILLITOKENS_OF_NUMBER = 1_000;
+
+/** Which characters begin with a byte of 0xC0 or more; above these are the emoji. */
+const LEAD_BYTES = [
+  { upTo: 0xcd, millitokens: MILLITOKENS.accentedLatin },
+  { upTo: 0xcf, millitokens: MILLITOKENS.greek },
+  { upTo: 0xd3, millitokens: MILLITOKENS.cyrillic },
+  { upTo: 0xd7, millitokens: MILLITOKENS.hebrewArmenian },
+  { upTo: 0xdf, millitokens: MILLITOKENS.arabic },
+  { upTo: 0xe0, millitokens: MILLITOKENS.indicThai },
+  { upTo: 0xe1, millitokens: MILLITOKENS.vietnameseAndOthers },
+  { upTo: 0xe2, millitokens: MILLITOKENS.symbol },
+  { upTo: 0xed, millitokens: MILLITOKENS.kanaHanHangul },
+  { upTo: 0xef, millitokens: MILLITOKENS.fullWidth },
+];
+
+/** By the first byte of a character in UTF-8; the other bytes cost nothing. -1 for what ends a run of plain characters. */
+export const MILLITOKENS_BY_BYTE: Int16Array = Int16Array.from({ length: 256 }, (_, byte) =>
+  byte < 0x20 || byte === 0x22 || byte === 0x5c ? -1 : weightOf(byte),
+);
+
+/** The same for two bytes at a time, in either order of bytes. */
+export const MILLITOKENS_BY_PAIR: Int16Array = Int16Array.from({ length: 0x10000 }, (_, pair) => {
   const low = MILLITOKENS_BY_BYTE[pair & 0xff] ?? -1;
   const high = MILLITOKENS_BY_BYTE[pair >> 8] ?? -1;
   return low < 0 || high < 0 ? -1 : low + high;
 });
+
+/** What an escape costs, which stands for one UTF-16 code unit. */
 export function millitokensOfCodeUnit(unit: number): number {
-  if (unit < 0x80) return Math.max(FLAT, MILLITOKENS_BY_BYTE[unit] ?? 0);
-  const lead = unit < 0x800 ? 0xc0 | (unit >> 6) : 0xe0 | (unit >> 12);
-  return MILLITOKENS_BY_BYTE[lead] ?? 0;
+  if (unit < 0x80) return weightOf(unit);
+  if (unit < 0x800) return weightOf(0xc0 | (unit >> 6));
+  if (unit >= 0xd800 && unit < 0xdc00) return MILLITOKENS.emoji;
+  if (unit >= 0xdc00 && unit < 0xe000) return 0;
+  return weightOf(0xe0 | (unit >> 12));
 }
-export function isInlineData(line: Buffer, start: number): boolean {
-  return line[start] === 0x64 && line.toString('latin1', start, start + 5) === 'data:';
+
+const INLINE_DATA = 'data:';
+const INLINE_HEADER_CHARS = 128;
+
+export const isInlineData = (text: string): boolean =>
+  text.startsWith(INLINE_DATA) && text.slice(0, INLINE_HEADER_CHARS).includes(';base64,');
+
+/** The same of a string whose first byte, after its quote, is at `start`. */
+export const isInlineDataAt = (line: Buffer, start: number): boolean =>
+  line[start] === 0x64 && isInlineData(line.toString('latin1', start, start + INLINE_HEADER_CHARS));
+
+function weightOf(byte: number): number {
+  if (byte < 0x20) return MILLITOKENS.control;
+  if (byte === 0x20) return MILLITOKENS.space;
+  if (byte >= 0x30 && byte <= 0x39) return MILLITOKENS.digit;
+  if (byte >= 0x41 && byte <= 0x5a) return MILLITOKENS.upperCase;
+  if (byte >= 0x61 && byte <= 0x7a) return MILLITOKENS.lowerCase;
+  if (byte < 0x80) return MILLITOKENS.punctuation;
+  if (byte < 0xc0) return 0;
+  return LEAD_BYTES.find(({ upTo }) => byte <= upTo)?.millitokens ?? MILLITOKENS.emoji;
 }
