@@ -61,7 +61,7 @@ export function createImporter(options: ImporterOptions): Importer {
   });
 
   return {
-    importFile(scope, { contentUrl, ...upload }) {
+    async importFile(scope, { contentUrl, ...upload }) {
       const url = allowedUrl(contentUrl, importHosts);
       const chunks = download(url, { agent, clock, totalMs });
       return uploader.uploadFile(scope, { ...upload, chunks });
