@@ -96,7 +96,9 @@ export class HttpCall implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     const code = 'code' in error ? String(error.code) : error.name;
-    this.#fail(this.#reasonOf(error, code), `${code}: ${error.message}`);
+    // Where a name has several addresses, each failed in its own way.
+    const text = error instanceof AggregateError ? error.errors.map(String).join('; ') : error.message;
+    this.#fail(this.#reasonOf(error, code), text.includes(code) ? text : `${code}: ${text}`);
   }
 
   #reasonOf(error: Error, code: string): UpstreamFailure['reason'] {

@@ -3,6 +3,7 @@ import { getEventListeners } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { IncomingHttpHeaders, IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { createSecureServer as createHttp2Server } from 'node:http2';
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer as createNetServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
@@ -230,6 +231,12 @@ describe('what is sent', () => {
     expect(() => createHttpUpstream({ name: 'bad', baseUrl })).toThrow(/^Upstream 'bad': its base URL/);
     expect(() => createHttpUpstream({ name: 'bad', baseUrl })).not.toThrow(/pw|key=1/);
   });
+});
+
+test.each(['', 'key\n', 'a key', 'schlüssel'])('the key %j is refused without being repeated', (apiKey) => {
+  const create = () => createHttpUpstream({ name: 'bad', baseUrl: 'http://127.0.0.1:1/v1', apiKey });
+
+  expect(create).toThrow(/^Upstream 'bad': its API key is empty or has characters that no header can carry/);
 });
 
 describe('answers', () => {
@@ -462,6 +469,12 @@ describe('a success that is no answer', () => {
     expect(failure.message).toMatch(message);
   });
 
+  test('a key that the upstream’s headers echo is not in the message', async () => {
+    const { baseUrl } = await serve((response) => json(response, '{}', 200, { 'content-encoding': CANARY }));
+
+    expect(asFailure(await callOnce({ baseUrl })).message).toContain('compressed body (***)');
+  });
+
   test('an event stream is given up at its head, and its connection with it', async () => {
     const closed = Promise.withResolvers<void>();
     const { baseUrl } = await serve((response) => {
@@ -632,22 +645,25 @@ describe('abort', () => {
     await closed.promise;
   });
 
-  test('a call that waits for a connection ends without having been sent', async () => {
-    const arrived = Promise.withResolvers<ServerResponse>();
-    const { baseUrl, seen } = await serve((response) => arrived.resolve(response));
+  test('a call that waits for a connection ends without being sent, then or later', async () => {
+    const held = Promise.withResolvers<ServerResponse>();
+    const { baseUrl, seen } = await serve((response) =>
+      seen.length === 1 ? held.resolve(response) : json(response, '{}'),
+    );
     const one = upstream({ baseUrl, connectionsMax: 1 });
     const abort = new AbortController();
-    const first = one.call(request(), never);
-    const response = await arrived.promise;
-    const waiting = one.call(request(), abort.signal);
+    const first = one.call({ ...request(), idempotencyKey: 'first' }, never);
+    const response = await held.promise;
+    const waiting = one.call({ ...request(), idempotencyKey: 'waiting' }, abort.signal);
 
     abort.abort();
     const failure = asFailure(await waiting);
     json(response, '{}');
+    await first;
+    await one.call({ ...request(), idempotencyKey: 'last' }, never);
 
     expect(failure).toMatchObject({ reason: 'aborted', sent: false });
-    asAnswer(await first);
-    expect(seen).toHaveLength(1);
+    expect(seen.map(({ headers }) => headers['idempotency-key'])).toEqual(['first', 'last']);
   });
 
   test('a signal that was aborted before sends nothing', async () => {
@@ -711,6 +727,19 @@ describe('TLS', () => {
     const { baseUrl } = await serveTls();
 
     expect(asAnswer(await callOnce({ baseUrl, tls: { ca } })).text).toBe('{"tls":true}');
+  });
+
+  test('a server that also speaks HTTP/2 is asked over HTTP/1.1', async () => {
+    const server = createHttp2Server({ key, cert: ca, allowHTTP1: true }, (asked, response) =>
+      response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end(`{"version":"${asked.httpVersion}"}`),
+    );
+    const port = await listen(server);
+
+    const reply = await callOnce({ baseUrl: `https://127.0.0.1:${port}/v1`, tls: { ca } });
+
+    expect(asAnswer(reply).text).toBe('{"version":"1.1"}');
   });
 
   test('an unknown CA is unreachable, and the key is not sent', async () => {

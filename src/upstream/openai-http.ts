@@ -111,14 +111,14 @@ function azurePath(
   const pathOf = (endpoint: BatchEndpoint, deployment: string) =>
     endpoint === '/responses'
       ? `${prefix}/responses${query}`
-      : `${prefix}/deployments/${encodeURIComponent(deployment)}${endpoint}${query}`;
+      : `${prefix}/deployments/${encodeURIComponent(deployment.toWellFormed())}${endpoint}${query}`;
   return (request) => pathOf(request.endpoint, model ?? modelOf(request));
 }
 
 const modelOf = ({ body, model }: UpstreamRequest): string =>
   String(JSON.parse(Buffer.from(body.subarray(model.start, model.end)).toString()));
 
-function headersOf({ apiKey, authStyle, azureApiVersion }: HttpUpstreamOptions): readonly string[] {
+function headersOf({ name, apiKey, authStyle, azureApiVersion }: HttpUpstreamOptions): readonly string[] {
   const headers = [
     'content-type',
     'application/json',
@@ -130,6 +130,11 @@ function headersOf({ apiKey, authStyle, azureApiVersion }: HttpUpstreamOptions):
     'offpeak',
   ];
   if (apiKey === undefined) return headers;
+  if (!/^[\x21-\x7e]+$/.test(apiKey)) {
+    throw new TypeError(
+      `Upstream '${name}': its API key is empty or has characters that no header can carry, such as a newline. Give the key alone.`,
+    );
+  }
   const style = authStyle ?? (azureApiVersion === undefined ? 'bearer' : 'api-key');
   return style === 'bearer'
     ? [...headers, 'authorization', `Bearer ${apiKey}`]
