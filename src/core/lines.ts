@@ -11,12 +11,15 @@ export interface Line {
 }
 
 /** A line beyond the limit: its bytes were let go as they came. */
-export interface OversizedLine extends Omit<Line, 'bytes'> {
+export interface OversizedLine {
+  readonly line: number;
   readonly bytes: undefined;
 }
 
+const TAB = 0x09;
 const LF = 0x0a;
 const CR = 0x0d;
+const SPACE = 0x20;
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
 
 /**
@@ -44,11 +47,11 @@ export class LineSplitter {
   /** The lines that end in `chunk`. Take them all before the next push. */
   *push(chunk: Uint8Array): Generator<Line | OversizedLine, void> {
     const bytes = asBuffer(chunk);
-    let start = 0;
-    for (let end = bytes.indexOf(LF); end !== -1; end = bytes.indexOf(LF, start)) {
+    let start = this.#skipBlank(bytes, 0);
+    for (let end = bytes.indexOf(LF, start); end !== -1; end = bytes.indexOf(LF, start)) {
       const line = this.#take(bytes.subarray(start, end), 1);
-      start = end + 1;
       if (line) yield line;
+      start = this.#skipBlank(bytes, end + 1);
     }
     this.#hold(bytes.subarray(start));
   }
@@ -57,6 +60,21 @@ export class LineSplitter {
   *end(): Generator<Line | OversizedLine, void> {
     const line = this.#take(Buffer.alloc(0), 0);
     if (line) yield line;
+  }
+
+  /** Passes over blank lines that lie within the chunk: a file may have hundreds of millions of them. */
+  #skipBlank(bytes: Buffer, start: number): number {
+    let lineStart = start;
+    if (this.#seenBytes > 0) return lineStart;
+    for (let at = start; at - lineStart <= this.#lineBytesMax; at++) {
+      const byte = bytes[at];
+      if (byte === LF) {
+        this.#line++;
+        lineStart = at + 1;
+      } else if (byte !== SPACE && byte !== TAB && byte !== CR) break;
+    }
+    this.#byteStart += lineStart - start;
+    return lineStart;
   }
 
   #hold(bytes: Buffer): void {
@@ -72,37 +90,36 @@ export class LineSplitter {
   }
 
   #take(rest: Buffer, endBytes: number): Line | OversizedLine | undefined {
-    const seenBytes = this.#seenBytes + rest.length;
-    const whole = this.#heldBytes === this.#seenBytes ? this.#join(rest) : undefined;
     const line = this.#line++;
-    const byteLength = seenBytes + endBytes;
-    let byteStart = this.#byteStart;
-    this.#byteStart += byteLength;
+    const whole = this.#joined(rest);
+    const fileOffset = this.#byteStart;
+    const wholeLength = this.#seenBytes + rest.length + endBytes;
+    this.#byteStart += wholeLength;
     this.#held = [];
     this.#heldBytes = 0;
     this.#seenBytes = 0;
 
-    if (!whole) return { line, bytes: undefined, byteStart, byteLength };
-    const marked = line === 1 && BOM.equals(whole.subarray(0, BOM.length));
-    if (marked) byteStart += BOM.length;
-    const bytes = trimEnd(marked ? whole.subarray(BOM.length) : whole);
-    const size = marked ? byteLength - BOM.length : byteLength;
-    if (bytes.length > this.#lineBytesMax) return { line, bytes: undefined, byteStart, byteLength: size };
-    return isBlank(bytes) ? undefined : { line, bytes, byteStart, byteLength: size };
+    const mark = line === 1 && whole?.subarray(0, BOM.length).equals(BOM) ? BOM.length : 0;
+    const end = whole?.at(-1) === CR ? whole.length - 1 : whole?.length;
+    const bytes = whole?.subarray(mark, end);
+    if (!bytes || bytes.length > this.#lineBytesMax) return { line, bytes: undefined };
+    if (isBlank(bytes)) return undefined;
+    return { line, bytes, byteStart: fileOffset + mark, byteLength: wholeLength - mark };
   }
 
-  #join(rest: Buffer): Buffer {
-    return this.#heldBytes === 0 ? rest : Buffer.concat([...this.#held, rest]);
+  /** The line that ends with `rest`; undefined when its beginning was let go. */
+  #joined(rest: Buffer): Buffer | undefined {
+    if (this.#seenBytes === 0) return rest;
+    return this.#heldBytes === this.#seenBytes ? Buffer.concat([...this.#held, rest]) : undefined;
   }
 }
 
 const asBuffer = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-const trimEnd = (line: Buffer): Buffer => (line.at(-1) === CR ? line.subarray(0, -1) : line);
-
 /** Nothing but the white space of JSON. */
 function isBlank(line: Buffer): boolean {
-  for (const byte of line) if (byte !== 0x20 && byte !== 0x09 && byte !== CR) return false;
-  return true;
+  let at = 0;
+  while (line[at] === SPACE || line[at] === TAB || line[at] === CR) at++;
+  return at === line.length;
 }

@@ -55,7 +55,7 @@ class Pass {
   add(line: Line | OversizedLine): void {
     this.#requests++;
     const fault = line.bytes === undefined ? OVERSIZED_LINE : this.#inspect(line);
-    if (!fault) return this.#segments.add(line);
+    if (!fault) return;
     if (fault.param === 'body.model') this.#modelFaults++;
     this.#errors.add(toBatchError(line.line, fault));
   }
@@ -73,16 +73,22 @@ class Pass {
     };
   }
 
-  #inspect({ line, bytes }: Line): Fault | undefined {
-    const scan = this.#scanner.scan(bytes);
-    if (scan.kind !== 'request') return faultOfLine(bytes, scan);
-    this.#tokens += scan.tokens;
-    const facts = checkRequest(bytes, scan);
-    if (facts.model !== undefined) this.#model ??= { value: facts.model, line };
-    if (facts.url !== undefined) this.#url ??= { value: facts.url, line };
-    if (facts.model !== undefined && facts.url !== undefined) this.#firstLine ||= line;
-    const twin = this.#twin(line, facts.customId);
-    return facts.fault ?? mismatchOf(facts, this.#url, this.#model) ?? twin;
+  #inspect(line: Line): Fault | undefined {
+    const shape = this.#scanner.scan(line.bytes);
+    if (shape.kind !== 'request') return faultOfLine(line.bytes, shape);
+    this.#tokens += shape.tokens;
+    const facts = checkRequest(line.bytes, shape);
+    this.#note(line.line, facts);
+    const twin = this.#twin(line.line, facts.customId);
+    const fault = facts.fault ?? mismatchOf(facts, this.#url, this.#model) ?? twin;
+    if (!fault) this.#segments.add(line);
+    return fault;
+  }
+
+  #note(line: number, { url, model }: RequestFacts): void {
+    if (url !== undefined) this.#url ??= { value: url, line };
+    if (model !== undefined) this.#model ??= { value: model, line };
+    if (url !== undefined && model !== undefined) this.#firstLine ||= line;
   }
 
   /** Notes the custom_id, also of a line with another fault, so that fixing that one brings no new surprise. */
