@@ -19,7 +19,7 @@ export interface PostgresServer {
 }
 
 /** A PostgreSQL of our own, durable as the store demands, that goes away with this process whatever ends it. */
-export async function startPostgres(): Promise<PostgresServer> {
+export async function startPostgres(settings: readonly string[] = []): Promise<PostgresServer> {
   const user = serverUser();
   const dir = await mkdtemp(join(tmpdir(), 'offpeak-postgres-'));
   try {
@@ -49,7 +49,7 @@ export async function startPostgres(): Promise<PostgresServer> {
       as,
     );
     const port = await freePort();
-    const stop = await launch(bin, { data, port, dir, as });
+    const stop = await launch(bin, { data, port, dir, as, settings });
     return { url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, stop };
   } catch (error) {
     await rm(dir, { recursive: true, force: true });
@@ -63,10 +63,23 @@ const WATCH =
 
 async function launch(
   bin: string,
-  { data, port, dir, as }: { data: string; port: number; dir: string; as: { cwd: string } },
+  {
+    data,
+    port,
+    dir,
+    as,
+    settings,
+  }: { data: string; port: number; dir: string; as: { cwd: string }; settings: readonly string[] },
 ): Promise<() => Promise<void>> {
-  const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=200'];
-  const server = [join(bin, 'postgres'), '-D', data, '-p', `${port}`, ...settings.flatMap((s) => ['-c', s])];
+  const all = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=200', ...settings];
+  const server = [
+    join(bin, 'postgres'),
+    '-D',
+    data,
+    '-p',
+    `${port}`,
+    ...all.flatMap((setting) => ['-c', setting]),
+  ];
   const shell = spawn('/bin/sh', ['-c', WATCH, 'sh', dir, ...server], {
     ...as,
     stdio: ['pipe', 'ignore', 'pipe'],

@@ -193,10 +193,18 @@ export interface ClaimedSegment extends SegmentPlan {
 }
 
 export interface WorkStore {
-  /** Claims up to `segmentsMax` unclaimed, unfinished segments of one batch, lowest first. Empty unless `in_progress`. */
+  /**
+   * Claims up to `segmentsMax` unclaimed, unfinished segments of one batch, lowest first. Empty unless `in_progress`.
+   * `held`: the segments of the batch that the owner knows it holds; one of its others was claimed by a call whose
+   * answer was lost, and counts as unclaimed.
+   */
   claim(
     batchSeq: number,
-    options: { readonly owner: string; readonly segmentsMax: number },
+    options: {
+      readonly owner: string;
+      readonly segmentsMax: number;
+      readonly held?: readonly number[];
+    },
   ): Promise<ClaimedSegment[]>;
   /** Gives segments back undone, without blame. Stale epochs are ignored. */
   release(segments: readonly Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>[]): Promise<void>;

@@ -7,10 +7,10 @@ import type { SegmentRecord } from './schema.ts';
 /** For the engine, which works for every resource: a segment is found by its batch's seq. */
 export function createWorkStore(database: Database): WorkStore {
   return {
-    claim: (batchSeq, { owner, segmentsMax }) =>
+    claim: (batchSeq, claimant) =>
       database.transact(async (trx) => {
         const batch = await lockBatch(trx, batchSeq);
-        return batch?.status === 'in_progress' ? claim(trx, batchSeq, { owner, segmentsMax }) : [];
+        return batch?.status === 'in_progress' ? claim(trx, batchSeq, claimant) : [];
       }),
 
     release: (segments) =>
@@ -51,13 +51,21 @@ const held = (trx: Trx, { batchSeq, index, epoch }: Pick<ClaimedSegment, 'batchS
 async function claim(
   trx: Trx,
   batchSeq: number,
-  { owner, segmentsMax }: { owner: string; segmentsMax: number },
+  { owner, segmentsMax, held: known }: Parameters<WorkStore['claim']>[1],
 ): Promise<ClaimedSegment[]> {
   const free = await trx
     .selectFrom('segments')
     .selectAll()
     .where('batch_seq', '=', batchSeq)
-    .where('owner', 'is', null)
+    .where((eb) =>
+      known
+        ? eb.or([
+            eb('owner', 'is', null),
+            // Claimed by a call whose answer was lost. No index is below 0: a list of none is not valid SQL everywhere.
+            eb.and([eb('owner', '=', owner), eb('index', 'not in', [-1, ...known])]),
+          ])
+        : eb('owner', 'is', null),
+    )
     .whereRef('done', '<', 'requests')
     .orderBy('index')
     .limit(segmentsMax)

@@ -62,8 +62,10 @@ function parse(url: string): pg.PoolConfig {
 
 async function openDatabase(config: pg.PoolConfig): Promise<Kysely<Tables>> {
   const pool = new pg.Pool({ ...config, max: CONNECTIONS_MAX });
-  // A connection that breaks while nobody uses it is replaced when next one is needed.
+  // A broken connection is replaced when next one is needed, and whoever uses it is told by a rejected query. The
+  // pool listens to idle connections only, and an error that nobody listens to ends the process.
   pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
   const db = new Kysely<Tables>({ dialect: new OffpeakPostgresDialect({ pool }) });
   try {
     await migrate(db, {

@@ -5,7 +5,7 @@ import { StoreError } from '../ports.ts';
 /** "offpeak" in ASCII, as a bigint: the advisory lock that the one server of a database holds. */
 const SERVER_LOCK = '31356312573272427';
 /** A server that was killed a moment ago holds the lock until PostgreSQL has noticed. */
-const WAIT_MS = 5_000;
+const WAIT_MS = 3_000;
 const VERSION_MIN = 140_000;
 const LOCK_NOT_AVAILABLE = '55P03';
 

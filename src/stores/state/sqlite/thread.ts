@@ -96,10 +96,10 @@ class Thread {
   }
 
   #fail(error: Error): void {
-    if (this.#ended) return;
-    this.#ended = error;
-    for (const { reject } of this.#waiting.values()) reject(error);
+    const isNews = !this.#ended;
+    this.#ended ??= error;
+    for (const { reject } of this.#waiting.values()) reject(this.#ended);
     this.#waiting.clear();
-    this.#onFatal?.(error);
+    if (isNews) this.#onFatal?.(error);
   }
 }

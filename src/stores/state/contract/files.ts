@@ -1,0 +1,155 @@
+import { expect, test } from 'vitest';
+
+import type { Inspection } from '../../../contract/inspection.ts';
+import { fileOf, NO_LIMITS, numbers, scope, stranger } from './fixtures.ts';
+import type { Subject } from './fixtures.ts';
+
+const inspection: Inspection = {
+  requests: 2,
+  tokens: 31,
+  model: 'gpt "quoted" \u0000 한국어 \u2028',
+  url: '/embeddings',
+  firstLine: 3,
+  errors: { data: [{ code: 'invalid_request', message: 'no', param: null, line: 4 }], omitted: 7 },
+  segments: [{ firstLine: 3, requests: 2, byteStart: 5, byteLength: 4_000_000_000 }],
+};
+
+export function fileContract(subject: () => Subject): void {
+  const insert = (id: string, given = {}, owner = scope) =>
+    subject().store.files.insert(owner, fileOf(id, { resourceId: owner.resourceId, ...given }), NO_LIMITS);
+  const ids = async (query = {}) => {
+    const page = await subject().store.files.list(scope, { limit: 10, order: 'desc', ...query });
+    return page === 'unknown_after' ? page : page.files.map((file) => file.id);
+  };
+
+  test('a file comes back as it was inserted', async () => {
+    const { files } = subject().store;
+    const file = fileOf('file-1', {
+      filename: `한국어 "x" '; drop table files; --\u2028.jsonl`,
+      bytes: 5_000_000_000,
+      expiresAt: 4_000_000_000,
+    });
+
+    expect(await files.insert(scope, file, NO_LIMITS)).toBe('inserted');
+
+    expect(await files.get(scope, 'file-1')).toEqual(file);
+  });
+
+  test('an id with a NUL is of no file', async () => {
+    await insert('file-1');
+
+    expect(await subject().store.files.get(scope, 'file-1\u0000')).toBeUndefined();
+    expect(await ids({ after: '\u0000' })).toBe('unknown_after');
+  });
+
+  test('input files with and without expiry have limits of their own, and produced files have none', async () => {
+    const { files } = subject().store;
+    const limits = { withoutExpiryMax: 1, withExpiryMax: 2 };
+    const put = (id: string, given = {}) => files.insert(scope, fileOf(id, given), limits);
+
+    expect(await put('output', { purpose: 'batch_output' })).toBe('inserted');
+    expect(await put('a')).toBe('inserted');
+    expect(await put('b')).toBe('limit');
+    expect(await put('c', { expiresAt: 9_000 })).toBe('inserted');
+    expect(await put('d', { expiresAt: 9_000 })).toBe('inserted');
+    expect(await put('e', { expiresAt: 9_000 })).toBe('limit');
+
+    expect(await ids()).toEqual(['d', 'c', 'a', 'output']);
+  });
+
+  test('of 20 inserts at once exactly those within the limit succeed', async () => {
+    const { files } = subject().store;
+    const limits = { withoutExpiryMax: 7, withExpiryMax: 0 };
+
+    const outcomes = await Promise.all(numbers(20).map((n) => files.insert(scope, fileOf(`f${n}`), limits)));
+
+    expect(outcomes.filter((outcome) => outcome === 'inserted')).toHaveLength(7);
+    expect(await ids()).toHaveLength(7);
+  });
+
+  test('files are listed by creation, ties by arrival, in pages that meet exactly', async () => {
+    for (const [id, createdAt] of [
+      ['a', 5],
+      ['b', 5],
+      ['c', 4],
+      ['d', 5],
+    ] as const)
+      await insert(id, { createdAt });
+    await insert('foreign', {}, stranger);
+
+    expect(await ids()).toEqual(['d', 'b', 'a', 'c']);
+    expect(await ids({ order: 'asc' })).toEqual(['c', 'a', 'b', 'd']);
+    expect(await ids({ order: 'asc', limit: 2, after: 'a' })).toEqual(['b', 'd']);
+    expect(await ids({ limit: 2, after: 'b' })).toEqual(['a', 'c']);
+    expect(await ids({ after: 'c' })).toEqual([]);
+    const { files } = subject().store;
+    expect(await files.list(scope, { limit: 3, order: 'desc' })).toMatchObject({ hasMore: true });
+    expect(await files.list(scope, { limit: 4, order: 'desc' })).toMatchObject({ hasMore: false });
+  });
+
+  test('a list can be of one purpose, and its cursor of another', async () => {
+    await insert('input');
+    await insert('output', { purpose: 'batch_output' });
+    await insert('input-2');
+
+    expect(await ids({ purpose: 'batch' })).toEqual(['input-2', 'input']);
+    expect(await ids({ purpose: 'batch', after: 'output' })).toEqual(['input']);
+  });
+
+  test('a deleted file is gone with its inspection, and deleting again finds nothing', async () => {
+    const { files } = subject().store;
+    await insert('a');
+    await files.saveInspection(scope, 'a', inspection);
+
+    expect(await files.delete(scope, 'a')).toBe(true);
+
+    expect(await files.delete(scope, 'a')).toBe(false);
+    expect(await files.get(scope, 'a')).toBeUndefined();
+    expect(await files.inspection(scope, 'a')).toBeUndefined();
+  });
+
+  test('an inspection comes back as it was saved, and the last one counts', async () => {
+    const { files } = subject().store;
+    await insert('a');
+    expect(await files.inspection(scope, 'a')).toBeUndefined();
+
+    await files.saveInspection(scope, 'a', { ...inspection, tokens: 1 });
+    await files.saveInspection(scope, 'a', inspection);
+
+    expect(await files.inspection(scope, 'a')).toEqual(inspection);
+  });
+
+  test('an inspection of a file that was deleted meanwhile is not kept', async () => {
+    const { files } = subject().store;
+
+    await files.saveInspection(scope, 'gone', inspection);
+
+    expect(await files.inspection(scope, 'gone')).toBeUndefined();
+  });
+
+  test('expired files of every resource are deleted, a bounded number at a time, oldest expiry first', async () => {
+    const { files } = subject().store;
+    await insert('never');
+    await insert('later', { expiresAt: 101 });
+    await insert('now', { expiresAt: 100 }, stranger);
+    await insert('before', { expiresAt: 90 });
+
+    expect(await files.deleteExpired(100, 1)).toEqual(['before']);
+    expect(await files.deleteExpired(100, 10)).toEqual(['now']);
+    expect(await files.deleteExpired(100, 10)).toEqual([]);
+
+    expect(await ids()).toEqual(['later', 'never']);
+  });
+
+  test('existing tells which of many ids have a row, whoever owns them', async () => {
+    const { files } = subject().store;
+    await insert('a');
+    await insert('b', {}, stranger);
+    const strays = numbers(25_000).map((n) => `stray-${n}`);
+
+    const found = await files.existing(['a', ...strays, 'b']);
+
+    expect(found.toSorted()).toEqual(['a', 'b']);
+    expect(await files.existing([])).toEqual([]);
+  });
+}

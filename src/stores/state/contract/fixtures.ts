@@ -1,0 +1,146 @@
+import type { FileRow } from '../../../contract/file.ts';
+import type { Scope } from '../../../contract/scope.ts';
+import { assert } from '../../../core/assert.ts';
+import type { BatchPlan, ClaimedSegment, LineResult, NewBatch, StateStore } from '../ports.ts';
+import type { Batch } from '../../../contract/batch.ts';
+
+/** An empty database for one test. */
+export interface Home {
+  /** Opens the store on it; the test may close it and open it again. */
+  open(): Promise<StateStore>;
+  /** The test is over: closes the store, or keeps it for the next test. */
+  leave(store: StateStore): Promise<void>;
+}
+
+/** What the tests of a part of the contract get. */
+export interface Subject {
+  readonly store: StateStore;
+  /** Closes the store and opens it again. */
+  reopen(): Promise<StateStore>;
+}
+
+export const scope: Scope = { resourceId: 'alpha', actor: 'key:1' };
+export const stranger: Scope = { resourceId: 'beta', actor: 'key:1' };
+
+export const fileOf = (id: string, given: Partial<FileRow> = {}): FileRow => ({
+  id,
+  resourceId: scope.resourceId,
+  filename: `${id}.jsonl`,
+  purpose: 'batch',
+  bytes: 12,
+  sha256: 'ab'.repeat(32),
+  createdAt: 1_000,
+  expiresAt: null,
+  ...given,
+});
+
+export const NO_LIMITS = { withoutExpiryMax: 1_000, withExpiryMax: 1_000 };
+
+export const batchOf = (id: string, given: Partial<NewBatch> = {}): NewBatch => ({
+  id,
+  endpoint: '/chat/completions',
+  inputFileId: `file-input-of-${id}`,
+  outputFileId: `file-output-of-${id}`,
+  errorFileId: `file-errors-of-${id}`,
+  deployment: 'gpt',
+  enqueuedTokens: 10,
+  createdAt: 1_000,
+  expiresAt: 87_400,
+  metadata: null,
+  outputExpiresAfterS: null,
+  errors: null,
+  ...given,
+});
+
+export async function createBatch(
+  store: StateStore,
+  id: string,
+  given: Partial<NewBatch> = {},
+  owner = scope,
+): Promise<Batch> {
+  const outcome = await store.batches.create(owner, batchOf(id, given), { enqueuedTokensMax: null });
+  assert(outcome.kind === 'created', `batch ${id} was not created: ${outcome.kind}`);
+  return outcome.batch;
+}
+
+/** Segments of `requestsEach` requests on consecutive lines, after `blankLines` blank ones each. */
+export const planOf = (
+  segments: number,
+  {
+    requestsEach = 4,
+    blankLines = 0,
+    ...given
+  }: Partial<BatchPlan> & { requestsEach?: number; blankLines?: number } = {},
+): BatchPlan => ({
+  atS: 1_010,
+  deployment: 'gpt',
+  enqueuedTokens: 10,
+  enqueuedTokensMax: 1_000_000,
+  requests: segments * requestsEach,
+  segments: Array.from({ length: segments }, (_, index) => ({
+    firstLine: 1 + blankLines + index * (requestsEach + blankLines),
+    requests: requestsEach,
+    byteStart: index * 100,
+    byteLength: 100,
+  })),
+  ...given,
+});
+
+/** A batch in progress. */
+export async function startBatch(
+  store: StateStore,
+  id: string,
+  plan = planOf(1),
+  owner = scope,
+): Promise<number> {
+  const { seq } = await createBatch(store, id, {}, owner);
+  const outcome = await store.batches.plan(seq, plan);
+  assert(outcome === 'planned', `batch ${id} was not planned: ${outcome}`);
+  return seq;
+}
+
+export const claimAll = (store: StateStore, batchSeq: number, owner = 'worker'): Promise<ClaimedSegment[]> =>
+  store.work.claim(batchSeq, { owner, segmentsMax: 1_000 });
+
+export async function claimOne(
+  store: StateStore,
+  batchSeq: number,
+  owner = 'worker',
+): Promise<ClaimedSegment> {
+  const [segment] = await store.work.claim(batchSeq, { owner, segmentsMax: 1 });
+  assert(segment, `batch ${batchSeq} has no segment to claim`);
+  return segment;
+}
+
+type Held = Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>;
+
+export const resultOf = (segment: Held, line: number, given: Partial<LineResult> = {}): LineResult => ({
+  batchSeq: segment.batchSeq,
+  segmentIndex: segment.index,
+  epoch: segment.epoch,
+  line,
+  ok: true,
+  payload: bytes(`{"line":${line}}`),
+  usage: { inputTokens: 4, cachedTokens: 1, outputTokens: 3, reasoningTokens: 2 },
+  retries: 0,
+  ...given,
+});
+
+/** A result for every request of the segment. */
+export const resultsOf = (segment: ClaimedSegment, given: Partial<LineResult> = {}): LineResult[] =>
+  Array.from({ length: segment.requests }, (_, offset) =>
+    resultOf(segment, segment.firstLine + offset, given),
+  );
+
+export const held = ({ batchSeq, index, epoch }: Held): Held => ({ batchSeq, index, epoch });
+
+export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+export const text = (payload: Uint8Array): string => new TextDecoder().decode(payload);
+
+export const numbers = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
+
+export async function batchBySeq(store: StateStore, seq: number): Promise<Batch> {
+  const batch = await store.batches.bySeq(seq);
+  assert(batch, `there is no batch ${seq}`);
+  return batch;
+}

@@ -1,0 +1,84 @@
+import { beforeEach, expect, test } from 'vitest';
+
+import type { StateStore } from '../ports.ts';
+import { createBatch, fileOf, NO_LIMITS, scope, stranger } from './fixtures.ts';
+import type { Subject } from './fixtures.ts';
+
+const facts = { requests: 0, tokens: 0, model: null, url: null, firstLine: 0, errors: null, segments: [] };
+const own = { file: 'file-of-alpha', batch: 'batch-of-alpha', output: 'file-output-of-batch-of-alpha' };
+const absent = { file: 'no-file', batch: 'no-batch', output: 'no-output' };
+
+/** Every call that takes a scope and names something, as the stranger would make it. */
+const CALLS: Record<string, (store: StateStore, id: typeof own) => Promise<unknown>> = {
+  'files.get': ({ files }, id) => files.get(stranger, id.file),
+  'files.list after': ({ files }, id) => files.list(stranger, { after: id.file, limit: 9, order: 'asc' }),
+  'files.delete': ({ files }, id) => files.delete(stranger, id.file),
+  'files.inspection': ({ files }, id) => files.inspection(stranger, id.file),
+  'files.saveInspection': async ({ files }, id) => {
+    await files.saveInspection(stranger, id.file, { ...facts, tokens: 666 });
+    return files.inspection(stranger, id.file);
+  },
+  'batches.get': ({ batches }, id) => batches.get(stranger, id.batch),
+  'batches.findByProducedFile': ({ batches }, id) => batches.findByProducedFile(stranger, id.output),
+  'batches.cancel': ({ batches }, id) => batches.cancel(stranger, id.batch, 2_000),
+  'batches.list after': ({ batches }, id) =>
+    batches.list(stranger, { after: id.batch, limit: 9, orderBy: { field: 'created_at', direction: 'asc' } }),
+};
+
+export function isolationContract(subject: () => Subject): void {
+  beforeEach(async () => {
+    const { store } = subject();
+    await store.files.insert(scope, fileOf(own.file), NO_LIMITS);
+    await store.files.saveInspection(scope, own.file, facts);
+    await createBatch(store, own.batch);
+  });
+
+  test.each(Object.entries(CALLS))('%s: what is foreign looks as if it were absent', async (_, call) => {
+    const { store } = subject();
+
+    const foreign = await call(store, own);
+
+    expect(foreign).toEqual(await call(store, absent));
+  });
+
+  test.each(Object.entries(CALLS))('%s: a stranger changes nothing', async (_, call) => {
+    const { store } = subject();
+    const look = async () => [
+      await store.files.get(scope, own.file),
+      await store.files.inspection(scope, own.file),
+      await store.batches.get(scope, own.batch),
+    ];
+    const before = await look();
+
+    await call(store, own);
+
+    expect(before).not.toContain(undefined);
+    expect(await look()).toEqual(before);
+  });
+
+  test('lists, sums and limits see the own resource only', async () => {
+    const { store } = subject();
+    const orderBy = { field: 'created_at', direction: 'asc' } as const;
+
+    expect(await store.files.list(stranger, { limit: 9, order: 'asc' })).toEqual({
+      files: [],
+      hasMore: false,
+    });
+    expect(await store.batches.list(stranger, { limit: 9, orderBy })).toEqual({
+      batches: [],
+      hasMore: false,
+    });
+    expect(await store.batches.enqueuedTokens(stranger, 'gpt')).toBe(0);
+    const limits = { withoutExpiryMax: 1, withExpiryMax: 0 };
+    expect(await store.files.insert(stranger, fileOf('theirs'), limits)).toBe('inserted');
+  });
+
+  test('a file belongs to the scope that inserts it, whatever the row says', async () => {
+    const { store } = subject();
+
+    await store.files.insert(stranger, fileOf('theirs', { resourceId: scope.resourceId }), NO_LIMITS);
+
+    expect(await store.files.get(scope, 'theirs')).toBeUndefined();
+    expect(await store.files.get(stranger, 'theirs')).toMatchObject({ resourceId: stranger.resourceId });
+  });
+}
