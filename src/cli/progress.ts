@@ -37,7 +37,7 @@ function barView(stream: Stream): ProgressView {
   return {
     show(progress) {
       const line = [bar(progress), ...facts(progress)].join('  ');
-      stream.write(`\r${line.slice(0, (stream.columns ?? 80) - 1)}\u001B[K`);
+      stream.write(`\r${line.slice(0, (stream.columns || 80) - 1)}\u001B[K`);
       shown = true;
     },
     end() {

@@ -1,0 +1,101 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The launcher as a user calls it. */
+export const OFFPEAK = fileURLToPath(new URL('../../bin/offpeak', import.meta.url));
+export const EXAMPLE = fileURLToPath(new URL('../../examples/test.jsonl', import.meta.url));
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Running {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  /** Resolves with all of stdout and stderr so far once it matches. */
+  until(pattern: RegExp): Promise<string>;
+}
+
+export interface Options {
+  readonly cwd: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly launcher?: string;
+}
+
+/** Runs it to its end. */
+export const offpeak = (args: readonly string[], options: Options): Promise<Ended> =>
+  start(args, options).ended;
+
+export function start(args: readonly string[], { cwd, env = {}, launcher = OFFPEAK }: Options): Running {
+  const child = spawn(launcher, args, {
+    cwd,
+    // Nothing of the developer's own set-up may reach the command.
+    env: { PATH: process.env['PATH'], HOME: cwd, TMPDIR: cwd, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const said = { stdout: '', stderr: '' };
+  const news = new Set<() => void>();
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      said[name] += text;
+      for (const tell of news) tell();
+    });
+  }
+  const ended = once(child, 'close').then(([code]): Ended => ({ code: code as number | null, ...said }));
+  const until = (pattern: RegExp) =>
+    new Promise<string>((resolve, reject) => {
+      const tell = () => pattern.test(said.stdout + said.stderr) && resolve(said.stdout + said.stderr);
+      news.add(tell);
+      tell();
+      void ended.then(({ code }) =>
+        reject(new Error(`ended with ${code} before ${pattern}:\n${said.stdout}${said.stderr}`)),
+      );
+    });
+  return { child, ended, until };
+}
+
+export interface Server extends Running {
+  readonly url: string;
+  /** Empty unless it was made at this start. */
+  readonly key: string;
+  /** What a client command needs to find it. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+export async function serve(args: readonly string[], options: Options): Promise<Server> {
+  const running = start(['serve', '--port', '0', '--json', '--ballast', '0', ...args], options);
+  const line = /^\{"url".*\}$/m.exec(await running.until(/^\{"url".*\}$/m))?.[0] ?? '';
+  const { url, api_key: key } = JSON.parse(line) as { url: string; api_key: string | null };
+  return { ...running, url, key: key ?? '', env: { OFFPEAK_ENDPOINT: url, OFFPEAK_API_KEY: key ?? '' } };
+}
+
+/** A directory for one test, with a space in its name. */
+export async function scratch(): Promise<{ dir: string; remove(): Promise<void> }> {
+  const dir = await mkdtemp(join(tmpdir(), 'offpeak e2e '));
+  return { dir, remove: () => rm(dir, { recursive: true, force: true }) };
+}
+
+/** `count` chat requests, one per line. */
+export const requests = (count: number, model = 'llama'): string =>
+  Array.from(
+    { length: count },
+    (_, at) =>
+      `${JSON.stringify({
+        custom_id: `request-${at}`,
+        method: 'POST',
+        url: '/v1/chat/completions',
+        body: { model, messages: [{ role: 'user', content: `Say ${at}` }] },
+      })}\n`,
+  ).join('');
+
+export const lines = (text: string): { custom_id: string }[] =>
+  text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as { custom_id: string });
