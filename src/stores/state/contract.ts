@@ -22,7 +22,7 @@ import type { StateStore } from './ports.ts';
 
 /** What every state store promises. `makeHome` gives each test an empty database. */
 export function stateStoreContract(name: string, makeHome: () => Promise<Home>): void {
-  describe(name, () => {
+  describe(`state store: ${name}`, () => {
     let home: Home;
     let store: StateStore;
     const subject = (): Subject => ({
@@ -40,13 +40,27 @@ export function stateStoreContract(name: string, makeHome: () => Promise<Home>):
     });
     afterEach(() => home.leave(store));
 
-    describe('resources', () => resourceContract(subject));
-    describe('files', () => fileContract(subject));
-    describe('batches', () => batchContract(subject));
-    describe('list of batches', () => batchListContract(subject));
-    describe('work', () => workContract(subject));
-    describe('results', () => resultContract(subject));
-    describe('isolation', () => isolationContract(subject));
+    describe('resources', () => {
+      resourceContract(subject);
+    });
+    describe('files', () => {
+      fileContract(subject);
+    });
+    describe('batches', () => {
+      batchContract(subject);
+    });
+    describe('list of batches', () => {
+      batchListContract(subject);
+    });
+    describe('work', () => {
+      workContract(subject);
+    });
+    describe('results', () => {
+      resultContract(subject);
+    });
+    describe('isolation', () => {
+      isolationContract(subject);
+    });
 
     test('what was there when the store closed is there when it opens again', async () => {
       const seq = await startBatch(store, 'b1');

@@ -10,7 +10,9 @@ const errors: BatchErrors = {
 };
 
 export function batchContract(subject: () => Subject): void {
-  describe('create', () => createContract(subject));
+  describe('create', () => {
+    createContract(subject);
+  });
 
   test('a batch is found by its id, by its seq and by the files that it reserved', async () => {
     const { store } = subject();
