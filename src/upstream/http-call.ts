@@ -98,7 +98,9 @@ export class HttpCall implements Dispatcher.DispatchHandler {
     const code = 'code' in error ? String(error.code) : error.name;
     // Where a name has several addresses, each failed in its own way.
     const text = error instanceof AggregateError ? error.errors.map(String).join('; ') : error.message;
-    this.#fail(this.#reasonOf(error, code), text.includes(code) ? text : `${code}: ${text}`);
+    const why = text.includes(code) ? text : `${code}: ${text}`;
+    if (this.#status !== null && this.#status >= 400) return this.#refuse(why);
+    this.#fail(this.#reasonOf(error, code), why);
   }
 
   #reasonOf(error: Error, code: string): UpstreamFailure['reason'] {

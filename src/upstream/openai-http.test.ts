@@ -362,6 +362,17 @@ describe('answers', () => {
     expect(error.message).toBe('😀'.repeat(250));
   });
 
+  test('an error whose body is cut is still an answer with its status', async () => {
+    const baseUrl = await serveBytes(
+      http('HTTP/1.1 503 Busy\ncontent-length: 99\nretry-after: 3', '{"error'),
+    );
+
+    const answer = asAnswer(await callOnce({ baseUrl }));
+
+    expect(answer).toMatchObject({ status: 503, retryAfterMs: 3_000 });
+    expect(JSON.parse(answer.text).error.type).toBe('upstream_error');
+  });
+
   test('an error that is compressed, too long or a stream is still an answer with its status', async () => {
     const odd: ((response: ServerResponse) => void)[] = [
       (response) => response.writeHead(503, { 'content-encoding': 'gzip' }).end(gzipSync('{"error":{}}')),
