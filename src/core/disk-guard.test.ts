@@ -21,6 +21,7 @@ function makeDisk(freeBytes: number) {
       return disk.freeBytes;
     },
     async makeBallast(bytes) {
+      for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
       if (disk.refuseBallast) throw Object.assign(new Error('injected'), { code: disk.refuseBallast });
       disk.freeBytes -= bytes - disk.ballast;
       disk.ballast = bytes;
@@ -196,6 +197,17 @@ describe('the ballast', () => {
     await advance(1_000);
     expect(await guard.hasRoom()).toBe(true);
     expect(disk.ballast).toBe(64 * MIB);
+  });
+
+  test('that is still being made when a write finds the disk full is given up all the same', async () => {
+    const { disk, guard, advance } = makeGuard(1_000 * MIB);
+    await guard.hasRoom();
+
+    await guard.noteFull();
+    await advance(999);
+
+    expect(disk.ballast).toBe(0);
+    expect(await guard.hasRoom()).toBe(false);
   });
 
   test('of 0 bytes is none, and a full disk still holds back for a second', async () => {

@@ -466,6 +466,67 @@ describe('the sweep', () => {
     await expectNothing();
   });
 
+  test('between the bytes of an upload and its row takes nothing', async () => {
+    const swept = makeUploader({
+      state: {
+        batches: state.batches,
+        files: {
+          ...state.files,
+          async insert(...args) {
+            expect(await swept.sweepStrays()).toBe(0);
+            return state.files.insert(...args);
+          },
+        },
+      },
+    });
+
+    const file = await swept.uploadFile(scope, upload(randomBytes(10)));
+
+    expect(await storedIds()).toEqual([file.id]);
+  });
+
+  test('while a batch publishes its files takes none of them', async () => {
+    const created = await state.batches.create(scope, newBatch({}), { enqueuedTokensMax: null });
+    const seq = created.kind === 'created' ? created.batch.seq : -1;
+    await state.batches.cancel(scope, 'batch_1', 3);
+    const output: FileRow = {
+      id: 'file-out',
+      resourceId: 'default',
+      filename: 'out.jsonl',
+      purpose: 'batch_output',
+      ...(await blobs.put('file-out', pieces(randomBytes(10)))),
+      createdAt: 4,
+      expiresAt: null,
+    };
+    const publish = () =>
+      state.batches.publish(seq, {
+        from: 'cancelling',
+        to: 'cancelled',
+        atS: 4,
+        completed: 0,
+        failed: 0,
+        files: [output],
+      });
+    const swept = makeUploader({
+      state: {
+        batches: state.batches,
+        files: {
+          ...state.files,
+          async existing(ids) {
+            const found = await state.files.existing(ids);
+            expect(await publish()).toBe(true);
+            return found;
+          },
+        },
+      },
+    });
+
+    expect(await swept.sweepStrays()).toBe(0);
+
+    expect(await storedIds()).toEqual(['file-out']);
+    expect((await rows()).map(({ id }) => id)).toEqual(['file-out']);
+  });
+
   test('beside uploads and deletes takes nothing from them', async () => {
     let working = true;
     const sweeping = (async () => {
