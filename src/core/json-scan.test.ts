@@ -118,14 +118,18 @@ test('always ends, also on bytes that are no JSON', () => {
       (edits, length) => {
         const line = Buffer.from(start).subarray(0, length);
         for (const [at, byte] of edits) if (length > 0) line[at % length] = byte;
-        try {
-          const { body } = scanRequestLine(line);
-          expect(body.end).toBeLessThanOrEqual(line.length + 1);
-        } catch (error) {
-          expect(error).toBeInstanceOf(Error);
-        }
+        expect(bodyEnd(line)).toBeLessThanOrEqual(line.length + 1);
       },
     ),
     { numRuns: 2_000 },
   );
 });
+
+/** -1: it threw. */
+function bodyEnd(line: Buffer): number {
+  try {
+    return scanRequestLine(line).body.end;
+  } catch {
+    return -1;
+  }
+}

@@ -292,7 +292,8 @@ for (const [letter, text] of Object.entries({
 
 /** By the digit, its value + 1; 0: it is no hexadecimal digit. */
 const HEX = new Uint8Array(256);
-for (const [value, digit] of [...'0123456789abcdef'].entries()) {
+for (let value = 0; value < 16; value++) {
+  const digit = value.toString(16);
   HEX[digit.charCodeAt(0)] = value + 1;
   HEX[digit.toUpperCase().charCodeAt(0)] = value + 1;
 }
