@@ -8,7 +8,7 @@ import type { Log } from '../core/log.ts';
 import type { Deployment, Deployments } from '../deployments/port.ts';
 import { BlobNotFound, type BlobStore } from '../stores/blobs/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
-import { Dispatcher } from './dispatch/dispatcher.ts';
+import { Dispatcher, type SuspectTurn } from './dispatch/dispatcher.ts';
 import { finalize } from './finalize/finalize.ts';
 import { createBatch, type CreateBatch } from './queue/create.ts';
 import { faulty, judge, tokenLimitExceeded } from './queue/judge.ts';
@@ -87,7 +87,7 @@ export class Engine {
   readonly #tasks = new Map<number, Promise<void>>();
   readonly #meters = new Map<number, Meter>();
   readonly #inspections = new Map<string, Promise<Inspection>>();
-  readonly #suspectTurn = { taken: false };
+  readonly #suspectTurn: SuspectTurn = { line: null };
   readonly #stopping = new AbortController();
   #ticking: Promise<void> | null = null;
   #woken = Promise.withResolvers<void>();
@@ -344,6 +344,7 @@ export class Engine {
 
   /** Until the delay is over, something happens, or the engine stops. */
   async #rest(delayMs: number): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
     const timer = new AbortController();
     const stop = (): void => timer.abort();
     this.#stopping.signal.addEventListener('abort', stop, { once: true });

@@ -41,8 +41,16 @@ export interface DispatchDeps {
   /** False: no result could be stored now, so none must be paid for (P10). */
   readonly hasRoom: () => boolean;
   /** Shared by all dispatchers: at most one suspect line is tried at a time. */
-  readonly suspectTurn: { taken: boolean };
+  readonly suspectTurn: SuspectTurn;
   readonly onFatal: (error: unknown) => void;
+}
+
+/**
+ * The suspect that is being tried, until its result is durable: were another one sent before, and ended the process, the
+ * first would be blamed too, and tried again for ever.
+ */
+export interface SuspectTurn {
+  line: Line | null;
 }
 
 const SEGMENTS_PER_CLAIM_MAX = 8;
@@ -64,6 +72,7 @@ export class Dispatcher {
   #inFlight = 0;
   #refilling = false;
   #alarmAtMs = Number.POSITIVE_INFINITY;
+  #alarmTimer = new AbortController();
   #noRoom = false;
 
   constructor(deployment: Deployment, deps: DispatchDeps, options: DispatchOptions) {
@@ -150,9 +159,7 @@ export class Dispatcher {
   /** The first in turn that has a line to send; it goes to the end of the turn. */
   #nextFeed(): Feed | undefined {
     const index = this.#feeds.findIndex(
-      (feed) =>
-        !feed.closed &&
-        (feed.ready.length > 0 || (feed.suspects.length > 0 && !this.#deps.suspectTurn.taken)),
+      (feed) => !feed.closed && (feed.ready.length > 0 || this.#mayTakeSuspect(feed)),
     );
     if (index === -1) return undefined;
     const [feed] = this.#feeds.splice(index, 1);
@@ -161,12 +168,23 @@ export class Dispatcher {
     return feed;
   }
 
+  #mayTakeSuspect({ suspects }: Feed): boolean {
+    const { suspectTurn } = this.#deps;
+    const next = suspects.at(-1);
+    return next !== undefined && (suspectTurn.line === null || suspectTurn.line === next);
+  }
+
+  #endTurn(line: Line): void {
+    const { suspectTurn } = this.#deps;
+    if (suspectTurn.line === line) suspectTurn.line = null;
+  }
+
   #takeLine(feed: Feed): Line {
     const line = feed.ready.pop() ?? feed.suspects.pop();
     assert(line, 'a feed in turn has a line');
     this.#inFlight += 1;
     feed.inFlight += 1;
-    if (isSuspect(line)) this.#deps.suspectTurn.taken = true;
+    if (isSuspect(line)) this.#deps.suspectTurn.line = line;
     return line;
   }
 
@@ -202,7 +220,7 @@ export class Dispatcher {
     }
     if (await untilTaken(() => this.#deps.work.markSuspect(claim, line.number), this.#deps)) return true;
     line.segment.lost = true;
-    this.#leave(line, feed);
+    this.#leave(feed);
     this.#close(line, feed);
     return false;
   }
@@ -215,7 +233,8 @@ export class Dispatcher {
     const sort = sortReply(reply);
     if (sort === 'aborted') {
       lane.abandon(call.wasProbe);
-      return this.#leave(line, feed);
+      this.#endTurn(line);
+      return this.#leave(feed);
     }
     line.segment.inDoubt -= 1;
     const nowMs = this.#deps.clock.mono();
@@ -278,7 +297,7 @@ export class Dispatcher {
       },
       settle,
     );
-    this.#leave(line, feed);
+    this.#leave(feed);
   }
 
   #retryLater(line: Line, feed: Feed, retryAfterMs: number | null): void {
@@ -289,31 +308,32 @@ export class Dispatcher {
       backoffMs(line.calls - 1, { baseMs: retryBaseMs, capMs: retryCapMs, random }),
     );
     feed.waiting += 1;
-    this.#leave(line, feed);
+    this.#leave(feed);
     const back = (): void => {
       feed.waiting -= 1;
-      if (feed.closed || line.segment.lost) return;
+      if (feed.closed || line.segment.lost) return this.#endTurn(line);
       (isSuspect(line) ? feed.suspects : feed.ready).push(line);
       this.#pump();
     };
     this.#own(
       clock.sleep(waitMs, feed.abort.signal).then(back, () => {
         feed.waiting -= 1;
+        this.#endTurn(line);
       }),
     );
   }
 
   /** The line is no longer in flight. */
-  #leave(line: Line, feed: Feed): void {
+  #leave(feed: Feed): void {
     this.#inFlight -= 1;
     feed.inFlight -= 1;
-    if (isSuspect(line)) this.#deps.suspectTurn.taken = false;
     this.#settleIfDrained(feed);
   }
 
   /** The line has a durable result, or belongs to someone else. */
   #close(line: Line, feed: Feed): void {
     const { segment } = line;
+    this.#endTurn(line);
     segment.open -= 1;
     if (segment.lost) {
       feed.ready.splice(0, feed.ready.length, ...feed.ready.filter((other) => other.segment !== segment));
@@ -372,11 +392,19 @@ export class Dispatcher {
   #alarm(atMs: number): void {
     if (atMs >= this.#alarmAtMs) return;
     this.#alarmAtMs = atMs;
+    this.#alarmTimer.abort();
+    this.#alarmTimer = new AbortController();
+    const { clock } = this.#deps;
     this.#own(
-      this.#deps.clock.sleep(Math.max(1, atMs - this.#deps.clock.mono())).then(() => {
-        this.#alarmAtMs = Number.POSITIVE_INFINITY;
-        this.#pump();
-      }),
+      clock.sleep(Math.max(1, atMs - clock.mono()), this.#alarmTimer.signal).then(
+        () => {
+          this.#alarmAtMs = Number.POSITIVE_INFINITY;
+          this.#pump();
+        },
+        () => {
+          // An earlier one took its place. Were both left to ring, each would set the next, and they would add up.
+        },
+      ),
     );
   }
 

@@ -84,18 +84,22 @@ export async function refill(
   claimant: { readonly owner: string; readonly segmentsMax: number },
   stores: { readonly work: WorkStore; readonly blobs: BlobStore },
 ): Promise<void> {
-  const claims = await stores.work.claim(feed.batch.seq, claimant);
+  const held = [...feed.segments].map(({ claim }) => claim.index);
+  const claims = await stores.work.claim(feed.batch.seq, { ...claimant, held });
   feed.exhausted = claims.length === 0;
   const segments = claims.map((claim): OpenSegment => ({ claim, open: 0, inDoubt: 0, lost: false }));
   // All are held from now on, so that a failure below gives all of them back.
   for (const segment of segments) feed.segments.add(segment);
   for (const segment of segments) {
-    const { byteStart: start, byteLength: length, crashes } = segment.claim;
+    const { byteStart: start, byteLength: length, crashes, suspectLine } = segment.claim;
     const bytes = await stores.blobs.readBytes(feed.batch.inputFileId, { start, length });
     const lines = readLines(segment, bytes);
     segment.open = lines.length;
     if (lines.length === 0) feed.segments.delete(segment);
-    (crashes >= CRASHES_MAX ? feed.suspects : feed.ready).unshift(...lines.toReversed());
+    // The last suspect goes first: were another one noted before it, its ends of the process would be forgotten.
+    const isLast = ({ number }: Line): number => (number === suspectLine ? 1 : 0);
+    const next = lines.toReversed().sort((a, b) => isLast(a) - isLast(b));
+    (crashes >= CRASHES_MAX ? feed.suspects : feed.ready).unshift(...next);
   }
 }
 
