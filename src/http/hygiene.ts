@@ -27,6 +27,7 @@ export function findSmell(raw: IncomingMessage): string | undefined {
     if (seen.has(name)) return `The header '${name}' was sent twice. Send it once.`;
     seen.add(name);
   }
+  if (!seen.has('host') && raw.httpVersion === '1.1') return 'Send a Host header.';
   const encoding = raw.headers['transfer-encoding'];
   if (encoding !== undefined && encoding.toLowerCase() !== 'chunked')
     return 'Transfer-Encoding must be chunked, or absent.';

@@ -91,7 +91,8 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     bodyLimit: options.jsonBytesMax,
     exposeHeadRoutes: false,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 },
-    http: { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: HEADERS_TIMEOUT_MS },
+    // A missing Host is refused by our own hook, with a body.
+    http: { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: HEADERS_TIMEOUT_MS, requireHostHeader: false },
     rewriteUrl: (raw) => {
       const target = resolveTarget(raw.url ?? '/');
       targets.set(raw as IncomingMessage, target);

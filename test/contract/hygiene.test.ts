@@ -1,0 +1,192 @@
+import { connect } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { KEY_A, lines, startService, type Service } from './harness.ts';
+
+let service: Service;
+beforeAll(async () => {
+  service = await startService();
+});
+afterAll(() => service.close());
+
+const HOST = 'Host: localhost';
+const KEY = `api-key: ${KEY_A}`;
+const request = (line: string, headers: string[], body = ''): string =>
+  `${line}\r\n${headers.join('\r\n')}\r\n\r\n${body}`;
+const statusOf = (answer: string): number => Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]);
+
+const alive = async (): Promise<void> => {
+  expect((await service.json('/openai/v1/files')).status).toBe(200);
+};
+
+describe('on a raw socket', () => {
+  test('a plain request is answered', async () => {
+    const answer = await service.raw(request('GET /openai/v1/batches HTTP/1.1', [HOST, KEY]));
+
+    expect(statusOf(answer)).toBe(200);
+  });
+
+  test.each([
+    ['two Host headers', 'GET /openai/v1/batches HTTP/1.1', [HOST, 'host: other', KEY]],
+    ['no Host header', 'GET /openai/v1/batches HTTP/1.1', [KEY]],
+    ['two api-keys', 'GET /openai/v1/batches HTTP/1.1', [HOST, KEY, 'API-Key: other']],
+    [
+      'two Authorizations',
+      'GET /v1/batches HTTP/1.1',
+      [HOST, `Authorization: Bearer ${KEY_A}`, 'authorization: Bearer x'],
+    ],
+    [
+      'two content types',
+      'POST /v1/batches HTTP/1.1',
+      [HOST, KEY, 'Content-Type: application/json', 'Content-Type: text/plain', 'Content-Length: 0'],
+    ],
+    ['two lengths', 'POST /v1/batches HTTP/1.1', [HOST, KEY, 'Content-Length: 2', 'Content-Length: 3']],
+    [
+      'a length and chunks',
+      'POST /v1/batches HTTP/1.1',
+      [HOST, KEY, 'Content-Length: 2', 'Transfer-Encoding: chunked'],
+    ],
+    ['a negative length', 'POST /v1/batches HTTP/1.1', [HOST, KEY, 'Content-Length: -1']],
+    ['two codings', 'POST /v1/batches HTTP/1.1', [HOST, KEY, 'Transfer-Encoding: identity, chunked']],
+    ['another coding', 'POST /v1/batches HTTP/1.1', [HOST, KEY, 'Transfer-Encoding: gzip, chunked']],
+    ['an obscured coding', 'POST /v1/batches HTTP/1.1', [HOST, KEY, 'Transfer-Encoding: xchunked']],
+    [
+      'a coding twice',
+      'POST /v1/batches HTTP/1.1',
+      [HOST, KEY, 'Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'],
+    ],
+    ['an absolute form', `GET http://elsewhere/openai/v1/batches HTTP/1.1`, [HOST, KEY]],
+    ['an asterisk', 'OPTIONS * HTTP/1.1', [HOST, KEY]],
+    ['HTTP/0.9', 'GET /healthz', []],
+    ['HTTP/2.0', 'GET /healthz HTTP/2.0', [HOST]],
+    ['a control character in a header', 'GET /healthz HTTP/1.1', [HOST, 'x: a\u0001b']],
+    ['a space before a colon', 'GET /healthz HTTP/1.1', [HOST, 'api-key : x']],
+    ['a folded header', 'GET /healthz HTTP/1.1', [HOST, 'x: a', ' b']],
+    ['an unknown method', 'BREW /healthz HTTP/1.1', [HOST]],
+    ['TLS', '\u0016\u0003\u0001\u0002\u0000\u0001\u0000\u0001\u00fc\u0003\u0003', []],
+    ['nonsense', 'hello', []],
+  ])('%s is a 4xx, and the connection ends', async (_name, line, headers) => {
+    const answer = await service.raw(Buffer.from(request(line, headers), 'latin1'));
+
+    expect(statusOf(answer)).toBeGreaterThanOrEqual(400);
+    expect(statusOf(answer)).toBeLessThan(500);
+    expect(answer.toLowerCase()).toContain('connection: close');
+    expect(answer).toContain('"error":{');
+    await alive();
+  });
+
+  test('headers of 16 KiB are too large', async () => {
+    const answer = await service.raw(
+      request('GET /openai/v1/batches HTTP/1.1', [HOST, KEY, `x: ${'a'.repeat(16_384)}`]),
+    );
+
+    expect(statusOf(answer)).toBe(431);
+    await alive();
+  });
+
+  test('HTTP/1.0 is answered', async () => {
+    const answer = await service.raw(request('GET /healthz HTTP/1.0', [HOST]));
+
+    expect(statusOf(answer)).toBe(200);
+  });
+
+  test.each(['chunked', 'CHUNKED'])('an empty body of JSON in the coding %s is no body', async (coding) => {
+    const answer = await service.raw(
+      request(
+        'POST /openai/v1/batches/x/cancel HTTP/1.1',
+        [HOST, KEY, 'Content-Type: application/json', `Transfer-Encoding: ${coding}`],
+        '0\r\n\r\n',
+      ),
+    );
+
+    expect(statusOf(answer)).toBe(404);
+  });
+
+  test('a request after a refused one on the same connection is not read', async () => {
+    const smuggled = request('GET /openai/v1/files HTTP/1.1', [HOST, KEY]);
+    const answer = await service.raw(
+      request('POST /openai/v1/batches HTTP/1.1', [HOST, 'host: b', KEY, 'Content-Length: 0'], smuggled),
+    );
+
+    expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1);
+  });
+
+  test.each(['POST /openai/v1/batches', 'POST /v1/files'])(
+    'a caller that goes away in the middle of %s harms nobody',
+    async (line) => {
+      const type = line.endsWith('files') ? 'multipart/form-data; boundary=b' : 'application/json';
+      const head = request(`${line} HTTP/1.1`, [HOST, KEY, `Content-Type: ${type}`, 'Content-Length: 1000']);
+
+      for (let count = 0; count < 20; count++) {
+        const socket = connect(service.port, '127.0.0.1');
+        await new Promise<void>((resolve) => {
+          socket.write(
+            `${head}--b\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{`,
+            () => {
+              if (count % 2 === 0) socket.destroy();
+              else socket.resetAndDestroy();
+            },
+          );
+          socket.on('close', () => resolve());
+        });
+      }
+
+      await alive();
+      const files = await service.json('/openai/v1/files');
+      expect(files.body.data).toEqual([]);
+    },
+  );
+});
+
+describe('a body that trickles', () => {
+  test('is cut off, with 408', async () => {
+    const strict = await startService({ http: { bodyWindowMs: 200, bodyBytesPerWindowMin: 1_000 } });
+    try {
+      const head = request('POST /openai/v1/batches HTTP/1.1', [
+        HOST,
+        KEY,
+        'Content-Type: application/json',
+        'Content-Length: 1000',
+      ]);
+
+      const answer = await strict.raw(`${head}{`);
+
+      expect(statusOf(answer)).toBe(408);
+      expect(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n'))).error.code).toBe('408');
+    } finally {
+      await strict.close();
+    }
+  });
+
+  test('a body that keeps up is taken, however long it needs', async () => {
+    const strict = await startService({ http: { bodyWindowMs: 100, bodyBytesPerWindowMin: 10 } });
+    try {
+      const boundary = 'b';
+      const file = lines(30);
+      const body = [
+        `--${boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n`,
+        `--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n`,
+        ...(file.match(/.{1,300}/gs) ?? []),
+        `\r\n--${boundary}--\r\n`,
+      ];
+      const stream = new ReadableStream({
+        async pull(controller) {
+          await strict.deps.clock.sleep(15);
+          const next = body.shift();
+          if (next === undefined) controller.close();
+          else controller.enqueue(new TextEncoder().encode(next));
+        },
+      });
+
+      const { status, body: answer } = await strict.json('/openai/v1/files', {
+        method: 'POST',
+        headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
+        body: stream,
+        duplex: 'half',
+      } as RequestInit);
+
+      expect([status, answer.bytes]).toEqual([201, file.length]);
+    } finally {
+      await strict.close();
+    }
+  });
+});

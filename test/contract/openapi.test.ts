@@ -1,0 +1,93 @@
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { form, lines, startService, type Json, type Service } from './harness.ts';
+
+let service: Service;
+let api: Json;
+beforeAll(async () => {
+  service = await startService();
+  api = (await service.json('/openapi.json')).body;
+});
+afterAll(() => service.close());
+
+/** What the document says of an answer, as a validator. */
+function validatorOf(path: string, method: string, status: number): (body: unknown) => string[] {
+  const { responses } = api.paths[path][method];
+  const { schema } = (responses[status] ?? responses.default).content['application/json'];
+  const ajv = new Ajv2020({ strict: false, allErrors: true });
+  ajv.addSchema({ ...api, $id: 'api' });
+  const resolved = JSON.parse(JSON.stringify(schema).replaceAll('"#/', '"api#/'));
+  const validate = ajv.compile(resolved);
+  return (body) =>
+    validate(body) ? [] : (validate.errors ?? []).map((error) => `${error.instancePath} ${error.message}`);
+}
+
+test('the document is OpenAPI 3.1 and refers only to what it has', () => {
+  expect(api.openapi).toBe('3.1.0');
+  for (const [, name] of JSON.stringify(api).matchAll(/"#\/components\/schemas\/([^"]+)"/g))
+    expect(api.components.schemas).toHaveProperty(name ?? '');
+  expect(api.servers.map(({ url }: { url: string }) => url)).toEqual(['/openai/v1', '/v1', '/openai']);
+});
+
+test('the document names every operation of the wire', () => {
+  const operations = Object.entries<object>(api.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method} ${path}`),
+  );
+
+  expect(operations.toSorted()).toEqual([
+    'delete /files/{id}',
+    'get /batches',
+    'get /batches/{id}',
+    'get /batches/{id}/errors',
+    'get /batches/{id}/output',
+    'get /files',
+    'get /files/{id}',
+    'get /files/{id}/content',
+    'post /batches',
+    'post /batches/{id}/cancel',
+    'post /files',
+    'post /files/import',
+  ]);
+});
+
+describe.each(['/openai/v1', '/v1'])('answers under %s are as documented', (root) => {
+  test('of files and batches', async () => {
+    const faults: string[] = [];
+    const call = async (method: string, path: string, url: string, init: RequestInit = {}): Promise<Json> => {
+      const { status, body } = await service.json(root + url, { method: method.toUpperCase(), ...init });
+      faults.push(
+        ...validatorOf(path, method, status)(body).map((fault) => `${method} ${url} ${status}: ${fault}`),
+      );
+      return body;
+    };
+    const json = (body: unknown): RequestInit => ({
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+
+    const file = await call('post', '/files', '/files', { body: form(lines(2)) });
+    await call('get', '/files/{id}', `/files/${file.id}`);
+    const batch = await call(
+      'post',
+      '/batches',
+      '/batches',
+      json({
+        input_file_id: file.id,
+        endpoint: '/chat/completions',
+        completion_window: '24h',
+        metadata: { a: 'b' },
+      }),
+    );
+    await service.waitFor(batch.id, 'completed');
+    await call('get', '/batches/{id}', `/batches/${batch.id}`);
+    await call('get', '/batches', '/batches');
+    await call('get', '/files', '/files');
+    await call('post', '/batches/{id}/cancel', `/batches/${batch.id}/cancel`);
+    await call('get', '/batches/{id}', '/batches/none');
+    await call('post', '/batches', '/batches', json({}));
+    await call('post', '/files/import', '/files/import', json({ purpose: 'batch' }));
+    await call('delete', '/files/{id}', `/files/${file.id}`);
+
+    expect(faults).toEqual([]);
+  });
+});
