@@ -85,11 +85,8 @@ function facts({ total, completed, failed, requestsPerSecond, etaS, waiting }: P
 
 /** `75` → `1m15s`. */
 export function shortTime(seconds: number): string {
-  const [s, m, h] = [
-    Math.ceil(seconds) % 60,
-    Math.floor(Math.ceil(seconds) / 60) % 60,
-    Math.floor(seconds / 3600),
-  ];
+  const whole = Math.ceil(seconds);
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
   if (h > 0) return `${h}h${String(m).padStart(2, '0')}m`;
   return m > 0 ? `${m}m${String(s).padStart(2, '0')}s` : `${s}s`;
 }

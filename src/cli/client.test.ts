@@ -1,0 +1,126 @@
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Client } from './client.ts';
+import { resolveEndpoint } from './endpoint.ts';
+
+let dir: string;
+let servers: Server[] = [];
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'offpeak-client-'));
+});
+afterEach(async () => {
+  for (const server of servers) {
+    server.close();
+    server.closeAllConnections();
+  }
+  servers = [];
+  await rm(dir, { recursive: true });
+});
+
+async function listen(handler: RequestListener): Promise<string> {
+  const server = createServer(handler).listen(0, '127.0.0.1');
+  servers.push(server);
+  await once(server, 'listening');
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const clientOf = (endpoint: string) => new Client(resolveEndpoint({ endpoint, apiKey: 'canary' }, {}));
+
+test('a redirect is an error, and the key does not travel on', async () => {
+  let asked = 0;
+  const elsewhere = await listen((_, response) => {
+    asked += 1;
+    response.end('{}');
+  });
+  const url = await listen((_, response) => response.writeHead(307, { location: elsewhere }).end());
+
+  await expect(clientOf(url).batch('b')).rejects.toMatchObject({ exitCode: 3 });
+  expect(asked).toBe(0);
+});
+
+test('an upload has the file with its name, a content type, and the purpose', async () => {
+  let body = '';
+  const url = await listen((request, response) => {
+    request.setEncoding('utf8').on('data', (text: string) => (body += text));
+    request.on('end', () => response.writeHead(201).end('{"id":"file-1"}'));
+  });
+  await writeFile(join(dir, 'in.jsonl'), '{"custom_id":"a"}\n');
+
+  const file = await clientOf(url).upload(join(dir, 'in.jsonl'), { purpose: 'batch' });
+
+  expect(file.id).toBe('file-1');
+  expect(body).toMatch(/name="purpose"\r\n\r\nbatch\r\n/);
+  expect(body).toMatch(
+    /name="file"; filename="in\.jsonl"\r\nContent-Type: application\/octet-stream\r\n\r\n\{"custom_id":"a"\}\n\r\n/,
+  );
+});
+
+test('a refusal is told in the words of the service, without escape sequences, and never with the key', async () => {
+  const url = await listen((_, response) =>
+    response
+      .writeHead(401)
+      .end(JSON.stringify({ error: { code: '401', message: 'Access \u001B[31mdenied\u0007' } })),
+  );
+
+  const refusal = await clientOf(url)
+    .batch('b')
+    .catch((error: unknown) => error);
+
+  expect(refusal).toMatchObject({
+    exitCode: 1,
+    message: `${url}/openai answered 401: Access denied (401) Check the key: --api-key or OFFPEAK_API_KEY.`,
+  });
+});
+
+test('an answer without JSON says so', async () => {
+  const url = await listen((_, response) => response.end('<html>'));
+
+  await expect(clientOf(url).batch('b')).rejects.toThrow(/answered 200 without JSON/);
+});
+
+test("a batch of the original's early versions, and of OpenAI, is understood", async () => {
+  const url = await listen((_, response) =>
+    response.end('{"id":"b","status":"Validating","request_counts":{"total":null},"output_file_id":""}'),
+  );
+
+  expect(await clientOf(url).batch('b')).toMatchObject({ status: 'validating' });
+});
+
+test('a download that is cut leaves nothing behind', async () => {
+  const url = await listen((_, response) => {
+    response.writeHead(200, { 'content-length': '1000' });
+    response.write('half', () => response.destroy());
+  });
+
+  await expect(clientOf(url).download('f', join(dir, 'out.jsonl'))).rejects.toMatchObject({ exitCode: 1 });
+  expect(await readdir(dir)).toEqual([]);
+});
+
+test('a download appears whole, also when it is empty', async () => {
+  const url = await listen((request, response) =>
+    response.end(request.url?.includes('full') ? 'line\n' : ''),
+  );
+
+  await clientOf(url).download('full', join(dir, 'full.jsonl'));
+  await clientOf(url).download('none', join(dir, 'none.jsonl'));
+
+  expect(await readFile(join(dir, 'full.jsonl'), 'utf8')).toBe('line\n');
+  expect(await readFile(join(dir, 'none.jsonl'), 'utf8')).toBe('');
+});
+
+test('an id cannot name another path', async () => {
+  let path = '';
+  const url = await listen((request, response) => {
+    path = request.url ?? '';
+    response.end('{"id":"b","status":"completed"}');
+  });
+
+  await clientOf(url).batch('../files?x=');
+
+  expect(path).toBe('/openai/batches/..%2Ffiles%3Fx%3D?api-version=2024-10-21');
+});

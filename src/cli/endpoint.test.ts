@@ -1,0 +1,67 @@
+import { expect, test } from 'vitest';
+import { resolveEndpoint } from './endpoint.ts';
+
+const cloud = {
+  AZURE_OPENAI_ENDPOINT: 'https://mine.openai.azure.com/',
+  AZURE_OPENAI_API_KEY: 'azure-key',
+  OPENAI_BASE_URL: 'https://api.openai.com/v1',
+  OPENAI_API_KEY: 'openai-key',
+};
+
+test('with nothing set it is the local service', () => {
+  expect(resolveEndpoint({}, { OFFPEAK_API_KEY: 'k' })).toMatchObject({
+    baseUrl: 'http://127.0.0.1:8080/openai',
+    style: 'azure',
+    headers: { 'api-key': 'k' },
+    query: { 'api-version': '2024-10-21' },
+  });
+});
+
+test('a flag goes before OFFPEAK_ENDPOINT, that before Azure, that before OpenAI', () => {
+  const env = { ...cloud, OFFPEAK_ENDPOINT: 'http://127.0.0.1:9000', OFFPEAK_API_KEY: 'own' };
+  const { OPENAI_BASE_URL, OPENAI_API_KEY } = cloud;
+
+  expect(resolveEndpoint({ endpoint: 'http://flag' }, env).baseUrl).toBe('http://flag/openai');
+  expect(resolveEndpoint({}, env).baseUrl).toBe('http://127.0.0.1:9000/openai');
+  expect(resolveEndpoint({}, cloud)).toMatchObject({
+    baseUrl: 'https://mine.openai.azure.com/openai',
+    headers: { 'api-key': 'azure-key' },
+  });
+  expect(resolveEndpoint({}, { OPENAI_BASE_URL, OPENAI_API_KEY })).toEqual({
+    baseUrl: 'https://api.openai.com/v1',
+    style: 'openai',
+    headers: { authorization: 'Bearer openai-key' },
+    query: {},
+    keyHint: 'Check the key: --api-key or OPENAI_API_KEY.',
+  });
+});
+
+test('a key of a cloud service goes to no other endpoint', () => {
+  expect(resolveEndpoint({ endpoint: 'http://elsewhere' }, cloud).headers).toEqual({});
+  expect(resolveEndpoint({ endpoint: 'http://elsewhere/v1' }, cloud).headers).toEqual({});
+  expect(resolveEndpoint({}, { OPENAI_API_KEY: 'k', AZURE_OPENAI_API_KEY: 'k' }).headers).toEqual({});
+});
+
+test.each([
+  ['http://h', 'http://h/openai', 'azure'],
+  ['http://h/', 'http://h/openai', 'azure'],
+  ['http://h/openai/', 'http://h/openai', 'azure'],
+  ['http://h/openai/v1/', 'http://h/openai/v1', 'openai'],
+  ['http://h/v1', 'http://h/v1', 'openai'],
+  ['http://h/base', 'http://h/base/openai', 'azure'],
+])('%s is spoken to at %s in the style of %s', (endpoint, baseUrl, style) => {
+  expect(resolveEndpoint({ endpoint }, {})).toMatchObject({ baseUrl, style });
+});
+
+test('the api-version is the flag, else the variable, else the current one', () => {
+  const env = { AZURE_OPENAI_API_VERSION: '2025-04-01-preview' };
+
+  expect(resolveEndpoint({ apiVersion: '2024-10-01-preview' }, env).query).toEqual({
+    'api-version': '2024-10-01-preview',
+  });
+  expect(resolveEndpoint({}, env).query).toEqual({ 'api-version': '2025-04-01-preview' });
+});
+
+test('what is no URL is refused', () => {
+  expect(() => resolveEndpoint({ endpoint: 'localhost:8080' }, {})).toThrow(/is not a URL/);
+});
