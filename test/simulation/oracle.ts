@@ -50,6 +50,9 @@ export class Oracle {
   readonly #deathQueue: Life[] = [];
   readonly #deaths: Death[] = [];
   readonly #endedAtMs = new Map<Life, number>();
+  readonly #stops = new Set<Life>();
+  readonly #stopLost: string[] = [];
+  #resentAtStop: number | null = null;
   #maxSeq = 0;
   #dirty = true;
   #error: Violation | null = null;
@@ -162,11 +165,13 @@ export class Oracle {
 
   died(life: Life): void {
     this.#deathQueue.push(life);
+    if (!this.#stops.has(life)) this.#resentAtStop = null;
     this.#endedAtMs.set(life, this.#world.scheduler.nowMs);
   }
 
   /** P12: a drain that ran to its end leaves nothing in doubt. */
   stopped(life: Life, sinceMs: number): void {
+    this.#stops.add(life);
     const calls = this.#callsOf(life);
     const cut = calls.some(
       ({ reply, endMs }) =>
@@ -175,12 +180,21 @@ export class Oracle {
     if (cut) return;
     const open = calls.filter(({ reply }) => reply === null);
     this.require(open.length === 0, 'P12', `${open.length} requests were left in flight by a stop`);
-    const lost = [...(this.#answered.get(life) ?? [])].filter(
-      (key) => !this.#recorded.has(key) && this.#isLive(key),
-    );
-    this.#stopLost.push(...lost);
+    this.#stopLost.push(...(this.#answered.get(life) ?? []));
+    this.#resentAtStop = this.#resent();
   }
-  readonly #stopLost: string[] = [];
+
+  /** A process is ready: it has taken back what the one before it held. */
+  started(): void {
+    if (this.#resentAtStop === null) return;
+    const more = this.#resent() - this.#resentAtStop;
+    this.#resentAtStop = null;
+    this.require(more === 0, 'P12', `${more} requests count as sent again after a stop that ran to its end`);
+  }
+
+  #resent(): number {
+    return [...this.#known.values()].reduce((sum, { batch }) => sum + batch.resent, 0);
+  }
 
   wrote(): void {
     this.#dirty = true;

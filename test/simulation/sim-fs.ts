@@ -22,7 +22,7 @@ interface Dir {
 type Node = File | Dir;
 
 /** What the world does to one call: null is nothing, a string is the code it fails with. */
-export type FsFault = (op: FsOp, life: Life) => 'ENOSPC' | 'EIO' | null;
+export type FsFault = (op: FsOp, life: Life) => 'ENOSPC' | 'EIO' | 'EMFILE' | null;
 export type FsOp = 'create' | 'append' | 'fsync' | 'rename' | 'fsyncDir' | 'mkdir' | 'read' | 'unlink';
 
 export interface SimFsOptions {
@@ -122,6 +122,7 @@ export class SimFs {
     if (!life.alive) return never();
     return scheduler.after(latencyMs(), life, () => {
       const code = fault(op, life);
+      if (!life.alive) return never<T>();
       if (code) throw failure(code, op);
       const value = effect();
       onOp(op, life);

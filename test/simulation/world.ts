@@ -6,7 +6,7 @@ import { Engine, type EngineOptions } from '../../src/batch/engine.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
 import type { Inspector } from '../../src/batch/validate/port.ts';
 import { LINE_BYTES_MAX } from '../../src/contract/batch.ts';
-import type { Inspection, SegmentPlan } from '../../src/contract/inspection.ts';
+import type { SegmentPlan } from '../../src/contract/inspection.ts';
 import type { Failpoint } from '../../src/core/failpoint.ts';
 import { LineSplitter } from '../../src/core/lines.ts';
 import { silentLog } from '../../src/core/log.ts';
@@ -38,6 +38,7 @@ const EPOCH_MS = Date.UTC(2026, 0, 1);
 const LIVENESS_MS = 6 * 60 * 60_000;
 const STEPS_MAX = 400_000;
 /** A disk is nearly full somewhat before it is full. */
+const STOP_GRACE_MS = 30_000;
 const ROOM_MARGIN_MS = 2_000;
 
 /** Plants one bug, by wrapping what a process is given. */
@@ -112,6 +113,8 @@ export class World {
   readonly zombieLives = new Set<Life>();
   #generation = 0;
   #booting: Life | null = null;
+  /** Told to stop, and still at it. */
+  #leaving: Life | null = null;
   #jumpMs = 0;
   #clientsDone = 0;
   #broken: unknown = null;
@@ -141,6 +144,7 @@ export class World {
       fault: (op, life) => {
         if (this.crashHere('disk', false, life)) return null;
         if ((op === 'append' || op === 'create') && this.#within('disk_full')) return 'ENOSPC';
+        if ((op === 'create' || op === 'read') && this.#within('busy') && disk.chance(0.1)) return 'EMFILE';
         return op === 'fsync' && this.#nth('eio', 'disk', this.#counts.disk) ? 'EIO' : null;
       },
       onOp: (_, life) => void this.crashHere('disk', true, life),
@@ -200,8 +204,7 @@ export class World {
   hasRoom(): boolean {
     const { nowMs } = this.scheduler;
     return !this.plan.faults.some(
-      (fault) =>
-        fault.kind === 'disk_full' && fault.fromMs - ROOM_MARGIN_MS <= nowMs && nowMs < fault.toMs,
+      (fault) => fault.kind === 'disk_full' && fault.fromMs - ROOM_MARGIN_MS <= nowMs && nowMs < fault.toMs,
     );
   }
 
@@ -232,7 +235,8 @@ export class World {
 
   /** As the HTTP server does: what is neither the caller's fault nor passing ends the process. */
   serverError({ life }: Process, error: Error): void {
-    if (!(error instanceof ApiError) && !isPassing(error) && error.name !== 'ConnectionLost') this.#fatal(life, error);
+    if (!(error instanceof ApiError) && !isPassing(error) && error.name !== 'ConnectionLost')
+      this.#fatal(life, error);
   }
 
   /** The simulation itself is broken. */
@@ -258,6 +262,7 @@ export class World {
           this.#booting = null;
           this.front = process;
           this.note(`${life.name} is ready`);
+          this.oracle.started();
         },
         (error: unknown) => this.#fatal(life, error),
       );
@@ -319,7 +324,11 @@ export class World {
       blobs,
       clock,
       uuid: rng.uuid,
-      diskGuard: { hasRoom: () => Promise.resolve(this.hasRoom()), noteFull: () => Promise.resolve() },
+      diskGuard: {
+        hasRoom: () => Promise.resolve(this.hasRoom()),
+        noteFull() {},
+        dropBallast: () => Promise.resolve(),
+      },
       log: silentLog,
     });
     const housekeeping = runExpiry({ uploader, clock, log: silentLog }, new AbortController().signal);
@@ -345,8 +354,9 @@ export class World {
     if (process) this.#corpses.push(process);
     this.oracle.died(life);
     this.#onDeath.get(life)?.();
-    const wasNeeded = this.front?.life === life || this.#booting === life;
+    const wasNeeded = this.front?.life === life || this.#booting === life || this.#leaving === life;
     if (this.front?.life === life) this.front = null;
+    if (this.#leaving === life) this.#leaving = null;
     if (wasNeeded && downMs !== undefined) this.#boot(downMs);
   }
 
@@ -399,23 +409,24 @@ export class World {
     if (!front) return;
     this.note(`${front.life.name} is told to stop within ${drainMs} ms`);
     this.front = null;
+    this.#leaving = front.life;
     const atMs = this.scheduler.nowMs;
     front.engine.stop({ drainMs }).then(
       () => {
         if (!front.life.alive) return;
         this.note(`${front.life.name} has stopped`);
         this.oracle.stopped(front.life, atMs);
-        this.#end(front.life);
-        this.#boot(downMs);
+        this.#end(front.life, downMs);
       },
-      (error: unknown) => {
-        this.#fatal(front.life, error);
-        this.#boot(downMs);
-      },
+      (error: unknown) => this.#fatal(front.life, error),
     );
     // As a supervisor does.
-    this.scheduler.at(drainMs + 60_000, front.life, () => {
-      this.oracle.require(false, 'P12', `${front.life.name} did not stop 60 s after its drain`);
+    this.scheduler.at(drainMs + STOP_GRACE_MS, front.life, () => {
+      this.oracle.require(
+        false,
+        'P12',
+        `${front.life.name} did not stop ${STOP_GRACE_MS} ms after its drain`,
+      );
     });
   }
 
@@ -527,7 +538,8 @@ export class World {
       const inspection = await inspectInput(chunks);
       await this.scheduler.after(rng.chance(0.2) ? rng.int(0, 40_000) : rng.int(0, 20), life, () => {});
       const { segmentRequestsMax } = this.plan.tuning;
-      return { ...inspection, segments: inspection.errors ? [] : resegment(inspection, Buffer.concat(chunks), segmentRequestsMax) };
+      const segments = inspection.errors ? [] : resegment(Buffer.concat(chunks), segmentRequestsMax);
+      return { ...inspection, segments };
     };
   }
 
@@ -540,7 +552,8 @@ export class World {
   }
 
   async #play(): Promise<void> {
-    const deadlineMs = LIVENESS_MS + Math.max(this.plan.calmAtMs, ...this.plan.outages.map(({ toMs }) => toMs));
+    const deadlineMs =
+      LIVENESS_MS + Math.max(this.plan.calmAtMs, ...this.plan.outages.map(({ toMs }) => toMs));
     for (;;) {
       const more = await this.scheduler.step();
       if (this.#broken !== null) throw this.#broken;
@@ -548,7 +561,11 @@ export class World {
       const calm = this.scheduler.nowMs >= this.plan.calmAtMs && this.front !== null;
       if (calm && this.#clientsDone === this.plan.jobs.length && (await this.oracle.isQuiet())) return;
       this.oracle.require(more, 'P3', 'nothing is left to happen, but batches are not terminal');
-      this.oracle.require(this.scheduler.steps < STEPS_MAX, 'P3', `still busy after ${STEPS_MAX} steps: a hot loop`);
+      this.oracle.require(
+        this.scheduler.steps < STEPS_MAX,
+        'P3',
+        `still busy after ${STEPS_MAX} steps: a hot loop`,
+      );
       if (this.scheduler.nowMs > deadlineMs) await this.oracle.stuck();
     }
   }
@@ -582,9 +599,9 @@ const template = (): Promise<string> =>
     return path;
   })());
 
-function resegment(_: Inspection, bytes: Buffer, requestsMax: number): SegmentPlan[] {
+function resegment(bytes: Buffer, requestsMax: number): SegmentPlan[] {
   const splitter = new LineSplitter({ lineBytesMax: LINE_BYTES_MAX });
-  const lines = [...splitter.push(bytes), ...splitter.end()];
+  const lines = [...splitter.push(bytes), ...splitter.end()].filter((line) => line.bytes !== undefined);
   const segments: SegmentPlan[] = [];
   for (let i = 0; i < lines.length; i += requestsMax) {
     const part = lines.slice(i, i + requestsMax);
