@@ -14,11 +14,12 @@ import { DataDirError } from '../core/data-dir.ts';
 import type { Log } from '../core/log.ts';
 import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
+import { createFirstAnswerWatch } from './first-answer.ts';
 import { probeUpstream } from './probe.ts';
 import type { TableFlags } from './program.ts';
 import { createProgressView, shortTime, type Progress } from './progress.ts';
 import { die, stopSignal } from './stop.ts';
-import { byteSize, grouped, note, print, printJson } from './terminal.ts';
+import { byteSize, grouped, note, oneLine, print, printJson } from './terminal.ts';
 import { faultReport, inspectChunks } from './validate.ts';
 import { writeWhole } from './write-whole.ts';
 
@@ -43,8 +44,6 @@ interface Job {
 const SCOPE: Scope = { resourceId: DEFAULT_RESOURCE_ID, actor: 'cli' };
 const LOOK_EVERY_MS = 200;
 const DRAIN_MS = 30_000;
-/** An upstream that answered nothing since the start is not waited for any longer. */
-const FIRST_ANSWER_MS = 30_000;
 
 /** A whole batch without a server, on the service's own engine. */
 export async function runBatch(input: string, table: TableFlags, flags: RunFlags): Promise<ExitCode> {
@@ -142,14 +141,17 @@ async function finish(core: Core, job: Job): Promise<Batch | 'stopped'> {
   const view = createProgressView();
   try {
     const { id } = (await unfinished(core)) ?? (await submit(core, job));
-    const firstAnswer = answerAlarm();
+    const isHopeless = createFirstAnswerWatch();
     while (true) {
       const batch = await core.state.batches.get(SCOPE, id);
       if (!batch) throw new CliError(`${job.stateDir} is damaged: its batch is gone.`, EXIT.failed);
       const progress = progressOf(core, batch);
       view.show(progress);
       if (isTerminal(batch.status)) return batch;
-      firstAnswer.look(progress);
+      if (isHopeless(progress, performance.now())) {
+        const message = `nothing gets an answer. ${progress.waiting ?? ''} The same command goes on from here.`;
+        throw new CliError(oneLine(message), EXIT.unreachable);
+      }
       if (await Promise.race([stopped, sleep(LOOK_EVERY_MS)])) return 'stopped';
     }
   } catch (error) {
@@ -208,25 +210,6 @@ function progressOf(core: Core, { status, counts, ...batch }: Batch): Progress {
     requestsPerSecond: live?.requestsPerSecond ?? null,
     etaS: live?.etaS ?? null,
     waiting: live?.waiting ?? null,
-  };
-}
-
-/** Throws when nothing gets an answer: a wrong key or address would otherwise be waited for forever. */
-function answerAlarm(): { look(progress: Progress): void } {
-  let first: number | null = null;
-  let sinceMs: number | null = null;
-  return {
-    look({ completed, failed, waiting }) {
-      const nowMs = performance.now();
-      first ??= completed + failed;
-      if (waiting === null || completed + failed > first) sinceMs = null;
-      else sinceMs ??= nowMs;
-      if (sinceMs === null || completed + failed > first || nowMs - sinceMs < FIRST_ANSWER_MS) return;
-      throw new CliError(
-        `nothing gets an answer. ${waiting} The same command goes on from here.`,
-        EXIT.unreachable,
-      );
-    },
   };
 }
 

@@ -92,15 +92,7 @@ export const faultLines = (batch: RemoteBatch): string[] =>
   );
 
 /** Offpeak's messages begin with their line already; others' do not. */
-export function faultLine({
-  line,
-  code,
-  message,
-}: {
-  line: number | null;
-  code: string;
-  message: string;
-}): string {
+function faultLine({ line, code, message }: { line: number | null; code: string; message: string }): string {
   const place = line === null || message.startsWith(`Line ${line}:`) ? '' : `Line ${line}: `;
   return `${place}${message} (${code})`;
 }

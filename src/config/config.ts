@@ -19,12 +19,12 @@ export interface DeploymentConfig {
 export type UpstreamConfig = SimulatorUpstreamConfig | HttpUpstreamConfig;
 
 /** Behaves as the `simulator…` options say. */
-export interface SimulatorUpstreamConfig {
+interface SimulatorUpstreamConfig {
   readonly kind: 'simulator';
   readonly model: string;
 }
 
-export interface HttpUpstreamConfig {
+interface HttpUpstreamConfig {
   readonly kind: 'http';
   /** Without a slash at its end. */
   readonly url: string;

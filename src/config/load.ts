@@ -29,7 +29,7 @@ export interface Sources {
   readonly cwd: string;
 }
 
-export const CONFIG_FILE = 'offpeak.yaml';
+const CONFIG_FILE = 'offpeak.yaml';
 
 /** Where a raw value came from; `path` points inside it. */
 interface Origin {

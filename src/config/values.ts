@@ -55,10 +55,6 @@ export const oneOf = <const T extends string>(...choices: readonly T[]): Kind<T>
   kind(`one of ${choices.join(', ')}`, (raw) => choices.find((choice) => choice === raw));
 
 /** A base URL over http(s). Keys have their own option, so a URL that carries one is refused and not repeated. */
-export const baseUrl = kind(
-  'a URL like http://127.0.0.1:8000/v1, without user, password, query or #',
-  (raw) => toBaseUrl(raw),
-);
 export const upstreamUrl = kind(
   'simulator, or a URL like http://127.0.0.1:8000/v1 without user, password, query or #',
   (raw) => (raw === 'simulator' ? raw : toBaseUrl(raw)),

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The launcher as a user calls it. */
-export const OFFPEAK = fileURLToPath(new URL('../../bin/offpeak', import.meta.url));
+const OFFPEAK = fileURLToPath(new URL('../../bin/offpeak', import.meta.url));
 export const EXAMPLE = fileURLToPath(new URL('../../examples/test.jsonl', import.meta.url));
 
 export interface Ended {

@@ -117,6 +117,20 @@ describe('a run without a server', () => {
     expect(stderr).not.toContain('canary');
   });
 
+  test('the simulator as a server of its own is an upstream like any other', async () => {
+    const simulator = start(['simulator', '--port', '0', '--json'], { cwd: place.dir });
+    const { url } = JSON.parse(await simulator.until(/\}\n/)) as { url: string };
+
+    const { code } = await offpeak(['run', EXAMPLE, '-o', 'out.jsonl', '--upstream', url], {
+      cwd: place.dir,
+    });
+    simulator.child.kill('SIGTERM');
+
+    expect(code).toBe(0);
+    expect(await read('out.jsonl')).toContain('[simulated]');
+    expect((await simulator.ended).code).toBe(0);
+  });
+
   test('faults of the options are usage, all at once', async () => {
     const { code, stderr } = await offpeak(['run', EXAMPLE, '--concurrency', 'x', '--upstream', 'nowhere'], {
       cwd: place.dir,
