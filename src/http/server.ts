@@ -55,6 +55,8 @@ export interface HttpOptions {
   readonly authFailuresPerMinuteMax: number;
   readonly connectionsPerAddressMax: number;
   readonly jsonBytesMax: number;
+  /** How long answers under way may go on once the server closes. */
+  readonly closeGraceMs: number;
   /** A body that brings fewer bytes than this within the window is cut off. */
   readonly bodyBytesPerWindowMin: number;
   readonly bodyWindowMs: number;
@@ -64,6 +66,7 @@ export const HTTP_DEFAULTS: HttpOptions = {
   authFailuresPerMinuteMax: 20,
   connectionsPerAddressMax: 100,
   jsonBytesMax: 1024 * 1024,
+  closeGraceMs: 10_000,
   bodyBytesPerWindowMin: 16 * 1024,
   bodyWindowMs: 30_000,
 };
@@ -90,6 +93,8 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     genReqId: () => deps.uuid(),
     bodyLimit: options.jsonBytesMax,
     exposeHeadRoutes: false,
+    // Our own hook does, in the caller's dialect.
+    return503OnClosing: false,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 },
     // A missing Host is refused by our own hook, with a body.
     http: { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: HEADERS_TIMEOUT_MS, requireHostHeader: false },
@@ -145,9 +150,17 @@ function addHooks(
   });
   limitConnections(app.server, options.connectionsPerAddressMax);
 
+  let closing = false;
+  app.addHook('preClose', async () => {
+    closing = true;
+    setTimeout(() => app.server.closeAllConnections(), options.closeGraceMs).unref();
+  });
+
   app.addHook('onRequest', async (request, reply) => {
     request.target = targetOf(request.raw);
     standardHeaders(request, reply);
+    if (closing)
+      throw new ApiError('notReady', 'The service is stopping. Try again soon.', { retryAfterS: 5 });
     const smell = findSmell(request.raw);
     if (smell !== undefined) {
       reply.header('connection', 'close');

@@ -65,8 +65,9 @@ function typeName(value: unknown): string {
   return withArticle(Array.isArray(value) ? 'array' : typeof value);
 }
 
-/** Quoted and short: a message is not the place for a caller's whole body. */
+/** Quoted and short: a message is not the place for a caller's whole body, which may be nested beyond any stack. */
 function shown(value: unknown): string {
-  const text = typeof value === 'string' ? `'${value}'` : (JSON.stringify(value) ?? 'undefined');
+  if (typeof value === 'object' && value !== null) return typeName(value);
+  const text = typeof value === 'string' ? `'${value}'` : String(value);
   return text.length > 100 ? `${text.slice(0, 100)}…` : text;
 }

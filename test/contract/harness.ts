@@ -41,6 +41,8 @@ export interface Service {
   upload(content: string, key?: string): Promise<string>;
   createBatch(content: string, key?: string): Promise<Json>;
   waitFor(batchId: string, status: string, key?: string): Promise<Json>;
+  /** Only the HTTP server, as a shutdown does first. */
+  closeHttp(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -121,6 +123,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     logged,
     deps,
     gate,
+    closeHttp: () => http.close(),
     async close() {
       gate.open();
       http.server.closeAllConnections();

@@ -190,3 +190,34 @@ describe('a body that trickles', () => {
     }
   });
 });
+
+describe('a service that stops', () => {
+  test('finishes what is under way, refuses what is new, and cuts off what does not end', async () => {
+    const stopping = await startService({ http: { closeGraceMs: 300 } });
+    const id = await stopping.upload(lines(100_000));
+    const slow = connect(stopping.port, '127.0.0.1');
+    slow.write(request(`GET /openai/v1/files/${id}/content HTTP/1.1`, [HOST, KEY]));
+    const pipelined = connect(stopping.port, '127.0.0.1');
+    await new Promise<void>((resolve) => slow.once('readable', () => resolve()));
+    pipelined.write(
+      `POST /v1/batches HTTP/1.1\r\n${HOST}\r\n${KEY}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n`,
+    );
+
+    const closed = stopping.closeHttp();
+    const answer = new Promise<string>((resolve) => {
+      let text = '';
+      pipelined.on('data', (chunk) => (text += chunk.toString()));
+      pipelined.on('close', () => resolve(text));
+    });
+    pipelined.write('\r\n{}');
+
+    const text = await answer;
+    expect(statusOf(text)).toBe(503);
+    expect(text.toLowerCase()).toContain('retry-after: 5');
+    expect(text).toContain('service_unavailable');
+    // The slow reader never reads on, and cannot hold the service up.
+    await closed;
+    slow.destroy();
+    await stopping.close();
+  });
+});

@@ -190,6 +190,17 @@ describe('when a batch has ended', () => {
   });
 });
 
+test('a file whose bytes are gone is a 404 and not a broken download', async () => {
+  const id = await service.upload(lines(2));
+  await service.deps.blobs.delete(id);
+
+  const answer = await service.json(`/openai/v1/files/${id}/content`);
+
+  expect([answer.status, answer.body.error.code]).toEqual([404, 'notFound']);
+  expect(answer.headers.get('content-disposition')).toBeNull();
+  expect(answer.headers.get('etag')).toBeNull();
+});
+
 describe('a range of a file', () => {
   const TEXT = '0123456789\n';
 

@@ -338,8 +338,13 @@ describe('creating', () => {
 
     const first = await service.json('/openai/v1/batches', post(body, headers));
     const again = await service.json('/openai/v1/batches', post(body, headers));
+    const elsewhere = await service.json(
+      '/v1/batches',
+      post({ ...body, endpoint: '/v1/chat/completions' }, headers),
+    );
     const other = await service.json('/openai/v1/batches', post({ ...body, metadata: { a: 'b' } }, headers));
 
+    expect(elsewhere.body.id).toBe(first.body.id);
     expect(again.body.id).toBe(first.body.id);
     expect([other.status, other.body.error.code]).toEqual([422, 'conflict']);
   });

@@ -37,8 +37,9 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
     },
     async (request, reply) => {
       const { surface } = request.target;
-      const wanted = toCreateRequest(request.body, surface, idempotencyOf(request));
-      const created = await engine.createBatch(request.principal.scope, wanted);
+      const wanted = toCreateRequest(request.body, surface);
+      const idempotency = idempotencyOf(request, wanted);
+      const created = await engine.createBatch(request.principal.scope, { ...wanted, ...idempotency });
       reply.code(surface.createStatus);
       reply.header('location', `${surface.root}/batches/${created.batch.id}${surface.query}`);
       if (surface.tokenHeaders && created.enqueuedTokens !== null && created.enqueuedTokensMax !== null)
@@ -93,11 +94,7 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
   );
 }
 
-function toCreateRequest(
-  body: z.output<typeof CreateBatchBody>,
-  surface: Surface,
-  idempotency: CreateRequest['idempotency'],
-): CreateRequest {
+function toCreateRequest(body: z.output<typeof CreateBatchBody>, surface: Surface): CreateRequest {
   if (body.input_blob != null || body.output_folder != null)
     throw new ApiError(
       'invalidPayload',
@@ -118,24 +115,24 @@ function toCreateRequest(
     outputExpiresAfterS: surface.outputExpiry
       ? parseExpiresAfter(expiry, { dialect, param: 'output_expires_after' })
       : null,
-    ...(idempotency && { idempotency }),
   };
 }
 
 const IDEMPOTENCY_KEY_CHARS_MAX = 255;
 
-function idempotencyOf(request: FastifyRequest): CreateRequest['idempotency'] {
+function idempotencyOf(request: FastifyRequest, wanted: CreateRequest): Pick<CreateRequest, 'idempotency'> {
   const key = request.headers['idempotency-key'];
-  if (typeof key !== 'string' || key === '') return undefined;
+  if (typeof key !== 'string' || key === '') return {};
   if (key.length > IDEMPOTENCY_KEY_CHARS_MAX)
     throw new ApiError(
       'invalidValue',
       `Idempotency-Key is longer than ${IDEMPOTENCY_KEY_CHARS_MAX} characters.`,
-      {
-        param: 'Idempotency-Key',
-      },
+      { param: 'Idempotency-Key' },
     );
-  return { key, bodyDigest: createHash('sha256').update(JSON.stringify(request.body)).digest('hex') };
+  // What counts of the body, so that spelling and surface do not.
+  const { inputFileId, endpoint, metadata, outputExpiresAfterS } = wanted;
+  const body = JSON.stringify([inputFileId, endpoint, metadata, outputExpiresAfterS]);
+  return { idempotency: { key, bodyDigest: createHash('sha256').update(body).digest('hex') } };
 }
 
 function toQuery(query: z.output<typeof ListBatchesQuery>, surface: Surface): BatchQuery {
