@@ -9,7 +9,7 @@ import { silentLog } from '../core/log.ts';
 import { Client } from './client.ts';
 import { resolveEndpoint } from './endpoint.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
-import { COMMAND, EXAMPLE } from './self.ts';
+import { COMMAND, EXAMPLE, exampleArgument } from './self.ts';
 import { die } from './stop.ts';
 import { oneLine, print, printJson } from './terminal.ts';
 import { exitCodeOf, watchBatch } from './watch.ts';
@@ -115,7 +115,7 @@ errors    ${errors}
 Next:
   ${COMMAND} serve
       the service stays up, and prints its key
-  ${COMMAND} run ${EXAMPLE} -o out.jsonl
+  ${COMMAND} run ${exampleArgument()} -o out.jsonl
       a batch without a service
   ${COMMAND} serve --upstream http://127.0.0.1:8000/v1 --deployment gpt-4o-batch-deployment=MODEL
       real answers, from a model server of yours`;

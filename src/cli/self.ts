@@ -1,3 +1,4 @@
+import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const fromCheckout = import.meta.url.endsWith('.ts');
@@ -6,3 +7,10 @@ const fromCheckout = import.meta.url.endsWith('.ts');
 export const COMMAND = fromCheckout ? 'bin/offpeak' : 'offpeak';
 /** The batch file that comes with the program. */
 export const EXAMPLE = fileURLToPath(new URL('../../examples/test.jsonl', import.meta.url));
+
+/** The same, to be copied into a shell. */
+export function exampleArgument(): string {
+  const near = relative(process.cwd(), EXAMPLE);
+  const path = near.startsWith('..') ? EXAMPLE : near;
+  return /^[\w./@-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`;
+}

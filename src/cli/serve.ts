@@ -10,7 +10,7 @@ import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { createLog } from './log.ts';
 import type { TableFlags } from './program.ts';
 import { codeOf, reasonOf } from './reason.ts';
-import { COMMAND, EXAMPLE } from './self.ts';
+import { COMMAND, EXAMPLE, exampleArgument } from './self.ts';
 import { die, stopSignal } from './stop.ts';
 import { note, print, printJson } from './terminal.ts';
 
@@ -81,7 +81,7 @@ Offpeak is ready at ${url}
 
 Try it:
   export OFFPEAK_API_KEY=${firstKey ?? 'KEY'} OFFPEAK_ENDPOINT=${url}
-  ${COMMAND} batches create --file ${EXAMPLE} --watch
+  ${COMMAND} batches create --file ${exampleArgument()} --watch
 or upload with curl:
   curl "${url}/openai/files?api-version=2024-10-21" -H "api-key: $OFFPEAK_API_KEY" \\
     -F purpose=batch -F "file=@${EXAMPLE};type=application/json"
