@@ -29,7 +29,7 @@ import { fileRoutes } from './routes/files.ts';
 import { onlineRoutes } from './routes/online.ts';
 import { serviceRoutes } from './routes/service.ts';
 import { uploadRoutes } from './routes/uploads.ts';
-import { resolveTarget, type Target } from './surface.ts';
+import { resolveTarget, WIRE, type Target } from './surface.ts';
 import { FRAMING_BYTES_MAX } from './upload-form.ts';
 import { compileValidator } from './validation.ts';
 
@@ -203,7 +203,8 @@ function logRequests(app: FastifyInstance, log: Log): void {
       {
         requestId: request.id,
         method: request.method,
-        route: request.routeOptions.url ?? 'none',
+        // The pattern, so that ids stay out; under the root that the caller used.
+        route: (request.routeOptions.url ?? 'none').replace(WIRE, request.target.surface.root),
         status: reply.statusCode,
         ms: Math.round(reply.elapsedTime),
         resource: request.principal?.scope.resourceId,

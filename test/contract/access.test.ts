@@ -162,6 +162,7 @@ describe('a key', () => {
 
     const log = service.logged.join('\n');
 
+    expect(log).toContain('"route":"/openai/v1/batches","status":200');
     expect(log).toContain('"actor":"key:1"');
     for (const secret of [KEY_A, KEY_A2, KEY_B, 'canary']) expect(log).not.toContain(secret);
   });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { certainPart, recordedResults } from '../../src/http/partial-results.ts';
 import type { LineResult } from '../../src/stores/state/ports.ts';
 import { NO_USAGE } from '../../src/upstream/port.ts';
 import { KEY_B, line, lines, startService, type Json, type Service } from './harness.ts';
@@ -148,6 +149,51 @@ describe('results with a hole in them', () => {
     await service.waitFor(batch.id, 'cancelled');
   });
 });
+
+describe('a batch that ends while its results are read', () => {
+  const reading = async () => {
+    const { id, offpeak } = await halfway(6, 4);
+    const { state, blobs } = service.deps;
+    const batch = await state.batches.findByProducedFile(
+      { resourceId: 'a', actor: 'test' },
+      offpeak.output_file_id,
+    );
+    if (batch === undefined) throw new Error('the batch is not there');
+    const source = { state, blobs, batch, ok: true };
+    const finish = async (): Promise<void> => {
+      service.gate.open();
+      await service.waitFor(id, 'completed');
+      while (await state.results.purge(1_000));
+    };
+    return { source, finish };
+  };
+
+  test('is read on from its file, up to the line that was promised', async () => {
+    const { source, finish } = await reading();
+    const certain = await certainPart(source);
+    const lazy = certain.read(1);
+
+    await finish();
+
+    expect(certain.lines).toBe(4);
+    expect(idsIn(await drain(lazy))).toEqual(['task-1', 'task-2', 'task-3']);
+  });
+
+  test('breaks off the results so far rather than leave some out', async () => {
+    const { source, finish } = await reading();
+    const lazy = recordedResults(source);
+
+    await finish();
+
+    await expect(drain(lazy)).rejects.toThrow('read them again');
+  });
+});
+
+async function drain(chunks: AsyncIterable<Uint8Array>): Promise<string> {
+  const parts: Uint8Array[] = [];
+  for await (const chunk of chunks) parts.push(chunk);
+  return Buffer.concat(parts).toString();
+}
 
 describe('when a batch has ended', () => {
   test('a cancelled one has what was done in one file and what was not in the other', async () => {
