@@ -17,7 +17,7 @@ export async function listBatches(
     orderBy.field === 'completed_at'
       ? sql<number>`coalesce(completed_at, 0)`
       : sql.ref<string | number>(orderBy.field);
-  let page = own.selectAll();
+  let page = own.select('seq');
   if (filter) page = page.where(toCondition(filter));
   if (after !== undefined) {
     const last = await own
@@ -28,10 +28,18 @@ export async function listBatches(
     const beyond = sql.raw(orderBy.direction === 'asc' ? '>' : '<');
     page = page.where(sql<SqlBool>`(${key}, seq) ${beyond} (${last.key}, ${last.seq})`);
   }
-  const rows = await page
-    .orderBy(key, orderBy.direction)
-    .orderBy('seq', orderBy.direction)
-    .limit(limit + 1)
+  const { direction } = orderBy;
+  const seqs = page
+    .orderBy(key, direction)
+    .orderBy('seq', direction)
+    .limit(limit + 1);
+  // Sorting whole rows would load every batch's errors to show a few batches.
+  const rows = await db
+    .selectFrom('batches')
+    .selectAll()
+    .where('seq', 'in', seqs)
+    .orderBy(key, direction)
+    .orderBy('seq', direction)
     .execute();
   return { batches: rows.slice(0, limit).map(toBatch), hasMore: rows.length > limit };
 }

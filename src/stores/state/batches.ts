@@ -27,10 +27,9 @@ export function createBatchStore(database: Database): BatchStore {
 
     findByProducedFile: (scope, fileId) =>
       database.read(async (db) => {
-        const row = await own(db, scope)
-          .selectAll()
-          .where((eb) => eb.or([eb('output_file_id', '=', fileId), eb('error_file_id', '=', fileId)]))
-          .executeTakeFirst();
+        const by = (column: 'output_file_id' | 'error_file_id') =>
+          own(db, scope).selectAll().where(column, '=', fileId).executeTakeFirst();
+        const row = (await by('output_file_id')) ?? (await by('error_file_id'));
         return row && toBatch(row);
       }),
 

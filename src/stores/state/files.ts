@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 
-import type { FileRow } from '../../contract/file.ts';
+import type { FilePurpose, FileRow } from '../../contract/file.ts';
 import type { Inspection } from '../../contract/inspection.ts';
 import type { Database, Db, Trx } from './database.ts';
 import type { FileQuery, FileStore } from './ports.ts';
@@ -110,7 +110,8 @@ async function countInputs(trx: Trx, resourceId: string, expiring: boolean): Pro
     .selectFrom('files')
     .select((eb) => eb.fn.countAll<number>().as('count'))
     .where('resource_id', '=', resourceId)
-    .where('purpose', '<>', 'batch_output')
+    // As a literal, so that the index of the input files is known to fit.
+    .where('purpose', '<>', sql.lit<FilePurpose>('batch_output'))
     .where('expires_at', expiring ? 'is not' : 'is', null)
     .executeTakeFirstOrThrow();
   return count;

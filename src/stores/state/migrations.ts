@@ -92,6 +92,12 @@ async function createFiles(db: Db, { text, identity }: ColumnTypes): Promise<voi
     .on('files')
     .columns(['resource_id', 'created_at', 'seq'])
     .execute();
+  await db.schema
+    .createIndex('files_inputs')
+    .on('files')
+    .columns(['resource_id'])
+    .where(sql<boolean>`purpose <> 'batch_output'`)
+    .execute();
   await db.schema.createIndex('files_expiry').on('files').columns(['expires_at']).execute();
   await db.schema
     .createTable('inspections')
@@ -141,13 +147,15 @@ async function createBatches(db: Db, { text, identity }: ColumnTypes): Promise<v
     .columns(['resource_id', 'created_at', 'seq'])
     .execute();
   for (const file of ['output_file_id', 'error_file_id'])
-    await db.schema.createIndex(`batches_${file}`).on('batches').columns([file]).execute();
+    await db.schema.createIndex(`batches_${file}`).on('batches').columns([file, 'resource_id']).execute();
   // Small whatever the history: live batches, and those whose work is still to be purged.
+  const open = sql<boolean>`purged = 0`;
+  await db.schema.createIndex('batches_with_work').on('batches').columns(['seq']).where(open).execute();
   await db.schema
-    .createIndex('batches_with_work')
+    .createIndex('batches_tokens')
     .on('batches')
-    .columns(['resource_id', 'deployment', 'seq'])
-    .where(sql<boolean>`purged = 0`)
+    .columns(['resource_id', 'deployment'])
+    .where(open)
     .execute();
   await db.schema
     .createTable('idempotency_keys')
@@ -157,6 +165,11 @@ async function createBatches(db: Db, { text, identity }: ColumnTypes): Promise<v
     .addColumn('batch_id', text, required)
     .addColumn('created_at', 'bigint', required)
     .addPrimaryKeyConstraint('idempotency_keys_pk', ['resource_id', 'key'])
+    .execute();
+  await db.schema
+    .createIndex('idempotency_keys_age')
+    .on('idempotency_keys')
+    .columns(['resource_id', 'created_at'])
     .execute();
 }
 

@@ -1,28 +1,17 @@
 import { sql } from 'kysely';
-import type { CompiledQuery } from 'kysely';
 
 import { TERMINAL_STATUSES } from '../../contract/batch.ts';
-import { assert } from '../../core/assert.ts';
 import { withWork } from './batch-rows.ts';
+import { commitGroup, Statements } from './commit.ts';
 import type { Database, Db, Trx } from './database.ts';
-import type { ClaimedSegment, LineResult, ResultRow, ResultStore } from './ports.ts';
+import type { ResultRow, ResultStore } from './ports.ts';
 import { firstUnfinished } from './work.ts';
-
-type Claim = Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>;
 
 /** For the engine, which works for every resource: a result is found by its batch's seq. */
 export function createResultStore(database: Database): ResultStore {
-  const inserts = new InsertCache();
+  const statements = new Statements();
   return {
-    commit: (group) =>
-      database.transact(async (trx) => {
-        const lost: Claim[] = [];
-        // In the order of seq, so that two groups never wait for each other in a circle.
-        const bySeq = [...Map.groupBy(group, (result) => result.batchSeq)].sort(([a], [b]) => a - b);
-        for (const [batchSeq, results] of bySeq)
-          lost.push(...(await commitBatch(trx, inserts, { batchSeq, results })));
-        return lost;
-      }),
+    commit: (group) => database.transact((trx) => commitGroup(trx, statements, group)),
 
     page: (batchSeq, query) => database.read((db) => page(db, batchSeq, query)),
 
@@ -33,144 +22,6 @@ export function createResultStore(database: Database): ResultStore {
     purge: (rowsMax) => database.transact((trx) => purge(trx, rowsMax)),
   };
 }
-
-async function commitBatch(
-  trx: Trx,
-  inserts: InsertCache,
-  { batchSeq, results }: { batchSeq: number; results: readonly LineResult[] },
-): Promise<Claim[]> {
-  const bySegment = Map.groupBy(results, (result) => result.segmentIndex);
-  const epochs = await currentEpochs(trx, batchSeq, [...bySegment.keys()]);
-  const isHeld = (result: LineResult) => epochs.get(result.segmentIndex) === result.epoch;
-
-  const recorded = await inserts.insert(trx, batchSeq, results.filter(isHeld));
-  for (const [index, fresh] of Map.groupBy(recorded, (result) => result.segmentIndex)) {
-    const { numUpdatedRows } = await trx
-      .updateTable('segments')
-      .set((eb) => ({
-        done: eb('done', '+', fresh.length),
-        failed: eb('failed', '+', fresh.filter((result) => !result.ok).length),
-      }))
-      .where('batch_seq', '=', batchSeq)
-      .where('index', '=', index)
-      .where('epoch', '=', epochs.get(index) ?? 0)
-      .executeTakeFirst();
-    assert(numUpdatedRows === 1n, `segment ${index} of batch ${batchSeq} changed hands under its lock`);
-  }
-  if (recorded.length > 0) await count(trx, batchSeq, recorded);
-
-  const lost = new Map<string, Claim>();
-  for (const { segmentIndex: index, epoch, ...result } of results)
-    if (epochs.get(index) !== epoch)
-      lost.set(`${index}/${epoch}`, { batchSeq: result.batchSeq, index, epoch });
-  return [...lost.values()];
-}
-
-/** Epochs of the segments; none when the batch takes no more results. What arrives while it is cancelling is kept. */
-async function currentEpochs(
-  trx: Trx,
-  batchSeq: number,
-  indexes: readonly number[],
-): Promise<ReadonlyMap<number, number>> {
-  const batch = await trx
-    .selectFrom('batches')
-    .select('status')
-    .where('seq', '=', batchSeq)
-    .forUpdate()
-    .executeTakeFirst();
-  if (batch?.status !== 'in_progress' && batch?.status !== 'cancelling') return new Map();
-  const rows = await trx
-    .selectFrom('segments')
-    .select(['index', 'epoch'])
-    .where('batch_seq', '=', batchSeq)
-    .where('index', 'in', indexes)
-    .forUpdate()
-    .execute();
-  return new Map(rows.map((row) => [row.index, row.epoch]));
-}
-
-async function count(trx: Trx, batchSeq: number, results: readonly LineResult[]): Promise<void> {
-  const sum = (figure: (result: LineResult) => number) =>
-    results.reduce((total, result) => total + figure(result), 0);
-  const completed = sum((result) => (result.ok ? 1 : 0));
-  await trx
-    .updateTable('batches')
-    .set((eb) => ({
-      completed: eb('completed', '+', completed),
-      failed: eb('failed', '+', results.length - completed),
-      input_tokens: eb(
-        'input_tokens',
-        '+',
-        sum(({ usage }) => usage.inputTokens),
-      ),
-      cached_tokens: eb(
-        'cached_tokens',
-        '+',
-        sum(({ usage }) => usage.cachedTokens),
-      ),
-      output_tokens: eb(
-        'output_tokens',
-        '+',
-        sum(({ usage }) => usage.outputTokens),
-      ),
-      reasoning_tokens: eb(
-        'reasoning_tokens',
-        '+',
-        sum(({ usage }) => usage.reasoningTokens),
-      ),
-      retries: eb(
-        'retries',
-        '+',
-        sum(({ retries }) => retries),
-      ),
-    }))
-    .where('seq', '=', batchSeq)
-    .execute();
-}
-
-/**
- * Multi-row inserts, compiled once for each power of two: compiling one per group would cost more than running it.
- */
-class InsertCache {
-  readonly #queries = new Map<number, CompiledQuery<{ line: number }>>();
-
-  /** Returns the results that were recorded: a line that has one already keeps it. */
-  async insert(trx: Trx, batchSeq: number, results: readonly LineResult[]): Promise<LineResult[]> {
-    const byLine = new Map<number, LineResult>();
-    for (const result of results) if (!byLine.has(result.line)) byLine.set(result.line, result);
-    const rest = [...byLine.values()];
-    const recorded: LineResult[] = [];
-    while (rest.length > 0) {
-      const chunk = rest.splice(0, Math.min(ROWS_PER_INSERT_MAX, 2 ** Math.floor(Math.log2(rest.length))));
-      const parameters = chunk.flatMap((r) => [batchSeq, r.line, r.ok ? 1 : 0, r.payload]);
-      const { rows } = await trx.executeQuery<{ line: number }>({
-        ...this.#query(trx, chunk.length),
-        parameters,
-      });
-      for (const { line } of rows) {
-        const result = byLine.get(line);
-        if (result) recorded.push(result);
-      }
-    }
-    return recorded;
-  }
-
-  #query(trx: Trx, rowCount: number): CompiledQuery<{ line: number }> {
-    let query = this.#queries.get(rowCount);
-    if (!query) {
-      const row = { batch_seq: 0, line: 0, ok: 0, payload: new Uint8Array() };
-      query = trx
-        .insertInto('results')
-        .values(Array.from({ length: rowCount }, () => row))
-        .onConflict((conflict) => conflict.columns(['batch_seq', 'line']).doNothing())
-        .returning('line')
-        .compile();
-      this.#queries.set(rowCount, query);
-    }
-    return query;
-  }
-}
-const ROWS_PER_INSERT_MAX = 64;
 
 async function page(
   db: Db,

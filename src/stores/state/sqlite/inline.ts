@@ -54,7 +54,8 @@ function connect(path: string): DatabaseSync {
         `The file system of ${path} cannot hold a write-ahead log. Put the data directory on a local disk.`,
         'other',
       );
-    connection.exec('pragma synchronous = full; pragma foreign_keys = on;');
+    // Sorts stay in memory, so that reading also works on a full disk.
+    connection.exec('pragma synchronous = full; pragma foreign_keys = on; pragma temp_store = memory');
     return connection;
   } catch (error) {
     connection.close();
