@@ -100,8 +100,8 @@ export class LineSplitter {
     this.#seenBytes = 0;
 
     const mark = line === 1 && whole?.subarray(0, BOM.length).equals(BOM) ? BOM.length : 0;
-    const end = whole?.at(-1) === CR ? whole.length - 1 : whole?.length;
-    const bytes = whole?.subarray(mark, end);
+    const isTrimmed = mark > 0 || whole?.at(-1) === CR;
+    const bytes = isTrimmed ? whole?.subarray(mark, whole.at(-1) === CR ? -1 : undefined) : whole;
     if (!bytes || bytes.length > this.#lineBytesMax) return { line, bytes: undefined };
     if (isBlank(bytes)) return undefined;
     return { line, bytes, byteStart: fileOffset + mark, byteLength: wholeLength - mark };

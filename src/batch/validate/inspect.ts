@@ -9,7 +9,7 @@ import type { Inspection } from '../../contract/inspection.ts';
 import { type Line, LineSplitter, type OversizedLine } from '../../core/lines.ts';
 import { ErrorList, withFileError } from './errors.ts';
 import { type Fault, faultOfLine, OVERSIZED_LINE, quote, toBatchError } from './faults.ts';
-import { checkRequest, type RequestFacts } from './request.ts';
+import { RequestChecker, type RequestFacts } from './request.ts';
 import { LineScanner } from './scan.ts';
 import { SegmentPlanner } from './segments.ts';
 
@@ -38,6 +38,7 @@ interface Reference<T> {
 /** What the lines so far have told. */
 class Pass {
   readonly #scanner = new LineScanner();
+  readonly #checker = new RequestChecker();
   readonly #errors = new ErrorList();
   readonly #segments = new SegmentPlanner();
   readonly #lineOfCustomId = new Map<string, number>();
@@ -77,7 +78,7 @@ class Pass {
     const shape = this.#scanner.scan(line.bytes);
     if (shape.kind !== 'request') return faultOfLine(line.bytes, shape);
     this.#tokens += shape.tokens;
-    const facts = checkRequest(line.bytes, shape);
+    const facts = this.#checker.check(line.bytes, shape);
     this.#note(line.line, facts);
     const twin = this.#twin(line.line, facts.customId);
     const fault = facts.fault ?? mismatchOf(facts, this.#url, this.#model) ?? twin;

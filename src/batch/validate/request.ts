@@ -18,23 +18,30 @@ export interface RequestFacts {
   readonly fault: Fault | undefined;
 }
 
-export function checkRequest(line: Buffer, shape: RequestShape): RequestFacts {
-  const customId = textAt(line, shape.customId, CUSTOM_ID_CHARS_MAX);
-  const method = textAt(line, shape.method, METHOD_CHARS_MAX);
-  const url = textAt(line, shape.url, URL_CHARS_MAX);
-  const model = textAt(line, shape.model, MODEL_CHARS_MAX);
-  const endpoint = typeof url === 'string' ? toBatchEndpoint(url) : undefined;
-  return {
-    customId: typeof customId === 'string' ? customId : undefined,
-    url: endpoint,
-    model: typeof model === 'string' ? model : undefined,
-    fault:
-      faultOfCustomId(customId) ??
-      faultOfMethod(method) ??
-      (endpoint ? undefined : faultOfUrl(url)) ??
-      faultOfBody(line, shape) ??
-      faultOfModel(model),
-  };
+/** Checks one request after the other; what most of them share is decoded once. */
+export class RequestChecker {
+  readonly #method = new SharedText(METHOD_CHARS_MAX);
+  readonly #url = new SharedText(URL_CHARS_MAX);
+  readonly #model = new SharedText(MODEL_CHARS_MAX);
+
+  check(line: Buffer, shape: RequestShape): RequestFacts {
+    const customId = textAt(line, shape.customId, CUSTOM_ID_CHARS_MAX);
+    const method = this.#method.at(line, shape.method);
+    const url = this.#url.at(line, shape.url);
+    const model = this.#model.at(line, shape.model);
+    const endpoint = typeof url === 'string' ? toBatchEndpoint(url) : undefined;
+    return {
+      customId: typeof customId === 'string' ? customId : undefined,
+      url: endpoint,
+      model: typeof model === 'string' ? model : undefined,
+      fault:
+        faultOfCustomId(customId) ??
+        faultOfMethod(method) ??
+        (endpoint ? undefined : faultOfUrl(url)) ??
+        faultOfBody(line, shape) ??
+        faultOfModel(model),
+    };
+  }
 }
 
 const QUOTE = 0x22;
@@ -57,6 +64,33 @@ function textAt(line: Buffer, range: ByteRange | undefined, charsMax: number): s
   if (text === undefined || text.length > charsMax)
     return { problem: `is longer than ${charsMax} characters` };
   return text;
+}
+
+/** The text of a member that is likely to be the one of the line before. */
+class SharedText {
+  readonly #charsMax: number;
+  #bytes = Buffer.alloc(0);
+  #text: string | Problem = '';
+
+  constructor(charsMax: number) {
+    this.#charsMax = charsMax;
+  }
+
+  at(line: Buffer, range: ByteRange | undefined): string | Problem {
+    if (range && this.#isAt(line, range)) return this.#text;
+    this.#text = textAt(line, range, this.#charsMax);
+    // What is no text may be as large as the line, and is rare.
+    const isText = range && typeof this.#text === 'string';
+    this.#bytes = isText ? Buffer.from(line.subarray(range.start, range.end)) : Buffer.alloc(0);
+    return this.#text;
+  }
+
+  #isAt(line: Buffer, { start, end }: ByteRange): boolean {
+    const bytes = this.#bytes;
+    if (end - start !== bytes.length) return false;
+    for (let index = 0; index < bytes.length; index++) if (line[start + index] !== bytes[index]) return false;
+    return true;
+  }
 }
 
 const faultOfCustomId = (customId: string | Problem): Fault | undefined =>

@@ -5,6 +5,7 @@ import { isNamed, Members } from './members.ts';
 import {
   isInlineDataAt,
   MILLITOKENS_BY_BYTE,
+  MILLITOKENS_BY_ESCAPE,
   MILLITOKENS_BY_PAIR,
   MILLITOKENS_OF_INLINE_DATA,
   MILLITOKENS_OF_NUMBER,
@@ -54,7 +55,7 @@ export class LineScanner {
   readonly #body = new Members();
   #millitokens = 0;
   #bodyMillitokens = 0;
-  /** The string read last has a backslash. */
+  /** The name read last has a backslash. */
   #escaped = false;
   #fault: LineFault = { kind: 'not_utf8' };
 
@@ -123,7 +124,7 @@ export class LineScanner {
     for (;;) {
       if (line[at] !== QUOTE) return this.#unexpected(at);
       const nameStart = at;
-      const nameEnd = this.#string(nameStart);
+      const nameEnd = this.#name(nameStart);
       if (nameEnd === FAILED) return FAILED;
       const escaped = this.#escaped;
       const colon = this.#space(nameEnd);
@@ -164,21 +165,32 @@ export class LineScanner {
     }
   }
 
+  /** A short string, as a rule, of which it matters whether it has escapes. */
+  #name(start: number): number {
+    const line = this.#line;
+    let millitokens = this.#millitokens;
+    let at = start + 1;
+    for (let cost = costOf(line[at]); cost >= 0; cost = costOf(line[++at])) millitokens += cost;
+    this.#escaped = line[at] !== QUOTE;
+    if (this.#escaped) return this.#string(start);
+    this.#millitokens = millitokens;
+    return at + 1;
+  }
+
   #string(start: number): number {
     const line = this.#line;
     const pairs = this.#pairs;
     const offset = this.#offset;
     const before = this.#millitokens;
     let millitokens = before;
-    let escaped = false;
     let at = start + 1;
     for (;;) {
-      // Two bytes per step from an even address on. Beyond the line's end a line end, or foreign bytes, stop the loop.
+      // From an even address on, two bytes per step. Beyond the line's end, a line end or foreign bytes stop the loop.
       for (let cost = costOf(line[at]); cost >= 0; cost = costOf(line[at])) {
         millitokens += cost;
         at++;
-        if ((offset + at) % 2 === 1) continue;
-        let pair = (offset + at) / 2;
+        if (((offset + at) & 1) === 1) continue;
+        let pair = (offset + at) >>> 1;
         for (let both = costOfPair(pairs[pair]); both >= 0; both = costOfPair(pairs[pair])) {
           millitokens += both;
           pair++;
@@ -187,28 +199,26 @@ export class LineScanner {
       }
       if (line[at] === QUOTE) break;
       if (line[at] !== BACKSLASH) return this.#unexpected(at);
-      escaped = true;
-      const unit = this.#escape(at);
-      if (unit === FAILED) return FAILED;
-      millitokens += millitokensOfCodeUnit(unit);
+      const cost = this.#escape(at);
+      if (cost === FAILED) return FAILED;
+      millitokens += cost;
       at += line[at + 1] === LOWER_U ? 6 : 2;
     }
-    this.#escaped = escaped;
     this.#millitokens = isInlineDataAt(line, start + 1) ? before + MILLITOKENS_OF_INLINE_DATA : millitokens;
     return at + 1;
   }
 
-  /** The code unit that the escape at `start` stands for. */
+  /** The millitokens of what the escape at `start` stands for. */
   #escape(start: number): number {
     const letter = this.#line[start + 1] ?? 0;
-    if (letter !== LOWER_U) return ESCAPED[letter] || this.#unexpected(start + 1);
+    if (letter !== LOWER_U) return MILLITOKENS_BY_ESCAPE[letter] || this.#unexpected(start + 1);
     let unit = 0;
     for (let at = start + 2; at < start + 6; at++) {
       const digit = HEX[this.#line[at] ?? 0] ?? 0;
       if (digit === 0) return this.#unexpected(at);
       unit = unit * 16 + digit - 1;
     }
-    return unit;
+    return millitokensOfCodeUnit(unit);
   }
 
   #word(start: number, word: 'true' | 'false' | 'null'): number {
@@ -274,21 +284,6 @@ const CLOSE_BRACKET = 0x5d;
 const LOWER_U = 0x75;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
-
-/** By the letter after a backslash, the code unit that the two stand for; 0: they are no escape. */
-const ESCAPED = new Uint8Array(256);
-for (const [letter, text] of Object.entries({
-  b: '\b',
-  f: '\f',
-  n: '\n',
-  r: '\r',
-  t: '\t',
-  '"': '"',
-  '\\': '\\',
-  '/': '/',
-})) {
-  ESCAPED[letter.charCodeAt(0)] = text.charCodeAt(0);
-}
 
 /** By the digit, its value + 1; 0: it is no hexadecimal digit. */
 const HEX = new Uint8Array(256);

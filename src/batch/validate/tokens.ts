@@ -1,3 +1,5 @@
+import { endianness } from 'node:os';
+
 /**
  * The estimate of a request's input tokens: the sum, over every string in its body (names and values, unescaped), of a
  * weight per character that depends on the kind of character alone, plus one for every number. Names and the words of
@@ -44,26 +46,38 @@ const LEAD_BYTES = [
   { upTo: 0xef, millitokens: MILLITOKENS.fullWidth },
 ];
 
-/** By the first byte of a character in UTF-8; the other bytes cost nothing. -1 for what ends a run of plain characters. */
-export const MILLITOKENS_BY_BYTE: Int16Array = Int16Array.from({ length: 256 }, (_, byte) =>
-  byte < 0x20 || byte === 0x22 || byte === 0x5c ? -1 : weightOf(byte),
+/** By the first byte of a character in UTF-8; the other bytes cost nothing. */
+const MILLITOKENS_BY_FIRST_BYTE: Int16Array = Int16Array.from({ length: 0x100 }, (_, byte) => weightOf(byte));
+
+/** The same; -1 for a byte that ends a run of plain characters in a JSON string. */
+export const MILLITOKENS_BY_BYTE: Int16Array = MILLITOKENS_BY_FIRST_BYTE.map((cost, byte) =>
+  byte < 0x20 || byte === 0x22 || byte === 0x5c ? -1 : cost,
 );
 
-/** The same for two bytes at a time, in either order of bytes. */
-export const MILLITOKENS_BY_PAIR: Int16Array = Int16Array.from({ length: 0x10000 }, (_, pair) => {
-  const low = MILLITOKENS_BY_BYTE[pair & 0xff] ?? -1;
-  const high = MILLITOKENS_BY_BYTE[pair >> 8] ?? -1;
-  return low < 0 || high < 0 ? -1 : low + high;
-});
-
-/** What an escape costs, which stands for one UTF-16 code unit. */
+/** What `\uXXXX` costs, which stands for one UTF-16 code unit. */
 export function millitokensOfCodeUnit(unit: number): number {
-  if (unit < 0x80) return weightOf(unit);
-  if (unit < 0x800) return weightOf(0xc0 | (unit >> 6));
-  if (unit >= 0xd800 && unit < 0xdc00) return MILLITOKENS.emoji;
-  if (unit >= 0xdc00 && unit < 0xe000) return 0;
-  return weightOf(0xe0 | (unit >> 12));
+  if (unit >= 0xd800 && unit < 0xe000) return unit < 0xdc00 ? MILLITOKENS.emoji : 0;
+  const firstByte = unit < 0x80 ? unit : unit < 0x800 ? 0xc0 | (unit >> 6) : 0xe0 | (unit >> 12);
+  return MILLITOKENS_BY_FIRST_BYTE[firstByte] ?? 0;
 }
+
+/** What an escape of two characters costs, by its second; 0: it is no such escape. */
+export const MILLITOKENS_BY_ESCAPE = new Int16Array(0x100);
+for (const [index, letter] of Buffer.from('bfnrt"\\/').entries()) {
+  MILLITOKENS_BY_ESCAPE[letter] = millitokensOfCodeUnit('\b\f\n\r\t"\\/'.charCodeAt(index));
+}
+
+/**
+ * What two bytes cost, read as one number of the machine: two plain bytes, or an escape of two characters. -1 for what
+ * needs a closer look.
+ */
+export const MILLITOKENS_BY_PAIR: Int16Array = Int16Array.from({ length: 0x10000 }, (_, pair) => {
+  const bytes = endianness() === 'LE' ? [pair & 0xff, pair >> 8] : [pair >> 8, pair & 0xff];
+  const [first = 0, second = 0] = bytes;
+  if (first === 0x5c) return MILLITOKENS_BY_ESCAPE[second] || -1;
+  const [firstCost = -1, secondCost = -1] = [MILLITOKENS_BY_BYTE[first], MILLITOKENS_BY_BYTE[second]];
+  return firstCost < 0 || secondCost < 0 ? -1 : firstCost + secondCost;
+});
 
 const INLINE_DATA = 'data:';
 const INLINE_HEADER_CHARS = 128;
