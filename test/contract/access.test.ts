@@ -25,6 +25,7 @@ beforeAll(async () => {
       Object.keys(methods).map((method) => ({ method: method.toUpperCase(), path })),
     ),
     { method: 'POST', path: '/chat/completions' },
+    { method: 'GET', path: '/batches/{id}/cancel' },
     { method: 'GET', path: '/nothing' },
     { method: 'PUT', path: '/batches' },
   ];

@@ -387,7 +387,8 @@ describe('cancelling', () => {
     await service.waitFor(batch.id, 'in_progress');
 
     const first = await service.json(`/openai/v1/batches/${batch.id}/cancel`, { method: 'POST' });
-    const second = await service.json(`/v1/batches/${batch.id}/cancel`, { method: 'POST' });
+    // As the documentation's curl line does.
+    const second = await service.json(`/v1/batches/${batch.id}/cancel`, { method: 'GET' });
 
     expect([first.status, first.body.status]).toEqual([200, 'cancelling']);
     expect(second.status).toBe(200);

@@ -20,10 +20,8 @@ type Deps = Pick<HttpDeps, 'state' | 'engine' | 'clock'>;
 
 export function batchRoutes(server: FastifyInstance, deps: Deps): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
-  const { state, engine, clock } = deps;
+  const { state, engine } = deps;
   const tags = ['batches'];
-  const render = (batch: Batch, surface: Surface): WireBatch =>
-    renderBatch(batch, { dialect: surface.dialect, live: engine.progress(batch) });
 
   app.post(
     `${WIRE}/batches`,
@@ -46,7 +44,7 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
         reply
           .header('deployment-enqueued-tokens', created.enqueuedTokens)
           .header('deployment-maximum-enqueued-tokens', created.enqueuedTokensMax);
-      return render(created.batch, surface);
+      return render(deps, created.batch, surface);
     },
   );
 
@@ -64,7 +62,7 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
       const { surface } = request.target;
       const page = await state.batches.list(request.principal.scope, toQuery(request.query, surface));
       if (page === 'unknown_after') throw unknownAfter('batch', request.query.after);
-      const data = page.batches.map((batch) => render(batch, surface));
+      const data = page.batches.map((batch) => render(deps, batch, surface));
       return toPage(data, page.hasMore);
     },
   );
@@ -73,24 +71,41 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
     `${WIRE}/batches/:id`,
     { schema: { tags, summary: 'Get a batch', params: ById, response: { 200: WireBatch } } },
     async (request) =>
-      render(await findBatch(state, request.principal.scope, request.params.id), request.target.surface),
+      render(
+        deps,
+        await findBatch(state, request.principal.scope, request.params.id),
+        request.target.surface,
+      ),
   );
+
+  cancelRoutes(server, deps);
+}
+
+const render = ({ engine }: Pick<Deps, 'engine'>, batch: Batch, { dialect }: Surface): WireBatch =>
+  renderBatch(batch, { dialect, live: engine.progress(batch) });
+
+function cancelRoutes(server: FastifyInstance, deps: Deps): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+  const cancel = async (request: FastifyRequest, id: string): Promise<WireBatch> => {
+    const batch = await deps.state.batches.cancel(request.principal.scope, id, nowS(deps.clock));
+    if (batch === undefined) throw batchNotFound(id);
+    // Not 409: SDKs would try again.
+    if (isTerminal(batch.status))
+      throw new ApiError('batchNotCancellable', `Cannot cancel a batch with status '${batch.status}'.`, {
+        param: 'id',
+      });
+    deps.engine.wake();
+    return render(deps, batch, request.target.surface);
+  };
 
   app.post(
     `${WIRE}/batches/:id/cancel`,
-    { schema: { tags, summary: 'Cancel a batch', params: ById, response: { 200: WireBatch } } },
-    async (request) => {
-      const { id } = request.params;
-      const batch = await state.batches.cancel(request.principal.scope, id, nowS(clock));
-      if (batch === undefined) throw batchNotFound(id);
-      // Not 409: SDKs would try again.
-      if (isTerminal(batch.status))
-        throw new ApiError('batchNotCancellable', `Cannot cancel a batch with status '${batch.status}'.`, {
-          param: 'id',
-        });
-      engine.wake();
-      return render(batch, request.target.surface);
-    },
+    { schema: { tags: ['batches'], summary: 'Cancel a batch', params: ById, response: { 200: WireBatch } } },
+    (request) => cancel(request, request.params.id),
+  );
+  // The curl line of the original's documentation leaves out `-X POST`; it needs a key all the same.
+  app.get(`${WIRE}/batches/:id/cancel`, { schema: { hide: true, params: ById } }, (request) =>
+    cancel(request, request.params.id),
   );
 }
 
