@@ -10,8 +10,10 @@ export type Claim = Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>;
  * The hot path: one group of results, their counters and the progress of their segments. Returns the claims that are
  * lost. Statements are compiled once and kept: compiling one takes as long as running it.
  *
- * Measured with rows of 1.5 kB from 16 segments in turn, SQLite, every group fsynced, two quiet cores: 50,000 rows/s in
- * groups of 64 (20 µs of CPU a row), 59,000 in groups of 256 through the thread (13 µs); 100,000 without a disk.
+ * Measured with rows of 1.5 kB from 16 segments in turn, SQLite inline, every group fsynced. CPU a row, median of 7 runs
+ * in turn with compiling each time: 17 µs in groups of 64 (26 compiling), 11 µs in groups of 256 (12 compiling). Rows/s
+ * follow the load of the machine: 43,000 and 49,000 in groups of 64 at its quietest, 8,000 to 14,000 with a load of 7 on
+ * two cores; 100,000 without a disk.
  */
 export async function commitGroup(
   trx: Trx,
