@@ -95,16 +95,31 @@ describe('room', () => {
     }
   });
 
-  test('is looked for once a second at most, however many ask', async () => {
+  test('is looked for ten times a second at most, however many ask', async () => {
     const { disk, guard, advance } = makeGuard(1_000 * MIB);
 
     for (let round = 0; round < 3; round++) {
       await Promise.all(Array.from({ length: 100 }, () => guard.hasRoom()));
-      await advance(999);
+      await advance(99);
       await guard.hasRoom();
       expect(disk.looks).toBe(round + 1);
       await advance(1);
     }
+  });
+
+  test('is denied for a second after new work met a full disk, and the ballast stays', async () => {
+    const { disk, guard, advance } = makeGuard(1_000 * MIB);
+    await guard.hasRoom();
+    await advance(0);
+
+    guard.noteFull();
+
+    expect(await guard.hasRoom()).toBe(false);
+    await advance(999);
+    expect(await guard.hasRoom()).toBe(false);
+    await advance(1);
+    expect(await guard.hasRoom()).toBe(true);
+    expect(disk.ballast).toBe(64 * MIB);
   });
 
   test('that comes back wakes those who wait, within a second', async () => {
@@ -179,13 +194,13 @@ describe('the ballast', () => {
     await watching;
   });
 
-  test('is given up at once when a write found the disk full, whatever the disk says of itself', async () => {
+  test('is given up at once when asked for, whatever the disk says of itself', async () => {
     const { disk, guard, advance } = makeGuard(1_000 * MIB);
     await guard.hasRoom();
     await advance(1_000);
     disk.refuseBallast = 'EDQUOT';
 
-    await guard.noteFull();
+    await guard.dropBallast();
 
     expect(disk.ballast).toBe(0);
     expect(await guard.hasRoom()).toBe(false);
@@ -199,11 +214,11 @@ describe('the ballast', () => {
     expect(disk.ballast).toBe(64 * MIB);
   });
 
-  test('that is still being made when a write finds the disk full is given up all the same', async () => {
+  test('that is still being made when it is asked for is given up all the same', async () => {
     const { disk, guard, advance } = makeGuard(1_000 * MIB);
     await guard.hasRoom();
 
-    await guard.noteFull();
+    await guard.dropBallast();
     await advance(999);
 
     expect(disk.ballast).toBe(0);
@@ -212,7 +227,7 @@ describe('the ballast', () => {
 
   test('of 0 bytes is none, and a full disk still holds back for a second', async () => {
     const { disk, guard, advance } = makeGuard(1_000 * MIB, { ballastBytes: 0 });
-    await guard.noteFull();
+    await guard.dropBallast();
     expect(await guard.hasRoom()).toBe(false);
 
     await advance(1_000);
@@ -249,7 +264,7 @@ describe('on a real disk', () => {
     await settled({ ballastBytes: 5 * MIB + 1 });
     expect((await stat(join(dir, 'ballast'))).mtimeMs).toBe(made.mtimeMs);
 
-    await guard.noteFull();
+    await guard.dropBallast();
     expect(await readdir(dir)).toEqual([]);
   });
 

@@ -5,12 +5,17 @@ import type { Clock } from './clock.ts';
 
 /** Knows whether the disk has room for new work, so that none is begun whose results could not be stored (P10). */
 export interface DiskGuard {
-  /** Whether `bytes` more still leave the free bytes that the guard keeps. Looks at the disk at most once a second. */
+  /** Whether `bytes` more still leave the free bytes that the guard keeps. As of at most a tenth of a second ago. */
   hasRoom(bytes?: number): Promise<boolean>;
   /** Resolves when there is room; rejects with the signal's reason. */
   waitForRoom(signal: AbortSignal): Promise<void>;
-  /** A write failed for want of space: gives up the ballast, and says there is no room until it could be made again. */
-  noteFull(): Promise<void>;
+  /** New work met a full disk and has undone its part: there is no room until the next look. The ballast stays. */
+  noteFull(): void;
+  /**
+   * Not even the record of a cancel or a delete found space: gives up the ballast for it, and says there is no room until
+   * the ballast could be made again.
+   */
+  dropBallast(): Promise<void>;
   /** Looks at the disk every second until aborted, so that the ballast is given up and made again unasked. */
   watch(signal: AbortSignal): Promise<void>;
 }
@@ -35,6 +40,8 @@ export interface DiskGuardOptions {
 
 const MIB = 1024 * 1024;
 const LOOK_EVERY_MS = 1_000;
+/** A fast upload writes less in this time than the guard keeps free. */
+const STALE_AFTER_MS = 100;
 
 export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
   const { clock, freeBytesMin = 256 * MIB, ballastBytes = 64 * MIB } = options;
@@ -42,17 +49,10 @@ export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
   const dropBallastBelow = freeBytesMin / 8;
   let ballast: 'missing' | 'made' | 'dropped' = 'missing';
   let freeBytes = 0;
-  let lookedAtMs = -Infinity;
+  let staleAtMs = -Infinity;
   let looking: Promise<void> | undefined;
   let making: Promise<void> | undefined;
 
-  const drop = async () => {
-    await making;
-    if (ballast === 'dropped') return;
-    ballast = 'dropped';
-    // A ballast that cannot be removed changes nothing for the caller: the disk is full.
-    if (ballastBytes > 0) await disk.dropBallast().catch(() => {});
-  };
   const make = async () => {
     try {
       if (ballastBytes > 0) await disk.makeBallast(ballastBytes);
@@ -63,15 +63,15 @@ export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
   };
   const look = async () => {
     freeBytes = await disk.freeBytes();
-    lookedAtMs = clock.mono();
-    if (freeBytes < dropBallastBelow) return drop();
+    staleAtMs = clock.mono() + STALE_AFTER_MS;
+    if (freeBytes < dropBallastBelow) return guard.dropBallast();
     if (ballast === 'made' || freeBytes < freeBytesMin + ballastBytes) return;
     making ??= make().finally(() => (making = undefined));
     // Who waits for room must see it proven; at the first start nobody needs to wait for 64 MiB.
     if (ballast === 'dropped') await making;
   };
   const lookIfStale = async () => {
-    if (clock.mono() - lookedAtMs < LOOK_EVERY_MS) return;
+    if (clock.mono() < staleAtMs) return;
     looking ??= look().finally(() => (looking = undefined));
     await looking;
   };
@@ -85,9 +85,17 @@ export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
       signal.throwIfAborted();
       while (!(await guard.hasRoom())) await clock.sleep(LOOK_EVERY_MS, signal);
     },
-    async noteFull() {
-      lookedAtMs = clock.mono();
-      await drop();
+    noteFull() {
+      freeBytes = 0;
+      staleAtMs = clock.mono() + LOOK_EVERY_MS;
+    },
+    async dropBallast() {
+      guard.noteFull();
+      await making;
+      if (ballast === 'dropped') return;
+      ballast = 'dropped';
+      // A ballast that cannot be removed changes nothing for the caller: the disk is full.
+      if (ballastBytes > 0) await disk.dropBallast().catch(() => {});
     },
     async watch(signal) {
       while (!signal.aborted) {

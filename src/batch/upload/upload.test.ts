@@ -389,6 +389,7 @@ describe('when the row cannot be written', () => {
 
     await expect(failing.uploadFile(scope, upload(randomBytes(10)))).rejects.toMatchObject({ code });
 
+    expect(await diskGuard.hasRoom()).toBe(reason !== 'disk_full');
     await expectNothing();
   });
 

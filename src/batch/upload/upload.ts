@@ -26,7 +26,7 @@ export interface UploaderOptions {
   readonly blobs: BlobStore;
   readonly clock: Clock;
   readonly uuid: UuidSource;
-  readonly diskGuard: Pick<DiskGuard, 'hasRoom' | 'noteFull'>;
+  readonly diskGuard: Pick<DiskGuard, 'hasRoom' | 'noteFull' | 'dropBallast'>;
   readonly log: Log;
   readonly limits?: Partial<FileLimits & { readonly fileBytesMax: number }>;
 }
@@ -110,7 +110,7 @@ export function createUploader(options: UploaderOptions): Uploader {
 
 async function* whileRoom(
   chunks: AsyncIterable<Uint8Array>,
-  diskGuard: Pick<DiskGuard, 'hasRoom'>,
+  diskGuard: UploaderOptions['diskGuard'],
 ): AsyncGenerator<Uint8Array> {
   let unchecked = 0;
   for await (const chunk of chunks) {
@@ -130,7 +130,7 @@ const isRefusal = (error: unknown): boolean =>
 /** What the caller is told; errors that are not for a caller (`io`: the process must end) stay as they are. */
 async function refusalOf(
   error: unknown,
-  { fileBytesMax, diskGuard }: { fileBytesMax: number; diskGuard: Pick<DiskGuard, 'noteFull'> },
+  { fileBytesMax, diskGuard }: { fileBytesMax: number; diskGuard: UploaderOptions['diskGuard'] },
 ): Promise<unknown> {
   if (error instanceof BlobTooLarge) {
     const message = `The file is larger than ${fileBytesMax} bytes, the limit for one file. Split it into several files.`;
@@ -138,7 +138,9 @@ async function refusalOf(
   }
   if (!(error instanceof BlobStoreError || error instanceof StoreError)) return error;
   if (error.reason === 'disk_full') {
-    await diskGuard.noteFull();
+    // A blob that does not fit has left its space; a row that does not fit found none.
+    if (error instanceof StoreError) await diskGuard.dropBallast();
+    else diskGuard.noteFull();
     return diskFull(error);
   }
   if (error.reason === 'busy' || error.reason === 'read_only' || error.reason === 'connection') {
