@@ -73,6 +73,21 @@ describe('while a batch runs', () => {
     expect(head + (await rest.text())).toBe(all);
   });
 
+  test('an offset may lie beyond the first page of results', async () => {
+    const batch = await halfway(1_300, 1_200);
+
+    const answer = await content(batch.offpeak.output_file_id, '?offset=1100');
+
+    expect(answer.headers.get('x-last-line')).toBe('1200');
+    expect(idsIn(await answer.text())).toEqual(
+      Array.from({ length: 100 }, (_, index) => `task-${1_100 + index}`),
+    );
+    const output = await service.fetch(`/openai/v1/batches/${batch.id}/output`);
+    expect(idsIn(await output.text()).length).toBe(1_200);
+    service.gate.open();
+    await service.waitFor(batch.id, 'completed');
+  });
+
   test('its results so far can be read by its own id', async () => {
     const batch = await halfway(3, 1);
     const read = (name: string) => service.fetch(`/v1/batches/${batch.id}/${name}`);

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { INPUT_BYTES_MAX } from '../../src/contract/batch.ts';
 import { DEPLOYMENT, form, KEY_A, lines, startService, type Json, type Service } from './harness.ts';
@@ -216,14 +216,36 @@ describe('a form is refused', () => {
     expect(await stored()).toEqual(before);
   });
 
-  test('with a wrong purpose after 20 MB, on a connection that goes on', async () => {
+  test.each([
+    [
+      'before the file',
+      field('purpose', 'batch') + field('purpose', 'batch') + filePart('x'.repeat(20_000_000)) + END,
+    ],
+    [
+      'in the name of the file',
+      PURPOSE + filePart('x'.repeat(20_000_000), 'name="file"; filename="t.csv"') + END,
+    ],
+    ['after the file', filePart('x'.repeat(20_000_000)) + field('purpose', 'fun') + END],
+  ])('for what stands %s of 20 MB, on a connection that goes on', async (_name, body) => {
     const before = await stored();
-    const big = 'x'.repeat(20 * 1024 * 1024);
+    const head = (line: string, length: number): string =>
+      `${line} HTTP/1.1\r\nHost: x\r\napi-key: ${KEY_A}\r\nContent-Type: multipart/form-data; boundary=${B}\r\nContent-Length: ${length}\r\n\r\n`;
+    const socket = connect(service.port, '127.0.0.1');
+    let answers = '';
+    const both = new Promise<void>((resolve, reject) => {
+      socket.on('error', reject);
+      socket.on('close', () => reject(new Error(`closed after: ${answers}`)));
+      socket.on('data', (chunk) => {
+        answers += chunk.toString('latin1');
+        if (answers.match(/HTTP\/1\.1/g)?.length === 2) resolve();
+      });
+    });
 
-    const refused = await send(filePart(big) + field('purpose', 'fun') + END);
-    const early = await send(field('purpose', 'batch') + field('purpose', 'batch') + filePart(big) + END);
+    socket.write(head('POST /openai/v1/files', body.length) + body + head('GET /openai/v1/files', 0));
 
-    expect([refused.status, early.status]).toEqual([400, 400]);
+    await both;
+    expect(answers.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 400', 'HTTP/1.1 200']);
+    socket.removeAllListeners('close').destroy();
     expect(await stored()).toEqual(before);
   });
 });
