@@ -7,7 +7,7 @@ import type { Scope } from '../../contract/scope.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Upload, Uploader } from './upload.ts';
 
-export interface FileImport extends Omit<Upload, 'chunks'> {
+interface FileImport extends Omit<Upload, 'chunks'> {
   readonly contentUrl: string;
 }
 
