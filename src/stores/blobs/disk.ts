@@ -38,6 +38,13 @@ export class DiskBlobs implements BlobStore {
   readonly #dirs: DurableDirs;
   readonly #openFiles: OpenFiles;
 
+  /** Where the bytes of a blob are, for a worker thread that reads them itself. */
+  readonly pathOf = (id: string): string => {
+    if (!BLOB_ID.test(id)) throw new BlobNotFound('No blob can have such an id.');
+    const hash = createHash('sha256').update(id).digest('hex');
+    return join(this.#dir, hash.slice(0, 2), hash.slice(2, 4), id);
+  };
+
   constructor({ dir, fs, uuid, openFilesMax }: Required<DiskBlobsOptions>) {
     this.#dir = dir;
     this.#tmpDir = join(dir, 'tmp');
@@ -115,13 +122,6 @@ export class DiskBlobs implements BlobStore {
     for (const name of await onDisk('list', this.#fs.readdir(this.#tmpDir))) {
       await onDisk('delete', this.#fs.unlink(join(this.#tmpDir, name)));
     }
-  }
-
-  /** Where the bytes of a blob are, for a worker thread that reads them itself. */
-  pathOf(id: string): string {
-    if (!BLOB_ID.test(id)) throw new BlobNotFound('No blob can have such an id.');
-    const hash = createHash('sha256').update(id).digest('hex');
-    return join(this.#dir, hash.slice(0, 2), hash.slice(2, 4), id);
   }
 
   /** Closes the files kept open. */
