@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { MUTANTS } from './mutants.ts';
 import { makePlan } from './plan.ts';
 import { runHistory } from './world.ts';
 
@@ -7,6 +8,7 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '400' },
     from: { type: 'string', default: '1' },
     seed: { type: 'string' },
+    mutant: { type: 'string' },
     trace: { type: 'boolean', default: false },
   },
 });
@@ -15,7 +17,7 @@ const count = values.seed ? 1 : Number(values.seeds);
 let failed = 0;
 const started = performance.now();
 for (let seed = from; seed < from + count; seed++) {
-  const history = await runHistory(makePlan(seed), { trace: values.trace });
+  const history = await runHistory(makePlan(seed), { trace: values.trace, mutation: MUTANTS[values.mutant ?? ''] });
   if (values.trace) console.log(history.trace.join('\n'));
   if (history.violation) {
     failed++;

@@ -8,6 +8,7 @@ import type { Life } from './scheduler.ts';
 import type { Call } from './sim-upstream.ts';
 import { BLOB_DIR, blobPath } from './blob-path.ts';
 import { Ending } from './ending.ts';
+import { Fence } from './fence.ts';
 import type { World } from './world.ts';
 
 /** A promise was broken. */
@@ -33,11 +34,13 @@ const MAX_ROWS = { afterLine: 0, bytesMax: 1e9, rowsMax: 1e6 };
 const RETRY_AFTER_MS_MAX = 10 * 60_000;
 const CANCEL_QUIET_MS = 2_000;
 const CANCEL_END_MS = 10 * 60_000;
+const KILLS_MAX = 6;
 const DOWN_SETTLING_MS = 3 * 60_000;
 
 /** Watches a history: what must hold after every step, and what must be true in the end. */
 export class Oracle {
   readonly #world: World;
+  readonly fence = new Fence((condition, promise, what) => this.require(condition, promise, what));
   readonly #known = new Map<number, Known>();
   readonly #uploads = new Map<string, { row: FileRow; bytes: Buffer }>();
   readonly #deletes = new Map<string, number>();
@@ -46,6 +49,8 @@ export class Oracle {
   readonly #inFlight = new Map<Life, Map<string, number>>();
   readonly #notBefore = new Map<Life, Map<string, number>>();
   readonly #answered = new Map<Life, Set<string>>();
+  readonly #lineOfKey = new Map<string, string>();
+  readonly #keyOfLine = new Map<string, string>();
   readonly #recorded = new Set<string>();
   readonly #deathQueue: Life[] = [];
   readonly #deaths: Death[] = [];
@@ -125,6 +130,7 @@ export class Oracle {
     this.require(line, 'P20', `${call.upstream} was called with a body that nobody submitted: ${call.body.toString()}`);
     this.require(call.body.toString() === line?.body, 'P20', `the body of ${call.line} was changed`);
     this.require(call.model === `"${deployment.name}"`, 'P20', `the model of ${call.line} is not at its place`);
+    this.#checkKey(call);
     const isZombie = zombieLives.has(call.life);
     this.require(
       isZombie || !this.#answered.get(call.life)?.has(call.key),
@@ -138,6 +144,17 @@ export class Oracle {
       const lateMs = scheduler.nowMs - cancel.answeredAtMs;
       this.require(lateMs <= CANCEL_QUIET_MS, 'P19', `${call.key} was called ${lateMs} ms after its batch was cancelled`);
     }
+  }
+
+  /** P5: the key of a line is the same over all attempts and processes, and no other line has it. */
+  #checkKey({ key, line }: Call): void {
+    const owner = this.#lineOfKey.get(key) ?? line;
+    this.#lineOfKey.set(key, owner);
+    this.require(owner === line, 'P5', `${key} was sent for ${owner} and for ${line}`);
+    const nameInBatch = `${batchOf(key)}/${line}`;
+    const known = this.#keyOfLine.get(nameInBatch) ?? key;
+    this.#keyOfLine.set(nameInBatch, known);
+    this.require(known === key, 'P5', `${line} was sent with the keys ${known} and ${key}`);
   }
 
   ended(call: Call): void {
@@ -167,6 +184,11 @@ export class Oracle {
     this.#deathQueue.push(life);
     if (!this.#stops.has(life)) this.#resentAtStop = null;
     this.#endedAtMs.set(life, this.#world.scheduler.nowMs);
+  }
+
+  /** P15: a line that ends the process is found out: three times with others, twice alone, and once more at most. */
+  killed(times: number): void {
+    this.require(times <= KILLS_MAX, 'P15', `one line has ended ${times} processes`);
   }
 
   /** P12: a drain that ran to its end leaves nothing in doubt. */
@@ -352,13 +374,18 @@ export class Oracle {
 
   /** Requests sent again after each end of a process. */
   resends(): number[] {
-    const calls = [...this.#world.upstreams.values()].flatMap((upstream) => upstream.calls);
-    return this.#deaths.map(
-      ({ life, atMs, inDoubt }) =>
-        new Set(
-          calls.filter((call) => call.life !== life && call.startMs >= atMs && inDoubt.has(call.key)).map(({ key }) => key),
-        ).size,
+    return this.#deaths.map((death) => this.#resentAfter(death).size);
+  }
+
+  #resentAfter({ life, atMs, inDoubt }: Death): Set<string> {
+    const again = this.#calls().filter(
+      (call) => call.life !== life && call.startMs >= atMs && inDoubt.has(call.key),
     );
+    return new Set(again.map(({ key }) => key));
+  }
+
+  #calls(): Call[] {
+    return [...this.#world.upstreams.values()].flatMap((upstream) => upstream.calls);
   }
 
   async judge(): Promise<void> {
@@ -373,7 +400,8 @@ export class Oracle {
       const stored = this.#world.fs.bytesAt(blobPath(BLOB_DIR, id));
       this.require(stored?.equals(bytes), 'P1', `the acknowledged upload ${id} is not whole`);
     }
-    const calls = [...this.#world.upstreams.values()].flatMap((upstream) => upstream.calls);
+    const calls = this.#calls();
+    const resent = this.#deaths.flatMap((death) => [...this.#resentAfter(death)]);
     for (const { batch, seenAtMs } of this.#known.values()) {
       const job = this.#world.jobOfFile.get(batch.inputFileId);
       this.require(job, 'P3', `${batch.id} is nobody's`);
@@ -390,6 +418,8 @@ export class Oracle {
         require: (condition, promise, what) => this.require(condition, promise, what),
       });
       ending.check();
+      const again = resent.filter((key) => batchOf(key) === batch.id).length;
+      this.require(again <= batch.resent, 'P5', `${again} requests of ${batch.id} were sent again, it says ${batch.resent}`);
       this.#checkCancel(batch, seenAtMs);
     }
     this.#checkOutages(calls);

@@ -80,21 +80,29 @@ export type Fault =
 export type Point = 'store' | 'disk' | 'failpoint';
 
 const MINUTE = 60_000;
+/** All jobs have begun and all faults are over. */
+const CALM_AT_MS = 5 * MINUTE;
 const HOUR = 60 * MINUTE;
 
-export function makePlan(seed: number): Plan {
+/** What kind of day it is, and how often. */
+const WEATHER = [
+  [2, 'fair'],
+  [10, 'crashes'],
+  [4, 'zombies'],
+  [4, 'disk'],
+  [3, 'outages'],
+  [2, 'killer'],
+  [2, 'clock'],
+  [4, 'everything'],
+] as const;
+export type Weather = (typeof WEATHER)[number][1];
+
+/** `asked`: instead of the weather that the seed would draw. */
+export function makePlan(seed: number, asked?: Weather): Plan {
   const rng = new Rng(seed).fork('plan');
-  const weather = rng.weigh([
-    [2, 'fair'],
-    [10, 'crashes'],
-    [4, 'zombies'],
-    [4, 'disk'],
-    [3, 'outages'],
-    [2, 'killer'],
-    [2, 'clock'],
-    [4, 'everything'],
-  ] as const);
-  const is = (...kinds: (typeof weather)[]) => kinds.includes(weather);
+  const drawn = rng.weigh(WEATHER);
+  const weather = asked ?? drawn;
+  const is = (...kinds: Weather[]) => kinds.includes(weather);
   const tuning: Tuning = {
     commitGroupMax: rng.pick([1, 2, 3, 8, 64]),
     commitLingerMs: rng.pick([0, 5, 50]),
@@ -112,18 +120,18 @@ export function makePlan(seed: number): Plan {
   const jobs = Array.from({ length: rng.int(1, is('everything') ? 6 : 4) }, (_, i) =>
     makeJob(rng.fork(`job${i}`), { index: i, deployments, tuning, killer: killer && i === 0 }),
   );
-  const calmAtMs = rng.int(1, 5) * MINUTE;
-  const faults: Fault[] = [];
+  const times = new Times(rng.fork('times'), jobs);
   const chances = rng.fork('faults');
-  if (is('crashes', 'everything')) faults.push(...makeCrashes(chances, calmAtMs, rng.int(1, 8)));
-  if (is('zombies', 'everything')) faults.push(...makeZombies(chances, calmAtMs));
-  if (is('disk', 'everything')) faults.push(...makeDiskFaults(chances, calmAtMs));
-  if (is('clock', 'everything')) faults.push(...makeClockJumps(chances, calmAtMs));
-  const outages = is('outages', 'everything') ? makeOutages(rng.fork('outages'), deployments) : [];
-  if (is('outages', 'clock', 'fair') && rng.chance(0.5)) faults.push(...makeCrashes(chances, calmAtMs, 1));
+  const faults: Fault[] = [];
+  if (is('crashes', 'everything')) faults.push(...makeCrashes(chances, times, rng.int(1, 8)));
+  if (is('zombies', 'everything')) faults.push(...makeZombies(chances, times));
+  if (is('disk', 'everything')) faults.push(...makeDiskFaults(chances, times));
+  if (is('clock', 'everything')) faults.push(...makeClockJumps(chances, times));
+  const outages = is('outages', 'everything') ? makeOutages(rng.fork('outages'), times, deployments) : [];
+  if (is('outages', 'clock', 'fair') && rng.chance(0.5)) faults.push(...makeCrashes(chances, times, 1));
   // A tick a second through a day of outage would show nothing new.
   const tickMs = outages.some(({ fromMs, toMs }) => toMs - fromMs > HOUR) ? MINUTE : tuning.tickMs;
-  return { seed, tuning: { ...tuning, tickMs }, deployments, jobs, outages, faults, calmAtMs };
+  return { seed, tuning: { ...tuning, tickMs }, deployments, jobs, outages, faults, calmAtMs: CALM_AT_MS };
 }
 
 function makeDeployments(rng: Rng): DeploymentPlan[] {
@@ -154,7 +162,7 @@ function makeJob(rng: Rng, { index, deployments, tuning, killer }: JobContext): 
     const name = `${index}:${i}`;
     const text = rng.pick(['', '\\u2028', '한글', '\\"}{', '😀'.repeat(rng.int(1, 9))]);
     const body = `{"model":"${deployment.name}","line":"${name}","n":12345678901234567890,"text":"${text}"}`;
-    const fate = i === murderer ? { mishaps: [], lastly: 200, kills: 99 } : makeFate(rng, trouble, tuning);
+    const fate = i === murderer ? { mishaps: [], lastly: 200, kills: Number.POSITIVE_INFINITY } : makeFate(rng, trouble, tuning);
     return { name, customId: `${rng.pick(['a', 'ä', '"'])}-${i}`, body, fate };
   });
   const bad = rng.chance(0.06);
@@ -205,64 +213,78 @@ function makeText(rng: Rng, lines: readonly JobLine[], bad: boolean): string {
   return (rng.chance(0.1) ? '\uFEFF' : '') + spaced.join(end) + (rng.chance(0.7) ? end : '');
 }
 
-function makeCrashes(rng: Rng, calmAtMs: number, count: number): Fault[] {
+/** Times at which something is going on: mostly soon after a job began. */
+class Times {
+  readonly #rng: Rng;
+  readonly #jobs: readonly Job[];
+
+  constructor(rng: Rng, jobs: readonly Job[]) {
+    this.#rng = rng;
+    this.#jobs = jobs;
+  }
+
+  pick(): number {
+    if (this.#rng.chance(0.1)) return this.#rng.int(0, 2 * MINUTE);
+    return this.#rng.pick(this.#jobs).atMs + Math.floor(10 ** (1 + 3.5 * this.#rng.next()));
+  }
+
+  within(lengthsMs: readonly number[]): { fromMs: number; toMs: number } {
+    const fromMs = this.pick();
+    return { fromMs, toMs: Math.min(CALM_AT_MS, fromMs + this.#rng.pick(lengthsMs)) };
+  }
+}
+
+function makeCrashes(rng: Rng, times: Times, count: number): Fault[] {
   return Array.from({ length: count }, (): Fault => {
-    const of = rng.pick(['store', 'store', 'disk', 'failpoint'] as const);
-    const timed = rng.chance(0.3);
     if (rng.chance(0.15)) {
-      return {
-        kind: 'stop',
-        atMs: rng.int(0, calmAtMs),
-        drainMs: rng.pick([0, 1_000, 30_000]),
-        downMs: rng.int(0, 5_000),
-      };
+      const drainMs = rng.pick([0, 1_000, 30_000]);
+      return { kind: 'stop', atMs: times.pick(), drainMs, downMs: rng.int(0, 5_000) };
     }
+    const of = rng.pick(['store', 'store', 'disk', 'failpoint'] as const);
+    const nth = rng.int(1, of === 'store' ? 120 : 40);
     return {
       kind: 'crash',
-      at: timed
-        ? { ms: rng.int(0, calmAtMs) }
-        : { of, nth: rng.int(1, of === 'store' ? 120 : 40), after: rng.chance(0.5) },
+      at: rng.chance(0.3) ? { ms: times.pick() } : { of, nth, after: rng.chance(0.5) },
       powerCut: rng.chance(0.4),
       downMs: rng.weigh([[3, rng.int(0, 500)], [1, rng.int(0, 30_000)]]),
     };
   });
 }
 
-function makeZombies(rng: Rng, calmAtMs: number): Fault[] {
+function makeZombies(rng: Rng, times: Times): Fault[] {
   return Array.from({ length: rng.int(1, 3) }, () => ({
     kind: 'zombie',
-    atMs: rng.int(0, calmAtMs),
+    atMs: times.pick(),
     forMs: rng.pick([50, 1_000, 20_000, 120_000]),
   }));
 }
 
-function makeDiskFaults(rng: Rng, calmAtMs: number): Fault[] {
+function makeDiskFaults(rng: Rng, times: Times): Fault[] {
   return Array.from({ length: rng.int(1, 4) }, (): Fault => {
-    const fromMs = rng.int(0, calmAtMs);
-    const toMs = Math.min(calmAtMs, fromMs + rng.pick([200, 5_000, 60_000]));
+    const span = times.within([200, 5_000, 60_000]);
     return rng.weigh<Fault>([
-      [3, { kind: 'disk_full', fromMs, toMs }],
-      [2, { kind: 'busy', fromMs, toMs }],
-      [2, { kind: 'slow', fromMs, toMs }],
+      [3, { kind: 'disk_full', ...span }],
+      [2, { kind: 'busy', ...span }],
+      [2, { kind: 'slow', ...span }],
       [2, { kind: 'eio', of: rng.pick(['store', 'disk']), nth: rng.int(1, 60), after: rng.chance(0.5) }],
       [2, { kind: 'lost_answer', nth: rng.int(1, 100) }],
     ]);
   });
 }
 
-function makeClockJumps(rng: Rng, calmAtMs: number): Fault[] {
+function makeClockJumps(rng: Rng, times: Times): Fault[] {
   return Array.from({ length: rng.int(1, 4) }, () => ({
     kind: 'clock',
-    atMs: rng.int(0, calmAtMs),
+    atMs: times.pick(),
     byMs: rng.pick([26 * HOUR, -26 * HOUR, -5_000, 5_000, -HOUR]),
   }));
 }
 
-function makeOutages(rng: Rng, deployments: readonly DeploymentPlan[]): Outage[] {
+function makeOutages(rng: Rng, times: Times, deployments: readonly DeploymentPlan[]): Outage[] {
   return deployments
     .filter(() => rng.chance(0.8))
     .flatMap(({ upstreams }) => {
-      const fromMs = rng.int(0, 2 * MINUTE);
+      const fromMs = times.pick();
       const toMs = fromMs + rng.pick([5_000, 2 * MINUTE, 20 * MINUTE, 30 * HOUR]);
       const how = rng.pick(['unreachable', '503', '429', 'silent', '401', '403', '404'] as const);
       return upstreams.map((upstream) => ({ upstream, fromMs, toMs, how }));

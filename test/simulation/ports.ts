@@ -13,6 +13,8 @@ export interface Fates {
   storeLatencyMs(): number;
   /** The store changed: the checks look again. */
   wrote(): void;
+  /** What the store did and said, whether the process gets to hear it or not. */
+  answered(call: string, args: readonly unknown[], value: unknown): void;
 }
 
 const READS = /\.(get|list|find|live|bySeq|enqueuedTokens|inspection$|existing|page|completeThrough)/;
@@ -28,14 +30,18 @@ export function storeOf(
   deps: { readonly scheduler: Scheduler; readonly fates: Fates; readonly turn: Turn },
 ): StateStore {
   const { scheduler, fates, turn } = deps;
-  const call = async <T>(name: string, effect: () => Promise<T>): Promise<T> => {
+  const call = async <T>(name: string, args: readonly unknown[], effect: () => Promise<T>): Promise<T> => {
     if (!life.alive) return never();
     return scheduler
       .after(fates.storeLatencyMs(), life, async (): Promise<T> => {
         if (fates.crashHere('store', false, life)) return never();
         const fault = fates.storeFault(name, life);
         if (fault && !fault.after) throw fault.error;
-        const value = await turn(effect).finally(() => isRead(name) || fates.wrote());
+        const value = await turn(async () => {
+          const answer = await effect();
+          fates.answered(name, args, answer);
+          return answer;
+        }).finally(() => isRead(name) || fates.wrote());
         if (fates.crashHere('store', true, life)) return never();
         if (fault) throw fault.error;
         return value;
@@ -53,7 +59,8 @@ export function storeOf(
         return (...args: unknown[]) => {
           // As in the store's own thread: what the caller changes later is not seen.
           const sent = structuredClone(args);
-          return call(`${name}.${String(method)}`, () => Reflect.apply(member, target, sent) as Promise<unknown>);
+          const effect = () => Reflect.apply(member, target, sent) as Promise<unknown>;
+          return call(`${name}.${String(method)}`, sent, effect);
         };
       },
     });

@@ -64,7 +64,8 @@ export interface SimUpstreamOptions {
   readonly attempts: Map<string, number>;
   readonly onCall: (call: Call) => void;
   readonly onEnd: (call: Call) => void;
-  readonly kill: (life: Life) => void;
+  /** Ends the process; `times` counts how often this line did. */
+  readonly kill: (life: Life, times: number) => void;
 }
 
 /** Every line of the simulation carries its own name in its body, so that the server knows whom it answers. */
@@ -118,7 +119,7 @@ export class SimUpstream {
     if (kills < fate(line).kills) {
       this.#kills.set(line, kills + 1);
       return scheduler.after(rng.int(0, 20), life, () => {
-        kill(life);
+        kill(life, kills + 1);
         return never();
       });
     }

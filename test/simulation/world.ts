@@ -2,7 +2,8 @@ import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Engine, type EngineOptions } from '../../src/batch/engine.ts';
+import { DatabaseSync } from 'node:sqlite';
+import { Engine } from '../../src/batch/engine.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
 import type { Inspector } from '../../src/batch/validate/port.ts';
 import { LINE_BYTES_MAX } from '../../src/contract/batch.ts';
@@ -16,14 +17,13 @@ import { createUploader, type Uploader } from '../../src/batch/upload/upload.ts'
 import { ApiError } from '../../src/contract/error.ts';
 import { isPassing } from '../../src/batch/passing.ts';
 import { openDiskBlobs } from '../../src/stores/blobs/disk.ts';
-import type { BlobFs } from '../../src/stores/blobs/fs.ts';
 import type { BlobStore } from '../../src/stores/blobs/port.ts';
 import { StoreError } from '../../src/stores/state/ports.ts';
 import type { StateStore } from '../../src/stores/state/ports.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
-import type { Upstream } from '../../src/upstream/port.ts';
 import { BLOB_DIR } from './blob-path.ts';
 import { runClients } from './clients.ts';
+import type { Mutation } from './mutation.ts';
 import { Oracle, Violation } from './oracle.ts';
 import type { Fault, Job, Plan, Point } from './plan.ts';
 import { createTurn, isRead, storeOf } from './ports.ts';
@@ -40,16 +40,6 @@ const STEPS_MAX = 400_000;
 /** A disk is nearly full somewhat before it is full. */
 const STOP_GRACE_MS = 30_000;
 const ROOM_MARGIN_MS = 2_000;
-
-/** Plants one bug, by wrapping what a process is given. */
-export interface Mutation {
-  state?(state: StateStore, life: Life): StateStore;
-  blobs?(blobs: BlobStore, life: Life): BlobStore;
-  fs?(fs: BlobFs, life: Life): BlobFs;
-  upstream?(upstream: Upstream, life: Life): Upstream;
-  readonly options?: Partial<EngineOptions>;
-  readonly hasRoom?: () => boolean;
-}
 
 export interface Process {
   readonly life: Life;
@@ -163,6 +153,7 @@ export class World {
     try {
       copyFileSync(await template(), this.#databasePath);
       this.observer = await openSqliteInline({ path: this.#databasePath });
+      this.#plantTriggers();
       this.#scheduleFaults();
       this.#boot(0);
       this.#runClients();
@@ -246,6 +237,14 @@ export class World {
 
   // ------------------------------------------------------------------ processes
 
+  #plantTriggers(): void {
+    const { schema } = this.#mutation;
+    if (!schema) return;
+    const database = new DatabaseSync(this.#databasePath);
+    database.exec(schema);
+    database.close();
+  }
+
   get #databasePath(): string {
     return join(this.#dir, 'offpeak.db');
   }
@@ -274,25 +273,35 @@ export class World {
     const opened = await this.#turn(() => openSqliteInline({ path: this.#databasePath }));
     const died = Promise.withResolvers<void>();
     this.#onDeath.set(life, () => died.resolve());
-    const corpse = { life, closeDatabase: () => opened.close() } as Process;
+    const mutation = this.#mutation;
+    const raw = mutation.store ? new DatabaseSync(this.#databasePath) : null;
+    const corpse = {
+      life,
+      closeDatabase: async () => {
+        raw?.close();
+        await opened.close();
+      },
+    } as Process;
     this.#processes.set(life, corpse);
 
-    const { state: mutateState, blobs: mutateBlobs, fs: mutateFs, options, hasRoom } = this.#mutation;
-    const guarded = storeOf(life, opened, {
+    const store = (raw && mutation.store?.(opened, raw)) ?? opened;
+    const guarded = storeOf(life, store, {
       scheduler: this.scheduler,
       turn: this.#turn,
       fates: {
         crashHere: (point, after, who) => this.crashHere(point, after, who),
         storeFault: (call) => this.#storeFault(call),
         wrote: () => this.oracle.wrote(),
+        answered: (call, args, value) => this.oracle.fence.see(life, call, args, value),
         storeLatencyMs: () => this.#latency(rng, this.plan.tuning.storeLatencyMs),
       },
     });
-    const state = mutateState?.(guarded, life) ?? guarded;
+    const after = (delayMs: number) => this.scheduler.after(delayMs, life, () => {});
+    const state = mutation.state?.(guarded, { after }) ?? guarded;
     const fs = this.fs.of(life);
-    const disk = await openDiskBlobs({ dir: BLOB_DIR, fs: mutateFs?.(fs, life) ?? fs, uuid: rng.uuid });
+    const disk = await openDiskBlobs({ dir: BLOB_DIR, fs: mutation.fs?.(fs) ?? fs, uuid: rng.uuid });
     await disk.sweep();
-    const blobs = mutateBlobs?.(disk, life) ?? disk;
+    const blobs = mutation.blobs?.(disk) ?? disk;
     const { tuning } = this.plan;
     const clock = this.scheduler.clock(life, () => this.wallMs);
     const engine = new Engine({
@@ -306,7 +315,7 @@ export class World {
       log: silentLog,
       failpoint: this.#failpointOf(life),
       owner: life.name,
-      hasRoom: hasRoom ?? (() => this.hasRoom()),
+      hasRoom: mutation.hasRoom ?? (() => this.hasRoom()),
       onFatal: (error) => this.#fatal(life, error),
       options: {
         commitGroupMax: tuning.commitGroupMax,
@@ -315,7 +324,7 @@ export class World {
         createWaitMs: tuning.createWaitMs,
         tickMs: tuning.tickMs,
         strictWindow: tuning.strictWindow,
-        ...options,
+        ...mutation.options,
       },
     });
     await engine.start();
@@ -503,7 +512,10 @@ export class World {
             this.note(`${name} to ${call.line}: ${reply?.kind === 'answer' ? reply.status : reply?.reason}`);
             this.oracle.ended(call);
           },
-          kill: (life) => this.crash(life, { powerCut: false, downMs: 100 }),
+          kill: (life, times) => {
+            this.oracle.killed(times);
+            this.crash(life, { powerCut: false, downMs: 100 });
+          },
         });
         this.upstreams.set(name, upstream);
       }
@@ -517,10 +529,10 @@ export class World {
       model: 'gpt-4o',
       sku: 'GlobalBatch',
       enqueuedTokensMax: plan.enqueuedTokensMax,
-      concurrencyMax: plan.concurrencyMax,
+      concurrencyMax: plan.concurrencyMax + (this.#mutation.windowExtra ?? 0),
       upstreams: plan.upstreams.map((name) => {
         const client = this.upstreams.get(name)!.clientOf(life);
-        return this.#mutation.upstream?.(client, life) ?? client;
+        return this.#mutation.upstream?.(client) ?? client;
       }),
     }));
     return {

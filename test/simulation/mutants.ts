@@ -1,0 +1,246 @@
+import { createHash } from 'node:crypto';
+import type { DatabaseSync } from 'node:sqlite';
+import { Readable } from 'node:stream';
+import type { BlobStore } from '../../src/stores/blobs/port.ts';
+import { StoreError, type ClaimedSegment } from '../../src/stores/state/ports.ts';
+import { NO_USAGE, type Upstream } from '../../src/upstream/port.ts';
+import type { Mutation } from './mutation.ts';
+
+/** One planted bug each. A simulation that does not catch it is blind there. */
+export const MUTANTS: Readonly<Record<string, Mutation>> = {
+  'a result is committed whatever its epoch': {
+    store: (store, database) => ({
+      ...store,
+      results: {
+        ...store.results,
+        commit: (group) =>
+          store.results.commit(
+            group.map((result) => ({ ...result, epoch: epochOf(database, result.batchSeq, result.segmentIndex) })),
+          ),
+      },
+    }),
+  },
+
+  'claims and starts do not raise the epoch': {
+    store: (store, database) => ({
+      ...store,
+      work: {
+        ...store.work,
+        claim: async (batchSeq, options) => {
+          const claims = await store.work.claim(batchSeq, options);
+          for (const { index } of claims) addToEpoch(database, { batchSeq, index }, -1);
+          return claims.map((claim): ClaimedSegment => ({ ...claim, epoch: claim.epoch - 1 }));
+        },
+        reclaim: async (owner) => {
+          database.exec('create temp table before as select batch_seq, "index", epoch from segments');
+          const taken = await store.work.reclaim(owner);
+          database.exec(
+            'update segments set epoch = (select epoch from before b where b.batch_seq = segments.batch_seq and b."index" = segments."index"); drop table before',
+          );
+          return taken;
+        },
+      },
+    }),
+  },
+
+  'counters are moved twice': {
+    schema: `create trigger twice after insert on results begin
+      update batches set completed = completed + 1 where seq = new.batch_seq; end`,
+  },
+
+  'results are acknowledged before they are committed': {
+    state: (state, { after }) => ({
+      ...state,
+      results: {
+        ...state.results,
+        commit: (group) => {
+          after(3_000)
+            .then(() => state.results.commit(group))
+            .catch(() => {
+              // Nobody waits for it any more: that is the bug.
+            });
+          return Promise.resolve([]);
+        },
+      },
+    }),
+  },
+
+  'a group that the store could not take is forgotten': {
+    state: (state) => ({
+      ...state,
+      results: {
+        ...state.results,
+        commit: (group) =>
+          state.results.commit(group).catch((error: unknown) => {
+            if (error instanceof StoreError && error.transient) return [];
+            throw error;
+          }),
+      },
+    }),
+  },
+
+  'the commit group has no limit': { options: { commitGroupMax: 10_000, commitLingerMs: 20_000 } },
+
+  'recorded lines are forgotten by a claim': {
+    state: (state) => ({
+      ...state,
+      work: {
+        ...state.work,
+        claim: async (batchSeq, options) =>
+          (await state.work.claim(batchSeq, options)).map((claim) => ({ ...claim, recordedLines: [] })),
+      },
+    }),
+  },
+
+  're-sent requests are not counted': {
+    schema: `create trigger forget after update of resent on batches when new.resent > 0 begin
+      update batches set resent = 0 where seq = new.seq; end`,
+  },
+
+  'a suspect line is not written down': {
+    state: (state) => ({ ...state, work: { ...state.work, markSuspect: () => Promise.resolve(true) } }),
+  },
+
+  'a segment of a dead process is not taken back': {
+    state: (state) => ({
+      ...state,
+      work: { ...state.work, reclaim: () => Promise.resolve({ segments: 0, requests: 0 }) },
+    }),
+  },
+
+  'a blob is renamed without fsync': {
+    fs: (fs) => ({
+      ...fs,
+      create: async (path) => ({ ...(await fs.create(path)), fsync: () => Promise.resolve() }),
+    }),
+  },
+
+  'the directory of a blob is not synced': { fs: (fs) => ({ ...fs, fsyncDir: () => Promise.resolve() }) },
+
+  'a failed fsync is tried again': {
+    fs: (fs) => ({
+      ...fs,
+      create: async (path) => {
+        const file = await fs.create(path);
+        return { ...file, fsync: () => file.fsync().catch(() => file.fsync()) };
+      },
+    }),
+  },
+
+  'a batch is published before its output is durable': { blobs: (blobs) => ({ ...blobs, put: putLater(blobs) }) },
+
+  'the quota is not checked': {
+    state: (state) => ({
+      ...state,
+      batches: {
+        ...state.batches,
+        create: (scope, batch, options) =>
+          state.batches.create(scope, batch, { ...options, enqueuedTokensMax: null }),
+        plan: (seq, plan) => state.batches.plan(seq, { ...plan, enqueuedTokensMax: Number.MAX_SAFE_INTEGER }),
+      },
+    }),
+  },
+
+  'a cancel throws results away': {
+    schema: `create trigger lose after update of status on batches when new.status = 'cancelling' begin
+      delete from results where batch_seq = new.seq; end`,
+  },
+
+  'the sweep takes uploads for strays': {
+    state: (state) => ({ ...state, files: { ...state.files, existing: () => Promise.resolve([]) } }),
+  },
+
+  'results come out in another order': {
+    state: (state) => ({
+      ...state,
+      results: {
+        ...state.results,
+        page: async (seq, query) => {
+          const [first, second, ...rest] = await state.results.page(seq, query);
+          return first && second ? [second, first, ...rest] : first ? [first] : [];
+        },
+      },
+    }),
+  },
+
+  'timestamps follow a clock that goes back': {
+    schema: `create trigger back after update of finalizing_at on batches when new.finalizing_at is not null begin
+      update batches set finalizing_at = new.created_at - 1 where seq = new.seq; end`,
+  },
+
+  'Retry-After is ignored': {
+    upstream: (upstream) => ({
+      ...upstream,
+      call: async (request, signal) => {
+        const reply = await upstream.call(request, signal);
+        return reply.kind === 'answer' ? { ...reply, retryAfterMs: null } : reply;
+      },
+    }),
+  },
+
+  'an upstream that is down fails lines': {
+    upstream: (upstream) => ({ ...upstream, call: failuresAsRefusals(upstream) }),
+  },
+
+  'bodies are parsed and written again': {
+    upstream: (upstream) => ({
+      ...upstream,
+      call: (request, signal) => {
+        const body = Buffer.from(JSON.stringify(JSON.parse(Buffer.from(request.body).toString())));
+        return upstream.call({ ...request, body }, signal);
+      },
+    }),
+  },
+
+  'each attempt has its own idempotency key': {
+    upstream: (upstream) => {
+      let attempt = 0;
+      return {
+        ...upstream,
+        call: (request, signal) =>
+          upstream.call({ ...request, idempotencyKey: `${request.idempotencyKey}.${(attempt += 1)}` }, signal),
+      };
+    },
+  },
+
+  'the window is one too large': { windowExtra: 1 },
+
+  'requests are sent while the disk is full': { hasRoom: () => true },
+};
+
+const epochOf = (database: DatabaseSync, batchSeq: number, index: number): number =>
+  Number(
+    database.prepare('select epoch from segments where batch_seq = ? and "index" = ?').get(batchSeq, index)?.['epoch'],
+  );
+
+function addToEpoch(
+  database: DatabaseSync,
+  { batchSeq, index }: { batchSeq: number; index: number },
+  by: number,
+): void {
+  database
+    .prepare('update segments set epoch = epoch + ? where batch_seq = ? and "index" = ?')
+    .run(by, batchSeq, index);
+}
+
+/** Answers with what the bytes will be, and writes them afterwards. */
+function putLater(blobs: BlobStore): BlobStore['put'] {
+  return async (id, chunks, options) => {
+    const all: Uint8Array[] = [];
+    for await (const chunk of chunks) all.push(chunk);
+    const bytes = Buffer.concat(all);
+    blobs.put(id, Readable.from([bytes]), options).catch(() => {
+      // Nobody waits for it any more: that is the bug.
+    });
+    return { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+  };
+}
+
+const failuresAsRefusals =
+  (upstream: Upstream): Upstream['call'] =>
+  async (request, signal) => {
+    const reply = await upstream.call(request, signal);
+    if (reply.kind === 'answer' || reply.reason === 'aborted') return reply;
+    const body = Buffer.from('{"error":{"message":"Bad Gateway"}}');
+    return { kind: 'answer', status: 400, body, requestId: null, retryAfterMs: null, usage: NO_USAGE };
+  };

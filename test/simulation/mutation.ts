@@ -1,0 +1,23 @@
+import type { DatabaseSync } from 'node:sqlite';
+import type { EngineOptions } from '../../src/batch/engine.ts';
+import type { BlobFs } from '../../src/stores/blobs/fs.ts';
+import type { BlobStore } from '../../src/stores/blobs/port.ts';
+import type { StateStore } from '../../src/stores/state/ports.ts';
+import type { Upstream } from '../../src/upstream/port.ts';
+
+/** Plants one bug, without a change of production code: in the ports of every process, or by triggers in the database. */
+export interface Mutation {
+  /** Run once on the empty database. */
+  readonly schema?: string;
+  /** Below time and faults: as if the store's statements were other ones. */
+  store?(store: StateStore, database: DatabaseSync): StateStore;
+  /** Above them: as if the engine called it in another way. */
+  state?(state: StateStore, time: { after(delayMs: number): Promise<void> }): StateStore;
+  blobs?(blobs: BlobStore): BlobStore;
+  fs?(fs: BlobFs): BlobFs;
+  upstream?(upstream: Upstream): Upstream;
+  readonly options?: Partial<EngineOptions>;
+  hasRoom?(): boolean;
+  /** Requests in flight beyond what the plan allows. */
+  readonly windowExtra?: number;
+}
