@@ -22,36 +22,48 @@ const PAGE = { bytesMax: 1024 * 1024, rowsMax: 1_000 };
 /**
  * Writes both files in input order, each whole and durable, and then publishes them with the end of the batch in one
  * transaction. A crash before that transaction leaves bytes that nothing names; the next attempt writes them again.
- * False: the batch was no longer in `from` (it was cancelled meanwhile).
+ * False: the batch was no longer in `from` (it was cancelled meanwhile, or published by another process).
  */
 export async function finalize(
   batch: Batch,
   ending: Pick<Publication, 'from' | 'to'>,
   deps: FinalizeDeps,
 ): Promise<boolean> {
-  const output = new Lines(pages(batch, deps.results, true));
-  const outputBlob = await deps.blobs.put(batch.outputFileId, output.bytes());
-  deps.failpoint('finalize:after-output');
+  try {
+    const output = new Lines(pages(batch, deps.results, true), { countMin: batch.counts.completed });
+    const outputBlob = await deps.blobs.put(batch.outputFileId, output.bytes());
+    deps.failpoint('finalize:after-output');
 
-  const errors = new Lines(
-    ending.to === 'completed' ? failed(batch, deps.results) : undone(batch, ending.to, deps),
-  );
-  const errorBlob = await deps.blobs.put(batch.errorFileId, errors.bytes());
-  deps.failpoint('finalize:before-publish');
+    const errorPages =
+      ending.to === 'completed' ? failed(batch, deps.results) : undone(batch, ending.to, deps);
+    const errors = new Lines(errorPages, { countMin: batch.counts.failed });
+    const errorBlob = await deps.blobs.put(batch.errorFileId, errors.bytes());
+    deps.failpoint('finalize:before-publish');
 
-  const atS = nowS(deps.clock);
-  const published = await deps.batches.publish(batch.seq, {
-    ...ending,
-    atS,
-    completed: output.count,
-    failed: errors.count,
-    files: [
-      toFileRow(batch, { id: batch.outputFileId, suffix: 'output', blob: outputBlob, atS }),
-      toFileRow(batch, { id: batch.errorFileId, suffix: 'error', blob: errorBlob, atS }),
-    ],
-  });
-  deps.failpoint('finalize:after-publish');
-  return published;
+    const atS = nowS(deps.clock);
+    const published = await deps.batches.publish(batch.seq, {
+      ...ending,
+      atS,
+      completed: output.count,
+      failed: errors.count,
+      files: [
+        toFileRow(batch, { id: batch.outputFileId, suffix: 'output', blob: outputBlob, atS }),
+        toFileRow(batch, { id: batch.errorFileId, suffix: 'error', blob: errorBlob, atS }),
+      ],
+    });
+    deps.failpoint('finalize:after-publish');
+    return published;
+  } catch (error) {
+    if (!(error instanceof ResultsGone)) throw error;
+    const now = await deps.batches.bySeq(batch.seq);
+    assert(now?.status !== ending.from, `batch ${batch.id} lacks results that it counts`);
+    return false;
+  }
+}
+
+/** Another process has published the batch, and its results are being dropped: what it wrote must not be replaced. */
+class ResultsGone extends Error {
+  override name = 'ResultsGone';
 }
 
 type LinePage = readonly Uint8Array[];
@@ -126,9 +138,11 @@ const NEWLINE = Buffer.from('\n');
 class Lines {
   count = 0;
   readonly #pages: AsyncIterable<LinePage>;
+  readonly #countMin: number;
 
-  constructor(linePages: AsyncIterable<LinePage>) {
+  constructor(linePages: AsyncIterable<LinePage>, { countMin }: { readonly countMin: number }) {
     this.#pages = linePages;
+    this.#countMin = countMin;
   }
 
   async *bytes(): AsyncGenerator<Uint8Array> {
@@ -136,6 +150,8 @@ class Lines {
       this.count += page.length;
       yield Buffer.concat(page.flatMap((line) => [line, NEWLINE]));
     }
+    if (this.count < this.#countMin)
+      throw new ResultsGone('results that were counted are not there any more');
   }
 }
 
