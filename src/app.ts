@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { availableParallelism } from 'node:os';
 import type { FastifyInstance } from 'fastify';
-import { Engine } from './batch/engine.ts';
+import { Engine, type EngineOptions } from './batch/engine.ts';
 import { runExpiry } from './batch/upload/expiry.ts';
 import { createImporter } from './batch/upload/import.ts';
 import { createUploader, type Uploader } from './batch/upload/upload.ts';
@@ -20,12 +20,15 @@ import type { Deployment, Deployments } from './deployments/port.ts';
 import { createAuthenticator, keyDigest } from './http/auth.ts';
 import { createHttpServer } from './http/server.ts';
 import { openDiskBlobs, type DiskBlobs } from './stores/blobs/disk.ts';
+import { onFullDisk } from './stores/state/on-full-disk.ts';
 import { openPostgresStore } from './stores/state/postgres/open.ts';
 import { openSqliteStore } from './stores/state/sqlite/thread.ts';
 import type { StateStore } from './stores/state/ports.ts';
 import { createHttpUpstream } from './upstream/openai-http.ts';
 import type { Upstream } from './upstream/port.ts';
 import { createSimulator } from './upstream/simulator/simulator.ts';
+
+const ROOM_LOOK_MS = 1_000;
 
 /** The composition root: the only file that names an implementation of a port. */
 
@@ -51,28 +54,14 @@ export interface Core {
 
 export async function openCore(config: AppConfig, deps: AppDeps): Promise<Core> {
   const { log, onFatal } = deps;
-  const dataDir = await openDataDir(config.dataDir);
-  const state = await openState(config, { path: join(dataDir.path, 'offpeak.db'), onFatal }).catch(
-    (error: unknown) => {
-      dataDir.close();
-      throw error;
-    },
-  );
-  const blobs = await openDiskBlobs({ dir: dataDir.blobsDir });
-  await blobs.sweep();
-  const diskGuard = createDiskGuard({
-    dir: dataDir.path,
-    clock: systemClock,
-    freeBytesMin: config.diskReserveBytes,
-    ballastBytes: config.ballastBytes,
-  });
+  const { dataDir, state, blobs, diskGuard } = await openStorage(config, onFatal);
+  const background = new AbortController();
+  const room = watchRoom(diskGuard, { signal: background.signal, onFatal });
   const inspectors = createInspectorPool({
     resolvePath: (id) => blobs.pathOf(id),
     threads: Math.max(1, availableParallelism() - 1),
   });
   const deployments = deps.deployments ?? configuredDeployments(config);
-  const background = new AbortController();
-  const room = watchRoom(diskGuard, background.signal);
   const engine = new Engine({
     clock: systemClock,
     random: Math.random,
@@ -86,8 +75,9 @@ export async function openCore(config: AppConfig, deps: AppDeps): Promise<Core> 
     owner: `${process.pid}-${randomUUID()}`,
     hasRoom: () => room.isThere,
     onFatal,
-    options: { maxRetries: config.retriesMax, strictWindow: config.strictWindow },
+    options: engineOptions(config),
   });
+  const limits = { withoutExpiryMax: config.filesMax, withExpiryMax: config.expiringFilesMax };
   const uploader = createUploader({
     state,
     blobs,
@@ -95,7 +85,7 @@ export async function openCore(config: AppConfig, deps: AppDeps): Promise<Core> 
     uuid: systemUuid,
     diskGuard,
     log,
-    limits: { withoutExpiryMax: config.filesMax, withExpiryMax: config.expiringFilesMax },
+    limits,
   });
   await engine.start();
   const expiry = runExpiry({ uploader, clock: systemClock, log }, background.signal).catch(onFatal);
@@ -119,6 +109,35 @@ export async function openCore(config: AppConfig, deps: AppDeps): Promise<Core> 
     },
   };
 }
+
+async function openStorage(config: AppConfig, onFatal: AppDeps['onFatal']) {
+  // What is made from here on is for this user alone; a directory that others share keeps its own mode.
+  process.umask(0o077);
+  const dataDir = await openDataDir(config.dataDir);
+  try {
+    const diskGuard = createDiskGuard({
+      dir: dataDir.path,
+      clock: systemClock,
+      freeBytesMin: config.diskReserveBytes,
+      ballastBytes: config.ballastBytes,
+    });
+    const store = await openState(config, { path: join(dataDir.path, 'offpeak.db'), onFatal });
+    const state = onFullDisk(store, () => diskGuard.dropBallast());
+    const blobs = await openDiskBlobs({ dir: dataDir.blobsDir });
+    await blobs.sweep();
+    return { dataDir, state, blobs, diskGuard };
+  } catch (error) {
+    dataDir.close();
+    throw error;
+  }
+}
+
+/** What may be in doubt after a crash grows with what is in flight anyway; a small group would hold up a wide window. */
+const engineOptions = ({ deployments, retriesMax, strictWindow }: AppConfig): Partial<EngineOptions> => ({
+  maxRetries: retriesMax,
+  strictWindow,
+  commitGroupMax: 2 * Math.max(32, ...deployments.map(({ concurrencyMax }) => concurrencyMax)),
+});
 
 export interface App extends Core {
   readonly http: FastifyInstance;
@@ -225,17 +244,20 @@ async function closeUpstreams(deployments: Deployments): Promise<void> {
 }
 
 /** The dispatchers ask before every request, so the guard's answer is kept at hand. */
-function watchRoom(guard: DiskGuard, signal: AbortSignal): { readonly isThere: boolean } {
+function watchRoom(
+  guard: DiskGuard,
+  { signal, onFatal }: { readonly signal: AbortSignal; readonly onFatal: (error: unknown) => void },
+): { readonly isThere: boolean } {
   const room = { isThere: true };
-  void (async () => {
+  const look = async (): Promise<void> => {
     while (!signal.aborted) {
       room.isThere = await guard.hasRoom();
-      await systemClock.sleep(1_000, signal).catch(() => {
+      await systemClock.sleep(ROOM_LOOK_MS, signal).catch(() => {
         // The app closes.
       });
     }
-  })();
-  void guard.watch(signal);
+  };
+  Promise.all([look(), guard.watch(signal)]).catch(onFatal);
   return room;
 }
 

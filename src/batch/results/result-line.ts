@@ -50,11 +50,10 @@ export const toUpstreamError = (failure: UpstreamFailure) =>
 const requestName = ({ batchId, line }: RequestName) =>
   `batch_req_${batchId.slice('batch_'.length).replaceAll('-', '')}_${line}`;
 
-/** Own memory of exactly its size: the bytes cross to the store's thread without dragging a shared pool along. */
 function join(...parts: readonly (string | Uint8Array)[]): Uint8Array {
   let size = 0;
   for (const part of parts) size += typeof part === 'string' ? Buffer.byteLength(part) : part.byteLength;
-  const line = Buffer.allocUnsafeSlow(size);
+  const line = Buffer.allocUnsafe(size);
   let at = 0;
   for (const part of parts) {
     if (typeof part === 'string') at += line.write(part, at);

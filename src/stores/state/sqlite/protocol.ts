@@ -1,6 +1,7 @@
 import { AssertionError } from '../../../core/assert.ts';
 import { StoreError } from '../ports.ts';
 import type { StateStore } from '../ports.ts';
+import type { Packed } from './packing.ts';
 
 /** What the store's thread and its owner say to each other. */
 export type PortName = Exclude<keyof StateStore, 'close'>;
@@ -12,12 +13,14 @@ export interface Call {
   readonly port: PortName | null;
   readonly method: string;
   readonly args: readonly unknown[];
+  /** Of `results.commit`, in place of `args`. */
+  readonly packed?: Packed | undefined;
 }
 
 export type Reply =
   | { readonly kind: 'opened'; readonly methods: Readonly<Record<PortName, readonly string[]>> }
   | { readonly kind: 'refused'; readonly error: WireError }
-  | { readonly kind: 'value'; readonly id: number; readonly value: unknown }
+  | { readonly kind: 'value'; readonly id: number; readonly value: unknown; readonly packed?: Packed }
   | { readonly kind: 'error'; readonly id: number; readonly error: WireError };
 
 /** Structured clone turns every error into a plain `Error`; this keeps its class. */

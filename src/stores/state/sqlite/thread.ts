@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 
-import type { LineResult, StateStore } from '../ports.ts';
+import type { StateStore } from '../ports.ts';
 import { StoreError } from '../ports.ts';
+import { buffersOf, packResults, unpackRows, type Packed } from './packing.ts';
 import { fromWire } from './protocol.ts';
 import type { Call, Method, PortName, Reply } from './protocol.ts';
 
@@ -39,16 +40,16 @@ export async function openSqliteStore({ path, onFatal }: SqliteOptions): Promise
     files: port('files'),
     batches: port('batches'),
     work: port('work'),
-    results: { ...results, commit: (group) => results.commit(group.map(withOwnBytes)) },
+    results: {
+      ...results,
+      commit: (group) =>
+        thread.call({ port: 'results', method: 'commit', args: [] }, packResults(group)) as Promise<Lost>,
+    },
     close: () => thread.close(),
   };
 }
 
-/** Cloning a slice would clone all of the buffer that it is cut from. */
-const withOwnBytes = (result: LineResult): LineResult =>
-  result.payload.byteLength === result.payload.buffer.byteLength
-    ? result
-    : { ...result, payload: new Uint8Array(result.payload) };
+type Lost = Awaited<ReturnType<StateStore['results']['commit']>>;
 
 class Thread {
   readonly #worker: Worker;
@@ -67,12 +68,13 @@ class Thread {
     worker.on('exit', () => this.#fail(new StoreError('The thread of the state store ended.', 'other')));
   }
 
-  call(call: Omit<Call, 'id'>): Promise<unknown> {
+  /** `packed`: results that take the place of the arguments. */
+  call(call: Omit<Call, 'id' | 'packed'>, packed?: Packed): Promise<unknown> {
     if (this.#ended) return Promise.reject(this.#ended);
     const id = ++this.#calls;
     const waiting = Promise.withResolvers<unknown>();
     this.#waiting.set(id, waiting);
-    this.#worker.postMessage({ id, ...call } satisfies Call);
+    this.#worker.postMessage({ id, ...call, packed } satisfies Call, packed ? buffersOf(packed) : []);
     return waiting.promise;
   }
 
@@ -89,7 +91,8 @@ class Thread {
     if (reply.kind !== 'value' && reply.kind !== 'error') return;
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
-    if (reply.kind === 'value') return waiting?.resolve(reply.value);
+    if (reply.kind === 'value')
+      return waiting?.resolve(reply.packed ? unpackRows(reply.packed) : reply.value);
     const error = fromWire(reply.error);
     waiting?.reject(error);
     if (error instanceof StoreError && error.reason === 'io') this.#fail(error);

@@ -3,13 +3,14 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../../core/assert.ts';
 import type { StateStore } from '../ports.ts';
 import { openSqliteInline } from './inline.ts';
+import { buffersOf, packRows, unpackResults } from './packing.ts';
 import { toWire } from './protocol.ts';
 import type { Call, Method, Reply } from './protocol.ts';
 
 /** Entry of the embedded store's thread: hosts the inline store and answers calls on it. */
 const port = parentPort;
 assert(port, 'the store thread was started without a parent');
-const say = (reply: Reply) => port.postMessage(reply);
+const say = (reply: Reply, handedOver: ArrayBuffer[] = []) => port.postMessage(reply, handedOver);
 
 try {
   const store = await openSqliteInline(workerData as { path: string });
@@ -29,9 +30,14 @@ try {
   say({ kind: 'refused', error: toWire(error) });
 }
 
-async function answer(store: StateStore, { id, port: name, method, args }: Call): Promise<void> {
+async function answer(store: StateStore, { id, port: name, method, args, packed }: Call): Promise<void> {
   try {
-    if (name) {
+    if (packed) {
+      say({ kind: 'value', id, value: await store.results.commit(unpackResults(packed)) });
+    } else if (name === 'results' && method === 'page') {
+      const rows = packRows(await store.results.page(...(args as Parameters<StateStore['results']['page']>)));
+      say({ kind: 'value', id, value: undefined, packed: rows }, buffersOf(rows));
+    } else if (name) {
       const call = (store[name] as unknown as Record<string, Method>)[method];
       assert(call, `the store has no ${name}.${method}`);
       say({ kind: 'value', id, value: await call(...args) });

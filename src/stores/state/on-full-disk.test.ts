@@ -1,0 +1,46 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { onFullDisk } from './on-full-disk.ts';
+import { StoreError, type StateStore } from './ports.ts';
+import { openSqliteInline } from './sqlite/inline.ts';
+
+const full = () => Promise.reject(new StoreError('the disk is full', 'disk_full'));
+
+async function withStore(run: (state: StateStore) => Promise<void>): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), 'offpeak-full-'));
+  const state = await openSqliteInline({ path: join(dir, 'state.db') });
+  try {
+    await run(state);
+  } finally {
+    await state.close();
+    await rm(dir, { recursive: true });
+  }
+}
+
+test('a call that finds the disk full is tried once more after room was made', () =>
+  withStore(async (state) => {
+    let isFull = true;
+    const resources = {
+      ...state.resources,
+      put: (resource: never) => (isFull ? full() : state.resources.put(resource)),
+    };
+    const patient = onFullDisk({ ...state, resources }, () => {
+      isFull = false;
+      return Promise.resolve();
+    });
+
+    await patient.resources.put({ id: 'r', location: 'l', keyDigests: [] });
+
+    expect(await state.resources.get('r')).toMatchObject({ id: 'r' });
+  }));
+
+test('when there is no room to make, the caller hears that the disk is full', () =>
+  withStore(async (state) => {
+    const patient = onFullDisk({ ...state, resources: { ...state.resources, get: full } }, () =>
+      Promise.resolve(),
+    );
+
+    await expect(patient.resources.get('r')).rejects.toMatchObject({ reason: 'disk_full' });
+  }));
