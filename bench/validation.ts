@@ -49,7 +49,7 @@ function* chunksOf(file: Buffer): Generator<Buffer> {
 }
 
 /** Lines around 1.8 kB, half of them English and half Korean, the same in every run. */
-export function makeInput(lines: number): Buffer {
+function makeInput(lines: number): Buffer {
   const random = lehmer(42);
   const parts: string[] = [];
   for (let line = 0; line < lines; line++) {

@@ -61,7 +61,7 @@ const piece = fc.oneof(
     '{"a":1}',
   ),
   fc.string({ maxLength: 5 }),
-  fc.constant('x'.repeat(40)),
+  fc.constantFrom('x'.repeat(40), ' '.repeat(40)),
 );
 const anyFile = fc.oneof(
   fc.array(piece, { maxLength: 40 }).map((pieces) => Buffer.from(pieces.join(''))),
@@ -155,6 +155,17 @@ describe('a line at the limit', () => {
     expect(texts(`${fits}${end}`)).toEqual([[1, fits]]);
     expect(texts(`${exceeds}${end}`)).toEqual([[1, undefined]]);
     expect(texts(`\ufeff${fits}${end}`)).toEqual([[1, fits]]);
+  });
+
+  test('counts white space like anything else, however the chunks are cut', () => {
+    const file = Buffer.from(`${' '.repeat(LINE_BYTES_MAX + 1)}\n${' '.repeat(LINE_BYTES_MAX)}\na`);
+    const expected = [
+      [1, undefined],
+      [3, 'a'],
+    ];
+
+    expect(split([file]).map(toText)).toEqual(expected);
+    expect(split(cut(file, [10, LINE_BYTES_MAX + 5])).map(toText)).toEqual(expected);
   });
 
   test('does not hold what exceeds it, and the next lines are found', () => {

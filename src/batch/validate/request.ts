@@ -4,8 +4,8 @@ import { type Fault, invalidRequest, quote, typeAt } from './faults.ts';
 import type { RequestShape } from './scan.ts';
 
 /** In UTF-16 code units. Wide enough for paths, URLs and composite keys. */
-export const CUSTOM_ID_CHARS_MAX = 512;
-export const MODEL_CHARS_MAX = 256;
+const CUSTOM_ID_CHARS_MAX = 512;
+const MODEL_CHARS_MAX = 256;
 const METHOD_CHARS_MAX = 16;
 const URL_CHARS_MAX = 256;
 

@@ -1,11 +1,11 @@
 import { endianness } from 'node:os';
 
 /**
- * The estimate of a request's input tokens: the sum, over every string in its body (names and values, unescaped), of a
- * weight per character that depends on the kind of character alone, plus one for every number. Names and the words of
- * structure stand in for what chat templates add around messages. No tokenizer is loaded, so a file costs milliseconds
- * and the same bytes always cost the same. Weights fitted to o200k_base; docs/adr/0001-token-estimate.md has the
- * measured errors: within 16 % of the exact count in 17 languages and kinds of text, within 5 % over most files.
+ * The estimate of a request's input tokens: over every string in its body (names and values, unescaped), a weight per
+ * character that depends on the kind of character alone, plus one for every number. Names and the words of structure
+ * stand in for what chat templates add around messages. No tokenizer is loaded, and the same bytes always have the same
+ * tokens. Weights fitted to o200k_base; measured errors (docs/adr/0001-token-estimate.md): English -5 %, Korean -1 %,
+ * Japanese -1 %, Chinese +2 %, TypeScript -3 %, Python +10 %, JSON +14 %, Markdown -13 %; 18 kinds together -0.3 %.
  */
 const MILLITOKENS = {
   space: 150,
