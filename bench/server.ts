@@ -24,12 +24,10 @@ export async function startServer(options: {
 }): Promise<Server> {
   const dataDir = await mkdtemp(join(tmpdir(), 'offpeak-bench-'));
   const child = spawn(
-    process.execPath,
+    here('../bin/offpeak'),
     [
-      '--disable-proto=delete',
-      here('../src/main.ts'),
       'serve',
-      ...['--port', '0', '--data-dir', dataDir, '--api-key', KEY, '--log-level', 'silent'],
+      ...['--port', '0', '--data-dir', dataDir, '--api-key', KEY, '--log-level', process.env['BENCH_LOG'] ?? 'silent'],
       ...[
         '--upstream',
         options.upstream,
