@@ -1,0 +1,122 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterEach, describe, expect, test } from 'vitest';
+import { DATABASES, DOUBT_MAX, Trial, type DatabaseName } from './trial.ts';
+
+/** `CRASH_LINES=100000 npm test -- test/crash` for the large run. */
+const LINES = Number(process.env['CRASH_LINES'] ?? 2_000);
+const KILLS = Number(process.env['CRASH_KILLS'] ?? 10);
+
+let trial: Trial | undefined;
+afterEach(async () => {
+  await trial?.close();
+  trial = undefined;
+});
+
+async function open(database: DatabaseName, latencyMs: number): Promise<Trial> {
+  trial = await Trial.open(database, { latencyMs, jitterMs: latencyMs });
+  return trial;
+}
+
+describe.each(DATABASES)('on %s', (database) => {
+  test(`a batch survives ${KILLS} kills at random moments with exactly one result per request`, async () => {
+    const service = await open(database, LINES > 10_000 ? 2 : 20);
+    await service.start();
+    const { id } = await service.create(await service.upload(LINES));
+
+    const resentAfter: number[] = [0];
+    for (let kill = 0; kill < KILLS; kill += 1) {
+      await wait(100 + Math.random() * 500);
+      await service.kill();
+      await service.start();
+      resentAfter.push(await service.resent());
+    }
+    const batch = await service.untilEnded(id);
+
+    expect(batch.status).toBe('completed');
+    await service.expectWhole(batch, LINES);
+    const resent = await service.resent();
+    console.info(
+      `${database}: ${LINES} lines, ${KILLS} kills, ${resent} requests sent again, ${batch.offpeak.resent_requests} reported, ` +
+        `ready after ${Math.max(...service.startsMs).toFixed(0)} ms at most`,
+    );
+    expect(resent).toBeLessThanOrEqual(KILLS * DOUBT_MAX);
+    expect(batch.offpeak.resent_requests).toBeGreaterThanOrEqual(resent);
+    expect(Math.max(...service.startsMs)).toBeLessThan(10_000);
+  });
+
+  test.each([
+    'validate:before-plan',
+    'validate:after-plan',
+    'results:before-commit',
+    'results:after-commit',
+    'finalize:after-output',
+    'finalize:before-publish',
+    'finalize:after-publish',
+  ])('a process killed at %s loses nothing', async (failpoint) => {
+    const service = await open(database, 1);
+    await service.start({ OFFPEAK_FAILPOINT: failpoint });
+    const fileId = await service.upload(200);
+    // The answer may not get out any more: then nothing was promised, but what was stored must end all the same.
+    await service.create(fileId).catch(() => undefined);
+    await service.death();
+    await service.start();
+
+    const [batch] = await service.batches();
+    if (batch === undefined) throw new Error('the batch was acknowledged or running, and is gone');
+    const ended = await service.untilEnded(batch.id);
+
+    expect(ended.status).toBe('completed');
+    await service.expectWhole(ended, 200);
+    expect(await service.resent()).toBeLessThanOrEqual(DOUBT_MAX);
+  });
+
+  test('a batch that was being cancelled when the process was killed ends as cancelled, with what it has', async () => {
+    const service = await open(database, 100);
+    await service.start();
+    const { id } = await service.create(await service.upload(1_000));
+    while ((await service.batch(id)).request_counts.completed === 0) await wait(20);
+    await service.cancel(id);
+    await service.kill();
+    const sentBefore = (await service.upstream.stats()).requests;
+    await service.start();
+
+    const batch = await service.untilEnded(id);
+
+    expect(batch.status).toBe('cancelled');
+    await service.expectWhole(batch, 1_000);
+    const { errors } = await service.results(batch);
+    expect(new Set(errors.map(([, code]) => code))).toEqual(new Set(['batch_cancelled']));
+    expect((await service.upstream.stats()).requests).toBe(sentBefore);
+  });
+});
+
+test('a process that is stopped for seconds and goes on finishes its batch without a second result', async () => {
+  const service = await open('SQLite', 20);
+  await service.start();
+  const { id } = await service.create(await service.upload(1_000));
+  while ((await service.batch(id)).request_counts.completed < 100) await wait(20);
+
+  service.signal('SIGSTOP');
+  await wait(3_000);
+  service.signal('SIGCONT');
+  const batch = await service.untilEnded(id);
+
+  expect(batch.status).toBe('completed');
+  await service.expectWhole(batch, 1_000);
+});
+
+test('a service that is told to end finishes what is in flight, and the next one sends nothing twice', async () => {
+  const service = await open('SQLite', 50);
+  await service.start();
+  const { id } = await service.create(await service.upload(1_000));
+  while ((await service.batch(id)).request_counts.completed < 100) await wait(20);
+
+  service.signal('SIGTERM');
+  await service.death();
+  await service.start();
+  const batch = await service.untilEnded(id);
+
+  await service.expectWhole(batch, 1_000);
+  expect(await service.resent()).toBe(0);
+  expect(batch.offpeak.resent_requests).toBe(0);
+});

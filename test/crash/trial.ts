@@ -1,0 +1,183 @@
+import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { requests, scratch, serve, type Server } from '../e2e/offpeak.ts';
+import { startLedgerUpstream, type LedgerScript } from '../support/ledger-upstream.ts';
+import { createTestDatabase } from '../support/postgres.ts';
+
+export const DATABASES = ['SQLite', 'PostgreSQL'] as const;
+export type DatabaseName = (typeof DATABASES)[number];
+
+export const CONCURRENCY = 32;
+/** Requests that a kill may put in doubt: in flight, and answered but not yet durable (P5). */
+export const DOUBT_MAX = CONCURRENCY + 2 * CONCURRENCY;
+const KEY = 'crash-test-key';
+const ENDED = ['completed', 'failed', 'cancelled', 'expired'];
+
+interface WireBatch {
+  readonly id: string;
+  readonly status: string;
+  readonly output_file_id: string | null;
+  readonly error_file_id: string | null;
+  readonly request_counts: { readonly total: number; readonly completed: number; readonly failed: number };
+  readonly offpeak: { readonly resent_requests: number };
+}
+
+/** A real service over a real database and a model server that remembers every request; the service may be killed. */
+export class Trial {
+  readonly #args: readonly string[];
+  readonly #dir: string;
+  readonly #close: () => Promise<void>;
+  readonly upstream: Awaited<ReturnType<typeof startLedgerUpstream>>;
+  #server: Server | undefined;
+  /** How long each start took, until requests are answered. */
+  readonly startsMs: number[] = [];
+
+  private constructor(options: {
+    args: readonly string[];
+    dir: string;
+    upstream: Awaited<ReturnType<typeof startLedgerUpstream>>;
+    close: () => Promise<void>;
+  }) {
+    this.#args = options.args;
+    this.#dir = options.dir;
+    this.upstream = options.upstream;
+    this.#close = options.close;
+  }
+
+  static async open(database: DatabaseName, script: LedgerScript): Promise<Trial> {
+    const { dir, remove } = await scratch();
+    const upstream = await startLedgerUpstream({ script });
+    const postgres = database === 'PostgreSQL' ? await createTestDatabase() : undefined;
+    const args = [
+      ...['--data-dir', `${dir}/data`, '--api-key', KEY, '--log-level', 'error'],
+      ...['--upstream', `${upstream.url}`, '--deployment', 'llama', '--concurrency', String(CONCURRENCY)],
+      ...(postgres ? ['--database', postgres.url] : []),
+    ];
+    const close = async (): Promise<void> => {
+      await upstream.stop();
+      await postgres?.drop();
+      await remove();
+    };
+    return new Trial({ args, dir, upstream, close });
+  }
+
+  async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
+    const startedMs = performance.now();
+    this.#server = await serve(this.#args, { cwd: this.#dir, env });
+    const health = await fetch(`${this.#server.url}/healthz`);
+    expect(health.status).toBe(200);
+    this.startsMs.push(performance.now() - startedMs);
+  }
+
+  /** As `kill -9`, unless a failpoint has done it already. */
+  async kill(): Promise<void> {
+    this.#running.child.kill('SIGKILL');
+    await this.#running.ended;
+  }
+
+  signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGTERM'): void {
+    this.#running.child.kill(name);
+  }
+
+  /** Resolves when the service has ended by itself. */
+  async death(): Promise<void> {
+    const { child } = this.#running;
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  }
+
+  async upload(count: number): Promise<string> {
+    const form = new FormData();
+    form.set('purpose', 'batch');
+    form.set('file', new Blob([requests(count)]), 'in.jsonl');
+    return ((await this.#ask('/files', { method: 'POST', body: form })) as { id: string }).id;
+  }
+
+  async create(fileId: string): Promise<WireBatch> {
+    const body = JSON.stringify({
+      input_file_id: fileId,
+      endpoint: '/v1/chat/completions',
+      completion_window: '24h',
+    });
+    const headers = { 'content-type': 'application/json' };
+    return (await this.#ask('/batches', { method: 'POST', body, headers })) as WireBatch;
+  }
+
+  async cancel(id: string): Promise<WireBatch> {
+    return (await this.#ask(`/batches/${id}/cancel`, { method: 'POST' })) as WireBatch;
+  }
+
+  async batch(id: string): Promise<WireBatch> {
+    return (await this.#ask(`/batches/${id}`)) as WireBatch;
+  }
+
+  async batches(): Promise<readonly WireBatch[]> {
+    return ((await this.#ask('/batches')) as { data: WireBatch[] }).data;
+  }
+
+  async untilEnded(id: string): Promise<WireBatch> {
+    for (;;) {
+      const batch = await this.batch(id);
+      if (ENDED.includes(batch.status)) return batch;
+      await wait(50);
+    }
+  }
+
+  /** The `custom_id`s of the produced files, with why each failed one did. */
+  async results(
+    batch: WireBatch,
+  ): Promise<{ readonly output: string[]; readonly errors: [string, string | undefined][] }> {
+    const read = async (fileId: string | null) => {
+      if (fileId === null) return [];
+      const response = await this.#fetch(`/files/${fileId}/content`);
+      const text = await response.text();
+      return text
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as { custom_id: string; error: { code: string } | null });
+    };
+    const [output, errors] = [await read(batch.output_file_id), await read(batch.error_file_id)];
+    return {
+      output: output.map((line) => line.custom_id),
+      errors: errors.map((line) => [line.custom_id, line.error?.code]),
+    };
+  }
+
+  /** Each request has exactly one result, and the counts say the same as the files. */
+  async expectWhole(batch: WireBatch, count: number): Promise<void> {
+    const { output, errors } = await this.results(batch);
+    const ids = [...output, ...errors.map(([id]) => id)];
+    expect(ids).toHaveLength(count);
+    expect(new Set(ids).size).toBe(count);
+    expect(batch.request_counts).toEqual({ total: count, completed: output.length, failed: errors.length });
+  }
+
+  /** Requests that reached the model server again, over all lines. */
+  async resent(): Promise<number> {
+    const { requests: all, distinctKeys } = await this.upstream.stats();
+    return all - distinctKeys;
+  }
+
+  async close(): Promise<void> {
+    if (this.#server) await this.kill();
+    await this.#close();
+  }
+
+  get #running(): Server {
+    if (this.#server === undefined) throw new Error('the service was not started');
+    return this.#server;
+  }
+
+  async #fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    const response = await fetch(`${this.#running.url}/v1${path}`, {
+      ...init,
+      headers: { ...init.headers, authorization: `Bearer ${KEY}` },
+    });
+    if (!response.ok) throw new Error(`${path} answers ${response.status}: ${await response.text()}`);
+    return response;
+  }
+
+  async #ask(path: string, init?: RequestInit): Promise<unknown> {
+    return (await this.#fetch(path, init)).json();
+  }
+}
