@@ -114,7 +114,9 @@ export class Engine {
 
   /** Something changed in the store: look now rather than at the next tick. */
   wake(): void {
-    this.#woken.resolve();
+    const { resolve } = this.#woken;
+    this.#woken = Promise.withResolvers<void>();
+    resolve();
   }
 
   /** Sends nothing new, lets requests in flight finish for `drainMs`, and makes their results durable. */
@@ -152,13 +154,14 @@ export class Engine {
 
   async #tick(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
-      this.#woken = Promise.withResolvers<void>();
+      // From before the look: what changes meanwhile makes it look again.
+      const woken = this.#woken.promise;
       await this.#patiently(async () => {
         for (const batch of await this.#deps.state.batches.live()) this.#attend(batch);
         await this.#purge();
       });
       for (const { dispatcher } of this.#dispatchers.values()) dispatcher.poke();
-      await this.#rest(this.#options.tickMs);
+      await this.#rest(this.#options.tickMs, woken);
     }
   }
 
@@ -343,7 +346,7 @@ export class Engine {
   }
 
   /** Until the delay is over, something happens, or the engine stops. */
-  async #rest(delayMs: number): Promise<void> {
+  async #rest(delayMs: number, woken = this.#woken.promise): Promise<void> {
     if (this.#stopping.signal.aborted) return;
     const timer = new AbortController();
     const stop = (): void => timer.abort();
@@ -351,7 +354,7 @@ export class Engine {
     const waited = this.#deps.clock.sleep(delayMs, timer.signal).catch(() => {
       // Woken, or stopping.
     });
-    await Promise.race([waited, this.#woken.promise]);
+    await Promise.race([waited, woken]);
     this.#stopping.signal.removeEventListener('abort', stop);
     timer.abort();
   }
