@@ -23,28 +23,24 @@ export async function startServer(options: {
   readonly concurrency: number;
 }): Promise<Server> {
   const dataDir = await mkdtemp(join(tmpdir(), 'offpeak-bench-'));
-  const child = spawn(
-    here('../bin/offpeak'),
-    [
-      'serve',
-      ...['--port', '0', '--data-dir', dataDir, '--api-key', KEY, '--log-level', process.env['BENCH_LOG'] ?? 'silent'],
-      ...[
-        '--upstream',
-        options.upstream,
-        '--deployment',
-        'bench',
-        '--concurrency',
-        String(options.concurrency),
-      ],
-      ...['--json'],
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
+  const flags = {
+    port: '0',
+    'data-dir': dataDir,
+    'api-key': KEY,
+    'log-level': 'error',
+    upstream: options.upstream,
+    deployment: 'bench',
+    concurrency: String(options.concurrency),
+  };
+  const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
+  const child = spawn(here('../bin/offpeak'), ['serve', '--json', ...args], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
   const url = await announcedUrl(child);
   const ask = async (path: string, init: RequestInit = {}): Promise<Record<string, unknown>> => {
     const response = await fetch(`${url}/v1${path}`, {
       ...init,
-      headers: { 'api-key': KEY, ...init.headers },
+      headers: [...new Headers(init.headers), ['api-key', KEY]],
     });
     if (!response.ok) throw new Error(`${path} answers ${response.status}: ${await response.text()}`);
     return (await response.json()) as Record<string, unknown>;
@@ -72,7 +68,7 @@ export async function startServer(options: {
       while (batch['status'] !== 'completed') {
         if (batch['status'] === 'failed') throw new Error(JSON.stringify(batch['errors']));
         await new Promise((resolve) => setTimeout(resolve, 25));
-        batch = await ask(`/batches/${batch['id']}`);
+        batch = await ask(`/batches/${String(batch['id'])}`);
       }
       const counts = batch['request_counts'] as { completed: number };
       return { totalMs: performance.now() - beganAt, completed: counts.completed };

@@ -209,7 +209,7 @@ const configuredDeployments = (config: AppConfig): Deployments =>
     })),
   );
 
-export function openUpstream(
+function openUpstream(
   upstream: UpstreamConfig,
   { concurrencyMax }: Pick<DeploymentConfig, 'concurrencyMax'>,
   config: AppConfig,

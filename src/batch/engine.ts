@@ -35,7 +35,7 @@ export interface EngineOptions {
   readonly strictWindow: boolean;
 }
 
-export const ENGINE_DEFAULTS: EngineOptions = {
+const ENGINE_DEFAULTS: EngineOptions = {
   commitGroupMax: 64,
   commitLingerMs: 5,
   commitBytesMax: 8 * 1024 * 1024,

@@ -51,20 +51,18 @@ export interface BatchError {
   readonly line: number | null;
 }
 
-export const BATCH_ERROR_CODES = [
-  'invalid_json_line',
-  'too_many_tasks',
-  'url_mismatch',
-  'model_not_found',
-  'duplicate_custom_id',
-  'empty_file',
-  'model_mismatch',
-  'invalid_request',
-  'token_limit_exceeded',
-  'input_modified',
-  'input_no_permissions',
-] as const;
-export type BatchErrorCode = (typeof BATCH_ERROR_CODES)[number];
+export type BatchErrorCode =
+  | 'invalid_json_line'
+  | 'too_many_tasks'
+  | 'url_mismatch'
+  | 'model_not_found'
+  | 'duplicate_custom_id'
+  | 'empty_file'
+  | 'model_mismatch'
+  | 'invalid_request'
+  | 'token_limit_exceeded'
+  | 'input_modified'
+  | 'input_no_permissions';
 
 export interface BatchErrors {
   /** At most `BATCH_ERRORS_MAX`, in line order. */
@@ -78,7 +76,7 @@ export const REQUESTS_MAX = 100_000;
 export const LINE_BYTES_MAX = 16 * 1024 * 1024;
 export const INPUT_BYTES_MAX = 200 * 1024 * 1024;
 
-export interface RequestCounts {
+interface RequestCounts {
   readonly total: number;
   readonly completed: number;
   readonly failed: number;

@@ -39,7 +39,7 @@ export const WireFileDeleted = z
   .object({ object: z.literal('file'), id: z.string(), deleted: z.literal(true) })
   .meta({ id: 'FileDeleted' });
 
-export const WireBatchError = z
+const WireBatchError = z
   .object({
     code: z.string(),
     message: z.string(),
@@ -48,7 +48,7 @@ export const WireBatchError = z
   })
   .meta({ id: 'BatchError' });
 
-export const WireUsage = z
+const WireUsage = z
   .object({
     input_tokens: z.int(),
     input_tokens_details: z.object({ cached_tokens: z.int() }),
@@ -59,7 +59,7 @@ export const WireUsage = z
   .meta({ id: 'BatchUsage' });
 
 /** What Offpeak says beyond the original. */
-export const WireBatchExtras = z
+const WireBatchExtras = z
   .object({
     progress: z.number().min(0).max(1),
     requests_per_second: z.number(),

@@ -62,7 +62,7 @@ export interface HttpOptions {
   readonly bodyWindowMs: number;
 }
 
-export const HTTP_DEFAULTS: HttpOptions = {
+const HTTP_DEFAULTS: HttpOptions = {
   authFailuresPerMinuteMax: 20,
   connectionsPerAddressMax: 100,
   jsonBytesMax: 1024 * 1024,

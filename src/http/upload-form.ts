@@ -13,7 +13,7 @@ import type { Surface } from './surface.ts';
 
 type Part = MultipartFile | MultipartValue;
 
-export const PARTS_MAX = 10;
+const PARTS_MAX = 10;
 /** Boundaries, part headers and the other fields, on top of the file. */
 export const FRAMING_BYTES_MAX = 1024 * 1024;
 

@@ -6,7 +6,7 @@ export interface LocalServer {
   readonly models: readonly string[];
 }
 
-export interface Candidate {
+interface Candidate {
   readonly name: string;
   readonly port: number;
   /** A path that only this product answers, where the port alone does not tell. */
@@ -21,7 +21,7 @@ export interface DetectOptions {
 }
 
 /** Where these model servers listen when they are not told otherwise. */
-export const LOCAL_SERVERS: readonly Candidate[] = [
+const LOCAL_SERVERS: readonly Candidate[] = [
   { name: 'Ollama', port: 11434, ownPath: '/api/version' },
   { name: 'vLLM', port: 8000 },
   { name: 'llama.cpp', port: 8080 },

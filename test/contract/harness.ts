@@ -139,7 +139,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
 }
 
 /** Lets a number of requests through; the others wait until there is room, or are aborted. */
-export class Gate {
+class Gate {
   #passes = Infinity;
   #waiting: (() => void)[] = [];
 

@@ -8,7 +8,7 @@ import { createTestDatabase } from '../support/postgres.ts';
 export const DATABASES = ['SQLite', 'PostgreSQL'] as const;
 export type DatabaseName = (typeof DATABASES)[number];
 
-export const CONCURRENCY = 32;
+const CONCURRENCY = 32;
 /** Requests that a kill may put in doubt: in flight, and answered but not yet durable (P5). */
 export const DOUBT_MAX = CONCURRENCY + 2 * CONCURRENCY;
 const KEY = 'crash-test-key';
@@ -46,19 +46,25 @@ export class Trial {
   }
 
   static async open(database: DatabaseName, script: LedgerScript): Promise<Trial> {
-    const { dir, remove } = await scratch();
+    const home = await scratch();
     const upstream = await startLedgerUpstream({ script });
     const postgres = database === 'PostgreSQL' ? await createTestDatabase() : undefined;
-    const args = [
-      ...['--data-dir', `${dir}/data`, '--api-key', KEY, '--log-level', 'error'],
-      ...['--upstream', `${upstream.url}`, '--deployment', 'llama', '--concurrency', String(CONCURRENCY)],
-      ...(postgres ? ['--database', postgres.url] : []),
-    ];
+    const options = {
+      'data-dir': `${home.dir}/data`,
+      'api-key': KEY,
+      'log-level': 'error',
+      upstream: upstream.url,
+      deployment: 'llama',
+      concurrency: String(CONCURRENCY),
+      ...(postgres && { database: postgres.url }),
+    };
+    const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
     const close = async (): Promise<void> => {
       await upstream.stop();
       await postgres?.drop();
-      await remove();
+      await home.remove();
     };
+    const { dir } = home;
     return new Trial({ args, dir, upstream, close });
   }
 
@@ -171,7 +177,7 @@ export class Trial {
   async #fetch(path: string, init: RequestInit = {}): Promise<Response> {
     const response = await fetch(`${this.#running.url}/v1${path}`, {
       ...init,
-      headers: { ...init.headers, authorization: `Bearer ${KEY}` },
+      headers: [...new Headers(init.headers), ['authorization', `Bearer ${KEY}`]],
     });
     if (!response.ok) throw new Error(`${path} answers ${response.status}: ${await response.text()}`);
     return response;

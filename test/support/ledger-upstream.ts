@@ -24,7 +24,7 @@ export interface LedgerStats {
   readonly inFlightMax: number;
 }
 
-export interface Ledger extends LedgerStats {
+interface Ledger extends LedgerStats {
   readonly entries: readonly LedgerEntry[];
 }
 

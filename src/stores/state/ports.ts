@@ -1,11 +1,4 @@
-import type {
-  Batch,
-  BatchError,
-  BatchErrors,
-  BatchStatus,
-  TerminalStatus,
-  Usage,
-} from '../../contract/batch.ts';
+import type { Batch, BatchErrors, BatchStatus, TerminalStatus, Usage } from '../../contract/batch.ts';
 import type { FilePurpose, FileRow } from '../../contract/file.ts';
 import type { Inspection, SegmentPlan } from '../../contract/inspection.ts';
 import type { Scope } from '../../contract/scope.ts';
@@ -261,5 +254,3 @@ export interface ResultStore {
   /** Drops payloads and segments of terminal batches, a bounded number per call. True: more is left. */
   purge(rowsMax: number): Promise<boolean>;
 }
-
-export type { BatchError };

@@ -43,7 +43,7 @@ export function createSimulator(options: SimulatorOptions = {}): Upstream {
   };
 }
 
-export interface SimulatedRequest {
+interface SimulatedRequest {
   readonly endpoint: BatchEndpoint;
   readonly body: Uint8Array;
   /** Stands for the model where the body names none. */
