@@ -70,7 +70,7 @@ export class Dispatcher {
   /** In turn order: the next to be served is first. */
   #feeds: Feed[] = [];
   #inFlight = 0;
-  #refilling = false;
+  #refilling: Promise<void> | null = null;
   #alarmAtMs = Number.POSITIVE_INFINITY;
   #alarmTimer = new AbortController();
   #noRoom = false;
@@ -100,7 +100,8 @@ export class Dispatcher {
   /** No new requests for the batch; those in flight may finish until `graceMs` have passed. */
   stopFeed(batchSeq: number, graceMs: number): void {
     const feed = this.#feeds.find(({ batch }) => batch.seq === batchSeq);
-    if (feed === undefined || feed.closed) return;
+    if (feed === undefined || feed.stopped) return;
+    feed.stopped = true;
     feed.closed = true;
     this.#settleIfDrained(feed);
     this.#own(
@@ -354,7 +355,7 @@ export class Dispatcher {
 
   /** Keeps a window's worth of lines at hand, and asks first for batches that have none. */
   #refillIfLow(): void {
-    if (this.#refilling) return;
+    if (this.#refilling !== null) return;
     const claimable = this.#feeds.filter((feed) => !feed.closed && !feed.exhausted);
     const readyLines = this.#feeds.reduce((sum, feed) => sum + feed.ready.length, 0);
     const openLines = this.#feeds.reduce((sum, feed) => sum + feed.open, 0);
@@ -362,27 +363,27 @@ export class Dispatcher {
     const low = readyLines < this.#window.size && openLines < 4 * this.#window.size + 256;
     const feed = starving ?? (low ? claimable[0] : undefined);
     if (feed === undefined) return;
-    this.#refilling = true;
     const segmentsMax = starving
       ? 1
       : Math.min(SEGMENTS_PER_CLAIM_MAX, 1 + Math.floor(this.#window.size / 64));
-    this.#own(
-      refill(feed, { owner: this.#deps.owner, segmentsMax }, this.#deps)
-        .catch((error: unknown) => {
-          feed.error = error instanceof Error ? error : new Error(String(error));
-          feed.closed = true;
-        })
-        .then(() => {
-          this.#refilling = false;
-          this.#settleIfDrained(feed);
-          this.#pump();
-        }),
-    );
+    this.#refilling = refill(feed, { owner: this.#deps.owner, segmentsMax }, this.#deps)
+      .catch((error: unknown) => {
+        feed.error = error instanceof Error ? error : new Error(String(error));
+        feed.closed = true;
+      })
+      .then(() => {
+        this.#refilling = null;
+        this.#settleIfDrained(feed);
+        this.#pump();
+      });
+    this.#own(this.#refilling);
   }
 
   /** Segments of which no line is in doubt go back without blame; the others stay claimed until the next start. */
   async #giveBack(feed: Feed): Promise<void> {
     feed.abort.abort();
+    // What a claim under way may still bring must go back too.
+    await this.#refilling;
     await this.#deps.recorder.flush();
     const untouched = [...feed.segments].filter((segment) => segment.inDoubt === 0 && !segment.lost);
     if (untouched.length === 0) return;

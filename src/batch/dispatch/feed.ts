@@ -51,8 +51,10 @@ export class Feed {
   waiting = 0;
   /** The store had no segment left to claim when last asked. */
   exhausted = false;
-  /** No new requests: cancelled, expired or stopping. */
+  /** No new requests: stopped, or in error. */
   closed = false;
+  /** Cancelled, expired, or the process stops: what is in flight has little time left. */
+  stopped = false;
   recorded = 0;
   /** Why it was closed, when its lines could not be read or claimed. */
   error: Error | null = null;
