@@ -45,10 +45,10 @@ export class Ending {
     switch (batch.status) {
       case 'failed': {
         const codes = batch.errors?.data.map(({ code }) => code) ?? [];
-        const excused =
-          job.hasBadLine || mayLackInput || codes.includes('token_limit_exceeded');
+        const excused = job.hasBadLine || mayLackInput || codes.includes('token_limit_exceeded');
         require(excused && codes.length > 0, 'P3', `${batch.id} failed: ${JSON.stringify(batch.errors)}`);
-        require(batch.counts.completed === 0 && this.#facts.calls.length === 0, 'P4', `${batch.id} failed after calls were made`);
+        require(batch.counts.completed === 0 &&
+          this.#facts.calls.length === 0, 'P4', `${batch.id} failed after calls were made`);
         return;
       }
       case 'cancelled':
@@ -69,7 +69,10 @@ export class Ending {
       const text = world.fs.bytesAt(blobPath(BLOB_DIR, id))?.toString('utf8');
       require(text !== undefined, 'P11', `${id} of ${batch.id} is gone`);
       require(!text || text.endsWith('\n'), 'P11', `${id} of ${batch.id} is cut`);
-      return (text ?? '').split('\n').filter(Boolean).map((line) => JSON.parse(line) as ResultLine);
+      return (text ?? '')
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as ResultLine);
     };
     let output: ResultLine[];
     let errors: ResultLine[];
@@ -80,12 +83,11 @@ export class Ending {
       return require(false, 'P11', `a file of ${batch.id} is not JSON lines: ${String(error)}`);
     }
     const { counts } = batch;
-    require(
-      output.length === counts.completed && errors.length === counts.failed,
-      'P4',
-      `${batch.id} counts ${counts.completed} + ${counts.failed}, its files have ${output.length} + ${errors.length} lines`,
-    );
-    require(counts.total === counts.completed + counts.failed, 'P4', `${batch.id} counts ${JSON.stringify(counts)}`);
+    require(output.length === counts.completed &&
+      errors.length ===
+        counts.failed, 'P4', `${batch.id} counts ${counts.completed} + ${counts.failed}, its files have ${output.length} + ${errors.length} lines`);
+    require(counts.total ===
+      counts.completed + counts.failed, 'P4', `${batch.id} counts ${JSON.stringify(counts)}`);
     // A batch that was cancelled before it was validated has no requests.
     if (counts.total === 0 && batch.status === 'cancelled') return;
     this.#checkIds(output, errors);
@@ -93,8 +95,11 @@ export class Ending {
     for (const result of output) this.#checkAnswer(result, lines.get(result.custom_id));
     for (const result of errors) this.#checkError(result, lines.get(result.custom_id));
     this.#checkUsage(output);
-    const refused = errors.filter(({ response }) => [401, 403, 404].includes(response?.status_code ?? 0)).length;
-    require(refused <= REFUSED_LINES_MAX, 'P16', `${refused} lines of ${batch.id} were burnt by a refusing upstream`);
+    const refused = errors.filter(({ response }) =>
+      [401, 403, 404].includes(response?.status_code ?? 0),
+    ).length;
+    require(refused <=
+      REFUSED_LINES_MAX, 'P16', `${refused} lines of ${batch.id} were burnt by a refusing upstream`);
   }
 
   #checkIds(output: readonly ResultLine[], errors: readonly ResultLine[]): void {
@@ -102,23 +107,26 @@ export class Ending {
     const order = new Map(job.lines.map(({ customId }, i) => [customId, i]));
     const seen = [...output, ...errors].map(({ custom_id }) => custom_id);
     const missing = job.lines.filter(({ customId }) => !seen.includes(customId));
-    require(missing.length === 0, 'P4', `${batch.id} lacks ${missing.map(({ customId }) => customId).join()}`);
+    require(missing.length ===
+      0, 'P4', `${batch.id} lacks ${missing.map(({ customId }) => customId).join()}`);
     require(new Set(seen).size === seen.length, 'P4', `${batch.id} has doubled results`);
-    require(seen.length === job.lines.length, 'P4', `${batch.id} has ${seen.length} results for ${job.lines.length} lines`);
+    require(seen.length ===
+      job.lines.length, 'P4', `${batch.id} has ${seen.length} results for ${job.lines.length} lines`);
     for (const file of [output, errors]) {
       const places = file.map(({ custom_id }) => order.get(custom_id) ?? -1);
-      require(
-        places.every((place, i) => i === 0 || places[i - 1]! < place),
-        'P4',
-        `a file of ${batch.id} is not in input order`,
-      );
+      require(places.every(
+        (place, i) => i === 0 || places[i - 1]! < place,
+      ), 'P4', `a file of ${batch.id} is not in input order`);
     }
   }
 
   #checkAnswer({ custom_id, response, error }: ResultLine, line: JobLine | undefined): void {
     const { calls, require } = this.#facts;
-    require(error === null && response?.status_code === 200, 'P4', `${custom_id} is in the output file: ${JSON.stringify({ response, error })}`);
-    require(response?.body.line === line?.name, 'P4', `${custom_id} has the answer to ${response?.body.line}`);
+    require(error === null &&
+      response?.status_code ===
+        200, 'P4', `${custom_id} is in the output file: ${JSON.stringify({ response, error })}`);
+    require(response?.body.line ===
+      line?.name, 'P4', `${custom_id} has the answer to ${response?.body.line}`);
     const call = calls.find(({ upstream, number }) => `${upstream}/${number}` === response?.body.id);
     require(call, 'P20', `${custom_id} has an answer that nobody gave: ${JSON.stringify(response)}`);
   }
@@ -141,7 +149,9 @@ export class Ending {
     // A line that is well in the end may fail only where the upstream let it wait for an answer again and again, or
     // refused it while it answered others.
     const status = response?.status_code ?? 0;
-    const hung = own.some((call) => call.down && (call.reply?.kind === 'failure' && call.reply.reason === 'timeout'));
+    const hung = own.some(
+      (call) => call.down && call.reply?.kind === 'failure' && call.reply.reason === 'timeout',
+    );
     const edge = [401, 403, 404].includes(status) && own.some((call) => call.down);
     require(hung || edge, 'P13', what);
   }
@@ -154,10 +164,8 @@ export class Ending {
       const call = calls.find(({ upstream, number }) => `${upstream}/${number}` === response?.body.id);
       for (const key of USAGE_KEYS) sum[key] += call?.usage[key] ?? 0;
     }
-    require(
-      USAGE_KEYS.every((key) => sum[key] === batch.usage[key]),
-      'P4',
-      `${batch.id} used ${JSON.stringify(batch.usage)} by its row, ${JSON.stringify(sum)} by its answers`,
-    );
+    require(USAGE_KEYS.every(
+      (key) => sum[key] === batch.usage[key],
+    ), 'P4', `${batch.id} used ${JSON.stringify(batch.usage)} by its row, ${JSON.stringify(sum)} by its answers`);
   }
 }

@@ -17,7 +17,10 @@ const count = values.seed ? 1 : Number(values.seeds);
 let failed = 0;
 const started = performance.now();
 for (let seed = from; seed < from + count; seed++) {
-  const history = await runHistory(makePlan(seed), { trace: values.trace, mutation: MUTANTS[values.mutant ?? ''] });
+  const history = await runHistory(makePlan(seed), {
+    trace: values.trace,
+    mutation: MUTANTS[values.mutant ?? ''],
+  });
   if (values.trace) console.log(history.trace.join('\n'));
   if (history.violation) {
     failed++;

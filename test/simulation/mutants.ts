@@ -5,212 +5,257 @@ import type { BlobStore } from '../../src/stores/blobs/port.ts';
 import { StoreError, type ClaimedSegment } from '../../src/stores/state/ports.ts';
 import { NO_USAGE, type Upstream } from '../../src/upstream/port.ts';
 import type { Mutation } from './mutation.ts';
+import { overriding } from './overriding.ts';
+import type { Weather } from './plan.ts';
 
-/** One planted bug each. A simulation that does not catch it is blind there. */
-export const MUTANTS: Readonly<Record<string, Mutation>> = {
+/** A planted bug, and the weather in which it is most likely to be seen. */
+export interface Mutant extends Mutation {
+  readonly weather: Weather;
+}
+
+/** A simulation that does not catch one of these is blind there. */
+export const MUTANTS: Readonly<Record<string, Mutant>> = {
   'a result is committed whatever its epoch': {
-    store: (store, database) => ({
-      ...store,
-      results: {
-        ...store.results,
-        commit: (group) =>
-          store.results.commit(
-            group.map((result) => ({ ...result, epoch: epochOf(database, result.batchSeq, result.segmentIndex) })),
-          ),
-      },
-    }),
+    weather: 'zombies',
+    store: (store, database) =>
+      overriding(store, {
+        results: overriding(store.results, {
+          commit: (group) =>
+            store.results.commit(
+              group.map((result) => ({
+                ...result,
+                epoch: epochOf(database, result.batchSeq, result.segmentIndex),
+              })),
+            ),
+        }),
+      }),
   },
 
   'claims and starts do not raise the epoch': {
-    store: (store, database) => ({
-      ...store,
-      work: {
-        ...store.work,
-        claim: async (batchSeq, options) => {
-          const claims = await store.work.claim(batchSeq, options);
-          for (const { index } of claims) addToEpoch(database, { batchSeq, index }, -1);
-          return claims.map((claim): ClaimedSegment => ({ ...claim, epoch: claim.epoch - 1 }));
-        },
-        reclaim: async (owner) => {
-          database.exec('create temp table before as select batch_seq, "index", epoch from segments');
-          const taken = await store.work.reclaim(owner);
-          database.exec(
-            'update segments set epoch = (select epoch from before b where b.batch_seq = segments.batch_seq and b."index" = segments."index"); drop table before',
-          );
-          return taken;
-        },
-      },
-    }),
+    weather: 'zombies',
+    store: (store, database) =>
+      overriding(store, {
+        work: overriding(store.work, {
+          claim: async (batchSeq, options) => {
+            const claims = await store.work.claim(batchSeq, options);
+            for (const { index } of claims) addToEpoch(database, { batchSeq, index }, -1);
+            return claims.map((claim): ClaimedSegment => ({ ...claim, epoch: claim.epoch - 1 }));
+          },
+          reclaim: async (owner) => {
+            database.exec('create temp table before as select batch_seq, "index", epoch from segments');
+            const taken = await store.work.reclaim(owner);
+            database.exec(
+              'update segments set epoch = (select epoch from before b where b.batch_seq = segments.batch_seq and b."index" = segments."index"); drop table before',
+            );
+            return taken;
+          },
+        }),
+      }),
   },
 
   'counters are moved twice': {
+    weather: 'fair',
     schema: `create trigger twice after insert on results begin
       update batches set completed = completed + 1 where seq = new.batch_seq; end`,
   },
 
   'results are acknowledged before they are committed': {
-    state: (state, { after }) => ({
-      ...state,
-      results: {
-        ...state.results,
-        commit: (group) => {
-          after(3_000)
-            .then(() => state.results.commit(group))
-            .catch(() => {
-              // Nobody waits for it any more: that is the bug.
-            });
-          return Promise.resolve([]);
-        },
-      },
-    }),
+    weather: 'crashes',
+    state: (state, { after }) =>
+      overriding(state, {
+        results: overriding(state.results, {
+          commit: (group) => {
+            after(3_000)
+              .then(() => state.results.commit(group))
+              .catch(() => {
+                // Nobody waits for it any more: that is the bug.
+              });
+            return Promise.resolve([]);
+          },
+        }),
+      }),
   },
 
   'a group that the store could not take is forgotten': {
-    state: (state) => ({
-      ...state,
-      results: {
-        ...state.results,
-        commit: (group) =>
-          state.results.commit(group).catch((error: unknown) => {
-            if (error instanceof StoreError && error.transient) return [];
-            throw error;
-          }),
-      },
-    }),
+    weather: 'disk',
+    state: (state) =>
+      overriding(state, {
+        results: overriding(state.results, {
+          commit: (group) =>
+            state.results.commit(group).catch((error: unknown) => {
+              if (error instanceof StoreError && error.transient) return [];
+              throw error;
+            }),
+        }),
+      }),
   },
 
-  'the commit group has no limit': { options: { commitGroupMax: 10_000, commitLingerMs: 20_000 } },
+  'the commit group has no limit': {
+    weather: 'crashes',
+    options: { commitGroupMax: 10_000, commitLingerMs: 20_000 },
+  },
 
   'recorded lines are forgotten by a claim': {
-    state: (state) => ({
-      ...state,
-      work: {
-        ...state.work,
-        claim: async (batchSeq, options) =>
-          (await state.work.claim(batchSeq, options)).map((claim) => ({ ...claim, recordedLines: [] })),
-      },
-    }),
+    weather: 'crashes',
+    state: (state) =>
+      overriding(state, {
+        work: overriding(state.work, {
+          claim: async (batchSeq, options) =>
+            (await state.work.claim(batchSeq, options)).map((claim) => ({ ...claim, recordedLines: [] })),
+        }),
+      }),
   },
 
   're-sent requests are not counted': {
+    weather: 'crashes',
     schema: `create trigger forget after update of resent on batches when new.resent > 0 begin
       update batches set resent = 0 where seq = new.seq; end`,
   },
 
   'a suspect line is not written down': {
-    state: (state) => ({ ...state, work: { ...state.work, markSuspect: () => Promise.resolve(true) } }),
+    weather: 'killer',
+    state: (state) =>
+      overriding(state, { work: overriding(state.work, { markSuspect: () => Promise.resolve(true) }) }),
   },
 
   'a segment of a dead process is not taken back': {
-    state: (state) => ({
-      ...state,
-      work: { ...state.work, reclaim: () => Promise.resolve({ segments: 0, requests: 0 }) },
-    }),
+    weather: 'crashes',
+    state: (state) =>
+      overriding(state, {
+        work: overriding(state.work, { reclaim: () => Promise.resolve({ segments: 0, requests: 0 }) }),
+      }),
   },
 
   'a blob is renamed without fsync': {
-    fs: (fs) => ({
-      ...fs,
-      create: async (path) => ({ ...(await fs.create(path)), fsync: () => Promise.resolve() }),
-    }),
+    weather: 'crashes',
+    fs: (fs) =>
+      overriding(fs, {
+        create: async (path) => overriding(await fs.create(path), { fsync: () => Promise.resolve() }),
+      }),
   },
 
-  'the directory of a blob is not synced': { fs: (fs) => ({ ...fs, fsyncDir: () => Promise.resolve() }) },
+  'the directory of a blob is not synced': {
+    weather: 'crashes',
+    fs: (fs) => overriding(fs, { fsyncDir: () => Promise.resolve() }),
+  },
 
   'a failed fsync is tried again': {
-    fs: (fs) => ({
-      ...fs,
-      create: async (path) => {
-        const file = await fs.create(path);
-        return { ...file, fsync: () => file.fsync().catch(() => file.fsync()) };
-      },
-    }),
+    weather: 'disk',
+    fs: (fs) =>
+      overriding(fs, {
+        create: async (path) => {
+          const file = await fs.create(path);
+          return overriding(file, { fsync: () => file.fsync().catch(() => file.fsync()) });
+        },
+      }),
   },
 
-  'a batch is published before its output is durable': { blobs: (blobs) => ({ ...blobs, put: putLater(blobs) }) },
+  'a batch is published before its output is durable': {
+    weather: 'fair',
+    blobs: (blobs) => overriding(blobs, { put: putLater(blobs) }),
+  },
 
   'the quota is not checked': {
-    state: (state) => ({
-      ...state,
-      batches: {
-        ...state.batches,
-        create: (scope, batch, options) =>
-          state.batches.create(scope, batch, { ...options, enqueuedTokensMax: null }),
-        plan: (seq, plan) => state.batches.plan(seq, { ...plan, enqueuedTokensMax: Number.MAX_SAFE_INTEGER }),
-      },
-    }),
+    weather: 'fair',
+    state: (state) =>
+      overriding(state, {
+        batches: overriding(state.batches, {
+          create: (scope, batch, options) =>
+            state.batches.create(scope, batch, { ...options, enqueuedTokensMax: null }),
+          plan: (seq, plan) =>
+            state.batches.plan(seq, { ...plan, enqueuedTokensMax: Number.MAX_SAFE_INTEGER }),
+        }),
+      }),
   },
 
   'a cancel throws results away': {
+    weather: 'fair',
     schema: `create trigger lose after update of status on batches when new.status = 'cancelling' begin
       delete from results where batch_seq = new.seq; end`,
   },
 
   'the sweep takes uploads for strays': {
-    state: (state) => ({ ...state, files: { ...state.files, existing: () => Promise.resolve([]) } }),
+    weather: 'fair',
+    state: (state) =>
+      overriding(state, { files: overriding(state.files, { existing: () => Promise.resolve([]) }) }),
   },
 
   'results come out in another order': {
-    state: (state) => ({
-      ...state,
-      results: {
-        ...state.results,
-        page: async (seq, query) => {
-          const [first, second, ...rest] = await state.results.page(seq, query);
-          return first && second ? [second, first, ...rest] : first ? [first] : [];
-        },
-      },
-    }),
+    weather: 'fair',
+    state: (state) =>
+      overriding(state, {
+        results: overriding(state.results, {
+          page: async (seq, query) => {
+            const [first, second, ...rest] = await state.results.page(seq, query);
+            return first && second ? [second, first, ...rest] : first ? [first] : [];
+          },
+        }),
+      }),
   },
 
   'timestamps follow a clock that goes back': {
+    weather: 'fair',
     schema: `create trigger back after update of finalizing_at on batches when new.finalizing_at is not null begin
       update batches set finalizing_at = new.created_at - 1 where seq = new.seq; end`,
   },
 
   'Retry-After is ignored': {
-    upstream: (upstream) => ({
-      ...upstream,
-      call: async (request, signal) => {
-        const reply = await upstream.call(request, signal);
-        return reply.kind === 'answer' ? { ...reply, retryAfterMs: null } : reply;
-      },
-    }),
+    weather: 'fair',
+    upstream: (upstream) =>
+      overriding(upstream, {
+        call: async (request, signal) => {
+          const reply = await upstream.call(request, signal);
+          return reply.kind === 'answer' ? { ...reply, retryAfterMs: null } : reply;
+        },
+      }),
   },
 
   'an upstream that is down fails lines': {
-    upstream: (upstream) => ({ ...upstream, call: failuresAsRefusals(upstream) }),
+    weather: 'outages',
+    upstream: (upstream) => overriding(upstream, { call: failuresAsRefusals(upstream) }),
   },
 
   'bodies are parsed and written again': {
-    upstream: (upstream) => ({
-      ...upstream,
-      call: (request, signal) => {
-        const body = Buffer.from(JSON.stringify(JSON.parse(Buffer.from(request.body).toString())));
-        return upstream.call({ ...request, body }, signal);
-      },
-    }),
+    weather: 'fair',
+    upstream: (upstream) =>
+      overriding(upstream, {
+        call: (request, signal) => {
+          const body = Buffer.from(JSON.stringify(JSON.parse(Buffer.from(request.body).toString())));
+          return upstream.call({ ...request, body }, signal);
+        },
+      }),
   },
 
   'each attempt has its own idempotency key': {
+    weather: 'fair',
     upstream: (upstream) => {
       let attempt = 0;
-      return {
-        ...upstream,
+      return overriding(upstream, {
         call: (request, signal) =>
-          upstream.call({ ...request, idempotencyKey: `${request.idempotencyKey}.${(attempt += 1)}` }, signal),
-      };
+          upstream.call(
+            { ...request, idempotencyKey: `${request.idempotencyKey}.${(attempt += 1)}` },
+            signal,
+          ),
+      });
     },
   },
 
-  'the window is one too large': { windowExtra: 1 },
+  'the window is one too large': {
+    weather: 'fair',
+    windowExtra: 1,
+  },
 
-  'requests are sent while the disk is full': { hasRoom: () => true },
+  'requests are sent while the disk is full': {
+    weather: 'disk',
+    hasRoom: () => true,
+  },
 };
 
 const epochOf = (database: DatabaseSync, batchSeq: number, index: number): number =>
   Number(
-    database.prepare('select epoch from segments where batch_seq = ? and "index" = ?').get(batchSeq, index)?.['epoch'],
+    database.prepare('select epoch from segments where batch_seq = ? and "index" = ?').get(batchSeq, index)?.[
+      'epoch'
+    ],
   );
 
 function addToEpoch(

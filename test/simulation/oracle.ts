@@ -90,7 +90,11 @@ export class Oracle {
   accepted(job: Job, batch: Batch): void {
     this.#acceptedAtMs.set(batch.id, this.#world.scheduler.nowMs);
     this.require(batch.metadata?.['job'] === job.name, 'P23', `the batch of ${job.name} is another one`);
-    this.require(job.hasBadLine || batch.errors === null || batch.status === 'failed', 'P4', `${batch.id} has errors`);
+    this.require(
+      job.hasBadLine || batch.errors === null || batch.status === 'failed',
+      'P4',
+      `${batch.id} has errors`,
+    );
   }
 
   refused(fileId: string, error: ApiError): void {
@@ -127,9 +131,17 @@ export class Oracle {
       `${call.upstream} was called ${notBeforeMs - scheduler.nowMs} ms before its Retry-After`,
     );
     const line = this.#lineOf(call);
-    this.require(line, 'P20', `${call.upstream} was called with a body that nobody submitted: ${call.body.toString()}`);
+    this.require(
+      line,
+      'P20',
+      `${call.upstream} was called with a body that nobody submitted: ${call.body.toString()}`,
+    );
     this.require(call.body.toString() === line?.body, 'P20', `the body of ${call.line} was changed`);
-    this.require(call.model === `"${deployment.name}"`, 'P20', `the model of ${call.line} is not at its place`);
+    this.require(
+      call.model === `"${deployment.name}"`,
+      'P20',
+      `the model of ${call.line} is not at its place`,
+    );
     this.#checkKey(call);
     const isZombie = zombieLives.has(call.life);
     this.require(
@@ -137,12 +149,20 @@ export class Oracle {
       'P4',
       `${call.key} was called again after its answer`,
     );
-    this.require(isZombie || !this.#recorded.has(call.key), 'P4', `${call.key} was called again after its result was durable`);
+    this.require(
+      isZombie || !this.#recorded.has(call.key),
+      'P4',
+      `${call.key} was called again after its result was durable`,
+    );
     this.require(isZombie || this.#world.hasRoom(), 'P10', `${call.key} was called while the disk was full`);
     const cancel = this.#cancels.get(batchOf(call.key));
     if (cancel?.answeredAtMs != null && !isZombie) {
       const lateMs = scheduler.nowMs - cancel.answeredAtMs;
-      this.require(lateMs <= CANCEL_QUIET_MS, 'P19', `${call.key} was called ${lateMs} ms after its batch was cancelled`);
+      this.require(
+        lateMs <= CANCEL_QUIET_MS,
+        'P19',
+        `${call.key} was called ${lateMs} ms after its batch was cancelled`,
+      );
     }
   }
 
@@ -203,7 +223,14 @@ export class Oracle {
     const open = calls.filter(({ reply }) => reply === null);
     this.require(open.length === 0, 'P12', `${open.length} requests were left in flight by a stop`);
     this.#stopLost.push(...(this.#answered.get(life) ?? []));
-    this.#resentAtStop = this.#resent();
+    // What a zombie holds, or was claimed without an answer, is taken back by the next start, and counted.
+    const {
+      zombieLives,
+      plan: { faults },
+    } = this.#world;
+    const others =
+      [...zombieLives].some((zombie) => zombie.alive) || faults.some(({ kind }) => kind === 'lost_answer');
+    this.#resentAtStop = others ? null : this.#resent();
   }
 
   /** A process is ready: it has taken back what the one before it held. */
@@ -275,19 +302,40 @@ export class Oracle {
   /** P6. */
   #compare(before: Batch | undefined, now: Batch): void {
     const { total, completed, failed } = now.counts;
-    this.require(completed + failed <= total || total === 0, 'P6', `${now.id} counts ${completed} + ${failed} of ${total}`);
-    const times = [now.createdAt, now.inProgressAt, now.finalizingAt, now.completedAt].filter((at) => at !== null);
+    this.require(
+      completed + failed <= total || total === 0,
+      'P6',
+      `${now.id} counts ${completed} + ${failed} of ${total}`,
+    );
+    const times = [now.createdAt, now.inProgressAt, now.finalizingAt, now.completedAt].filter(
+      (at) => at !== null,
+    );
     const cancels = [now.createdAt, now.cancellingAt, now.cancelledAt].filter((at) => at !== null);
-    this.require(isSorted(times) && isSorted(cancels), 'P6', `the timestamps of ${now.id} go back: ${times.join()} ${cancels.join()}`);
+    this.require(
+      isSorted(times) && isSorted(cancels),
+      'P6',
+      `the timestamps of ${now.id} go back: ${times.join()} ${cancels.join()}`,
+    );
     if (!before) return;
     const moved = before.status === now.status || TRANSITIONS[before.status].includes(now.status);
     this.require(moved, 'P6', `${now.id} went from ${before.status} to ${now.status}`);
     this.require(
-      before.counts.completed <= completed && before.counts.failed <= failed && (before.counts.total <= total || !isTerminal(now.status)),
+      before.counts.completed <= completed &&
+        before.counts.failed <= failed &&
+        (before.counts.total <= total || !isTerminal(now.status)),
       'P6',
       `the counts of ${now.id} went back`,
     );
-    for (const at of ['createdAt', 'inProgressAt', 'finalizingAt', 'completedAt', 'failedAt', 'expiredAt', 'cancellingAt', 'cancelledAt'] as const) {
+    for (const at of [
+      'createdAt',
+      'inProgressAt',
+      'finalizingAt',
+      'completedAt',
+      'failedAt',
+      'expiredAt',
+      'cancellingAt',
+      'cancelledAt',
+    ] as const) {
       this.require(before[at] === null || before[at] === now[at], 'P6', `${at} of ${now.id} changed`);
     }
     if (isTerminal(before.status)) {
@@ -340,7 +388,11 @@ export class Oracle {
     if (zombieLives.has(life)) return;
     const windows = plan.deployments.reduce((sum, { concurrencyMax }) => sum + concurrencyMax, 0);
     const bound = windows + plan.tuning.commitGroupMax;
-    this.require(inDoubt.size <= bound, 'P5', `${inDoubt.size} requests in doubt when ${life.name} ended; ${bound} are promised`);
+    this.require(
+      inDoubt.size <= bound,
+      'P5',
+      `${inDoubt.size} requests in doubt when ${life.name} ended; ${bound} are promised`,
+    );
   }
 
   #isLive(key: string): boolean {
@@ -349,7 +401,9 @@ export class Oracle {
   }
 
   #callsOf(life: Life): Call[] {
-    return [...this.#world.upstreams.values()].flatMap(({ calls }) => calls.filter((call) => call.life === life));
+    return [...this.#world.upstreams.values()].flatMap(({ calls }) =>
+      calls.filter((call) => call.life === life),
+    );
   }
 
   #lineOf(call: Call): JobLine | undefined {
@@ -368,7 +422,9 @@ export class Oracle {
 
   stuck(): void {
     const left = [...this.#known.values()].filter(({ batch }) => !isTerminal(batch.status));
-    const what = left.map(({ batch }) => `${batch.id} ${batch.status} ${JSON.stringify(batch.counts)}`).join('; ');
+    const what = left
+      .map(({ batch }) => `${batch.id} ${batch.status} ${JSON.stringify(batch.counts)}`)
+      .join('; ');
     throw new Violation(`P3: stuck hours after the last fault: ${what || 'a client'}`);
   }
 
@@ -413,13 +469,18 @@ export class Oracle {
         world: this.#world,
         calls: calls.filter(({ key }) => batchOf(key) === batch.id),
         wasCancelled: this.#cancels.has(batch.id),
-        mayLackInput: deletedAtMs !== undefined && deletedAtMs <= (this.#acceptedAtMs.get(batch.id) ?? Infinity),
+        mayLackInput:
+          deletedAtMs !== undefined && deletedAtMs <= (this.#acceptedAtMs.get(batch.id) ?? Infinity),
         crashes: this.#deaths.length,
         require: (condition, promise, what) => this.require(condition, promise, what),
       });
       ending.check();
       const again = resent.filter((key) => batchOf(key) === batch.id).length;
-      this.require(again <= batch.resent, 'P5', `${again} requests of ${batch.id} were sent again, it says ${batch.resent}`);
+      this.require(
+        again <= batch.resent,
+        'P5',
+        `${again} requests of ${batch.id} were sent again, it says ${batch.resent}`,
+      );
       this.#checkCancel(batch, seenAtMs);
     }
     this.#checkOutages(calls);
@@ -453,14 +514,19 @@ export class Oracle {
       const minutes = (outage.toMs - fromMs) / 60_000;
       const restarts = this.#deaths.filter(({ atMs }) => atMs >= outage.fromMs && atMs < outage.toMs).length;
       const allowed = 2 * minutes + 10 + restarts * 40;
-      this.require(during <= allowed, 'P13', `${outage.upstream} was called ${during} times in ${minutes} minutes while down`);
+      this.require(
+        during <= allowed,
+        'P13',
+        `${outage.upstream} was called ${during} times in ${minutes} minutes while down`,
+      );
     }
   }
 }
 
 const batchOf = (key: string): string => key.slice(0, key.lastIndexOf('-'));
 
-const isSorted = (times: readonly number[]): boolean => times.every((at, i) => i === 0 || times[i - 1]! <= at);
+const isSorted = (times: readonly number[]): boolean =>
+  times.every((at, i) => i === 0 || times[i - 1]! <= at);
 
 function bump(table: Map<Life, Map<string, number>>, life: Life, name: string, by: number): number {
   const row = table.get(life) ?? new Map<string, number>();

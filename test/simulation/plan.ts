@@ -64,7 +64,9 @@ export type Fault =
   /** A process ends at a time, or at the nth call of a port or failpoint, before or after its effect. */
   | {
       readonly kind: 'crash';
-      readonly at: { readonly ms: number } | { readonly nth: number; readonly of: Point; readonly after: boolean };
+      readonly at:
+        | { readonly ms: number }
+        | { readonly nth: number; readonly of: Point; readonly after: boolean };
       readonly powerCut: boolean;
       readonly downMs: number;
     }
@@ -142,7 +144,11 @@ function makeDeployments(rng: Rng): DeploymentPlan[] {
     upstreams: rng.chance(0.2) ? [`${name}-1`, `${name}-2`] : [`${name}-1`],
     concurrencyMax: rng.pick([1, 2, 3, 8]),
     enqueuedTokensMax: rng.pick([600, 5_000, 1_000_000]),
-    latencyMs: rng.pick([[1, 20], [20, 500], [100, 3_000]] as const),
+    latencyMs: rng.pick([
+      [1, 20],
+      [20, 500],
+      [100, 3_000],
+    ] as const),
   }));
 }
 
@@ -162,7 +168,10 @@ function makeJob(rng: Rng, { index, deployments, tuning, killer }: JobContext): 
     const name = `${index}:${i}`;
     const text = rng.pick(['', '\\u2028', '한글', '\\"}{', '😀'.repeat(rng.int(1, 9))]);
     const body = `{"model":"${deployment.name}","line":"${name}","n":12345678901234567890,"text":"${text}"}`;
-    const fate = i === murderer ? { mishaps: [], lastly: 200, kills: Number.POSITIVE_INFINITY } : makeFate(rng, trouble, tuning);
+    const fate =
+      i === murderer
+        ? { mishaps: [], lastly: 200, kills: Number.POSITIVE_INFINITY }
+        : makeFate(rng, trouble, tuning);
     return { name, customId: `${rng.pick(['a', 'ä', '"'])}-${i}`, body, fate };
   });
   const bad = rng.chance(0.06);
@@ -175,7 +184,14 @@ function makeJob(rng: Rng, { index, deployments, tuning, killer }: JobContext): 
     text: makeText(rng, lines, bad),
     hasBadLine: bad,
     withIdempotencyKey: rng.chance(0.7),
-    cancelAfterMs: !killer && rng.chance(0.2) ? rng.weigh([[1, 0], [2, rng.int(1, 5_000)], [1, rng.int(1, MINUTE)]]) : null,
+    cancelAfterMs:
+      !killer && rng.chance(0.2)
+        ? rng.weigh([
+            [1, 0],
+            [2, rng.int(1, 5_000)],
+            [1, rng.int(1, MINUTE)],
+          ])
+        : null,
     deleteInputAfterMs: !killer && rng.chance(0.03) ? rng.int(0, 30_000) : null,
   };
 }
@@ -246,7 +262,10 @@ function makeCrashes(rng: Rng, times: Times, count: number): Fault[] {
       kind: 'crash',
       at: rng.chance(0.3) ? { ms: times.pick() } : { of, nth, after: rng.chance(0.5) },
       powerCut: rng.chance(0.4),
-      downMs: rng.weigh([[3, rng.int(0, 500)], [1, rng.int(0, 30_000)]]),
+      downMs: rng.weigh([
+        [3, rng.int(0, 500)],
+        [1, rng.int(0, 30_000)],
+      ]),
     };
   });
 }

@@ -204,5 +204,4 @@ function persist(dir: Dir): void {
   for (const node of dir.names.values()) if (node.kind === 'dir') persist(node);
 }
 
-const failure = (code: string, what: string): Error =>
-  Object.assign(new Error(`${code}: ${what}`), { code });
+const failure = (code: string, what: string): Error => Object.assign(new Error(`${code}: ${what}`), { code });

@@ -172,7 +172,10 @@ export class SimUpstream {
     if (outage.how === 'silent') return { reply: failure(this.name, 'timeout', true), afterMs: timeoutMs };
     const status = Number(outage.how);
     const retryAfterMs = status === 429 ? 5_000 : null;
-    return { reply: errorAnswer(status, retryAfterMs, `down: ${outage.how}`), afterMs: Math.min(latency, 200) };
+    return {
+      reply: errorAnswer(status, retryAfterMs, `down: ${outage.how}`),
+      afterMs: Math.min(latency, 200),
+    };
   }
 
   #answer(call: Call, status: number, retryAfterMs: number | null): UpstreamAnswer {
