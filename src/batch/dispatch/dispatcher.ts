@@ -46,8 +46,8 @@ export interface DispatchDeps {
 }
 
 /**
- * The suspect that is being tried, until its result is durable: were another one sent before, and ended the process, the
- * first would be blamed too, and tried again for ever.
+ * The suspect that is being tried, until its result is durable or it is acquitted: were another one sent before, and
+ * ended the process, the first would be blamed too, and tried again for ever.
  */
 export interface SuspectTurn {
   line: Line | null;
@@ -56,6 +56,8 @@ export interface SuspectTurn {
 const SEGMENTS_PER_CLAIM_MAX = 8;
 /** A suspect line that was being tried alone at this many ends of the process is the cause. */
 const SUSPECT_CRASHES_MAX = 2;
+/** Lines are numbered from 1. */
+const NO_LINE = 0;
 const ROOM_CHECK_MS = 1_000;
 
 /**
@@ -160,19 +162,15 @@ export class Dispatcher {
   /** The first in turn that has a line to send; it goes to the end of the turn. */
   #nextFeed(): Feed | undefined {
     const index = this.#feeds.findIndex(
-      (feed) => !feed.closed && (feed.ready.length > 0 || this.#mayTakeSuspect(feed)),
+      (feed) =>
+        !feed.closed &&
+        (feed.ready.length > 0 || (feed.suspects.length > 0 && this.#deps.suspectTurn.line === null)),
     );
     if (index === -1) return undefined;
     const [feed] = this.#feeds.splice(index, 1);
     assert(feed, 'the feed was just found');
     this.#feeds.push(feed);
     return feed;
-  }
-
-  #mayTakeSuspect({ suspects }: Feed): boolean {
-    const { suspectTurn } = this.#deps;
-    const next = suspects.at(-1);
-    return next !== undefined && (suspectTurn.line === null || suspectTurn.line === next);
   }
 
   #endTurn(line: Line): void {
@@ -191,9 +189,15 @@ export class Dispatcher {
 
   async #send(line: Line, feed: Feed, lane: Lane, wasProbe: boolean): Promise<void> {
     const { clock } = this.#deps;
-    if (isSuspect(line) && !(await this.#mayTry(line, feed))) {
-      lane.abandon(wasProbe);
-      return this.#pump();
+    if (isSuspect(line)) {
+      const mayTry = await this.#mayTry(line, feed);
+      // While its try was written down, the lane may have been asked to wait, or the batch been cancelled.
+      const isLate = feed.closed || typeof lane.readiness(clock.mono()) === 'number';
+      if (mayTry && isLate) this.#putBack(line, feed);
+      if (!mayTry || isLate) {
+        lane.abandon(wasProbe);
+        return this.#pump();
+      }
     }
     line.segment.inDoubt += 1;
     line.calls += 1;
@@ -312,16 +316,35 @@ export class Dispatcher {
     this.#leave(feed);
     const back = (): void => {
       feed.waiting -= 1;
-      if (feed.closed || line.segment.lost) return this.#endTurn(line);
-      (isSuspect(line) ? feed.suspects : feed.ready).push(line);
+      if (feed.closed || line.segment.lost) return;
+      // Behind the others: were it in front, one poison line could take every probe of a lane for itself.
+      (isSuspect(line) ? feed.suspects : feed.ready).unshift(line);
       this.#pump();
     };
     this.#own(
-      clock.sleep(waitMs, feed.abort.signal).then(back, () => {
+      Promise.all([clock.sleep(waitMs, feed.abort.signal), this.#acquit(line)]).then(back, () => {
         feed.waiting -= 1;
-        this.#endTurn(line);
       }),
     );
+  }
+
+  /** A suspect that was not sent after all. */
+  #putBack(line: Line, feed: Feed): void {
+    this.#leave(feed);
+    this.#own(
+      this.#acquit(line).then(() => {
+        feed.suspects.unshift(line);
+        this.#pump();
+      }),
+    );
+  }
+
+  /** The process lives on, so the line is not to blame for what the next suspect may do. */
+  async #acquit(line: Line): Promise<void> {
+    if (!isSuspect(line)) return;
+    await untilTaken(() => this.#deps.work.markSuspect(line.segment.claim, NO_LINE), this.#deps);
+    this.#endTurn(line);
+    this.#pump();
   }
 
   /** The line is no longer in flight. */

@@ -206,7 +206,7 @@ export interface WorkStore {
    * suspect), and adds its requests without result to the batch's `resent`. Call once, when all other owners are dead.
    */
   reclaim(owner: string): Promise<{ segments: number; requests: number }>;
-  /** Notes, before it is sent, that `line` is tried alone. False: the epoch is stale. */
+  /** Notes, before it is sent, that `line` is tried alone; 0: that none is. False: the epoch is stale. */
   markSuspect(segment: Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>, line: number): Promise<boolean>;
 }
 
