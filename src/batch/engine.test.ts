@@ -210,7 +210,7 @@ test('a file that names no deployment of the resource is failed with the names t
 
 test('a batch beyond the enqueued-token limit is refused with the text of the original, and leaves nothing', async () => {
   const engine = await startEngine({}, { enqueuedTokensMax: 30_000 });
-  const content = `${requestLine('a').trimEnd().slice(0, -5)}${'word '.repeat(30_000)}"}]}}\n`;
+  const content = `${requestLine('a').trimEnd().slice(0, -5)}${'word '.repeat(60_000)}"}]}}\n`;
   const fileId = await upload(content);
 
   const refused = await create(engine, fileId).catch((error: unknown) => error);

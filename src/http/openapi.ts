@@ -7,7 +7,7 @@ import { CLASSIC_VERSIONS, WIRE } from './surface.ts';
 
 const DESCRIPTION = [
   'The Batch service of Azure OpenAI, self-hosted.',
-  'The same operations are served under `/openai` (with `api-version`), `/openai/v1` and `/v1`.',
+  'The same operations are served under /openai (with api-version), /openai/v1 and /v1.',
   'The first two answer as Azure does, the last as OpenAI does.',
 ].join(' ');
 
