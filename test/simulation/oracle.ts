@@ -32,6 +32,7 @@ interface Death {
 
 const MAX_ROWS = { afterLine: 0, bytesMax: 1e9, rowsMax: 1e6 };
 const RETRY_AFTER_MS_MAX = 10 * 60_000;
+const STORE_RETRY_MS = 15_000;
 const CANCEL_QUIET_MS = 2_000;
 const CANCEL_END_MS = 10 * 60_000;
 const KILLS_MAX = 6;
@@ -159,7 +160,7 @@ export class Oracle {
     if (cancel?.answeredAtMs != null && !isZombie) {
       const lateMs = scheduler.nowMs - cancel.answeredAtMs;
       this.require(
-        lateMs <= CANCEL_QUIET_MS,
+        lateMs <= CANCEL_QUIET_MS || this.#isDisturbed(cancel.answeredAtMs, scheduler.nowMs),
         'P19',
         `${call.key} was called ${lateMs} ms after its batch was cancelled`,
       );
@@ -494,12 +495,19 @@ export class Oracle {
     if (cancel?.answeredAtMs == null || endMs === undefined) return;
     const { answeredAtMs } = cancel;
     const disturbed =
-      [...this.#endedAtMs.values()].some((atMs) => atMs >= answeredAtMs && atMs <= endMs) ||
-      this.#world.plan.faults.some((fault) => 'fromMs' in fault);
+      this.#isDisturbed(answeredAtMs, endMs) ||
+      [...this.#endedAtMs.values()].some((atMs) => atMs >= answeredAtMs && atMs <= endMs);
     this.require(
       disturbed || endMs - answeredAtMs <= CANCEL_END_MS,
       'P19',
       `${batch.id} was cancelled only after ${endMs - answeredAtMs} ms`,
+    );
+  }
+
+  /** The store was in trouble meanwhile, or the engine was still waiting to ask it again. */
+  #isDisturbed(fromMs: number, toMs: number): boolean {
+    return this.#world.plan.faults.some(
+      (fault) => 'fromMs' in fault && fault.fromMs <= toMs && fault.toMs + STORE_RETRY_MS >= fromMs,
     );
   }
 

@@ -81,6 +81,8 @@ export type Fault =
 
 export type Point = 'store' | 'disk' | 'failpoint';
 
+/** Somewhat more than a line comes to. */
+const TOKENS_PER_LINE = 13;
 const MINUTE = 60_000;
 /** All jobs have begun and all faults are over. */
 const CALM_AT_MS = 5 * MINUTE;
@@ -117,11 +119,14 @@ export function makePlan(seed: number, asked?: Weather): Plan {
     diskLatencyMs: rng.pick([0, 1, 10]),
     callTimeoutMs: rng.pick([5_000, 60_000]),
   };
-  const deployments = makeDeployments(rng.fork('deployments'));
+  const roomy = makeDeployments(rng.fork('deployments'));
   const killer = is('killer');
+  // Spread out, or all at once.
+  const spanMs = rng.pick([3_000, 90_000]);
   const jobs = Array.from({ length: rng.int(1, is('everything') ? 6 : 4) }, (_, i) =>
-    makeJob(rng.fork(`job${i}`), { index: i, deployments, tuning, killer: killer && i === 0 }),
+    makeJob(rng.fork(`job${i}`), { index: i, spanMs, deployments: roomy, tuning, killer: killer && i === 0 }),
   );
+  const deployments = rng.chance(0.4) ? roomy.map((deployment) => tighten(deployment, jobs)) : roomy;
   const times = new Times(rng.fork('times'), jobs);
   const chances = rng.fork('faults');
   const faults: Fault[] = [];
@@ -143,7 +148,7 @@ function makeDeployments(rng: Rng): DeploymentPlan[] {
     resourceId: 'default',
     upstreams: rng.chance(0.2) ? [`${name}-1`, `${name}-2`] : [`${name}-1`],
     concurrencyMax: rng.pick([1, 2, 3, 8]),
-    enqueuedTokensMax: rng.pick([600, 5_000, 1_000_000]),
+    enqueuedTokensMax: 1_000_000,
     latencyMs: rng.pick([
       [1, 20],
       [20, 500],
@@ -152,14 +157,21 @@ function makeDeployments(rng: Rng): DeploymentPlan[] {
   }));
 }
 
+/** Room for the largest of its jobs, but hardly for two. */
+function tighten(deployment: DeploymentPlan, jobs: readonly Job[]): DeploymentPlan {
+  const lines = jobs.filter((job) => job.deployment === deployment.name).map((job) => job.lines.length);
+  return { ...deployment, enqueuedTokensMax: TOKENS_PER_LINE * Math.max(1, ...lines) };
+}
+
 interface JobContext {
   readonly index: number;
+  readonly spanMs: number;
   readonly deployments: readonly DeploymentPlan[];
   readonly tuning: Tuning;
   readonly killer: boolean;
 }
 
-function makeJob(rng: Rng, { index, deployments, tuning, killer }: JobContext): Job {
+function makeJob(rng: Rng, { index, spanMs, deployments, tuning, killer }: JobContext): Job {
   const deployment = rng.pick(deployments);
   const trouble = rng.pick([0, 0.05, 0.3]);
   const count = rng.pick([1, 2, 5, 12, 30]);
@@ -179,7 +191,7 @@ function makeJob(rng: Rng, { index, deployments, tuning, killer }: JobContext): 
     name: `job${index}`,
     resourceId: deployment.resourceId,
     deployment: deployment.name,
-    atMs: rng.int(0, 90_000),
+    atMs: rng.int(0, spanMs),
     lines,
     text: makeText(rng, lines, bad),
     hasBadLine: bad,

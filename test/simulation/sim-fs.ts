@@ -9,6 +9,8 @@ interface File {
   bytes: Buffer;
   /** What an fsync has put on the platter. */
   durable: Buffer;
+  /** An fsync has failed: the system has dropped the bytes, and a later fsync says nothing of it. */
+  dropped: boolean;
 }
 
 interface Dir {
@@ -75,13 +77,18 @@ export class SimFs {
   of(life: Life): BlobFs {
     const act = <T>(op: FsOp, effect: () => T): Promise<T> => this.#act(op, life, effect);
     return {
-      mkdir: (path) => act('mkdir', () => void this.#makeDir(path)),
+      mkdir: (path) => act('mkdir', () => this.#makeDir(path)),
       readdir: (path) => act('read', () => [...this.#dir(path).names.keys()]),
       create: (path) =>
         act('create', () => {
           const dir = this.#dir(dirname(path));
           if (dir.names.has(basename(path))) throw failure('EEXIST', path);
-          const file: File = { kind: 'file', bytes: Buffer.alloc(0), durable: Buffer.alloc(0) };
+          const file: File = {
+            kind: 'file',
+            bytes: Buffer.alloc(0),
+            durable: Buffer.alloc(0),
+            dropped: false,
+          };
           link(dir, basename(path), file);
           return this.#handle(file, life);
         }),
@@ -110,19 +117,32 @@ export class SimFs {
   #handle(file: File, life: Life): BlobFile {
     return {
       append: (bytes) =>
-        this.#act('append', life, () => void (file.bytes = Buffer.concat([file.bytes, bytes]))),
-      fsync: () => this.#act('fsync', life, () => void (file.durable = file.bytes)),
+        this.#act('append', life, () => {
+          file.bytes = Buffer.concat([file.bytes, bytes]);
+        }),
+      fsync: () =>
+        this.#act(
+          'fsync',
+          life,
+          () => {
+            if (!file.dropped) file.durable = file.bytes;
+          },
+          () => {
+            file.dropped = true;
+          },
+        ),
       read: (into, position) => this.#act('read', life, () => file.bytes.copy(into, 0, position)),
       close: () => (life.alive ? Promise.resolve() : never()),
     };
   }
 
-  async #act<T>(op: FsOp, life: Life, effect: () => T): Promise<T> {
+  async #act<T>(op: FsOp, life: Life, effect: () => T, onFailure?: () => void): Promise<T> {
     const { scheduler, fault, latencyMs, onOp } = this.#options;
     if (!life.alive) return never();
     return scheduler.after(latencyMs(), life, () => {
       const code = fault(op, life);
       if (!life.alive) return never<T>();
+      if (code) onFailure?.();
       if (code) throw failure(code, op);
       const value = effect();
       onOp(op, life);
