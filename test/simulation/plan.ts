@@ -84,8 +84,8 @@ export type Point = 'store' | 'disk' | 'failpoint';
 /** Somewhat more than a line comes to. */
 const TOKENS_PER_LINE = 13;
 const MINUTE = 60_000;
-/** All jobs have begun and all faults are over. */
-const CALM_AT_MS = 5 * MINUTE;
+/** All faults are over. */
+const FAULTS_END_MS = 5 * MINUTE;
 const HOUR = 60 * MINUTE;
 
 /** What kind of day it is, and how often. */
@@ -137,8 +137,9 @@ export function makePlan(seed: number, asked?: Weather): Plan {
   const outages = is('outages', 'everything') ? makeOutages(rng.fork('outages'), times, deployments) : [];
   if (is('outages', 'clock', 'fair') && rng.chance(0.5)) faults.push(...makeCrashes(chances, times, 1));
   // A tick a second through a day of outage would show nothing new.
-  const tickMs = outages.some(({ fromMs, toMs }) => toMs - fromMs > HOUR) ? MINUTE : tuning.tickMs;
-  return { seed, tuning: { ...tuning, tickMs }, deployments, jobs, outages, faults, calmAtMs: CALM_AT_MS };
+  const tickMs = outages.some(({ fromMs, toMs }) => toMs - fromMs > HOUR) ? 10 * MINUTE : tuning.tickMs;
+  const calmAtMs = Math.max(0, ...faults.map(endOf));
+  return { seed, tuning: { ...tuning, tickMs }, deployments, jobs, outages, faults, calmAtMs };
 }
 
 function makeDeployments(rng: Rng): DeploymentPlan[] {
@@ -155,6 +156,12 @@ function makeDeployments(rng: Rng): DeploymentPlan[] {
       [100, 3_000],
     ] as const),
   }));
+}
+
+function endOf(fault: Fault): number {
+  if ('toMs' in fault) return fault.toMs;
+  if (fault.kind === 'zombie') return fault.atMs + fault.forMs;
+  return 'atMs' in fault ? fault.atMs : 0;
 }
 
 /** Room for the largest of its jobs, but hardly for two. */
@@ -258,7 +265,7 @@ class Times {
 
   within(lengthsMs: readonly number[]): { fromMs: number; toMs: number } {
     const fromMs = this.pick();
-    return { fromMs, toMs: Math.min(CALM_AT_MS, fromMs + this.#rng.pick(lengthsMs)) };
+    return { fromMs, toMs: Math.min(FAULTS_END_MS, fromMs + this.#rng.pick(lengthsMs)) };
   }
 }
 
@@ -316,8 +323,9 @@ function makeOutages(rng: Rng, times: Times, deployments: readonly DeploymentPla
     .filter(() => rng.chance(0.8))
     .flatMap(({ upstreams }) => {
       const fromMs = times.pick();
-      const toMs = fromMs + rng.pick([5_000, 2 * MINUTE, 20 * MINUTE, 30 * HOUR]);
       const how = rng.pick(['unreachable', '503', '429', 'silent', '401', '403', '404'] as const);
+      // A server that throttles is asked as often as it allows: a day of that is long to simulate.
+      const toMs = fromMs + rng.pick([5_000, 2 * MINUTE, 20 * MINUTE, how === '429' ? HOUR / 2 : 30 * HOUR]);
       return upstreams.map((upstream) => ({ upstream, fromMs, toMs, how }));
     });
 }

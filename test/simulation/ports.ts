@@ -20,6 +20,10 @@ export interface Fates {
 const READS = /\.(get|list|find|live|bySeq|enqueuedTokens|inspection$|existing|page|completeThrough)/;
 export const isRead = (call: string): boolean => READS.test(call);
 
+/** Calls after which a batch may look different. */
+const CHANGES = /^(batches\.|results\.commit|work\.reclaim)/;
+const changesBatches = (call: string): boolean => CHANGES.test(call) && !isRead(call);
+
 /**
  * The state store as one process sees it: calls take time, fail or lose their answer as the world decides, and nothing
  * comes back to the dead. The calls of all processes go one by one, as one file lets them.
@@ -41,7 +45,7 @@ export function storeOf(
           const answer = await effect();
           fates.answered(name, args, answer);
           return answer;
-        }).finally(() => isRead(name) || fates.wrote());
+        }).finally(() => changesBatches(name) && fates.wrote());
         if (fates.crashHere('store', true, life)) return never();
         if (fault) throw fault.error;
         return value;
