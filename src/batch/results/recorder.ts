@@ -9,9 +9,12 @@ import type { LineResult, ResultStore } from '../../stores/state/ports.ts';
 const WAITED = new Error('waited long enough');
 
 export interface RecorderOptions {
-  /** A group is committed when it has this many results … */
+  /**
+   * Results that may wait for the disk: dispatch sends nothing while there are so many. Half of them start a commit, so
+   * that requests go on while it is on its way …
+   */
   readonly groupMax: number;
-  /** … or when its oldest has waited this long. */
+  /** … or when the oldest has waited this long. */
   readonly lingerMs: number;
   /** A group never carries more than this, save for a single larger result. */
   readonly groupBytesMax: number;
@@ -52,6 +55,10 @@ export class Recorder {
     this.#options = options;
   }
 
+  get #enough(): number {
+    return this.#options.groupMax / 2;
+  }
+
   /** Results that are not durable yet. Dispatch stops sending at `groupMax` of them (P5). */
   get backlog(): number {
     return this.#queue.length + this.#committing;
@@ -59,7 +66,7 @@ export class Recorder {
 
   record(result: LineResult, settle: Settle): void {
     this.#queue.push({ result, settle });
-    if (this.#queue.length >= this.#options.groupMax) this.#full.resolve();
+    if (this.#queue.length >= this.#enough) this.#full.resolve();
     this.#running ??= this.#run();
   }
 
@@ -72,7 +79,7 @@ export class Recorder {
   async #run(): Promise<void> {
     try {
       while (this.#queue.length > 0) {
-        if (this.#queue.length < this.#options.groupMax) await this.#linger();
+        if (this.#queue.length < this.#enough) await this.#linger();
         await this.#commit(this.#takeGroup());
       }
     } catch (error) {
