@@ -1,0 +1,83 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+const SRC = fileURLToPath(new URL('../../src', import.meta.url));
+
+/** Which areas each may import, as ARCHITECTURE.md draws it. `stores/*` and `batch` may be named by their ports only. */
+const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+  contract: [],
+  core: ['contract'],
+  config: ['contract', 'core'],
+  'stores/state': ['contract', 'core'],
+  'stores/blobs': ['contract', 'core'],
+  upstream: ['contract', 'core'],
+  deployments: ['contract', 'core', 'upstream'],
+  batch: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'deployments'],
+  http: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'deployments', 'batch'],
+};
+/** Areas that see others through their port alone. */
+const THROUGH_PORTS = ['batch', 'http', 'deployments'];
+const STAGES = ['upload', 'validate', 'queue', 'dispatch', 'results', 'finalize'];
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+}
+
+async function imports(): Promise<Import[]> {
+  const files = (await readdir(SRC, { recursive: true })).filter(
+    (file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !file.includes('stores/state/contract'),
+  );
+  const found: Import[] = [];
+  for (const from of files) {
+    const text = await readFile(join(SRC, from), 'utf8');
+    for (const [, path = ''] of text.matchAll(/(?:from|import)\s*\(?'(\.[^']+)'/g)) {
+      found.push({ from, to: relative(SRC, resolve(SRC, dirname(from), path)) });
+    }
+  }
+  return found;
+}
+
+const areaOf = (file: string): string | undefined => {
+  const [first = '', second = ''] = file.split('/');
+  return [first, `${first}/${second}`].find((area) => area in ALLOWED);
+};
+
+test('the imports of the sources are found', async () => {
+  const found = await imports();
+
+  expect(found.length).toBeGreaterThan(400);
+  expect(found).toContainEqual({ from: 'batch/engine.ts', to: 'stores/state/ports.ts' });
+});
+
+test('areas import only what lies below them', async () => {
+  const wrong = (await imports()).filter(({ from, to }) => {
+    const [own, other] = [areaOf(from), areaOf(to)];
+    return own !== undefined && own !== other && (other === undefined || !ALLOWED[own]?.includes(other));
+  });
+
+  expect(wrong).toEqual([]);
+});
+
+test('batch, http and deployments see stores and upstreams through their ports alone', async () => {
+  const wrong = (await imports()).filter(({ from, to }) => {
+    const own = areaOf(from) ?? '';
+    const other = areaOf(to) ?? '';
+    const isPorted = other.startsWith('stores/') || other === 'upstream' || other === 'deployments';
+    return THROUGH_PORTS.includes(own) && own !== other && isPorted && !/\/ports?\.ts$/.test(to);
+  });
+
+  expect(wrong).toEqual([]);
+});
+
+test('stages of a batch never import each other, save for ports and the shapes of result lines', async () => {
+  const wrong = (await imports()).filter(({ from, to }) => {
+    const [own, other] = [from, to].map((file) => /^batch\/([a-z]+)\//.exec(file)?.[1]);
+    if (!STAGES.includes(own ?? '') || !STAGES.includes(other ?? '') || own === other) return false;
+    return other !== 'results' && !to.endsWith('/port.ts');
+  });
+
+  expect(wrong).toEqual([]);
+});
