@@ -251,6 +251,7 @@ export class Dispatcher {
       nowMs,
       retryAfterMs,
       wasProbe: call.wasProbe,
+      isAnswer: reply.kind === 'answer',
       message: describe(reply),
     });
     if (sort === 'answered') this.#window.grow();

@@ -26,6 +26,7 @@ function reply(on: Lane, outcome: Partial<Outcome> & Pick<Outcome, 'sort' | 'now
     startedAtMs: outcome.nowMs - 1,
     retryAfterMs: null,
     wasProbe: false,
+    isAnswer: outcome.sort !== 'down',
     message: 'm',
     ...outcome,
   });
@@ -63,6 +64,7 @@ test('only one probe is out at a time, and its success closes the lane', () => {
     nowMs: 5_000,
     retryAfterMs: null,
     wasProbe: true,
+    isAnswer: true,
     message: '',
   });
   expect(down.readiness(5_000)).toBe('request');
@@ -131,4 +133,15 @@ test('a request goes to the least loaded lane that is ready, and a probe before 
   expect(chooseLane([busy, idle, down], 999)).toEqual({ lane: idle, kind: 'request' });
   expect(chooseLane([busy, idle, down], 1_000)).toEqual({ lane: down, kind: 'probe' });
   expect(chooseLane([down], 0)).toEqual({ lane: null, atMs: 1_000 });
+});
+
+test('a lane that was unreachable closes when a probe is answered, even with a 500: that is the line', () => {
+  const back = lane();
+  for (let call = 0; call < 3; call += 1) reply(back, { sort: 'down', nowMs: 0 });
+
+  reply(back, { sort: 'suspect', nowMs: 1_000, wasProbe: true, isAnswer: false });
+  expect(back.isOpen).toBe(true);
+  reply(back, { sort: 'suspect', nowMs: 10_000, wasProbe: true });
+
+  expect(back.isOpen).toBe(false);
 });

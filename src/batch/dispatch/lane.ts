@@ -18,6 +18,8 @@ export interface Outcome {
   readonly nowMs: number;
   readonly retryAfterMs: number | null;
   readonly wasProbe: boolean;
+  /** An HTTP answer, whatever its status; false: none came. */
+  readonly isAnswer: boolean;
   /** For people: what the upstream said. */
   readonly message: string;
 }
@@ -93,6 +95,8 @@ export class Lane {
         this.#downCalls += 1;
         break;
       case 'suspect':
+        // It was unreachable or let nobody in, and now it answers: what is wrong is the line, until many say otherwise.
+        if (outcome.wasProbe && outcome.isAnswer && this.#suspectLines.size < SUSPECT_LINES) this.#close();
         this.#suspectLines.add(outcome.lineKey);
         break;
     }
