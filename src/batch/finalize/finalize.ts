@@ -35,7 +35,9 @@ export async function finalize(
     deps.failpoint('finalize:after-output');
 
     const errorPages =
-      ending.to === 'completed' ? failed(batch, deps.results) : undone(batch, ending.to, deps);
+      ending.to === 'completed'
+        ? failed(batch, deps.results)
+        : undone(batch, ending.to, { ...deps, answered: output.count });
     const errors = new Lines(errorPages, { countMin: batch.counts.failed });
     const errorBlob = await deps.blobs.put(batch.errorFileId, errors.bytes());
     deps.failpoint('finalize:before-publish');
@@ -54,17 +56,23 @@ export async function finalize(
     deps.failpoint('finalize:after-publish');
     return published;
   } catch (error) {
-    if (!(error instanceof ResultsGone)) throw error;
+    if (!(error instanceof ResultsMoved)) throw error;
     const now = await deps.batches.bySeq(batch.seq);
-    assert(now?.status !== ending.from, `batch ${batch.id} lacks results that it counts`);
+    const hasMoved = now?.status !== ending.from || doneOf(now) > doneOf(batch);
+    assert(hasMoved, `batch ${batch.id} lacks results that it counts`);
     return false;
   }
 }
 
-/** Another process has published the batch, and its results are being dropped: what it wrote must not be replaced. */
-class ResultsGone extends Error {
-  override name = 'ResultsGone';
+/**
+ * Another process has published the batch, and its results are being dropped: what it wrote must not be replaced. Or it
+ * has recorded one more.
+ */
+class ResultsMoved extends Error {
+  override name = 'ResultsMoved';
 }
+
+const doneOf = ({ counts }: Batch): number => counts.completed + counts.failed;
 
 type LinePage = readonly Uint8Array[];
 
@@ -80,18 +88,21 @@ async function* failed(batch: Batch, results: ResultStore): AsyncGenerator<LineP
 async function* undone(
   batch: Batch,
   ending: 'cancelled' | 'expired',
-  deps: FinalizeDeps,
+  deps: Pick<FinalizeDeps, 'results' | 'blobs'> & { readonly answered: number },
 ): AsyncGenerator<LinePage> {
   // A batch that ended before its validation did has no requests yet.
   if (batch.counts.total === 0) return;
   const code = ending === 'cancelled' ? 'batch_cancelled' : 'batch_expired';
   const recorded = resultRows(batch, deps.results);
   let next = await recorded.next();
+  const seen = { input: false, answered: 0, failed: 0 };
   for await (const requests of inputPages(batch, deps.blobs)) {
     const page: Uint8Array[] = [];
+    seen.input = true;
     for (const { line, bytes } of requests) {
       assert(next.done || next.value.line >= line, 'a result names a line that is no request');
       if (!next.done && next.value.line === line) {
+        seen[next.value.ok ? 'answered' : 'failed'] += 1;
         if (!next.value.ok) page.push(next.value.payload);
         next = await recorded.next();
         continue;
@@ -102,6 +113,9 @@ async function* undone(
     }
     yield page;
   }
+  if (!seen.input) return;
+  if (seen.answered !== deps.answered || seen.failed < batch.counts.failed)
+    throw new ResultsMoved('the results are not those that the output file has');
 }
 
 async function* resultRows(batch: Batch, results: ResultStore): AsyncGenerator<ResultRow, undefined> {
@@ -151,7 +165,7 @@ class Lines {
       yield Buffer.concat(page.flatMap((line) => [line, NEWLINE]));
     }
     if (this.count < this.#countMin)
-      throw new ResultsGone('results that were counted are not there any more');
+      throw new ResultsMoved('results that were counted are not there any more');
   }
 }
 
