@@ -43,7 +43,8 @@ export class Oracle {
   readonly #world: World;
   readonly fence = new Fence((condition, promise, what) => this.require(condition, promise, what));
   readonly #known = new Map<number, Known>();
-  readonly #uploads = new Map<string, { row: FileRow; bytes: Buffer }>();
+  /** By file id: what was acknowledged or published. */
+  readonly #promised = new Map<string, Buffer>();
   readonly #deletes = new Map<string, number>();
   readonly #acceptedAtMs = new Map<string, number>();
   readonly #cancels = new Map<string, { askedAtMs: number; answeredAtMs: number | null }>();
@@ -80,7 +81,7 @@ export class Oracle {
   // ------------------------------------------------------------------ what clients saw
 
   uploaded(row: FileRow, bytes: Buffer): void {
-    this.#uploads.set(row.id, { row, bytes });
+    this.#promised.set(row.id, bytes);
     this.require(row.bytes === bytes.length, 'P1', `upload ${row.id} was acknowledged with another size`);
   }
 
@@ -160,7 +161,7 @@ export class Oracle {
     if (cancel?.answeredAtMs != null && !isZombie) {
       const lateMs = scheduler.nowMs - cancel.answeredAtMs;
       this.require(
-        lateMs <= CANCEL_QUIET_MS || this.#isDisturbed(cancel.answeredAtMs, scheduler.nowMs),
+        lateMs <= CANCEL_QUIET_MS || this.isDisturbed(cancel.answeredAtMs, scheduler.nowMs),
         'P19',
         `${call.key} was called ${lateMs} ms after its batch was cancelled`,
       );
@@ -371,6 +372,7 @@ export class Oracle {
         'P11',
         `${id} of ${batch.id} has ${bytes?.length} bytes where its row says ${row?.bytes}`,
       );
+      if (bytes) this.#promised.set(id, bytes);
     }
   }
 
@@ -417,6 +419,15 @@ export class Oracle {
 
   // ------------------------------------------------------------------ in the end
 
+  /** P1, P11: what was acknowledged or published is whole, also after a power cut. */
+  checkFiles(): void {
+    for (const [id, bytes] of this.#promised) {
+      if (this.#deletes.has(id)) continue;
+      const stored = this.#world.fs.bytesAt(blobPath(BLOB_DIR, id));
+      this.require(stored?.equals(bytes), 'P1', `the file ${id}, acknowledged or published, is not whole`);
+    }
+  }
+
   isQuiet(): boolean {
     return [...this.#known.values()].every(({ batch }) => isTerminal(batch.status));
   }
@@ -452,11 +463,7 @@ export class Oracle {
       const exists = [...this.#known.values()].some(({ batch }) => batch.id === id);
       this.require(exists, 'P3', `the accepted batch ${id} is lost`);
     }
-    for (const [id, { bytes }] of this.#uploads) {
-      if (this.#deletes.has(id)) continue;
-      const stored = this.#world.fs.bytesAt(blobPath(BLOB_DIR, id));
-      this.require(stored?.equals(bytes), 'P1', `the acknowledged upload ${id} is not whole`);
-    }
+    this.checkFiles();
     const calls = this.#calls();
     const resent = this.#deaths.flatMap((death) => [...this.#resentAfter(death)]);
     for (const { batch, seenAtMs } of this.#known.values()) {
@@ -495,7 +502,7 @@ export class Oracle {
     if (cancel?.answeredAtMs == null || endMs === undefined) return;
     const { answeredAtMs } = cancel;
     const disturbed =
-      this.#isDisturbed(answeredAtMs, endMs) ||
+      this.isDisturbed(answeredAtMs, endMs) ||
       [...this.#endedAtMs.values()].some((atMs) => atMs >= answeredAtMs && atMs <= endMs);
     this.require(
       disturbed || endMs - answeredAtMs <= CANCEL_END_MS,
@@ -505,7 +512,7 @@ export class Oracle {
   }
 
   /** The store was in trouble meanwhile, or the engine was still waiting to ask it again. */
-  #isDisturbed(fromMs: number, toMs: number): boolean {
+  isDisturbed(fromMs: number, toMs: number): boolean {
     return this.#world.plan.faults.some(
       (fault) => 'fromMs' in fault && fault.fromMs <= toMs && fault.toMs + STORE_RETRY_MS >= fromMs,
     );

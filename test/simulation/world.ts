@@ -223,6 +223,7 @@ export class World {
     for (const other of [...this.#processes.keys()]) if (other !== life) this.#end(other, downMs);
     this.#end(life, downMs);
     this.fs.powerCut();
+    this.oracle.checkFiles();
   }
 
   /** As the HTTP server does: what is neither the caller's fault nor passing ends the process. */
@@ -435,12 +436,11 @@ export class World {
       (error: unknown) => this.#fatal(front.life, error),
     );
     // As a supervisor does.
-    this.scheduler.at(drainMs + STOP_GRACE_MS, front.life, () => {
-      this.oracle.require(
-        false,
-        'P12',
-        `${front.life.name} did not stop ${STOP_GRACE_MS} ms after its drain`,
-      );
+    const limitMs = drainMs + STOP_GRACE_MS;
+    this.scheduler.at(limitMs, front.life, () => {
+      const excused = this.oracle.isDisturbed(atMs, this.scheduler.nowMs);
+      this.oracle.require(excused, 'P12', `${front.life.name} did not stop within ${limitMs} ms`);
+      this.crash(front.life, { powerCut: false, downMs });
     });
   }
 

@@ -1,0 +1,15 @@
+/** Seeds that once broke a promise, with what the engine did. They are run with every test run. */
+export const REGRESSIONS: Readonly<Record<number, string>> = {
+  107: 'a stop waited for a whole tick',
+  186: 'a claim that was under way at a stop stayed claimed',
+  198: 'the alarms of a deployment with two upstreams added up through a long outage',
+  204: 'a segment was lost with the answer to its claim',
+  215: 'the ends of the process for which a line was to blame were counted anew each time',
+  272: 'a process that came late wrote an empty output over the published one',
+  327: 'a suspect line was sent although the upstream had asked to wait meanwhile',
+  345: 'one poison line kept an upstream closed off after an outage',
+  389: 'an innocent line was blamed for the end of the process',
+  480: 'a process that came late wrote answered lines into the error file of a cancelled batch',
+  529: 'two processes on one store made each other look for work without a pause',
+  1132: 'a stop did not end the requests of a batch whose lines could not be claimed',
+};
