@@ -42,24 +42,16 @@ export class Ending {
     const { batch, job, wasCancelled, mayLackInput, require, world } = this.#facts;
     require(isTerminal(batch.status), 'P3', `${batch.id} is still ${batch.status}`);
     const { strictWindow } = world.plan.tuning;
-    switch (batch.status) {
-      case 'failed': {
-        const codes = batch.errors?.data.map(({ code }) => code) ?? [];
-        const excused = job.hasBadLine || mayLackInput || codes.includes('token_limit_exceeded');
-        require(excused && codes.length > 0, 'P3', `${batch.id} failed: ${JSON.stringify(batch.errors)}`);
-        require(batch.counts.completed === 0 &&
-          this.#facts.calls.length === 0, 'P4', `${batch.id} failed after calls were made`);
-        return;
-      }
-      case 'cancelled':
-        require(wasCancelled, 'P6', `${batch.id} was cancelled by nobody`);
-        break;
-      case 'expired':
-        require(strictWindow, 'P24', `${batch.id} expired`);
-        break;
-      default:
-        require(!job.hasBadLine, 'P4', `${batch.id} completed with a bad line`);
+    if (batch.status === 'failed') {
+      const codes = batch.errors?.data.map(({ code }) => code) ?? [];
+      const isExcused = job.hasBadLine || mayLackInput || codes.includes('token_limit_exceeded');
+      require(isExcused && codes.length > 0, 'P3', `${batch.id} failed: ${JSON.stringify(batch.errors)}`);
+      require(this.#facts.calls.length === 0, 'P4', `${batch.id} failed after calls were made`);
+      return;
     }
+    require(batch.status !== 'cancelled' || wasCancelled, 'P6', `${batch.id} was cancelled by nobody`);
+    require(batch.status !== 'expired' || strictWindow, 'P24', `${batch.id} expired`);
+    require(batch.status !== 'completed' || !job.hasBadLine, 'P4', `${batch.id} completed with a bad line`);
     this.#checkFiles();
   }
 

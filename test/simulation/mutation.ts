@@ -12,7 +12,7 @@ export interface Mutation {
   /** Below time and faults: as if the store's statements were other ones. */
   store?(store: StateStore, database: DatabaseSync): StateStore;
   /** Above them: as if the engine called it in another way. */
-  state?(state: StateStore, time: { after(delayMs: number): Promise<void> }): StateStore;
+  state?(state: StateStore, time: { readonly after: (delayMs: number) => Promise<void> }): StateStore;
   blobs?(blobs: BlobStore): BlobStore;
   fs?(fs: BlobFs): BlobFs;
   upstream?(upstream: Upstream): Upstream;

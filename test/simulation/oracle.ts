@@ -254,7 +254,7 @@ export class Oracle {
   // ------------------------------------------------------------------ after every step
 
   async afterStep(): Promise<void> {
-    if (this.#error) throw this.#error;
+    this.#raise();
     if (this.#dirty) {
       this.#dirty = false;
       await this.#look();
@@ -264,6 +264,10 @@ export class Oracle {
       const lost = !this.#recorded.has(key) && this.#isLive(key);
       this.require(!lost, 'P12', `${key} was answered before the stop ended, but is not recorded`);
     }
+    this.#raise();
+  }
+
+  #raise(): void {
     if (this.#error) throw this.#error;
   }
 
@@ -492,7 +496,7 @@ export class Oracle {
       this.#checkCancel(batch, seenAtMs);
     }
     this.#checkOutages(calls);
-    if (this.#error) throw this.#error;
+    this.#raise();
   }
 
   /** P19, where nothing else went wrong meanwhile. */

@@ -15,7 +15,7 @@ export interface Plan {
 }
 
 /** Limits far below those of production reach its odd corners. */
-export interface Tuning {
+interface Tuning {
   readonly commitGroupMax: number;
   readonly commitLingerMs: number;
   readonly maxRetries: number;
@@ -28,7 +28,7 @@ export interface Tuning {
   readonly callTimeoutMs: number;
 }
 
-export interface DeploymentPlan {
+interface DeploymentPlan {
   readonly name: string;
   readonly resourceId: string;
   readonly upstreams: readonly string[];

@@ -1,5 +1,4 @@
-import { StoreError } from '../../src/stores/state/ports.ts';
-import type { StateStore } from '../../src/stores/state/ports.ts';
+import type { StateStore, StoreError } from '../../src/stores/state/ports.ts';
 import type { Point } from './plan.ts';
 import { never } from './scheduler.ts';
 import type { Life, Scheduler } from './scheduler.ts';

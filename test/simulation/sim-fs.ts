@@ -24,7 +24,7 @@ interface Dir {
 type Node = File | Dir;
 
 /** What the world does to one call: null is nothing, a string is the code it fails with. */
-export type FsFault = (op: FsOp, life: Life) => 'ENOSPC' | 'EIO' | 'EMFILE' | null;
+type FsFault = (op: FsOp, life: Life) => 'ENOSPC' | 'EIO' | 'EMFILE' | null;
 export type FsOp = 'create' | 'append' | 'fsync' | 'rename' | 'fsyncDir' | 'mkdir' | 'read' | 'unlink';
 
 export interface SimFsOptions {

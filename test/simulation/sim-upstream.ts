@@ -69,7 +69,7 @@ export interface SimUpstreamOptions {
 }
 
 /** Every line of the simulation carries its own name in its body, so that the server knows whom it answers. */
-export const lineOf = (body: Uint8Array): string => {
+const lineOf = (body: Uint8Array): string => {
   const match = /"line":"([^"]*)"/.exec(Buffer.from(body).toString('utf8'));
   return match?.[1] ?? '?';
 };

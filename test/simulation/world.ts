@@ -183,7 +183,7 @@ export class World {
   }
 
   async close(): Promise<void> {
-    for (const life of [...this.#processes.keys()]) this.#end(life);
+    for (const life of this.#processes.keys()) this.#end(life);
     await this.#bury();
     await this.observer?.close();
     rmSync(this.#dir, { recursive: true, force: true });
@@ -220,7 +220,7 @@ export class World {
     this.note(`${powerCut ? 'power cut' : 'crash'} of ${life.name}`);
     if (!powerCut) return this.#end(life, downMs);
     this.powerCuts += 1;
-    for (const other of [...this.#processes.keys()]) if (other !== life) this.#end(other, downMs);
+    for (const other of this.#processes.keys()) if (other !== life) this.#end(other, downMs);
     this.#end(life, downMs);
     this.fs.powerCut();
     this.oracle.checkFiles();
@@ -317,7 +317,7 @@ export class World {
       log: silentLog,
       failpoint: this.#failpointOf(life),
       owner: life.name,
-      hasRoom: mutation.hasRoom ?? (() => this.hasRoom()),
+      hasRoom: () => mutation.hasRoom?.() ?? this.hasRoom(),
       onFatal: (error) => this.#fatal(life, error),
       options: {
         commitGroupMax: tuning.commitGroupMax,
@@ -595,7 +595,7 @@ export class World {
 
   /** What is published survives the loss of power; so does what was uploaded. */
   async #lastPowerCut(): Promise<void> {
-    for (const life of [...this.#processes.keys()]) this.#end(life);
+    for (const life of this.#processes.keys()) this.#end(life);
     await settle();
     await this.#afterStep();
     this.fs.powerCut();
