@@ -32,6 +32,8 @@ export class Trial {
   #server: Server | undefined;
   /** How long each start took, until requests are answered. */
   readonly startsMs: number[] = [];
+  /** When each kill had ended the process, by the wall clock. */
+  readonly #killedAtMs: number[] = [];
 
   private constructor(options: {
     args: readonly string[];
@@ -80,6 +82,7 @@ export class Trial {
   async kill(): Promise<void> {
     this.#running.child.kill('SIGKILL');
     await this.#running.ended;
+    this.#killedAtMs.push(Date.now());
   }
 
   signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGTERM'): void {
@@ -162,6 +165,20 @@ export class Trial {
   async resent(): Promise<number> {
     const { requests: all, distinctKeys } = await this.upstream.stats();
     return all - distinctKeys;
+  }
+
+  /** For each kill, the requests that the process had sent and a later one sent again. */
+  async resentByKill(): Promise<number[]> {
+    const { entries } = await this.upstream.ledger();
+    const resent = this.#killedAtMs.map(() => 0);
+    const lastProcess = new Map<string, number>();
+    for (const { key, receivedAtMs } of entries) {
+      const before = lastProcess.get(key);
+      const process = this.#killedAtMs.filter((atMs) => atMs < receivedAtMs).length;
+      if (before !== undefined && before < process) resent[before]! += 1;
+      lastProcess.set(key, process);
+    }
+    return resent;
   }
 
   async close(): Promise<void> {
