@@ -25,7 +25,8 @@ interface ResultLine {
   readonly error: { code: string; message: string } | null;
 }
 
-const REFUSED_LINES_MAX = 20;
+const BURNT_LINES_MAX = 20;
+const REFUSALS = [401, 403, 404];
 /** Ends of the process after which a line may be blamed: three with its segment, two alone. */
 const BLAME_CRASHES = 5;
 const USAGE_KEYS = ['inputTokens', 'cachedTokens', 'outputTokens', 'reasoningTokens'] as const;
@@ -33,6 +34,8 @@ const USAGE_KEYS = ['inputTokens', 'cachedTokens', 'outputTokens', 'reasoningTok
 /** How one batch ended: P4, P13, P15, P16, P19 and P20 from its two files and the ledger. */
 export class Ending {
   readonly #facts: EndingFacts;
+  /** Lines that failed only because their deployment was refused for a while. */
+  #burnt = 0;
 
   constructor(facts: EndingFacts) {
     this.#facts = facts;
@@ -87,11 +90,8 @@ export class Ending {
     for (const result of output) this.#checkAnswer(result, lines.get(result.custom_id));
     for (const result of errors) this.#checkError(result, lines.get(result.custom_id));
     this.#checkUsage(output);
-    const refused = errors.filter(({ response }) =>
-      [401, 403, 404].includes(response?.status_code ?? 0),
-    ).length;
-    require(refused <=
-      REFUSED_LINES_MAX, 'P16', `${refused} lines of ${batch.id} were burnt by a refusing upstream`);
+    require(this.#burnt <=
+      BURNT_LINES_MAX, 'P16', `${this.#burnt} lines of ${batch.id} were burnt by a refusing upstream`);
   }
 
   #checkIds(output: readonly ResultLine[], errors: readonly ResultLine[]): void {
@@ -138,14 +138,16 @@ export class Ending {
     }
     require(own.length > 0, 'P4', `${what} without a call`);
     if (line.fate.lastly !== 200) return;
-    // A line that is well in the end may fail only where the upstream let it wait for an answer again and again, or
-    // refused it while it answered others.
-    const status = response?.status_code ?? 0;
-    const hung = own.some(
-      (call) => call.down && call.reply?.kind === 'failure' && call.reply.reason === 'timeout',
+    // A line that is well in the end may fail only where the upstream let it wait for an answer again and again, or where
+    // refusals had been held against it before so many lines had met them that the set-up was known to be at fault.
+    const isDelayed = own.some(
+      ({ down, reply }) => down && reply?.kind === 'failure' && reply.reason === 'timeout',
     );
-    const edge = [401, 403, 404].includes(status) && own.some((call) => call.down);
-    require(hung || edge, 'P13', what);
+    const isRefused = own.some(
+      ({ down, reply }) => down && reply?.kind === 'answer' && REFUSALS.includes(reply.status),
+    );
+    if (isRefused) this.#burnt += 1;
+    require(isDelayed || isRefused, 'P13', what);
   }
 
   /** The sum over the recorded answers, each counted once. */

@@ -126,6 +126,12 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
       }),
   },
 
+  'a stop keeps its segments': {
+    weather: 'crashes',
+    state: (state) =>
+      overriding(state, { work: overriding(state.work, { release: () => Promise.resolve() }) }),
+  },
+
   'a blob is renamed without fsync': {
     weather: 'crashes',
     fs: (fs) =>

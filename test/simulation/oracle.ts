@@ -483,7 +483,8 @@ export class Oracle {
         wasCancelled: this.#cancels.has(batch.id),
         mayLackInput:
           deletedAtMs !== undefined && deletedAtMs <= (this.#acceptedAtMs.get(batch.id) ?? Infinity),
-        crashes: this.#deaths.length,
+        // A stop is nobody's fault.
+        crashes: this.#deaths.filter(({ life }) => !this.#stops.has(life)).length,
         require: (condition, promise, what) => this.require(condition, promise, what),
       });
       ending.check();

@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from 'vitest';
+import type { Batch } from '../../src/contract/batch.ts';
 import { MUTANTS } from './mutants.ts';
 import { makePlan, type JobLine, type Plan } from './plan.ts';
 import { Pool } from './pool.ts';
@@ -57,6 +58,26 @@ describe('a planted bug is found', () => {
   });
 });
 
+test('P15: a line that outlasts ten stops is not blamed for them, and each stop says what it cut', async () => {
+  const stops = Array.from({ length: 10 }, (_, i) => ({
+    kind: 'stop' as const,
+    atMs: SMALL_AT_MS + 20_000 * (i + 1),
+    drainMs: 1_000,
+    downMs: 100,
+  }));
+  const plan = plainPlan({ large: 0, small: 3 });
+  const deployments = plan.deployments.map((one) => ({ ...one, latencyMs: [40_000, 50_000] as const }));
+  const world = new World({ ...plan, deployments, faults: stops, calmAtMs: stops.at(-1)!.atMs }, {}, false);
+
+  const { violation } = await world.run();
+  const [batch] = await world.observer.batches.list(SCOPE, { limit: 1, orderBy: BY_TIME }).then(batchesOf);
+  await world.close();
+
+  expect(violation).toBeNull();
+  expect(batch).toMatchObject({ status: 'completed', counts: { total: 3, completed: 3, failed: 0 } });
+  expect(batch?.resent).toBe(world.upstreams.get('alpha-1')!.calls.length - 3);
+});
+
 test('P18: a batch of 10 lines starts within 5 s beside one of 600', async () => {
   const world = new World(plainPlan({ large: 600, small: 10 }), {}, false);
 
@@ -71,6 +92,10 @@ test('P18: a batch of 10 lines starts within 5 s beside one of 600', async () =>
 });
 
 const SMALL_AT_MS = 20_000;
+const SCOPE = { resourceId: 'default', actor: 'test' };
+const BY_TIME = { field: 'created_at', direction: 'asc' } as const;
+const batchesOf = (list: { batches: Batch[] } | 'unknown_after'): Batch[] =>
+  list === 'unknown_after' ? [] : list.batches;
 
 /** A good day: nothing fails. */
 function plainPlan(sizes: { readonly large: number; readonly small: number }): Plan {
@@ -121,7 +146,7 @@ function plainPlan(sizes: { readonly large: number; readonly small: number }): P
         latencyMs: [100, 3_000],
       },
     ],
-    jobs: [job('large', 0), job('small', SMALL_AT_MS)],
+    jobs: [job('large', 0), job('small', SMALL_AT_MS)].filter(({ lines }) => lines.length > 0),
     outages: [],
     faults: [],
     calmAtMs: 0,

@@ -403,15 +403,21 @@ export class Dispatcher {
     this.#own(this.#refilling);
   }
 
-  /** Segments of which no line is in doubt go back without blame; the others stay claimed until the next start. */
+  /** No blame for a stop: a line that takes long must not be suspected for having been cut by several of them. */
   async #giveBack(feed: Feed): Promise<void> {
     feed.abort.abort();
     // What a claim under way may still bring must go back too.
     await this.#refilling;
     await this.#deps.recorder.flush();
-    const untouched = [...feed.segments].filter((segment) => segment.inDoubt === 0 && !segment.lost);
-    if (untouched.length === 0) return;
-    await untilTaken(() => this.#deps.work.release(untouched.map(({ claim }) => claim)), this.#deps);
+    const held = [...feed.segments].filter((segment) => !segment.lost);
+    if (held.length === 0) return;
+    const back = held.map(({ claim: { batchSeq, index, epoch }, inDoubt }) => ({
+      batchSeq,
+      index,
+      epoch,
+      inDoubt,
+    }));
+    await untilTaken(() => this.#deps.work.release(back), this.#deps);
   }
 
   #alarm(atMs: number): void {

@@ -28,7 +28,7 @@ export interface OpenSegment {
   readonly claim: ClaimedSegment;
   /** Lines without a durable result. */
   open: number;
-  /** Requests sent of which no reply is known: giving the segment back would hide a re-send. */
+  /** Requests sent of which no reply is known. */
   inDoubt: number;
   lost: boolean;
 }

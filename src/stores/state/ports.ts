@@ -199,8 +199,15 @@ export interface WorkStore {
       readonly held?: readonly number[];
     },
   ): Promise<ClaimedSegment[]>;
-  /** Gives segments back undone, without blame. Stale epochs are ignored. */
-  release(segments: readonly Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>[]): Promise<void>;
+  /**
+   * Gives segments back undone, without blame. `inDoubt`: requests sent whose replies will not be known, which count as
+   * the batch's `resent`. Stale epochs are ignored.
+   */
+  release(
+    segments: readonly (Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'> & {
+      readonly inDoubt?: number;
+    })[],
+  ): Promise<void>;
   /**
    * Takes back every segment claimed by an owner other than `owner`: raises its epoch, counts a crash (and one for its
    * suspect), and adds its requests without result to the batch's `resent`. Call once, when all other owners are dead.

@@ -2,7 +2,7 @@ import type { SegmentPlan } from '../../contract/inspection.ts';
 import { lockBatch, withWork } from './batch-rows.ts';
 import type { Database, Db, Trx } from './database.ts';
 import type { ClaimedSegment, WorkStore } from './ports.ts';
-import type { SegmentRecord } from './schema.ts';
+import type { BatchRecord, SegmentRecord } from './schema.ts';
 
 /** For the engine, which works for every resource: a segment is found by its batch's seq. */
 export function createWorkStore(database: Database): WorkStore {
@@ -15,8 +15,8 @@ export function createWorkStore(database: Database): WorkStore {
 
     release: (segments) =>
       database.transact(async (trx) => {
-        for (const { batchSeq, index, epoch } of segments)
-          await held(trx, { batchSeq, index, epoch }).set({ owner: null }).execute();
+        const bySeq = [...Map.groupBy(segments, ({ batchSeq }) => batchSeq)].sort(([a], [b]) => a - b);
+        for (const [batchSeq, parts] of bySeq) await release(trx, batchSeq, parts);
       }),
 
     reclaim: (owner) => database.transact((trx) => reclaim(trx, owner)),
@@ -113,6 +113,34 @@ const toClaimed = (segment: SegmentRecord, recorded: readonly number[]): Claimed
   recordedLines: recorded,
 });
 
+async function release(
+  trx: Trx,
+  batchSeq: number,
+  segments: Parameters<WorkStore['release']>[0],
+): Promise<void> {
+  const batch = await lockBatch(trx, batchSeq);
+  let inDoubt = 0;
+  for (const segment of segments) {
+    const { numUpdatedRows } = await held(trx, segment).set({ owner: null }).executeTakeFirst();
+    if (numUpdatedRows === 1n) inDoubt += segment.inDoubt ?? 0;
+  }
+  if (batch) await addResent(trx, batch, inDoubt);
+}
+
+/** What is being cancelled is not sent again. */
+async function addResent(
+  trx: Trx,
+  { seq, status }: Pick<BatchRecord, 'seq' | 'status'>,
+  requests: number,
+): Promise<void> {
+  if (requests === 0 || status !== 'in_progress') return;
+  await trx
+    .updateTable('batches')
+    .set((eb) => ({ resent: eb('resent', '+', requests) }))
+    .where('seq', '=', seq)
+    .execute();
+}
+
 async function reclaim(trx: Trx, owner: string): Promise<{ segments: number; requests: number }> {
   const batches = await withWork(trx)
     .select(['seq', 'status'])
@@ -121,7 +149,7 @@ async function reclaim(trx: Trx, owner: string): Promise<{ segments: number; req
     .forUpdate()
     .execute();
   const reclaimed = { segments: 0, requests: 0 };
-  for (const { seq, status } of batches) {
+  for (const batch of batches) {
     const segments = await trx
       .updateTable('segments')
       .set((eb) => ({
@@ -135,24 +163,15 @@ async function reclaim(trx: Trx, owner: string): Promise<{ segments: number; req
           .else(eb.ref('suspect_crashes'))
           .end(),
       }))
-      .where('batch_seq', '=', seq)
+      .where('batch_seq', '=', batch.seq)
       .where('owner', '<>', owner)
       .whereRef('done', '<', 'requests')
       .returning(['requests', 'done'])
       .execute();
-    // What is being cancelled is not sent again.
-    const requests =
-      status === 'in_progress'
-        ? segments.reduce((sum, segment) => sum + segment.requests - segment.done, 0)
-        : 0;
-    if (requests > 0)
-      await trx
-        .updateTable('batches')
-        .set((eb) => ({ resent: eb('resent', '+', requests) }))
-        .where('seq', '=', seq)
-        .execute();
+    const requests = segments.reduce((sum, segment) => sum + segment.requests - segment.done, 0);
+    await addResent(trx, batch, requests);
     reclaimed.segments += segments.length;
-    reclaimed.requests += requests;
+    if (batch.status === 'in_progress') reclaimed.requests += requests;
   }
   return reclaimed;
 }

@@ -92,6 +92,22 @@ export function workContract(subject: () => Subject): void {
     expect(await claimAll(store, seq)).toEqual([]);
   });
 
+  test('what is in doubt when a segment is released counts as sent again, unless its batch is being cancelled', async () => {
+    const { store } = subject();
+    const seq = await startBatch(store, 'b1', planOf(2));
+    const [first, second] = await store.work.claim(seq, { owner: 'w1', segmentsMax: 2 });
+
+    await store.work.release([
+      { ...held(first!), inDoubt: 2 },
+      { ...held(second!), epoch: 99, inDoubt: 7 },
+    ]);
+    expect(await batchBySeq(store, seq)).toMatchObject({ resent: 2 });
+
+    await store.batches.cancel(scope, 'b1', 1_100);
+    await store.work.release([{ ...held(second!), inDoubt: 3 }]);
+    expect(await batchBySeq(store, seq)).toMatchObject({ resent: 2 });
+  });
+
   test('a finished segment is never claimed again, also when it is released', async () => {
     const { store } = subject();
     const seq = await startBatch(store, 'b1');
