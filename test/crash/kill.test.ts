@@ -45,6 +45,23 @@ describe.each(DATABASES)('on %s', (database) => {
     expect(Math.max(...service.startsMs)).toBeLessThan(10_000);
   });
 
+  test('P7: a service with ten live batches is ready within 10 s of a kill', async () => {
+    const service = await open(database, 200);
+    await service.start();
+    const fileId = await service.upload(LINES);
+    for (let batch = 0; batch < 10; batch += 1) await service.create(fileId);
+    while ((await service.batches()).some(({ status }) => status === 'validating')) await wait(20);
+    await service.kill();
+
+    await service.start();
+
+    const live = await service.batches();
+    expect(live.map(({ status }) => status)).toEqual(Array.from({ length: 10 }, () => 'in_progress'));
+    const readyMs = service.startsMs.at(-1) ?? Infinity;
+    console.info(`${database}: ten live batches of ${LINES} lines, ready after ${readyMs.toFixed(0)} ms`);
+    expect(readyMs).toBeLessThan(10_000);
+  });
+
   test.each([
     'validate:before-plan',
     'validate:after-plan',

@@ -47,8 +47,13 @@ export class Trial {
     this.#close = options.close;
   }
 
-  static async open(database: DatabaseName, script: LedgerScript): Promise<Trial> {
-    const home = await scratch();
+  /** `flags`: of the service, beside those that make it find its database and its model server. */
+  static async open(
+    database: DatabaseName,
+    script: LedgerScript,
+    { parent, flags = {} }: { parent?: string; flags?: Readonly<Record<string, string>> } = {},
+  ): Promise<Trial> {
+    const home = await scratch(parent);
     const upstream = await startLedgerUpstream({ script });
     const postgres = database === 'PostgreSQL' ? await createTestDatabase() : undefined;
     const options = {
@@ -59,6 +64,7 @@ export class Trial {
       deployment: 'llama',
       concurrency: String(CONCURRENCY),
       ...(postgres && { database: postgres.url }),
+      ...flags,
     };
     const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
     const close = async (): Promise<void> => {
@@ -68,6 +74,10 @@ export class Trial {
     };
     const { dir } = home;
     return new Trial({ args, dir, upstream, close });
+  }
+
+  get dataDir(): string {
+    return `${this.#dir}/data`;
   }
 
   async start(env: Readonly<Record<string, string>> = {}): Promise<void> {

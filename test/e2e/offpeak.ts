@@ -76,8 +76,8 @@ export async function serve(args: readonly string[], options: Options): Promise<
 }
 
 /** A directory for one test, with a space in its name. */
-export async function scratch(): Promise<{ dir: string; remove(): Promise<void> }> {
-  const dir = await mkdtemp(join(tmpdir(), 'offpeak e2e '));
+export async function scratch(parent = tmpdir()): Promise<{ dir: string; remove(): Promise<void> }> {
+  const dir = await mkdtemp(join(parent, 'offpeak e2e '));
   return { dir, remove: () => rm(dir, { recursive: true, force: true }) };
 }
 

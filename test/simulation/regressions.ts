@@ -11,5 +11,4 @@ export const REGRESSIONS: Readonly<Record<number, string>> = {
   389: 'an innocent line was blamed for the end of the process',
   480: 'a process that came late wrote answered lines into the error file of a cancelled batch',
   529: 'two processes on one store made each other look for work without a pause',
-  1132: 'a stop did not end the requests of a batch whose lines could not be claimed',
 };

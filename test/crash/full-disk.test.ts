@@ -1,0 +1,88 @@
+import { existsSync } from 'node:fs';
+import { open, rm, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as wait } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { Trial } from './trial.ts';
+
+const MIB = 1024 * 1024;
+/** In memory where there is such a place: what else the machine writes meanwhile must not move the mark. */
+const PARENT = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+/** The service is told to keep all but this free, and the filler takes twice as much. */
+const ROOM_BYTES = 256 * MIB;
+const LINES = 1_500;
+
+test('P10: nothing is paid for while the disk is nearly full, and work goes on by itself when there is room', async () => {
+  const reserve = (await freeBytes(PARENT)) - ROOM_BYTES;
+  const service = await Trial.open(
+    'SQLite',
+    { latencyMs: 50, jitterMs: 50 },
+    { parent: PARENT, flags: { 'disk-reserve': String(reserve) } },
+  );
+  const filler = `${service.dataDir}/../filler`;
+  try {
+    await service.start();
+    const { id } = await service.create(await service.upload(LINES));
+    while ((await service.batch(id)).request_counts.completed < 100) await wait(20);
+
+    await fill(filler, 2 * ROOM_BYTES);
+    const paid = await untilQuiet(service);
+    const paused = await service.batch(id);
+
+    expect(paused.status).toBe('in_progress');
+    expect(paused.request_counts.completed).toBe(paid);
+    expect(paid).toBeLessThan(LINES);
+    await expect(service.upload(1)).rejects.toThrow('507');
+    expect(await service.batches()).toHaveLength(1);
+
+    await rm(filler);
+    const freedAtMs = performance.now();
+    while ((await service.upstream.stats()).requests === paid) await wait(20);
+    const resumedMs = performance.now() - freedAtMs;
+    const ended = await service.untilEnded(id);
+
+    console.info(
+      `full disk: ${paid} requests paid, 0 lost; resumed ${(resumedMs / 1000).toFixed(1)} s after room came back`,
+    );
+    await service.expectWhole(ended, LINES);
+    expect((await service.upstream.stats()).requests).toBe(LINES);
+    expect(resumedMs).toBeLessThan(10_000);
+    await service.kill();
+    expect(integrityOf(`${service.dataDir}/offpeak.db`)).toBe('ok');
+  } finally {
+    await service.close();
+    await rm(filler, { force: true });
+  }
+});
+
+async function freeBytes(dir: string): Promise<number> {
+  const { bavail, bsize } = await statfs(dir);
+  return bavail * bsize;
+}
+
+async function fill(path: string, bytes: number): Promise<void> {
+  const file = await open(path, 'w');
+  const block = Buffer.alloc(8 * MIB, 1);
+  for (let written = 0; written < bytes; written += block.length) await file.write(block);
+  await file.close();
+}
+
+/** The requests sent so far, once no more are. */
+async function untilQuiet(service: Trial): Promise<number> {
+  for (let before = -1; ;) {
+    await wait(1_500);
+    const { requests, inFlight } = await service.upstream.stats();
+    if (requests === before && inFlight === 0) return requests;
+    before = requests;
+  }
+}
+
+function integrityOf(path: string): unknown {
+  const database = new DatabaseSync(path);
+  try {
+    return database.prepare('pragma integrity_check').get()?.['integrity_check'];
+  } finally {
+    database.close();
+  }
+}
