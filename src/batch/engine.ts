@@ -1,4 +1,5 @@
 import { isTerminal, type Batch } from '../contract/batch.ts';
+import { ApiError } from '../contract/error.ts';
 import type { Inspection } from '../contract/inspection.ts';
 import type { Scope } from '../contract/scope.ts';
 import { nowS, type Clock } from '../core/clock.ts';
@@ -310,6 +311,8 @@ export class Engine {
     const late = this.#deps.clock.sleep(this.#options.createWaitMs, timer.signal).catch(() => undefined);
     try {
       return (await Promise.race([this.#inspect(scope, fileId), late])) ?? undefined;
+    } catch (error) {
+      throw error === STOPPED ? stopsNow() : error;
     } finally {
       timer.abort();
     }
@@ -361,6 +364,11 @@ export class Engine {
 }
 
 const STOPPED = new Error('the engine stops');
+const stopsNow = (): ApiError =>
+  new ApiError('notReady', 'The service is being stopped. Create the batch again when it is back.', {
+    retryAfterS: 5,
+    cause: STOPPED,
+  });
 
 const inputGone = (batch: Batch) =>
   ({
