@@ -3,6 +3,8 @@ import { isTerminal, TRANSITIONS } from '../../src/contract/batch.ts';
 import type { Batch, BatchStatus } from '../../src/contract/batch.ts';
 import type { ApiError } from '../../src/contract/error.ts';
 import type { FileRow } from '../../src/contract/file.ts';
+import { BlobStoreError } from '../../src/stores/blobs/port.ts';
+import { StoreError } from '../../src/stores/state/ports.ts';
 import type { Job, JobLine } from './plan.ts';
 import type { Life } from './scheduler.ts';
 import type { Call } from './sim-upstream.ts';
@@ -63,7 +65,6 @@ export class Oracle {
   #maxSeq = 0;
   #dirty = true;
   #error: Violation | null = null;
-  gaveUpReasons: string[] = [];
 
   constructor(world: World) {
     this.#world = world;
@@ -198,8 +199,11 @@ export class Oracle {
 
   // ------------------------------------------------------------------ what processes did
 
+  /** Only a disk or a database may end a process; anything else is a bug that a restart would hide. */
   gaveUp(error: unknown): void {
-    this.gaveUpReasons.push(String(error));
+    const isStore = error instanceof StoreError || error instanceof BlobStoreError;
+    const what = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.require(isStore, 'P9', `a process gave up: ${what}`);
   }
 
   died(life: Life): void {
@@ -225,13 +229,8 @@ export class Oracle {
     const open = calls.filter(({ reply }) => reply === null);
     this.require(open.length === 0, 'P12', `${open.length} requests were left in flight by a stop`);
     this.#stopLost.push(...(this.#answered.get(life) ?? []));
-    // What a zombie holds, or was claimed without an answer, is taken back by the next start, and counted.
-    const {
-      zombieLives,
-      plan: { faults },
-    } = this.#world;
-    const others =
-      [...zombieLives].some((zombie) => zombie.alive) || faults.some(({ kind }) => kind === 'lost_answer');
+    // What a zombie claimed, or came with an answer that was lost, is taken back by the next start, and counted.
+    const others = this.#world.plan.faults.some(({ kind }) => kind === 'zombie' || kind === 'lost_answer');
     this.#resentAtStop = others ? null : this.#resent();
   }
 

@@ -16,6 +16,7 @@ import { runExpiry } from '../../src/batch/upload/expiry.ts';
 import { createUploader, type Uploader } from '../../src/batch/upload/upload.ts';
 import { ApiError } from '../../src/contract/error.ts';
 import { isPassing } from '../../src/batch/passing.ts';
+import { isFatal } from '../../src/http/errors.ts';
 import { openDiskBlobs } from '../../src/stores/blobs/disk.ts';
 import type { BlobStore } from '../../src/stores/blobs/port.ts';
 import { StoreError } from '../../src/stores/state/ports.ts';
@@ -226,10 +227,11 @@ export class World {
     this.oracle.checkFiles();
   }
 
-  /** As the HTTP server does: what is neither the caller's fault nor passing ends the process. */
+  /** As the HTTP server does: a broken store ends the process. */
   serverError({ life }: Process, error: Error): void {
-    if (!(error instanceof ApiError) && !isPassing(error) && error.name !== 'ConnectionLost')
-      this.#fatal(life, error);
+    if (isFatal(error)) return this.#fatal(life, error);
+    const isKnown = error instanceof ApiError || isPassing(error) || error.name === 'ConnectionLost';
+    this.oracle.require(isKnown, 'P9', `a caller got an internal failure: ${error.stack ?? error.message}`);
   }
 
   /** The simulation itself is broken. */
