@@ -161,6 +161,30 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     blobs: (blobs) => overriding(blobs, { put: putLater(blobs) }),
   },
 
+  'a repeated create makes another batch': {
+    weather: 'zombies',
+    state: (state) =>
+      overriding(state, {
+        batches: overriding(state.batches, {
+          create: (scope, batch, { enqueuedTokensMax }) =>
+            state.batches.create(scope, batch, { enqueuedTokensMax }),
+        }),
+      }),
+  },
+
+  'a cancel is not seen while requests are sent': {
+    weather: 'fair',
+    state: (state) =>
+      overriding(state, {
+        batches: overriding(state.batches, {
+          live: async () =>
+            (await state.batches.live()).map((batch) =>
+              batch.status === 'cancelling' ? { ...batch, status: 'in_progress' } : batch,
+            ),
+        }),
+      }),
+  },
+
   'the quota is not checked': {
     weather: 'fair',
     state: (state) =>

@@ -467,6 +467,7 @@ export class Oracle {
       this.require(exists, 'P3', `the accepted batch ${id} is lost`);
     }
     this.checkFiles();
+    this.#checkRepeats();
     const calls = this.#calls();
     const resent = this.#deaths.flatMap((death) => [...this.#resentAfter(death)]);
     for (const { batch, seenAtMs } of this.#known.values()) {
@@ -497,6 +498,18 @@ export class Oracle {
     }
     this.#checkOutages(calls);
     this.#raise();
+  }
+
+  /** P23: a caller that repeats its create with the same key gets the batch that it has. */
+  #checkRepeats(): void {
+    // Keys are kept for 24 h by the wall clock: one that leaps ahead forgets them.
+    const { faults } = this.#world.plan;
+    if (faults.some((fault) => fault.kind === 'clock' && fault.byMs > 0)) return;
+    for (const job of this.#world.plan.jobs) {
+      if (!job.withIdempotencyKey) continue;
+      const own = [...this.#known.values()].filter(({ batch }) => batch.metadata?.['job'] === job.name);
+      this.require(own.length <= 1, 'P23', `${job.name} has ${own.length} batches with one Idempotency-Key`);
+    }
   }
 
   /** P19, where nothing else went wrong meanwhile. */

@@ -9,7 +9,7 @@ import { runHistory, World } from './world.ts';
 
 const SEEDS = 400;
 /** Histories in which a planted bug must be seen. */
-const MUTANT_SEEDS = 60;
+const MUTANT_SEEDS = 100;
 
 const pool = new Pool();
 afterAll(() => pool.close());
