@@ -123,13 +123,22 @@ async function* resultRows(batch: Batch, results: ResultStore): AsyncGenerator<R
   return undefined;
 }
 
+/** The next page is read while the last one is written. */
 async function* resultPages(batch: Batch, results: ResultStore, ok?: boolean): AsyncGenerator<ResultRow[]> {
-  for (let afterLine = 0; ;) {
-    const page = await results.page(batch.seq, { ...PAGE, afterLine, ok });
+  const read = (afterLine: number): Promise<ResultRow[]> => {
+    const page = results.page(batch.seq, { ...PAGE, afterLine, ok });
+    page.catch(() => {
+      // Heard when it is awaited, unless the writer failed first.
+    });
+    return page;
+  };
+  let next = read(0);
+  for (;;) {
+    const page = await next;
     const last = page.at(-1);
     if (last === undefined) return;
+    next = read(last.line);
     yield page;
-    afterLine = last.line;
   }
 }
 

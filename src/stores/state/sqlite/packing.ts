@@ -11,69 +11,90 @@ export interface Packed {
 
 export const buffersOf = ({ numbers, bytes }: Packed): ArrayBuffer[] => [numbers.buffer, bytes.buffer];
 
-export const packResults = (results: readonly LineResult[]): Packed =>
-  pack(results, ({ usage, ...result }) => [
-    result.batchSeq,
-    result.segmentIndex,
-    result.epoch,
-    result.line,
-    Number(result.ok),
-    result.retries,
-    usage.inputTokens,
-    usage.cachedTokens,
-    usage.outputTokens,
-    usage.reasoningTokens,
-  ]);
+/** Numbers of a result, the length of its payload included; of a row. */
+const RESULT_WIDTH = 11;
+const ROW_WIDTH = 3;
 
-export const unpackResults = (packed: Packed): LineResult[] =>
-  unpack(packed, 10, ([batchSeq, segmentIndex, epoch, line, ok, retries, ...tokens], payload) => ({
-    batchSeq: batchSeq ?? 0,
-    segmentIndex: segmentIndex ?? 0,
-    epoch: epoch ?? 0,
-    line: line ?? 0,
-    ok: ok === 1,
-    retries: retries ?? 0,
+export function packResults(results: readonly LineResult[]): Packed {
+  const numbers = new Float64Array(results.length * RESULT_WIDTH);
+  let at = 0;
+  for (const result of results) {
+    numbers[at++] = result.payload.byteLength;
+    numbers[at++] = result.batchSeq;
+    numbers[at++] = result.segmentIndex;
+    numbers[at++] = result.epoch;
+    numbers[at++] = result.line;
+    numbers[at++] = result.ok ? 1 : 0;
+    numbers[at++] = result.retries;
+    numbers[at++] = result.usage.inputTokens;
+    numbers[at++] = result.usage.cachedTokens;
+    numbers[at++] = result.usage.outputTokens;
+    numbers[at++] = result.usage.reasoningTokens;
+  }
+  return { numbers, bytes: joined(results) };
+}
+
+export function unpackResults(packed: Packed): LineResult[] {
+  const { numbers } = packed;
+  return unpack(packed, RESULT_WIDTH, (at, payload) => ({
+    batchSeq: numbers[at] ?? 0,
+    segmentIndex: numbers[at + 1] ?? 0,
+    epoch: numbers[at + 2] ?? 0,
+    line: numbers[at + 3] ?? 0,
+    ok: numbers[at + 4] === 1,
+    retries: numbers[at + 5] ?? 0,
     usage: {
-      inputTokens: tokens[0] ?? 0,
-      cachedTokens: tokens[1] ?? 0,
-      outputTokens: tokens[2] ?? 0,
-      reasoningTokens: tokens[3] ?? 0,
+      inputTokens: numbers[at + 6] ?? 0,
+      cachedTokens: numbers[at + 7] ?? 0,
+      outputTokens: numbers[at + 8] ?? 0,
+      reasoningTokens: numbers[at + 9] ?? 0,
     },
     payload,
   }));
+}
 
-export const packRows = (rows: readonly ResultRow[]): Packed =>
-  pack(rows, ({ line, ok }) => [line, Number(ok)]);
+export function packRows(rows: readonly ResultRow[]): Packed {
+  const numbers = new Float64Array(rows.length * ROW_WIDTH);
+  let at = 0;
+  for (const { line, ok, payload } of rows) {
+    numbers[at++] = payload.byteLength;
+    numbers[at++] = line;
+    numbers[at++] = ok ? 1 : 0;
+  }
+  return { numbers, bytes: joined(rows) };
+}
 
-export const unpackRows = (packed: Packed): ResultRow[] =>
-  unpack(packed, 2, ([line, ok], payload) => ({ line: line ?? 0, ok: ok === 1, payload }));
+export function unpackRows(packed: Packed): ResultRow[] {
+  const { numbers } = packed;
+  return unpack(packed, ROW_WIDTH, (at, payload) => ({
+    line: numbers[at] ?? 0,
+    ok: numbers[at + 1] === 1,
+    payload,
+  }));
+}
 
-/** Per item its numbers and then the length of its payload. */
-function pack<T extends { readonly payload: Uint8Array }>(
-  items: readonly T[],
-  numbersOf: (item: T) => readonly number[],
-): Packed {
-  const numbers = Float64Array.from(items.flatMap((item) => [...numbersOf(item), item.payload.byteLength]));
+function joined(items: readonly { readonly payload: Uint8Array }[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(items.reduce((sum, { payload }) => sum + payload.byteLength, 0));
   let at = 0;
   for (const { payload } of items) {
     bytes.set(payload, at);
     at += payload.byteLength;
   }
-  return { numbers, bytes };
+  return bytes;
 }
 
+/** `toItem` gets the place of the item's first number after its payload's length. */
 function unpack<T>(
   { numbers, bytes }: Packed,
   width: number,
-  toItem: (numbers: readonly number[], payload: Uint8Array) => T,
+  toItem: (at: number, payload: Uint8Array) => T,
 ): T[] {
   const items: T[] = [];
-  let at = 0;
-  for (let start = 0; start < numbers.length; start += width + 1) {
-    const end = at + (numbers[start + width] ?? 0);
-    items.push(toItem([...numbers.subarray(start, start + width)], bytes.subarray(at, end)));
-    at = end;
+  let start = 0;
+  for (let at = 0; at < numbers.length; at += width) {
+    const end = start + (numbers[at] ?? 0);
+    items.push(toItem(at + 1, bytes.subarray(start, end)));
+    start = end;
   }
   return items;
 }
