@@ -62,7 +62,7 @@ function connect(path: string): DatabaseSync {
     // Sorts stay in memory, so that reading also works on a full disk.
     // Pages that every commit changes go to the database once per checkpoint: the rarer, the better for the disk.
     connection.exec(
-      `pragma synchronous = full; pragma foreign_keys = on; pragma wal_autocheckpoint = ${CHECKPOINT_PAGES}`,
+      `pragma synchronous = full; pragma foreign_keys = on; pragma temp_store = memory; pragma wal_autocheckpoint = ${CHECKPOINT_PAGES}`,
     );
     return connection;
   } catch (error) {
