@@ -38,7 +38,7 @@ export interface EngineOptions {
 
 const ENGINE_DEFAULTS: EngineOptions = {
   commitGroupMax: 64,
-  commitLingerMs: 5,
+  commitLingerMs: 2,
   commitBytesMax: 8 * 1024 * 1024,
   maxRetries: 5,
   retryBaseMs: 500,
