@@ -1,5 +1,4 @@
-import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -142,7 +141,7 @@ export class World {
       onOp: (_, life) => void this.crashHere('disk', true, life),
     });
     this.oracle = new Oracle(this);
-    this.#dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'offpeak-dst-'));
+    this.#dir = scratchDir();
     this.#makeUpstreams();
   }
 
@@ -153,7 +152,7 @@ export class World {
   async run(): Promise<History> {
     let violation: string | null = null;
     try {
-      copyFileSync(await template(), this.#databasePath);
+      writeFileSync(this.#databasePath, await (template ??= makeTemplate()));
       this.observer = await openSqliteInline({ path: this.#databasePath });
       this.#plantTriggers();
       this.#scheduleFaults();
@@ -607,17 +606,23 @@ export class World {
 }
 
 /** A database with its schema, made once: opening a copy is quicker than migrating a new one. */
-let templatePath: Promise<string> | undefined;
-const template = (): Promise<string> =>
-  (templatePath ??= (async () => {
-    const dir = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'offpeak-dst-template-'));
+let template: Promise<Buffer> | undefined;
+async function makeTemplate(): Promise<Buffer> {
+  const dir = scratchDir();
+  try {
     const path = join(dir, 'offpeak.db');
     const store = await openSqliteInline({ path });
     await store.resources.put({ id: 'default', location: 'simulation', keyDigests: [] });
     await store.close();
-    process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
-    return path;
-  })());
+    return readFileSync(path);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** In memory where there is such a place. */
+const scratchDir = (): string =>
+  mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'offpeak-dst-'));
 
 function resegment(bytes: Buffer, requestsMax: number): SegmentPlan[] {
   const splitter = new LineSplitter({ lineBytesMax: LINE_BYTES_MAX });
