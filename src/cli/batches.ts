@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises';
 import { Client, type RemoteBatch } from './client.ts';
 import { resolveEndpoint, type Endpoint, type EndpointFlags } from './endpoint.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
-import { dateTime, grouped, note, oneLine, print, printJson, table } from './terminal.ts';
+import { dateTime, grouped, note, oneLine, print, printJson, printPage, table } from './terminal.ts';
 import { countsOf, exitCodeOf, faultLines, watchBatch } from './watch.ts';
 
 export interface ClientFlags extends EndpointFlags {
@@ -54,13 +54,7 @@ export interface ListFlags extends ClientFlags {
 
 export async function listBatches(flags: ListFlags & { readonly filter?: string }): Promise<ExitCode> {
   const query = { limit: flags.limit, after: flags.after, $filter: flags.filter };
-  const { data, hasMore } = await connect(flags).client.listBatches(query);
-  if (flags.json) {
-    printJson(data);
-    return EXIT.ok;
-  }
-  if (data.length > 0) print(table(data.map(summary)));
-  if (hasMore) note(`There are more: --after ${oneLine(data.at(-1)?.id ?? '')}`);
+  printPage(await connect(flags).client.listBatches(query), { json: flags.json ?? false, row: summary });
   return EXIT.ok;
 }
 

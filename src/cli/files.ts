@@ -1,7 +1,7 @@
 import type { RemoteFile } from './client.ts';
 import { connect, type ClientFlags, type ListFlags } from './batches.ts';
 import { EXIT, type ExitCode } from './exit.ts';
-import { byteSize, dateTime, note, oneLine, print, printJson, table } from './terminal.ts';
+import { byteSize, dateTime, note, oneLine, print, printJson, printPage, table } from './terminal.ts';
 
 export async function uploadFile(
   path: string,
@@ -15,13 +15,7 @@ export async function uploadFile(
 
 export async function listFiles(flags: ListFlags & { readonly purpose?: string }): Promise<ExitCode> {
   const query = { limit: flags.limit, after: flags.after, purpose: flags.purpose };
-  const { data, hasMore } = await connect(flags).client.listFiles(query);
-  if (flags.json) {
-    printJson(data);
-    return EXIT.ok;
-  }
-  if (data.length > 0) print(table(data.map(summary)));
-  if (hasMore) note(`There are more: --after ${oneLine(data.at(-1)?.id ?? '')}`);
+  printPage(await connect(flags).client.listFiles(query), { json: flags.json ?? false, row: summary });
   return EXIT.ok;
 }
 

@@ -30,6 +30,16 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n');
 }
 
+/** A page of a list: a row an item, and how to get the next. As JSON: the items. */
+export function printPage<T extends { readonly id: string }>(
+  { data, hasMore }: { readonly data: readonly T[]; readonly hasMore: boolean },
+  { json, row }: { readonly json: boolean; readonly row: (item: T) => readonly string[] },
+): void {
+  if (json) return printJson(data);
+  if (data.length > 0) print(table(data.map(row)));
+  if (hasMore) note(`There are more: --after ${oneLine(data.at(-1)?.id ?? '')}`);
+}
+
 export const dateTime = (unixSeconds: number): string =>
   new Date(unixSeconds * 1000).toISOString().replace('T', ' ').slice(0, 19);
 

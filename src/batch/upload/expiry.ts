@@ -1,7 +1,6 @@
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
-import { BlobStoreError } from '../../stores/blobs/port.ts';
-import { StoreError } from '../../stores/state/ports.ts';
+import { isPassing } from '../passing.ts';
 import type { Uploader } from './upload.ts';
 
 export interface ExpiryOptions {
@@ -20,13 +19,9 @@ export async function runExpiry(options: ExpiryOptions, signal: AbortSignal): Pr
       const strays = await uploader.sweepStrays();
       if (expired + strays > 0) log.info({ expired, strays }, 'expired files and stray bytes deleted');
     } catch (error) {
-      if (!isTransient(error)) throw error;
+      if (!isPassing(error)) throw error;
       log.warn({ error: String(error) }, 'expired files could not be deleted; trying again later');
     }
     await clock.sleep(everyMs, signal).catch(() => {});
   }
 }
-
-const isTransient = (error: unknown): boolean =>
-  (error instanceof StoreError && error.transient) ||
-  (error instanceof BlobStoreError && error.reason !== 'io');
