@@ -1,3 +1,5 @@
+import type { WhenFull } from './control.ts';
+
 export const BATCH_STATUSES = [
   'validating',
   'failed',
@@ -107,6 +109,10 @@ export interface Batch {
   readonly deployment: string | null;
   /** Input tokens (estimate) that count against the deployment's limit until the batch is terminal. */
   readonly enqueuedTokens: number;
+  /** What to do when its deployment has no room for its tokens. */
+  readonly whenFull: WhenFull;
+  /** The tokens that it waits for room for, holding none; null: it does not wait. */
+  readonly waitingTokens: number | null;
   readonly createdAt: number;
   readonly expiresAt: number;
   readonly inProgressAt: number | null;

@@ -1,21 +1,32 @@
+import type { Sku, WhenFull } from '../contract/control.ts';
 import type { Scope } from '../contract/scope.ts';
 import type { Upstream } from '../upstream/port.ts';
 
-/** A name that callers put in `model`, and what serves it. */
+/** A name that callers put in `model`, and what serves it just now. */
 export interface Deployment {
   readonly name: string;
   /** Base model, as the portal and headers show it. */
   readonly model: string;
-  readonly sku: 'GlobalBatch' | 'DataZoneBatch' | 'GlobalStandard' | 'DataZoneStandard' | 'Standard';
-  /** Input tokens of live batches together. */
+  /** Null for models of the operator's own that have none. */
+  readonly version: string | null;
+  readonly sku: Sku;
+  /** False: lines with images are refused. */
+  readonly takesImages: boolean;
+  /** Input tokens that its live batches may hold together. */
   readonly enqueuedTokensMax: number;
-  /** At least one; the least loaded healthy one takes the next request. */
+  /** Dynamic quota: what all live batches of its quota group may hold before only own limits count; null: off. */
+  readonly sharedTokensMax: number | null;
+  /** For batches that do not say. */
+  readonly whenFull: WhenFull;
+  /** The least loaded healthy one takes the next request. None: batches wait. The same objects as long as nothing changes. */
   readonly upstreams: readonly Upstream[];
   /** Requests in flight at most, over all upstreams. */
   readonly concurrencyMax: number;
 }
 
+/** Answers change while the service runs: deployments are made, changed and deleted, upstreams come and go. */
 export interface Deployments {
   find(scope: Scope, name: string): Promise<Deployment | undefined>;
+  /** By name. */
   list(scope: Scope): Promise<Deployment[]>;
 }

@@ -1,15 +1,25 @@
 import type { Batch, BatchErrors, BatchStatus, TerminalStatus, Usage } from '../../contract/batch.ts';
+import type {
+  AuditEntry,
+  DeploymentRow,
+  EnqueuedTokens,
+  QuotaGroup,
+  Resource,
+  ResourceKey,
+} from '../../contract/control.ts';
 import type { FilePurpose, FileRow } from '../../contract/file.ts';
 import type { Inspection, SegmentPlan } from '../../contract/inspection.ts';
 import type { Scope } from '../../contract/scope.ts';
 
 /**
- * The state store, in five small ports over one database. SQLite and PostgreSQL run the same statements and pass the
+ * The state store, in small ports over one database. SQLite and PostgreSQL run the same statements and pass the
  * same contract suite. Every call is one transaction: when its promise resolves, its effect survives a power cut.
  * Arguments and results are plain data, so that the embedded store can live in its own thread.
  */
 export interface StateStore {
   readonly resources: ResourceStore;
+  readonly deployments: DeploymentStore;
+  readonly audit: AuditStore;
   readonly files: FileStore;
   readonly batches: BatchStore;
   readonly work: WorkStore;
@@ -30,18 +40,69 @@ export class StoreError extends Error {
   }
 }
 
-export interface Resource {
-  readonly id: string;
-  readonly location: string;
-  /** HMAC-SHA256 digests (hex) of the keys that open it. */
-  readonly keyDigests: readonly string[];
+/** Who changes something, and when: what is written to the audit log in the transaction of the change. */
+export interface Change {
+  readonly actor: string;
+  readonly atS: number;
 }
 
 export interface ResourceStore {
   get(resourceId: string): Promise<Resource | undefined>;
-  /** Inserts or replaces. */
-  put(resource: Resource): Promise<void>;
-  findByKeyDigest(digest: string): Promise<Resource | undefined>;
+  /** By name. Both filters: exact. */
+  list(filter: { readonly subscriptionId?: string; readonly resourceGroup?: string }): Promise<Resource[]>;
+  /** Inserts or replaces; `createdAt` stays. Audited unless nothing changes. */
+  put(resource: Resource, change: Change): Promise<'created' | 'updated' | 'unchanged'>;
+  /** With its keys, deployments, files' rows and idempotency keys. `in_use`: it has live batches. */
+  delete(resourceId: string, change: Change): Promise<'deleted' | 'not_found' | 'in_use'>;
+  keys(resourceId: string): Promise<ResourceKey[]>;
+  /** Sets one key. Audited as created or regenerated; a key that is the same already changes nothing. */
+  putKey(resourceId: string, key: ResourceKey, change: Change): Promise<void>;
+  findByKeyDigest(
+    digest: string,
+  ): Promise<{ readonly resource: Resource; readonly key: ResourceKey } | undefined>;
+  /** Digest of the key that opens the control plane; undefined until one is set. */
+  adminKeyDigest(): Promise<string | undefined>;
+  setAdminKeyDigest(digest: string, change: Change): Promise<void>;
+}
+
+export interface DeploymentStore {
+  get(scope: Scope, name: string): Promise<DeploymentRow | undefined>;
+  /** By name. */
+  list(scope: Scope): Promise<DeploymentRow[]>;
+  /**
+   * Inserts or replaces; `createdAt` stays. The shares of all deployments of its quota group together never pass
+   * `quotaTokensMax` (null: no quota), also under concurrent calls. Audited unless nothing changes.
+   */
+  put(
+    scope: Scope,
+    deployment: DeploymentRow,
+    options: { readonly quotaTokensMax: number | null; readonly atS: number },
+  ): Promise<DeploymentPut>;
+  /** `in_use`: live batches name it. */
+  delete(scope: Scope, name: string, atS: number): Promise<'deleted' | 'not_found' | 'in_use'>;
+  /** What the deployments of a subscription take of its quotas, by region, model and SKU. For reading before one asks. */
+  usages(filter: { readonly subscriptionId: string; readonly location?: string }): Promise<QuotaUsage[]>;
+}
+
+export type DeploymentPut =
+  | { readonly kind: 'created' | 'updated' | 'unchanged'; readonly deployment: DeploymentRow }
+  /** `usedTokens`: what the other deployments of the group have. */
+  | { readonly kind: 'insufficient_quota'; readonly usedTokens: number };
+
+export interface QuotaUsage extends QuotaGroup {
+  /** Shares of its deployments. */
+  readonly allocatedTokens: number;
+  /** Held by live batches just now. */
+  readonly heldTokens: number;
+}
+
+export interface AuditStore {
+  /** Newest first. `resourceId` null: of every resource and of the service. `before`: entries with a smaller `seq`. */
+  list(query: {
+    readonly resourceId: string | null;
+    readonly before?: number;
+    readonly limit: number;
+  }): Promise<AuditEntry[]>;
 }
 
 export interface FileQuery {
@@ -63,7 +124,8 @@ export interface FileStore {
   get(scope: Scope, fileId: string): Promise<FileRow | undefined>;
   /** `unknown_after`: no file of the scope has that id. */
   list(scope: Scope, query: FileQuery): Promise<{ files: FileRow[]; hasMore: boolean } | 'unknown_after'>;
-  delete(scope: Scope, fileId: string): Promise<boolean>;
+  /** Audited. False: there is none. */
+  delete(scope: Scope, fileId: string, atS: number): Promise<boolean>;
   /** What a pass over the file found; undefined when none was made. */
   inspection(scope: Scope, fileId: string): Promise<Inspection | undefined>;
   saveInspection(scope: Scope, fileId: string, inspection: Inspection): Promise<void>;
@@ -86,14 +148,30 @@ export interface NewBatch extends Pick<
   | 'expiresAt'
   | 'metadata'
   | 'outputExpiresAfterS'
+  | 'whenFull'
 > {
   /** Given when the faults are already known: the batch is born `failed` and holds no tokens. */
   readonly errors: BatchErrors | null;
 }
 
+/**
+ * What decides whether a batch may start (P21). It is admitted when its tokens fit, and when no older batch of the
+ * deployment that waits for room would fit too, or has waited longer than `QUEUE_PASS_S`: oldest first, but a small one
+ * passes a large one that must wait, for a while.
+ */
+export interface Room {
+  /** Limit of the deployment: its live batches never hold more together, save by dynamic quota. */
+  readonly enqueuedTokensMax: number;
+  /**
+   * Dynamic quota: the batch is also admitted when all live batches of the deployment's quota group hold no more than
+   * this together, with it. Null: off.
+   */
+  readonly sharedTokensMax: number | null;
+}
+
 export interface CreateOptions {
-  /** The limit of the deployment; null: none is known yet, and validation will ask again. */
-  readonly enqueuedTokensMax: number | null;
+  /** Null: no deployment is known yet, and validation will ask. */
+  readonly room: Room | null;
   /** From `Idempotency-Key`, with a digest of the request body. Kept 24 h per resource. */
   readonly idempotency?: { readonly key: string; readonly bodyDigest: string };
 }
@@ -102,6 +180,7 @@ export type CreateOutcome =
   | { readonly kind: 'created'; readonly batch: Batch; readonly enqueuedTokens: number }
   | { readonly kind: 'replayed'; readonly batch: Batch; readonly enqueuedTokens: number }
   | { readonly kind: 'idempotency_mismatch' }
+  /** There is no room and the batch is not to wait, or there never will be. */
   | { readonly kind: 'token_limit_exceeded'; readonly enqueuedTokens: number };
 
 /** A comparison tree of `$filter`; see `http/filter.ts`. Status values are lower case. */
@@ -125,24 +204,28 @@ export interface BatchQuery {
 }
 
 export interface BatchStore {
-  /** Reserves the tokens and inserts, or changes nothing (P21). `enqueuedTokens`: the deployment's sum afterwards. */
+  /**
+   * Reserves the tokens and inserts, or changes nothing (P21). A batch that is to wait when it finds no room is inserted
+   * with `waitingTokens`, and holds none. `enqueuedTokens`: the deployment's sum afterwards.
+   */
   create(scope: Scope, batch: NewBatch, options: CreateOptions): Promise<CreateOutcome>;
   get(scope: Scope, batchId: string): Promise<Batch | undefined>;
   list(scope: Scope, query: BatchQuery): Promise<{ batches: Batch[]; hasMore: boolean } | 'unknown_after'>;
   /** The batch that reserved this id for its output or error file, whether the file exists yet or not. */
   findByProducedFile(scope: Scope, fileId: string): Promise<Batch | undefined>;
-  /** To `cancelling` when live; a batch that is already cancelling or terminal is returned unchanged. */
+  /** To `cancelling` when live, audited; a batch that is already cancelling or terminal is returned unchanged. */
   cancel(scope: Scope, batchId: string, atS: number): Promise<Batch | undefined>;
-  /** Sum over the live batches of the deployment. */
-  enqueuedTokens(scope: Scope, deployment: string): Promise<number>;
+  /** By deployment; those without live batches are absent. */
+  enqueuedTokens(scope: Scope): Promise<ReadonlyMap<string, EnqueuedTokens>>;
   /** Every batch that is not terminal, all resources, oldest first. For the engine. */
   live(): Promise<Batch[]>;
   bySeq(seq: number): Promise<Batch | undefined>;
   /**
-   * `validating` → `in_progress` with its segments, in one transaction; refuses when the deployment's tokens, with
-   * this batch at `enqueuedTokens`, pass the limit. `stale`: the batch is no longer `validating`.
+   * `validating` → `in_progress` with its segments, in one transaction, when there is room for it. Otherwise, if it is
+   * to wait, it stays with `waitingTokens` and holds none. `token_limit_exceeded`: it is not to wait, or would for ever.
+   * `stale`: the batch is no longer `validating`.
    */
-  plan(seq: number, plan: BatchPlan): Promise<'planned' | 'token_limit_exceeded' | 'stale'>;
+  plan(seq: number, plan: BatchPlan): Promise<'planned' | 'waiting' | 'token_limit_exceeded' | 'stale'>;
   /** `validating` or `in_progress` → `failed`, dropping its work. False: it is in another state. */
   fail(seq: number, at: { readonly atS: number; readonly errors: BatchErrors }): Promise<boolean>;
   /** `in_progress` → `finalizing`, only when every request has a result. False: it is in another state, or not done. */
@@ -155,7 +238,7 @@ export interface BatchPlan {
   readonly atS: number;
   readonly deployment: string;
   readonly enqueuedTokens: number;
-  readonly enqueuedTokensMax: number;
+  readonly room: Room;
   readonly requests: number;
   readonly segments: readonly SegmentPlan[];
 }

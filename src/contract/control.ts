@@ -1,0 +1,178 @@
+/** The words of the control plane: resources, deployments, quota, and who may do what. Source: contract §5–§8. */
+
+export const SKUS = [
+  'GlobalBatch',
+  'DataZoneBatch',
+  'GlobalStandard',
+  'DataZoneStandard',
+  'Standard',
+] as const;
+export type Sku = (typeof SKUS)[number];
+
+/** The others serve single requests. */
+export const BATCH_SKUS: readonly Sku[] = ['GlobalBatch', 'DataZoneBatch'];
+
+/** Subscription offers, which decide the quota; `unlimited` is ours, for people with their own GPUs. */
+export const OFFERS = ['enterprise', 'default', 'monthly', 'msdn', 'students', 'unlimited'] as const;
+export type Offer = (typeof OFFERS)[number];
+
+export const VERSION_UPGRADE_OPTIONS = [
+  'OnceNewDefaultVersionAvailable',
+  'OnceCurrentVersionExpired',
+  'NoAutoUpgrade',
+] as const;
+export type VersionUpgradeOption = (typeof VERSION_UPGRADE_OPTIONS)[number];
+
+/** Who may change an object: what the configuration declares is read-only over the API. */
+export type Owner = 'configuration' | 'api';
+
+/** What becomes of a batch that does not fit its deployment's quota just now. */
+export const WHEN_FULL = ['fail', 'wait'] as const;
+export type WhenFull = (typeof WHEN_FULL)[number];
+
+/** One capacity unit of a batch SKU, in enqueued tokens (contract §0, 16). */
+export const TOKENS_PER_CAPACITY = 1_000;
+
+/** For how long younger batches may pass one that waits for room; from then on the room is kept for it. */
+export const QUEUE_PASS_S = 15 * 60;
+
+/** The tenant. */
+export interface Resource {
+  /** Its name: a DNS label, unique over the service. */
+  readonly id: string;
+  /** Region, as `koreacentral`. */
+  readonly location: string;
+  readonly subscriptionId: string;
+  readonly resourceGroup: string;
+  readonly offer: Offer;
+  /** True: only tokens open it. */
+  readonly keyAuthDisabled: boolean;
+  readonly owner: Owner;
+  readonly tags: Readonly<Record<string, string>>;
+  /** Unix seconds. */
+  readonly createdAt: number;
+}
+
+/** One of the two keys of a resource. The key itself was shown once and is kept nowhere. */
+export interface ResourceKey {
+  readonly slot: 1 | 2;
+  /** HMAC-SHA256 (hex). */
+  readonly digest: string;
+  /** Its last four characters, so that people can tell keys apart. */
+  readonly hint: string;
+}
+
+/** A deployment as it was asked for; `deployments/port.ts` has what it comes to while it serves. */
+export interface DeploymentRow {
+  readonly resourceId: string;
+  /** What callers put in `model`. Unique in its resource, case-sensitive. */
+  readonly name: string;
+  /** Base model, as in the catalog. */
+  readonly model: string;
+  /** Of the model; null for models of the operator's own that have none. */
+  readonly version: string | null;
+  readonly sku: Sku;
+  /** Input tokens that its live batches may hold together: its share of the quota. */
+  readonly enqueuedTokensMax: number;
+  /** May go beyond its share while the quota that it belongs to is idle. */
+  readonly dynamicQuota: boolean;
+  readonly whenFull: WhenFull;
+  readonly versionUpgradeOption: VersionUpgradeOption;
+  /** Name of a content filter; null: the default one. */
+  readonly contentFilter: string | null;
+  /** Requests in flight at most, over all upstreams. */
+  readonly concurrencyMax: number;
+  /** Upstreams by name; null: every one that serves the model and that the SKU allows. */
+  readonly upstreams: readonly string[] | null;
+  readonly owner: Owner;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+/** What deployments share one quota: all of one subscription, region, model and SKU. */
+export interface QuotaGroup {
+  readonly subscriptionId: string;
+  readonly location: string;
+  readonly model: string;
+  readonly sku: Sku;
+}
+
+/** Tokens of one deployment at one moment. */
+export interface EnqueuedTokens {
+  /** Held by live batches; counts against the limit. */
+  readonly held: number;
+  /** Wanted by batches that wait for room, and how many those are. */
+  readonly waiting: number;
+  readonly waitingBatches: number;
+}
+
+export interface AuditEntry {
+  /** Order of the log; also the cursor of its pages. */
+  readonly seq: number;
+  readonly atS: number;
+  /** Null: the service as a whole. */
+  readonly resourceId: string | null;
+  /** As in `Scope.actor`. */
+  readonly actor: string;
+  readonly action: AuditAction;
+  /** What it was done to: a deployment's name, a batch or file id, `key1`. */
+  readonly target: string;
+  /** What changed, by field; never a secret. */
+  readonly detail: Readonly<Record<string, unknown>>;
+}
+
+export const AUDIT_ACTIONS = [
+  'resource.create',
+  'resource.update',
+  'resource.delete',
+  'key.create',
+  'key.regenerate',
+  'deployment.create',
+  'deployment.update',
+  'deployment.delete',
+  'batch.cancel',
+  'file.delete',
+] as const;
+export type AuditAction = (typeof AUDIT_ACTIONS)[number];
+
+/**
+ * What a caller may do, by the names that Azure gives it under `Microsoft.CognitiveServices/` (contract §8).
+ * Those under `accounts/OpenAI/` are data actions; the others belong to the control plane.
+ */
+export const ACTIONS = [
+  'accounts/OpenAI/files/read',
+  'accounts/OpenAI/files/write',
+  'accounts/OpenAI/files/delete',
+  'accounts/OpenAI/batch-jobs/write',
+  'accounts/OpenAI/batches/read',
+  'accounts/OpenAI/batches/cancel/action',
+  'accounts/OpenAI/deployments/read',
+  'accounts/OpenAI/deployments/chat/completions/action',
+  'accounts/OpenAI/models/read',
+  'accounts/OpenAI/usages/read',
+  'accounts/read',
+  'accounts/write',
+  'accounts/delete',
+  'accounts/listKeys/action',
+  'accounts/regenerateKey/action',
+  'accounts/deployments/read',
+  'accounts/deployments/write',
+  'accounts/deployments/delete',
+  'accounts/models/read',
+  'accounts/usages/read',
+  'locations/models/read',
+  'locations/usages/read',
+  'audit/read',
+] as const;
+export type Action = (typeof ACTIONS)[number];
+export type DataAction = Extract<Action, `accounts/OpenAI/${string}`>;
+
+export const ROLES = [
+  'Cognitive Services OpenAI User',
+  'Cognitive Services OpenAI Contributor',
+  'Cognitive Services Contributor',
+  'Cognitive Services Usages Reader',
+  'Reader',
+] as const;
+export type Role = (typeof ROLES)[number];

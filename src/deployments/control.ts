@@ -1,0 +1,95 @@
+import type { CatalogModel } from '../contract/catalog.ts';
+import type {
+  AuditEntry,
+  DeploymentRow,
+  EnqueuedTokens,
+  QuotaGroup,
+  Resource,
+  Sku,
+} from '../contract/control.ts';
+import type { Scope } from '../contract/scope.ts';
+
+/**
+ * What operators do, whoever carries the request: the ARM routes and the portal. Every refusal is an `ApiError` that says
+ * what, which and what next. Who may do it is decided before.
+ */
+export interface ControlPlane {
+  listResources(filter: {
+    readonly subscriptionId?: string;
+    readonly resourceGroup?: string;
+  }): Promise<Resource[]>;
+  getResource(resourceId: string): Promise<Resource | undefined>;
+  putResource(actor: string, wanted: ResourceWanted): Promise<{ created: boolean; resource: Resource }>;
+  /** False: there is none. */
+  deleteResource(actor: string, resourceId: string): Promise<boolean>;
+  /** Makes the keys that are missing; `value` is the key if it was made just now, else null: it is shown once. */
+  listKeys(actor: string, resourceId: string): Promise<KeyShown[]>;
+  regenerateKey(actor: string, resourceId: string, slot: 1 | 2): Promise<KeyShown[]>;
+  listDeployments(scope: Scope): Promise<DeploymentView[]>;
+  getDeployment(scope: Scope, name: string): Promise<DeploymentView | undefined>;
+  putDeployment(
+    scope: Scope,
+    wanted: DeploymentWanted,
+  ): Promise<{ created: boolean; deployment: DeploymentView }>;
+  /** False: there is none. */
+  deleteDeployment(scope: Scope, name: string): Promise<boolean>;
+  /** Models that a location has, with the SKUs that can be had there. */
+  listModels(location: string): Promise<ModelOffered[]>;
+  /** One entry for each model and SKU of the location that has a quota or a deployment. */
+  listUsages(subscriptionId: string, location: string): Promise<UsageView[]>;
+  listAudit(query: {
+    readonly resourceId: string | null;
+    readonly before?: number;
+    readonly limit: number;
+  }): Promise<AuditEntry[]>;
+}
+
+export interface ResourceWanted extends Pick<Resource, 'id' | 'subscriptionId' | 'resourceGroup'> {
+  /** Needed for a new one; must be the same on an existing one. */
+  readonly location?: string;
+  readonly offer?: Resource['offer'];
+  readonly keyAuthDisabled?: boolean;
+  readonly tags?: Resource['tags'];
+}
+
+/** Absent fields keep their value on an existing deployment and get the default on a new one. */
+export interface DeploymentWanted extends Pick<DeploymentRow, 'name'>, Partial<
+  Pick<
+    DeploymentRow,
+    | 'model'
+    | 'version'
+    | 'sku'
+    | 'enqueuedTokensMax'
+    | 'dynamicQuota'
+    | 'whenFull'
+    | 'versionUpgradeOption'
+    | 'contentFilter'
+    | 'concurrencyMax'
+    | 'upstreams'
+    | 'tags'
+  >
+> {}
+
+export interface KeyShown {
+  readonly slot: 1 | 2;
+  readonly value: string | null;
+  readonly hint: string;
+}
+
+export interface DeploymentView extends DeploymentRow {
+  readonly tokens: EnqueuedTokens;
+  /** Upstreams that serve it just now, by name. */
+  readonly servedBy: readonly string[];
+}
+
+export interface ModelOffered {
+  readonly model: CatalogModel;
+  readonly skus: readonly Sku[];
+}
+
+export interface UsageView extends QuotaGroup {
+  readonly allocatedTokens: number;
+  readonly heldTokens: number;
+  /** Null: no limit. */
+  readonly limitTokens: number | null;
+}
