@@ -109,8 +109,8 @@ export interface Batch {
   readonly deployment: string | null;
   /** Input tokens (estimate) that count against the deployment's limit until the batch is terminal. */
   readonly enqueuedTokens: number;
-  /** What to do when its deployment has no room for its tokens. */
-  readonly whenFull: WhenFull;
+  /** What to do when its deployment has no room for its tokens; null: what the deployment says once it is known. */
+  readonly whenFull: WhenFull | null;
   /** The tokens that it waits for room for, holding none; null: it does not wait. */
   readonly waitingTokens: number | null;
   readonly createdAt: number;

@@ -6,6 +6,7 @@ import type {
   QuotaGroup,
   Resource,
   ResourceKey,
+  WhenFull,
 } from '../../contract/control.ts';
 import type { FilePurpose, FileRow } from '../../contract/file.ts';
 import type { Inspection, SegmentPlan } from '../../contract/inspection.ts';
@@ -239,6 +240,8 @@ export interface BatchPlan {
   readonly deployment: string;
   readonly enqueuedTokens: number;
   readonly room: Room;
+  /** For a batch that does not say itself. */
+  readonly whenFull: WhenFull;
   readonly requests: number;
   readonly segments: readonly SegmentPlan[];
 }
