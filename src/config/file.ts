@@ -11,7 +11,7 @@ import {
 } from 'yaml';
 import type { Fault } from './fault.ts';
 import { OPTION_NAMES, yamlPath, type OptionName } from './options.ts';
-import { didYouMean } from './suggest.ts';
+import { didYouMean } from '../core/suggest.ts';
 
 /** A configuration file as read: the raw value of each option that it sets, and where each part of it stands. */
 export interface ConfigFile {

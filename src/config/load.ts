@@ -15,7 +15,7 @@ import {
   type OptionName,
   type OptionValues,
 } from './options.ts';
-import { closest, didYouMean } from './suggest.ts';
+import { closest, didYouMean } from '../core/suggest.ts';
 
 export type Loaded =
   | { readonly ok: true; readonly values: OptionValues; readonly given: ReadonlySet<OptionName> }

@@ -23,6 +23,9 @@ export interface Inspection {
   readonly firstLine: number;
   /** Every bad line; null when the file can be run. */
   readonly errors: BatchErrors | null;
+  /** Lines that carry images, which not every model takes: the first `IMAGE_LINES_MAX`, and how many more there are. */
+  readonly imageLines: readonly number[];
+  readonly imageLinesOmitted: number;
   /** Empty when there are errors. */
   readonly segments: readonly SegmentPlan[];
 }
@@ -30,3 +33,6 @@ export interface Inspection {
 /** Small enough that a crash puts few requests in doubt, large enough that claims cost little. */
 export const SEGMENT_REQUESTS_MAX = 64;
 export const SEGMENT_BYTES_MAX = 1024 * 1024;
+
+/** As many as a batch lists errors: each of them becomes one where the model takes no images. */
+export const IMAGE_LINES_MAX = 1_000;

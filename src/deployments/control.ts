@@ -53,22 +53,25 @@ export interface ResourceWanted extends Pick<Resource, 'id' | 'subscriptionId' |
 }
 
 /** Absent fields keep their value on an existing deployment and get the default on a new one. */
-export interface DeploymentWanted extends Pick<DeploymentRow, 'name'>, Partial<
-  Pick<
-    DeploymentRow,
-    | 'model'
-    | 'version'
-    | 'sku'
-    | 'enqueuedTokensMax'
-    | 'dynamicQuota'
-    | 'whenFull'
-    | 'versionUpgradeOption'
-    | 'contentFilter'
-    | 'concurrencyMax'
-    | 'upstreams'
-    | 'tags'
-  >
-> {}
+export interface DeploymentWanted
+  extends
+    Pick<DeploymentRow, 'name'>,
+    Partial<
+      Pick<
+        DeploymentRow,
+        | 'model'
+        | 'version'
+        | 'sku'
+        | 'enqueuedTokensMax'
+        | 'dynamicQuota'
+        | 'whenFull'
+        | 'versionUpgradeOption'
+        | 'contentFilter'
+        | 'concurrencyMax'
+        | 'upstreams'
+        | 'tags'
+      >
+    > {}
 
 export interface KeyShown {
   readonly slot: 1 | 2;

@@ -10,6 +10,8 @@ export interface Deployment {
   /** Null for models of the operator's own that have none. */
   readonly version: string | null;
   readonly sku: Sku;
+  /** Why it takes no batches at present, and what next; null: it does. */
+  readonly unusable: string | null;
   /** False: lines with images are refused. */
   readonly takesImages: boolean;
   /** Input tokens that its live batches may hold together. */

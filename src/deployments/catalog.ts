@@ -1,0 +1,105 @@
+import type { CatalogModel } from '../contract/catalog.ts';
+import { SKUS, type Offer, type Sku } from '../contract/control.ts';
+import { BUILT_IN_MODELS, DATA_ZONES } from './catalog-data.ts';
+
+/** What can be deployed, and where. Does not change: a new configuration makes a new one. */
+export interface Catalog {
+  /** Every version of every model, by name and then as listed. */
+  readonly models: readonly CatalogModel[];
+  /** Names of models, each once. */
+  readonly names: readonly string[];
+  /** Empty: there is no such model. Names are exact. */
+  versions(name: string): readonly CatalogModel[];
+  find(name: string, version: string | null): CatalogModel | undefined;
+  /** What a deployment gets that names no version. */
+  defaultVersion(name: string): CatalogModel | undefined;
+  /** The SKUs of a model that can be had in a location. */
+  offered(model: CatalogModel, location: string): readonly Sku[];
+  /**
+   * Enqueued tokens that a subscription has of a model in each region. Null: there is no quota. 0: its offer has none to
+   * give. A version that has left the catalog has what the default one of its name has.
+   */
+  quotaTokens(wanted: {
+    readonly offer: Offer;
+    readonly sku: Sku;
+    readonly model: string;
+    readonly version: string | null;
+  }): number | null;
+  /** The zone that a region's data stay in: the region itself, unless it belongs to a larger one. */
+  dataZoneOf(region: string): string;
+}
+
+export interface CatalogOptions {
+  /** Of the configuration: replace those of the same name and version, or come in addition. */
+  readonly models?: readonly CatalogModel[];
+  /** Regions of zones, in addition to the built-in ones: a region that is named here leaves the zone it had. */
+  readonly dataZones?: Readonly<Record<string, readonly string[]>>;
+  /** Names that the configuration uses. Those that are no model's otherwise are the operator's own models. */
+  readonly impliedModels?: readonly string[];
+}
+
+export function createCatalog({
+  models = [],
+  dataZones = {},
+  impliedModels = [],
+}: CatalogOptions = {}): Catalog {
+  const byName = mergeModels(models, impliedModels);
+  const zones = new Map(
+    [...Object.entries(DATA_ZONES), ...Object.entries(dataZones)].flatMap(([zone, regions]) =>
+      regions.map((region): [string, string] => [region, zone]),
+    ),
+  );
+  const versions = (name: string): readonly CatalogModel[] => byName.get(name) ?? [];
+  const defaultVersion = (name: string) => versions(name).find((one) => one.isDefault);
+  const find = (name: string, version: string | null) =>
+    versions(name).find((one) => one.version === version);
+
+  return {
+    models: [...byName.values()].flat(),
+    names: [...byName.keys()],
+    versions,
+    find,
+    defaultVersion,
+    offered: ({ regions }, location) =>
+      SKUS.filter((sku) => {
+        const where = regions[sku];
+        return where === 'everywhere' || where?.includes(location);
+      }),
+    quotaTokens: ({ offer, sku, model, version }) => {
+      const quota = (find(model, version) ?? defaultVersion(model))?.quotaTokens[sku];
+      return offer === 'unlimited' || quota === undefined ? null : (quota[offer] ?? 0);
+    },
+    dataZoneOf: (region) => zones.get(region) ?? region,
+  };
+}
+
+function mergeModels(
+  added: readonly CatalogModel[],
+  impliedModels: readonly string[],
+): ReadonlyMap<string, readonly CatalogModel[]> {
+  const byName = new Map<string, CatalogModel[]>();
+  for (const model of BUILT_IN_MODELS) byName.set(model.name, [...(byName.get(model.name) ?? []), model]);
+  for (const model of added) {
+    const others = (byName.get(model.name) ?? []).filter((other) => other.version !== model.version);
+    // A later default takes over from an earlier one.
+    const kept = model.isDefault ? others.map((other) => ({ ...other, isDefault: false })) : others;
+    byName.set(model.name, [...kept, model]);
+  }
+  for (const [name, [first, ...others]] of byName) {
+    const hasDefault = first === undefined || [first, ...others].some(({ isDefault }) => isDefault);
+    if (!hasDefault) byName.set(name, [{ ...first, isDefault: true }, ...others]);
+  }
+  for (const name of impliedModels) if (!byName.has(name)) byName.set(name, [ownModel(name)]);
+  return byName;
+}
+
+/** A model of the operator's own: no version, everywhere, no quota. */
+export const ownModel = (name: string): CatalogModel => ({
+  name,
+  version: null,
+  isDefault: true,
+  inputs: ['text', 'image'],
+  regions: Object.fromEntries(SKUS.map((sku) => [sku, 'everywhere'])),
+  quotaTokens: {},
+  batchPrice: null,
+});

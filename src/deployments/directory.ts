@@ -1,0 +1,76 @@
+import type { DeploymentRow, Resource } from '../contract/control.ts';
+import type { DeploymentStore, ResourceStore } from '../stores/state/ports.ts';
+import type { Catalog } from './catalog.ts';
+import type { Fleet } from './fleet.ts';
+import type { Deployment, Deployments } from './port.ts';
+
+export interface DirectoryDeps {
+  readonly resources: Pick<ResourceStore, 'get'>;
+  readonly deployments: Pick<DeploymentStore, 'get' | 'list'>;
+  /** The one of the present configuration. */
+  readonly catalog: () => Catalog;
+  readonly fleet: Fleet;
+}
+
+/** Deployments as they are stored, with what serves them just now. Nothing is kept: each call reads the store. */
+export function createDeployments(deps: DirectoryDeps): Deployments {
+  return {
+    find: async (scope, name) => {
+      const [resource, row] = await Promise.all([
+        deps.resources.get(scope.resourceId),
+        deps.deployments.get(scope, name),
+      ]);
+      return resource && row && toDeployment(resource, row, deps);
+    },
+    list: async (scope) => {
+      const [resource, rows] = await Promise.all([
+        deps.resources.get(scope.resourceId),
+        deps.deployments.list(scope),
+      ]);
+      return resource ? rows.map((row) => toDeployment(resource, row, deps)) : [];
+    },
+  };
+}
+
+function toDeployment(
+  resource: Pick<Resource, 'offer' | 'location'>,
+  row: DeploymentRow,
+  { catalog, fleet }: DirectoryDeps,
+): Deployment {
+  const { name, version, sku, dynamicQuota } = row;
+  const present = catalog();
+  const model = present.find(row.model, version);
+  return {
+    name,
+    model: row.model,
+    version,
+    sku,
+    unusable: model === undefined ? whyGone(row, present) : null,
+    takesImages: model?.inputs.includes('image') ?? true,
+    enqueuedTokensMax: row.enqueuedTokensMax,
+    sharedTokensMax: dynamicQuota ? sharedTokens(resource, row, present) : null,
+    whenFull: row.whenFull,
+    upstreams: fleet.serving(servingQuery(resource, row)),
+    concurrencyMax: row.concurrencyMax,
+  };
+}
+
+/** A model without a quota leaves its deployments all the room there is. */
+const sharedTokens = (
+  { offer }: Pick<Resource, 'offer'>,
+  { sku, model, version }: DeploymentRow,
+  catalog: Catalog,
+): number => catalog.quotaTokens({ offer, sku, model, version }) ?? Number.MAX_SAFE_INTEGER;
+
+/** What a deployment of a resource asks of the fleet. */
+export const servingQuery = (
+  { location }: Pick<Resource, 'location'>,
+  { resourceId, name, model, sku, upstreams }: DeploymentRow,
+) => ({ resourceId, deployment: name, model, sku, location, only: upstreams });
+
+function whyGone({ name, model, version }: DeploymentRow, catalog: Catalog): string {
+  const versions = catalog.versions(model).map((one) => `'${one.version}'`);
+  return versions.length === 0
+    ? `The model '${model}' of the deployment '${name}' has left the model catalog. Deploy another model, or have the operator add it under 'models:'.`
+    : `The version '${version}' of the model '${model}', which the deployment '${name}' has, has left the model catalog. Change the deployment to one of these versions: ${versions.join(', ')}.`;
+}

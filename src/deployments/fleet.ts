@@ -1,0 +1,182 @@
+import type { Sku } from '../contract/control.ts';
+import { assert } from '../core/assert.ts';
+import type { Log } from '../core/log.ts';
+import type { Upstream } from '../upstream/port.ts';
+
+/** An upstream as the configuration gives it; opened once for each model that is asked of it. */
+export interface FleetUpstream {
+  readonly name: string;
+  readonly region: string;
+  readonly dataZone: string;
+  /** The models that it serves, by their names there; null: any, under its own name. */
+  readonly models: Readonly<Record<string, string>> | null;
+  /** The one deployment that it serves; null: every one that the SKU allows. */
+  readonly onlyFor: { readonly resourceId: string; readonly deployment: string } | null;
+  /** Equal for two that are reached in the same way, with the same key: a new configuration keeps those open. */
+  readonly fingerprint: string;
+  open(modelThere: string): Upstream;
+}
+
+/** What a deployment asks of the fleet. */
+export interface ServingQuery {
+  readonly resourceId: string;
+  readonly deployment: string;
+  readonly model: string;
+  readonly sku: Sku;
+  /** Of the resource. */
+  readonly location: string;
+  /** The deployment's own choice, by name; null: no choice. */
+  readonly only: readonly string[] | null;
+}
+
+export type DataZoneOf = (region: string) => string;
+
+/** What the SKUs mean: Global goes everywhere, Data Zone stays in the resource's zone, Standard in its region. */
+export function mayServe(
+  sku: Sku,
+  upstream: { readonly region: string; readonly dataZone: string },
+  resource: { readonly region: string; readonly dataZone: string },
+): boolean {
+  switch (sku) {
+    case 'GlobalBatch':
+    case 'GlobalStandard':
+      return true;
+    case 'DataZoneBatch':
+    case 'DataZoneStandard':
+      return upstream.dataZone === resource.dataZone;
+    case 'Standard':
+      return upstream.region === resource.region;
+  }
+}
+
+/** Those of `upstreams` that may serve a deployment, in their order, with the model's name there. */
+export function eligible(
+  upstreams: readonly FleetUpstream[],
+  query: ServingQuery,
+  dataZoneOf: DataZoneOf,
+): { readonly upstream: FleetUpstream; readonly modelThere: string }[] {
+  const resource = { region: query.location, dataZone: dataZoneOf(query.location) };
+  return upstreams.flatMap((upstream) => {
+    const { onlyFor } = upstream;
+    const isForIt =
+      onlyFor === null ||
+      (onlyFor.resourceId === query.resourceId && onlyFor.deployment === query.deployment);
+    const isChosen = query.only?.includes(upstream.name) ?? true;
+    const modelThere = modelAt(upstream, query.model);
+    return isForIt && isChosen && modelThere !== undefined && mayServe(query.sku, upstream, resource)
+      ? [{ upstream, modelThere }]
+      : [];
+  });
+}
+
+function modelAt({ models }: FleetUpstream, model: string): string | undefined {
+  if (models === null) return model;
+  return Object.hasOwn(models, model) ? models[model] : undefined;
+}
+
+/** Every upstream of the service, as the configuration has them just now. */
+export class Fleet {
+  readonly #dataZoneOf: DataZoneOf;
+  readonly #log: Log;
+  #upstreams: readonly FleetUpstream[] = [];
+  /** Of each upstream, by its identity: what was opened, by the model's name there. */
+  #opened = new Map<string, Map<string, OpenUpstream>>();
+  readonly #closing = new Set<Promise<void>>();
+
+  constructor(options: { readonly dataZoneOf: DataZoneOf; readonly log: Log }) {
+    this.#dataZoneOf = options.dataZoneOf;
+    this.#log = options.log;
+  }
+
+  get upstreams(): readonly FleetUpstream[] {
+    return this.#upstreams;
+  }
+
+  /** Keeps what is open of those that stay the same; retires the others, whose calls are finished first. */
+  replace(upstreams: readonly FleetUpstream[]): void {
+    const kept = new Map(upstreams.map((one) => [identityOf(one), this.#opened.get(identityOf(one))]));
+    assert(kept.size === upstreams.length, 'two upstreams of the fleet are the same');
+    const before = this.#opened;
+    this.#upstreams = upstreams;
+    this.#opened = new Map([...kept].map(([identity, opened]) => [identity, opened ?? new Map()]));
+    for (const [identity, opened] of before) if (!kept.has(identity)) this.#retire(opened);
+  }
+
+  /** The upstreams that serve a deployment. The same objects as long as nothing changes. */
+  serving(query: ServingQuery): readonly Upstream[] {
+    return eligible(this.#upstreams, query, this.#dataZoneOf).map(({ upstream, modelThere }) => {
+      const opened = this.#opened.get(identityOf(upstream));
+      assert(opened, `upstream '${upstream.name}' is not of the fleet`);
+      const known = opened.get(modelThere);
+      if (known) return known;
+      const open = new OpenUpstream(upstream.open(modelThere));
+      opened.set(modelThere, open);
+      return open;
+    });
+  }
+
+  /** Call when nothing is in flight any more: what still is, ends first. */
+  async close(): Promise<void> {
+    this.replace([]);
+    await Promise.all(this.#closing);
+  }
+
+  #retire(opened: ReadonlyMap<string, OpenUpstream>): void {
+    for (const open of opened.values()) {
+      const closing = open
+        .close()
+        .catch((error: unknown) =>
+          this.#log.warn({ upstream: open.name, error: String(error) }, 'an upstream did not close'),
+        )
+        .finally(() => this.#closing.delete(closing));
+      this.#closing.add(closing);
+    }
+  }
+}
+
+const identityOf = ({ name, onlyFor, fingerprint }: FleetUpstream): string =>
+  JSON.stringify([name, onlyFor?.resourceId, onlyFor?.deployment, fingerprint]);
+
+/** An upstream that ends its calls before it closes, and takes no more once it is to. */
+class OpenUpstream implements Upstream {
+  readonly name: string;
+  readonly #inner: Upstream;
+  #inFlight = 0;
+  /** Set once it is to close; resolves with the end of its last call. */
+  #ended: PromiseWithResolvers<void> | undefined;
+
+  constructor(inner: Upstream) {
+    this.#inner = inner;
+    this.name = inner.name;
+  }
+
+  async call(...[request, signal]: Parameters<Upstream['call']>): ReturnType<Upstream['call']> {
+    if (this.#ended) {
+      return {
+        kind: 'failure',
+        reason: 'unreachable',
+        sent: false,
+        message: `upstream '${this.name}' was taken out of the configuration`,
+        status: null,
+      };
+    }
+    this.#inFlight++;
+    try {
+      return await this.#inner.call(request, signal);
+    } finally {
+      this.#inFlight--;
+      this.#settle();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#ended ??= Promise.withResolvers();
+    this.#settle();
+    await this.#ended.promise;
+    await this.#inner.close();
+  }
+
+  #settle(): void {
+    if (this.#inFlight === 0) this.#ended?.resolve();
+  }
+}

@@ -1,0 +1,23 @@
+/** First words of our own URLs, which no resource can have as its name. */
+export const RESERVED_NAMES: readonly string[] = [
+  'audit',
+  'batches',
+  'control',
+  'docs',
+  'files',
+  'healthz',
+  'localhost',
+  'metrics',
+  'models',
+  'nowhere',
+  'openai',
+  'openapi.json',
+  'portal',
+  'providers',
+  'subscriptions',
+  'tenants',
+  'uploads',
+  'v1',
+  'wire',
+  'www',
+];
