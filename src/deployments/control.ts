@@ -33,6 +33,8 @@ export interface ControlPlane {
   ): Promise<{ created: boolean; deployment: DeploymentView }>;
   /** False: there is none. */
   deleteDeployment(scope: Scope, name: string): Promise<boolean>;
+  /** Every location that a resource is in or the catalog names. */
+  listLocations(): Promise<string[]>;
   /** Models that a location has, with the SKUs that can be had there. */
   listModels(location: string): Promise<ModelOffered[]>;
   /** One entry for each model and SKU of the location that has a quota or a deployment. */

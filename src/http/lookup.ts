@@ -23,6 +23,9 @@ export const fileNotFound = (id: string): ApiError =>
 export const batchNotFound = (id: string): ApiError =>
   new ApiError('batchNotFound', `No batch with the id '${id}' exists in this resource.`, { param: 'id' });
 
+export const resourceNotFound = (id: string): ApiError =>
+  new ApiError('resourceNotFound', `The resource '${id}' does not exist any more.`);
+
 export const unknownAfter = (kind: 'file' | 'batch', after: string | undefined): ApiError =>
   new ApiError(
     'invalidValue',

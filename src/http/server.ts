@@ -12,18 +12,23 @@ import type { Engine } from '../batch/engine.ts';
 import type { Importer } from '../batch/upload/import.ts';
 import type { Uploader } from '../batch/upload/upload.ts';
 import { INPUT_BYTES_MAX } from '../contract/batch.ts';
+import type { Action } from '../contract/control.ts';
 import { API_ERRORS, ApiError } from '../contract/error.ts';
 import type { Clock } from '../core/clock.ts';
 import type { UuidSource } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
+import type { ControlPlane } from '../deployments/control.ts';
 import type { Deployments } from '../deployments/port.ts';
 import type { BlobStore } from '../stores/blobs/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
+import { armRoutes } from './arm/routes.ts';
 import { FailureLimiter, presentedKey, refuseCaller, type Authenticate, type Principal } from './auth.ts';
 import { isFatal, renderError, toApiError } from './errors.ts';
 import { BodyWatch, findSmell, hasBody, limitConnections } from './hygiene.ts';
 import { registerOpenApi } from './openapi.ts';
 import { batchRoutes } from './routes/batches.ts';
+import { deploymentRoutes } from './routes/deployments.ts';
+import { modelRoutes } from './routes/models.ts';
 import { contentRoutes } from './routes/contents.ts';
 import { fileRoutes } from './routes/files.ts';
 import { onlineRoutes } from './routes/online.ts';
@@ -40,6 +45,7 @@ export interface HttpDeps {
   readonly importer: Pick<Importer, 'importFile'>;
   readonly engine: Pick<Engine, 'createBatch' | 'progress' | 'wake'>;
   readonly deployments: Deployments;
+  readonly control: ControlPlane;
   readonly authenticate: Authenticate;
   readonly clock: Clock;
   readonly uuid: UuidSource;
@@ -72,6 +78,10 @@ const HTTP_DEFAULTS: HttpOptions = {
 };
 
 declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What the caller must be allowed to do. */
+    action?: Action;
+  }
   interface FastifyRequest {
     /** Which API the URL speaks to. */
     target: Target;
@@ -132,6 +142,9 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     contentRoutes(routes, deps);
     batchRoutes(routes, deps);
     onlineRoutes(routes, deps.deployments);
+    deploymentRoutes(routes, deps.control);
+    modelRoutes(routes, deps.control);
+    armRoutes(routes, deps.control);
     serviceRoutes(routes, deps);
   });
   return app;

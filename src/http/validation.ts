@@ -4,16 +4,19 @@ import type { z } from 'zod';
 import { ApiError, type ApiErrorCode } from '../contract/error.ts';
 
 /** A schema may name the error of its own rule: `params: { code: 'metadataTooMany' satisfies ApiErrorCode }`. */
-export const compileValidator: FastifySchemaCompiler<z.ZodType> = ({ schema }) => {
-  return (input) => {
-    const result = schema.safeParse(input);
-    if (result.success) return { value: result.data };
-    const [issue] = result.error.issues;
-    return {
-      error: issue === undefined ? new ApiError('badRequest', 'Invalid request.') : toError(issue, input),
-    };
+export const compileValidator: FastifySchemaCompiler<z.ZodType> =
+  ({ schema }) =>
+  (input) =>
+    check(schema, input);
+
+export function check(schema: z.ZodType, input: unknown): { value: unknown } | { error: ApiError } {
+  const result = schema.safeParse(input);
+  if (result.success) return { value: result.data };
+  const [issue] = result.error.issues;
+  return {
+    error: issue === undefined ? new ApiError('badRequest', 'Invalid request.') : toError(issue, input),
   };
-};
+}
 
 function toError(issue: z.core.$ZodIssue, input: unknown): ApiError {
   const param = issue.path.join('.');

@@ -1,0 +1,179 @@
+/** Accounts: resources as ARM names them, with their keys, models and quotas. */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { ApiError } from '../../contract/error.ts';
+import type { Resource } from '../../contract/control.ts';
+import type { ControlPlane } from '../../deployments/control.ts';
+import { AccountBody, RegenerateKeyBody, toResourceWanted } from './bodies.ts';
+import { actorOf, endpointOf, mayRead } from './caller.ts';
+import { findAccount, lookUpAccount, same } from './lookup.ts';
+import { renderAccountModel } from './models.ts';
+import { renderAccount, renderKeys, renderUsage } from './render.ts';
+import { ACCOUNT, ACCOUNTS, CONTROL } from './paths.ts';
+import { PROVIDER } from './words.ts';
+
+const BySubscription = z.object({ subscription: z.string() });
+const ByGroup = BySubscription.extend({ group: z.string() });
+const ByAccount = ByGroup.extend({ account: z.string() });
+
+export function accountRoutes(server: FastifyInstance, control: ControlPlane): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+
+  const listed = async (request: FastifyRequest, belongs: (resource: Resource) => boolean) => {
+    const resources = (await control.listResources({})).filter(
+      (resource) => belongs(resource) && mayRead(request, resource.id),
+    );
+    return { value: resources.map((resource) => render(request, resource)) };
+  };
+  app.get(
+    `${CONTROL}/subscriptions/:subscription/accounts`,
+    { config: { action: 'accounts/read' }, schema: { hide: true, params: BySubscription } },
+    (request) => listed(request, ({ subscriptionId }) => same(subscriptionId, request.params.subscription)),
+  );
+  app.get(
+    ACCOUNTS,
+    { config: { action: 'accounts/read' }, schema: { hide: true, params: ByGroup } },
+    ({ params, ...request }) =>
+      listed(
+        request as FastifyRequest,
+        ({ subscriptionId, resourceGroup }) =>
+          same(subscriptionId, params.subscription) && same(resourceGroup, params.group),
+      ),
+  );
+  app.get(
+    ACCOUNT,
+    { config: { action: 'accounts/read' }, schema: { hide: true, params: ByAccount } },
+    async (request) => render(request, await findAccount(control, request.params)),
+  );
+
+  changeRoutes(server, control);
+  keyRoutes(server, control);
+  readRoutes(server, control);
+}
+
+const render = (request: FastifyRequest, resource: Resource) =>
+  renderAccount(resource, endpointOf(request, resource.id));
+
+function changeRoutes(server: FastifyInstance, control: ControlPlane): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+
+  app.put(
+    ACCOUNT,
+    { config: { action: 'accounts/write' }, schema: { hide: true, params: ByAccount, body: AccountBody } },
+    async (request, reply) => {
+      const key = keyOf(request.params);
+      refuseOtherDomain(key.id, request.body);
+      const existing = await control.getResource(key.id);
+      // An account keeps the spelling of its group and subscription; another one's name is refused below.
+      const wanted = toResourceWanted(
+        existing !== undefined && liesAt(existing, key) ? existing : key,
+        request.body,
+      );
+      const { created, resource } = await control.putResource(actorOf(request), wanted);
+      reply.code(created ? 201 : 200);
+      return render(request, resource);
+    },
+  );
+  app.patch(
+    ACCOUNT,
+    {
+      config: { action: 'accounts/write' },
+      schema: { hide: true, params: ByAccount, body: AccountBody },
+    },
+    async (request) => {
+      const existing = await findAccount(control, request.params);
+      refuseOtherDomain(existing.id, request.body);
+      const wanted = toResourceWanted(existing, request.body);
+      const { resource } = await control.putResource(actorOf(request), wanted);
+      return render(request, resource);
+    },
+  );
+  app.delete(
+    ACCOUNT,
+    { config: { action: 'accounts/delete' }, schema: { hide: true, params: ByAccount } },
+    async (request, reply) => {
+      const existing = await lookUpAccount(control, request.params);
+      const deleted = existing !== undefined && (await control.deleteResource(actorOf(request), existing.id));
+      return reply.code(deleted ? 200 : 204).send();
+    },
+  );
+}
+
+const keyOf = ({ subscription, group, account }: z.output<typeof ByAccount>) => ({
+  id: account.toLowerCase(),
+  subscriptionId: subscription.toLowerCase(),
+  resourceGroup: group,
+});
+
+const liesAt = (resource: Resource, key: Pick<Resource, 'subscriptionId' | 'resourceGroup'>): boolean =>
+  same(resource.subscriptionId, key.subscriptionId) && same(resource.resourceGroup, key.resourceGroup);
+
+/** The address of an account is its name here. */
+function refuseOtherDomain(id: string, { properties }: z.output<typeof AccountBody>): void {
+  const wanted = properties?.customSubDomainName;
+  if (wanted === undefined || same(wanted, id)) return;
+  throw new ApiError(
+    'invalidRequestContent',
+    `Invalid value for 'properties.customSubDomainName': '${wanted.slice(0, 100)}'. An account's subdomain is its name: send '${id}', or leave it out.`,
+    { param: 'properties.customSubDomainName' },
+  );
+}
+
+function keyRoutes(server: FastifyInstance, control: ControlPlane): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+
+  app.post(
+    `${ACCOUNT}/listKeys`,
+    { config: { action: 'accounts/listKeys/action' }, schema: { hide: true, params: ByAccount } },
+    async (request, reply) => {
+      const { id } = await findAccount(control, request.params);
+      reply.header('cache-control', 'no-store');
+      return renderKeys(await control.listKeys(actorOf(request), id));
+    },
+  );
+  app.post(
+    `${ACCOUNT}/regenerateKey`,
+    {
+      config: { action: 'accounts/regenerateKey/action' },
+      schema: { hide: true, params: ByAccount, body: RegenerateKeyBody },
+    },
+    async (request, reply) => {
+      const { id } = await findAccount(control, request.params);
+      reply.header('cache-control', 'no-store');
+      const slot = request.body.keyName === 'Key1' ? 1 : 2;
+      return renderKeys(await control.regenerateKey(actorOf(request), id, slot));
+    },
+  );
+}
+
+function readRoutes(server: FastifyInstance, control: ControlPlane): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+
+  app.get(
+    `${ACCOUNT}/skus`,
+    { config: { action: 'accounts/read' }, schema: { hide: true, params: ByAccount } },
+    async (request) => {
+      await findAccount(control, request.params);
+      return { value: [{ resourceType: `${PROVIDER}/accounts`, sku: { name: 'S0', tier: 'Standard' } }] };
+    },
+  );
+  app.get(
+    `${ACCOUNT}/usages`,
+    { config: { action: 'accounts/usages/read' }, schema: { hide: true, params: ByAccount } },
+    async (request) => {
+      const { subscriptionId, location } = await findAccount(control, request.params);
+      return { value: (await control.listUsages(subscriptionId, location)).map(renderUsage) };
+    },
+  );
+  app.get(
+    `${ACCOUNT}/models`,
+    { config: { action: 'accounts/models/read' }, schema: { hide: true, params: ByAccount } },
+    async (request) => {
+      const { subscriptionId, location } = await findAccount(control, request.params);
+      const usages = await control.listUsages(subscriptionId, location);
+      const models = await control.listModels(location);
+      return { value: models.map((offered) => renderAccountModel(offered, usages)) };
+    },
+  );
+}

@@ -1,0 +1,63 @@
+/** The audit log: who changed what, and when. */
+import type { FastifyInstance } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { WireAuditPage } from '../../contract/wire-control.ts';
+import type { AuditEntry } from '../../contract/control.ts';
+import type { ControlPlane } from '../../deployments/control.ts';
+import { CONTROL } from './paths.ts';
+
+const AuditQuery = z.object({
+  resource: z.string().optional().meta({ description: 'Of this resource alone' }),
+  limit: z.coerce.number().int().min(1).max(1_000).default(100),
+  before: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .optional()
+    .meta({ description: '`seq` of the last entry of the page before' }),
+});
+
+export function auditRoutes(server: FastifyInstance, control: ControlPlane): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+
+  app.get(
+    `${CONTROL}/audit`,
+    {
+      config: { action: 'audit/read' },
+      schema: {
+        tags: ['control plane'],
+        summary: 'Read the audit log',
+        querystring: AuditQuery,
+        response: { 200: WireAuditPage },
+      },
+    },
+    async ({ query }) => {
+      const { resource, limit, before } = query;
+      // One more than asked for tells whether there is more.
+      const entries = await control.listAudit({
+        resourceId: resource ?? null,
+        limit: limit + 1,
+        ...(before !== undefined && { before }),
+      });
+      return {
+        object: 'list' as const,
+        data: entries.slice(0, limit).map(renderEntry),
+        has_more: entries.length > limit,
+      };
+    },
+  );
+}
+
+const renderEntry = (entry: AuditEntry) => ({
+  object: 'audit.entry' as const,
+  seq: entry.seq,
+  at: entry.atS,
+  resource: entry.resourceId,
+  actor: entry.actor,
+  action: entry.action,
+  target: entry.target,
+  detail: Object.fromEntries(Object.entries(entry.detail).map(([field, value]) => [snakeCase(field), value])),
+});
+
+const snakeCase = (name: string): string => name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

@@ -1,0 +1,131 @@
+/** Deployments of an account. */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { ApiError } from '../../contract/error.ts';
+import type { Resource, Sku } from '../../contract/control.ts';
+import type { Scope } from '../../contract/scope.ts';
+import type { ControlPlane } from '../../deployments/control.ts';
+import { DeploymentBody, toDeploymentWanted } from './bodies.ts';
+import { actorOf } from './caller.ts';
+import { findAccount, findDeployment, lookUpAccount, type AccountPath } from './lookup.ts';
+import { capacityRange } from './models.ts';
+import { DEPLOYMENT, DEPLOYMENTS } from './paths.ts';
+import { renderDeployment } from './render.ts';
+import { PROVIDER } from './words.ts';
+
+const ByAccount = z.object({ subscription: z.string(), group: z.string(), account: z.string() });
+const ByDeployment = ByAccount.extend({ deployment: z.string() });
+
+export function deploymentRoutes(server: FastifyInstance, control: ControlPlane): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+
+  app.get(
+    DEPLOYMENTS,
+    { config: { action: 'accounts/deployments/read' }, schema: { hide: true, params: ByAccount } },
+    async (request) => {
+      const { resource, scope } = await accountOf(control, request, request.params);
+      const deployments = await control.listDeployments(scope);
+      return { value: deployments.map((deployment) => renderDeployment(deployment, resource)) };
+    },
+  );
+  app.get(
+    DEPLOYMENT,
+    { config: { action: 'accounts/deployments/read' }, schema: { hide: true, params: ByDeployment } },
+    async (request) => {
+      const { resource, scope } = await accountOf(control, request, request.params);
+      return renderDeployment(await findDeployment(control, scope, request.params.deployment), resource);
+    },
+  );
+  app.get(
+    `${DEPLOYMENT}/skus`,
+    { config: { action: 'accounts/deployments/read' }, schema: { hide: true, params: ByDeployment } },
+    async (request) => {
+      const { resource, scope } = await accountOf(control, request, request.params);
+      const deployment = await findDeployment(control, scope, request.params.deployment);
+      return { value: await skusOf(control, resource, deployment) };
+    },
+  );
+
+  changeRoutes(server, control);
+}
+
+function changeRoutes(server: FastifyInstance, control: ControlPlane): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+  const schema = { hide: true, params: ByDeployment, body: DeploymentBody };
+
+  app.put(
+    DEPLOYMENT,
+    { config: { action: 'accounts/deployments/write' }, schema },
+    async (request, reply) => {
+      const { resource, scope } = await accountOf(control, request, request.params);
+      refuseFineTuned(request.body);
+      const wanted = toDeploymentWanted(request.params.deployment, request.body);
+      const { created, deployment } = await control.putDeployment(scope, wanted);
+      reply.code(created ? 201 : 200);
+      return renderDeployment(deployment, resource);
+    },
+  );
+  app.patch(DEPLOYMENT, { config: { action: 'accounts/deployments/write' }, schema }, async (request) => {
+    const { resource, scope } = await accountOf(control, request, request.params);
+    refuseFineTuned(request.body);
+    const { name } = await findDeployment(control, scope, request.params.deployment);
+    const { deployment } = await control.putDeployment(scope, toDeploymentWanted(name, request.body));
+    return renderDeployment(deployment, resource);
+  });
+  app.delete(
+    DEPLOYMENT,
+    { config: { action: 'accounts/deployments/delete' }, schema: { hide: true, params: ByDeployment } },
+    async (request, reply) => {
+      const resource = await lookUpAccount(control, request.params);
+      const deleted =
+        resource !== undefined &&
+        (await control.deleteDeployment(scopeOf(resource, request), request.params.deployment));
+      return reply.code(deleted ? 200 : 204).send();
+    },
+  );
+}
+
+async function accountOf(
+  control: ControlPlane,
+  request: FastifyRequest,
+  path: AccountPath,
+): Promise<{ readonly resource: Resource; readonly scope: Scope }> {
+  const resource = await findAccount(control, path);
+  return { resource, scope: scopeOf(resource, request) };
+}
+
+const scopeOf = (resource: Resource, request: FastifyRequest): Scope => ({
+  resourceId: resource.id,
+  actor: actorOf(request),
+});
+
+function refuseFineTuned({ properties }: z.output<typeof DeploymentBody>): void {
+  if (properties?.model?.source === undefined) return;
+  throw new ApiError(
+    'modelNotSupported',
+    "Fine-tuned models cannot be deployed here. Leave out 'properties.model.source' and name a base model.",
+    { param: 'properties.model.source' },
+  );
+}
+
+async function skusOf(
+  control: ControlPlane,
+  { subscriptionId, location }: Resource,
+  {
+    model,
+    version,
+    sku: own,
+  }: { readonly model: string; readonly version: string | null; readonly sku: Sku },
+) {
+  const models = await control.listModels(location);
+  const offered = models.find(
+    (candidate) => candidate.model.name === model && candidate.model.version === version,
+  );
+  const usages = await control.listUsages(subscriptionId, location);
+  return [...new Set([own, ...(offered?.skus ?? [])])].map((sku) => ({
+    resourceType: `${PROVIDER}/accounts/deployments`,
+    sku: { name: sku },
+    capacity: capacityRange({ model, sku }, usages),
+  }));
+}

@@ -1,0 +1,82 @@
+/** What a subscription can have where: models, capacities, quotas. */
+import type { FastifyInstance } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { ControlPlane, ModelOffered } from '../../deployments/control.ts';
+import { Location } from './bodies.ts';
+import { same } from './lookup.ts';
+import { renderCapacity, renderModel } from './models.ts';
+import { SUBSCRIPTION } from './paths.ts';
+import { renderUsage } from './render.ts';
+
+const LOCATION = `${SUBSCRIPTION}/locations/:location`;
+const BySubscription = z.object({ subscription: z.string() });
+const ByLocation = BySubscription.extend({
+  location: Location,
+});
+const CapacityQuery = z.object({
+  modelFormat: z.string().optional(),
+  modelName: z.string(),
+  modelVersion: z.string().optional(),
+});
+
+export function locationRoutes(server: FastifyInstance, control: ControlPlane): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+
+  app.get(
+    `${LOCATION}/usages`,
+    { config: { action: 'locations/usages/read' }, schema: { hide: true, params: ByLocation } },
+    async ({ params }) => {
+      const usages = await control.listUsages(params.subscription.toLowerCase(), params.location);
+      return { value: usages.map(renderUsage) };
+    },
+  );
+  app.get(
+    `${LOCATION}/models`,
+    { config: { action: 'locations/models/read' }, schema: { hide: true, params: ByLocation } },
+    async ({ params }) => {
+      const usages = await control.listUsages(params.subscription.toLowerCase(), params.location);
+      const models = await control.listModels(params.location);
+      return { value: models.map((offered) => renderModel(offered, usages)) };
+    },
+  );
+  app.get(
+    `${LOCATION}/modelCapacities`,
+    {
+      config: { action: 'locations/models/read' },
+      schema: { hide: true, params: ByLocation, querystring: CapacityQuery },
+    },
+    async ({ params, query }) => ({
+      value: await capacitiesAt(control, params.location, { ...query, subscription: params.subscription }),
+    }),
+  );
+  app.get(
+    `${SUBSCRIPTION}/modelCapacities`,
+    {
+      config: { action: 'locations/models/read' },
+      schema: { hide: true, params: BySubscription, querystring: CapacityQuery },
+    },
+    async ({ params, query }) => {
+      const locations = await control.listLocations();
+      const wanted = { ...query, subscription: params.subscription };
+      const value = await Promise.all(locations.map((location) => capacitiesAt(control, location, wanted)));
+      return { value: value.flat() };
+    },
+  );
+}
+
+type Wanted = z.output<typeof CapacityQuery> & { readonly subscription: string };
+
+async function capacitiesAt(control: ControlPlane, location: string, wanted: Wanted) {
+  const models = (await control.listModels(location)).filter((offered) => matches(offered, wanted));
+  if (models.length === 0) return [];
+  const subscriptionId = wanted.subscription.toLowerCase();
+  const usages = await control.listUsages(subscriptionId, location);
+  return models.flatMap(({ model, skus }) =>
+    skus.map((sku) => renderCapacity({ model, sku, location }, { subscriptionId, usages })),
+  );
+}
+
+const matches = ({ model }: ModelOffered, { modelName, modelVersion }: Wanted): boolean =>
+  same(model.name, modelName) &&
+  (modelVersion === undefined || modelVersion === '' || model.version === modelVersion);

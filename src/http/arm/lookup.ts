@@ -1,0 +1,52 @@
+/** Accounts and deployments by their path, or ARM's error that says so. */
+import { ApiError } from '../../contract/error.ts';
+import type { Resource } from '../../contract/control.ts';
+import type { ControlPlane, DeploymentView } from '../../deployments/control.ts';
+import type { Scope } from '../../contract/scope.ts';
+import { PROVIDER } from './words.ts';
+
+export interface AccountPath {
+  readonly subscription: string;
+  readonly group: string;
+  readonly account: string;
+}
+
+/** Undefined too when it lies in another group or subscription than the path says. */
+export async function lookUpAccount(
+  control: Pick<ControlPlane, 'getResource'>,
+  path: AccountPath,
+): Promise<Resource | undefined> {
+  const resource = await control.getResource(path.account.toLowerCase());
+  if (resource === undefined) return undefined;
+  const isThere =
+    same(resource.subscriptionId, path.subscription) && same(resource.resourceGroup, path.group);
+  return isThere ? resource : undefined;
+}
+
+export async function findAccount(
+  control: Pick<ControlPlane, 'getResource'>,
+  path: AccountPath,
+): Promise<Resource> {
+  const resource = await lookUpAccount(control, path);
+  if (resource !== undefined) return resource;
+  throw new ApiError(
+    'resourceNotFound',
+    `The Resource '${PROVIDER}/accounts/${path.account}' under resource group '${path.group}' was not found.`,
+  );
+}
+
+export async function findDeployment(
+  control: Pick<ControlPlane, 'getDeployment'>,
+  scope: Scope,
+  name: string,
+): Promise<DeploymentView> {
+  const deployment = await control.getDeployment(scope, name);
+  if (deployment !== undefined) return deployment;
+  throw new ApiError(
+    'resourceNotFound',
+    `The Resource '${PROVIDER}/accounts/${scope.resourceId}/deployments/${name}' was not found.`,
+  );
+}
+
+/** ARM compares names without regard to case. */
+export const same = (one: string, other: string): boolean => one.toLowerCase() === other.toLowerCase();

@@ -1,0 +1,30 @@
+/** The control plane: the part of Azure Resource Manager that concerns accounts, deployments, models and quota. */
+import type { FastifyInstance, FastifySchemaCompiler } from 'fastify';
+import type { z } from 'zod';
+import { ApiError } from '../../contract/error.ts';
+import type { ControlPlane } from '../../deployments/control.ts';
+import { check } from '../validation.ts';
+import { accountRoutes } from './accounts.ts';
+import { auditRoutes } from './audit.ts';
+import { deploymentRoutes } from './deployments.ts';
+import { locationRoutes } from './locations.ts';
+
+export function armRoutes(server: FastifyInstance, control: ControlPlane): void {
+  void server.register(async (arm) => {
+    arm.setValidatorCompiler(compileArmValidator);
+    accountRoutes(arm, control);
+    deploymentRoutes(arm, control);
+    locationRoutes(arm, control);
+    auditRoutes(arm, control);
+  });
+}
+
+/** ARM has one code for whatever is wrong with a request. */
+const compileArmValidator: FastifySchemaCompiler<z.ZodType> =
+  ({ schema }) =>
+  (input) => {
+    const result = check(schema, input);
+    if (!('error' in result)) return result;
+    const { message, param } = result.error;
+    return { error: new ApiError('invalidRequestContent', message, { param, cause: result.error }) };
+  };
