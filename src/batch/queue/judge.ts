@@ -45,7 +45,26 @@ export async function judge(
       line,
     });
   }
-  return { kind: 'runnable', deployment };
+  if (deployment.unusable !== null) {
+    return faulty({ code: 'invalid_request', message: deployment.unusable, param: 'body.model', line });
+  }
+  const images = deployment.takesImages ? null : refusedImages(inspection, deployment);
+  return images === null ? { kind: 'runnable', deployment } : { kind: 'faulty', errors: images };
+}
+
+/** One fault for each line that carries an image; null: none does. */
+function refusedImages(
+  { url, imageLines, imageLinesOmitted }: Inspection,
+  { name, model }: Deployment,
+): BatchErrors | null {
+  if (imageLines.length === 0) return null;
+  const data = imageLines.map((line): BatchError => ({
+    code: 'invalid_request',
+    message: `Line ${line}: this request carries an image, but the deployment '${name}' has the model '${model}', which takes text alone. Please remove the image, or name a deployment of a model that takes images.`,
+    param: url === '/responses' ? 'body.input' : 'body.messages',
+    line,
+  }));
+  return { data, omitted: imageLinesOmitted };
 }
 
 /** On Azure an endpoint of `/chat/completions` also stands for rows that all go to `/responses` (contract §4). */

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import { BATCH_ERRORS_MAX, LINE_BYTES_MAX, REQUESTS_MAX } from '../../contract/batch.ts';
-import { SEGMENT_BYTES_MAX, SEGMENT_REQUESTS_MAX } from '../../contract/inspection.ts';
+import { IMAGE_LINES_MAX, SEGMENT_BYTES_MAX, SEGMENT_REQUESTS_MAX } from '../../contract/inspection.ts';
 import { inspectInput } from './inspect.ts';
 
 const inspect = (...chunks: (string | Uint8Array)[]) =>
@@ -34,6 +34,8 @@ describe('a good file', () => {
       url: '/chat/completions',
       firstLine: 1,
       errors: null,
+      imageLines: [],
+      imageLinesOmitted: 0,
       segments: [{ firstLine: 1, requests: 2, byteStart: 0, byteLength: 2 * (withId(1).length + 1) }],
     });
   });
@@ -412,6 +414,78 @@ describe('100,000 requests', () => {
     expect(errors?.data[0]?.code).toBe('too_many_tasks');
     expect(errors?.data).toHaveLength(BATCH_ERRORS_MAX);
     expect(errors?.omitted).toBe(REQUESTS_MAX + 1 + 1 - BATCH_ERRORS_MAX);
+  });
+});
+
+describe('images', () => {
+  const chat = (content: unknown) =>
+    JSON.stringify({
+      model: 'gpt-4o',
+      messages: [
+        { role: 'user', content: 'Hi' },
+        { role: 'user', content },
+      ],
+    });
+  const picture = { type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } };
+
+  test.each([
+    ['a part of a message', '"/chat/completions"', chat([{ type: 'text', text: 'What is it?' }, picture])],
+    [
+      'a part of an input item',
+      '"/v1/responses"',
+      '{"model":"gpt-4o","input":[{"role":"user","content":[{"type":"input_image","image_url":"https://a/b.png"}]}]}',
+    ],
+    [
+      'the output of a tool',
+      '"/responses"',
+      '{"model":"gpt-4o","input":[{"type":"function_call_output","output":[{"type":"input_image","file_id":"f"}]}]}',
+    ],
+  ])('are noted by line when they are %s', async (_, url, body) => {
+    const found = await inspect(['', line({ url, body }), line({ url, custom_id: '"b"' })].join('\n'));
+
+    expect(found).toMatchObject({ errors: null, imageLines: [2], imageLinesOmitted: 0 });
+  });
+
+  test.each([
+    ['a text that speaks of them', chat('Write {"type":"image_url"}: "image_url", "input_image"')],
+    ['a text part', chat([{ type: 'text', text: '"image_url"' }])],
+    [
+      'a member of that name',
+      '{"model":"gpt-4o","image_url":[{"type":"image_url"}],"messages":[null,7,[{}]]}',
+    ],
+    ['an answer that is to be a picture', '{"model":"gpt-4o","messages":"image_url","tool":"input_image"}'],
+  ])('are not seen in %s', async (_, body) => {
+    expect(await inspect(line({ body }))).toMatchObject({ errors: null, imageLines: [] });
+  });
+
+  test('are noted up to as many lines as a batch shows errors, and the others are counted', async () => {
+    const lines = Array.from({ length: IMAGE_LINES_MAX + 3 }, (_, index) =>
+      line({ custom_id: `"${index}"`, body: chat([picture]) }),
+    );
+
+    const { imageLines, imageLinesOmitted } = await inspect(lines.join('\n'));
+
+    expect([imageLines.length, imageLines.at(-1), imageLinesOmitted]).toEqual([
+      IMAGE_LINES_MAX,
+      IMAGE_LINES_MAX,
+      3,
+    ]);
+  });
+});
+
+describe('what batches do not support', () => {
+  test('On Your Data is refused on its line', async () => {
+    const body = '{"model":"gpt-4o","messages":[],"data_sources":[{"type":"azure_search"}]}';
+
+    expect(await faults(line({ body }))).toEqual([[1, 'invalid_request', 'body.data_sources']]);
+    expect(await messages(line({ body }))).toEqual([expect.stringContaining('On Your Data')]);
+    expect(await faults(line({ body: '{"model":"gpt-4o","data_sources":null}' }))).toEqual([]);
+  });
+
+  test('Assistants are refused by name', async () => {
+    expect(await messages(line({ url: '"/v1/threads/runs"' }))).toEqual([
+      expect.stringContaining('the Assistants API, which batches do not support'),
+    ]);
   });
 });
 

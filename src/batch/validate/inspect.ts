@@ -5,10 +5,11 @@ import {
   LINE_BYTES_MAX,
   REQUESTS_MAX,
 } from '../../contract/batch.ts';
-import type { Inspection } from '../../contract/inspection.ts';
+import { IMAGE_LINES_MAX, type Inspection } from '../../contract/inspection.ts';
 import { type Line, LineSplitter, type OversizedLine } from '../../core/lines.ts';
 import { ErrorList, withFileError } from './errors.ts';
 import { type Fault, faultOfLine, OVERSIZED_LINE, quote, toBatchError } from './faults.ts';
+import { carriesImage } from './images.ts';
 import { RequestChecker, type RequestFacts } from './request.ts';
 import { LineScanner } from './scan.ts';
 import { SegmentPlanner } from './segments.ts';
@@ -48,6 +49,8 @@ class Pass {
   #requests = 0;
   #tokens = 0;
   #modelFaults = 0;
+  readonly #imageLines: number[] = [];
+  #imageLinesOmitted = 0;
 
   get tooMany(): boolean {
     return this.#requests > REQUESTS_MAX;
@@ -70,6 +73,8 @@ class Pass {
       url: this.#url?.value ?? null,
       firstLine: this.#firstLine,
       errors,
+      imageLines: this.#imageLines,
+      imageLinesOmitted: this.#imageLinesOmitted,
       segments: errors ? [] : this.#segments.segments(),
     };
   }
@@ -82,8 +87,15 @@ class Pass {
     this.#note(line.line, facts);
     const twin = this.#twin(line.line, facts.customId);
     const fault = facts.fault ?? mismatchOf(facts, this.#url, this.#model) ?? twin;
-    if (!fault) this.#segments.add(line);
-    return fault;
+    if (fault) return fault;
+    this.#segments.add(line);
+    if (shape.body && carriesImage(line.bytes, shape.body)) this.#noteImage(line.line);
+    return undefined;
+  }
+
+  #noteImage(line: number): void {
+    if (this.#imageLines.length < IMAGE_LINES_MAX) this.#imageLines.push(line);
+    else this.#imageLinesOmitted++;
   }
 
   #note(line: number, { url, model }: RequestFacts): void {

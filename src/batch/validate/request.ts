@@ -47,6 +47,7 @@ export class RequestChecker {
 const QUOTE = 0x22;
 const OPEN_BRACE = 0x7b;
 const TRUE = 0x74;
+const NULL = 0x6e;
 
 interface Problem {
   /** Goes after the name of the member. */
@@ -116,17 +117,27 @@ function faultOfUrl(url: string | Problem): Fault {
   return {
     code: 'url_mismatch',
     param: 'url',
-    message: `url ${quote(url)} is not the path of an endpoint that a batch can address. ${choice}`,
+    message: ASSISTANTS.test(url)
+      ? `url ${quote(url)} belongs to the Assistants API, which batches do not support. ${choice}`
+      : `url ${quote(url)} is not the path of an endpoint that a batch can address. ${choice}`,
   };
 }
 
-function faultOfBody(line: Buffer, { body, stream }: RequestShape): Fault | undefined {
+const ASSISTANTS = /^(?:\/v1)?\/(?:assistants|threads)(?:\/|$)/;
+
+function faultOfBody(line: Buffer, { body, stream, dataSources }: RequestShape): Fault | undefined {
   if (!body || line[body.start] !== OPEN_BRACE) {
     const problem = body ? `must be an object, but is ${typeAt(line, body.start)}` : 'is missing';
     return invalidRequest('body', `body ${problem}. Please put the parameters of the request into it.`);
   }
   if (stream && line[stream.start] === TRUE) {
     return invalidRequest('body.stream', 'body.stream is true, but a batch cannot stream. Please remove it.');
+  }
+  if (dataSources && line[dataSources.start] !== NULL) {
+    return invalidRequest(
+      'body.data_sources',
+      'body.data_sources asks for On Your Data, which batches do not support. Please remove it, and put what the model needs to know into the messages.',
+    );
   }
   return undefined;
 }

@@ -19,9 +19,10 @@ export interface RequestShape {
   readonly method: ByteRange | undefined;
   readonly url: ByteRange | undefined;
   readonly body: ByteRange | undefined;
-  /** `body.model` and `body.stream`. */
+  /** `body.model`, `body.stream` and `body.data_sources`. */
   readonly model: ByteRange | undefined;
   readonly stream: ByteRange | undefined;
+  readonly dataSources: ByteRange | undefined;
   readonly tokens: number;
 }
 
@@ -101,6 +102,7 @@ export class LineScanner {
       body: this.#request.find(line, 'body'),
       model: this.#body.find(line, 'model'),
       stream: this.#body.find(line, 'stream'),
+      dataSources: this.#body.find(line, 'data_sources'),
       tokens: Math.ceil(this.#bodyMillitokens / 1000),
     };
   }

@@ -1,0 +1,28 @@
+import type { ByteRange } from '../../core/json-scan.ts';
+
+/** They end the names of the two kinds of part. The search looks for its first byte, which is rare in texts. */
+const ENDINGS = [Buffer.from('_url"'), Buffer.from('_image"')];
+const UNDERSCORE = 0x5f;
+
+/** Whether the body of a sound line has a part that is an image. What most lines have, one or three searches tell. */
+export function carriesImage(line: Buffer, { start, end }: ByteRange): boolean {
+  const from = line.indexOf(UNDERSCORE, start);
+  if (from === -1 || !ENDINGS.some((ending) => line.includes(ending, from))) return false;
+  const body = line.toString('utf8', start, end);
+  if (!body.includes('"image_url"') && !body.includes('"input_image"')) return false;
+  const { messages, input } = JSON.parse(body) as Readonly<Record<string, unknown>>;
+  return [messages, input].some((items) => Array.isArray(items) && items.some(hasImage));
+}
+
+/** A message, or an item of a response's input: the outputs of tools have parts too. */
+function hasImage(item: unknown): boolean {
+  if (typeof item !== 'object' || item === null) return false;
+  const { content, output } = item as Readonly<Record<string, unknown>>;
+  return [content, output].some((parts) => Array.isArray(parts) && parts.some(isImage));
+}
+
+function isImage(part: unknown): boolean {
+  if (typeof part !== 'object' || part === null) return false;
+  const { type } = part as Readonly<Record<string, unknown>>;
+  return type === 'image_url' || type === 'input_image';
+}
