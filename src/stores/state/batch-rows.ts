@@ -22,7 +22,7 @@ const REACHED_AT: readonly Exclude<Timestamp, 'expires_at'>[] = [
   'cancelled_at',
 ];
 
-/** The only writer of `status`. A clock that went back does not take the batch's timestamps with it. */
+/** The only writer of `status`. What moves waits no longer for room. A clock that went back does not take the batch's timestamps with it. */
 export async function transition(
   trx: Trx,
   batch: BatchRecord,
@@ -38,7 +38,7 @@ export async function transition(
   const reachedAt = Math.max(atS, ...REACHED_AT.map((column) => batch[column] ?? 0));
   return trx
     .updateTable('batches')
-    .set({ ...also, status: to, [`${to}_at`]: reachedAt })
+    .set({ ...also, status: to, waiting_tokens: null, [`${to}_at`]: reachedAt })
     .where('seq', '=', batch.seq)
     .returningAll()
     .executeTakeFirstOrThrow();
@@ -47,20 +47,7 @@ export async function transition(
 /** Batches that are live or have work to purge: few, and found through their own index. */
 export const withWork = (db: Db) => db.selectFrom('batches').where('purged', '=', sql.lit(0));
 
-/** Tokens held by the live batches of a deployment. A terminal batch holds none: its transition releases them. */
-export async function sumEnqueuedTokens(
-  db: Db,
-  { resourceId, deployment, exceptSeq = 0 }: { resourceId: string; deployment: string; exceptSeq?: number },
-): Promise<number> {
-  const { tokens } = await withWork(db)
-    .select(sql<number>`cast(coalesce(sum(enqueued_tokens), 0) as bigint)`.as('tokens'))
-    .where('resource_id', '=', resourceId)
-    .where('deployment', '=', deployment)
-    .where('status', 'not in', TERMINAL_STATUSES)
-    .where('seq', '<>', exceptSeq)
-    .executeTakeFirstOrThrow();
-  return tokens;
-}
+export const withLive = (db: Db) => withWork(db).where('status', 'not in', TERMINAL_STATUSES);
 
 export const toBatch = (row: BatchRecord): Batch => ({
   seq: row.seq,
@@ -74,6 +61,8 @@ export const toBatch = (row: BatchRecord): Batch => ({
   errorFileId: row.error_file_id,
   deployment: row.deployment,
   enqueuedTokens: row.enqueued_tokens,
+  whenFull: row.when_full,
+  waitingTokens: row.waiting_tokens,
   createdAt: row.created_at,
   expiresAt: row.expires_at,
   inProgressAt: row.in_progress_at,

@@ -1,13 +1,24 @@
-import { TERMINAL_STATUSES, TRANSITIONS } from '../../contract/batch.ts';
+import { TRANSITIONS } from '../../contract/batch.ts';
 import type { Batch } from '../../contract/batch.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { assert } from '../../core/assert.ts';
+import { couldEverFit, hasRoom } from './admission.ts';
+import { writeAudit } from './audit.ts';
 import { listBatches } from './batch-list.ts';
-import { lockBatch, sumEnqueuedTokens, toBatch, transition, withWork } from './batch-rows.ts';
+import { lockBatch, toBatch, transition, withLive } from './batch-rows.ts';
 import type { Database, Db, Trx } from './database.ts';
 import { insertFiles } from './files.ts';
-import type { BatchPlan, BatchStore, CreateOptions, CreateOutcome, NewBatch, Publication } from './ports.ts';
-import type { NewBatchRecord } from './schema.ts';
+import type {
+  BatchPlan,
+  BatchStore,
+  CreateOptions,
+  CreateOutcome,
+  NewBatch,
+  Publication,
+  Room,
+} from './ports.ts';
+import { enqueuedTokens, groupOf, heldTokens, lockNameOf } from './quota.ts';
+import type { BatchRecord, NewBatchRecord } from './schema.ts';
 import { insertSegments, isUnfinished } from './work.ts';
 
 const IDEMPOTENCY_KEY_S = 24 * 60 * 60;
@@ -17,7 +28,8 @@ export function createBatchStore(database: Database): BatchStore {
   return {
     create: (scope, batch, options) =>
       database.transact(async (trx) => {
-        await database.lockResource(trx, scope.resourceId);
+        await database.lock(trx, 'resource', scope.resourceId);
+        await lockQuota(trx, database, { ...scope, ...batch, ...options });
         return create(trx, scope, batch, options);
       }),
 
@@ -41,20 +53,19 @@ export function createBatchStore(database: Database): BatchStore {
           .forUpdate()
           .executeTakeFirst();
         if (!batch) return undefined;
-        const cancellable = TRANSITIONS[batch.status].includes('cancelling');
-        return toBatch(cancellable ? await transition(trx, batch, 'cancelling', { atS }) : batch);
+        if (!TRANSITIONS[batch.status].includes('cancelling')) return toBatch(batch);
+        const { resourceId, actor } = scope;
+        const detail = { status: { from: batch.status, to: 'cancelling' } };
+        const action = 'batch.cancel';
+        await writeAudit(trx, { atS, resourceId, actor, action, target: batchId, detail });
+        return toBatch(await transition(trx, batch, 'cancelling', { atS }));
       }),
 
-    enqueuedTokens: (scope, deployment) =>
-      database.read((db) => sumEnqueuedTokens(db, { resourceId: scope.resourceId, deployment })),
+    enqueuedTokens: (scope) => database.read((db) => enqueuedTokens(db, scope.resourceId)),
 
     live: () =>
       database.read(async (db) => {
-        const rows = await withWork(db)
-          .selectAll()
-          .where('status', 'not in', TERMINAL_STATUSES)
-          .orderBy('seq')
-          .execute();
+        const rows = await withLive(db).selectAll().orderBy('seq').execute();
         return rows.map(toBatch);
       }),
 
@@ -101,11 +112,11 @@ async function create(
   trx: Trx,
   scope: Scope,
   batch: NewBatch,
-  { enqueuedTokensMax, idempotency }: CreateOptions,
+  { room, idempotency }: CreateOptions,
 ): Promise<CreateOutcome> {
   const { resourceId } = scope;
   const sum = async (deployment: string | null) =>
-    deployment === null ? 0 : sumEnqueuedTokens(trx, { resourceId, deployment });
+    deployment === null ? 0 : heldTokens(trx, { resourceId, deployment });
 
   if (idempotency) {
     await trx
@@ -124,14 +135,18 @@ async function create(
     if (earlier) return { kind: 'replayed', batch: earlier, enqueuedTokens: await sum(earlier.deployment) };
   }
 
-  const held = await sum(batch.deployment);
-  const adds = batch.errors ? 0 : batch.enqueuedTokens;
-  if (!batch.errors && enqueuedTokensMax !== null && held + adds > enqueuedTokensMax)
-    return { kind: 'token_limit_exceeded', enqueuedTokens: held };
+  const { deployment, enqueuedTokens: tokens } = batch;
+  const isAdmitted =
+    batch.errors !== null ||
+    deployment === null ||
+    room === null ||
+    (await hasRoom(trx, { resourceId, deployment }, { tokens, room, nowS: batch.createdAt }));
+  if (!isAdmitted && (batch.whenFull === 'fail' || !couldEverFit(tokens, room)))
+    return { kind: 'token_limit_exceeded', enqueuedTokens: await sum(deployment) };
 
   const row = await trx
     .insertInto('batches')
-    .values(toRecord(resourceId, batch))
+    .values(toRecord(resourceId, batch, isAdmitted ? null : tokens))
     .returningAll()
     .executeTakeFirstOrThrow();
   if (idempotency) {
@@ -147,14 +162,10 @@ async function create(
       })
       .execute();
   }
-  return {
-    kind: 'created',
-    batch: toBatch(row),
-    enqueuedTokens: batch.deployment === null ? 0 : held + adds,
-  };
+  return { kind: 'created', batch: toBatch(row), enqueuedTokens: await sum(deployment) };
 }
 
-const toRecord = (resourceId: string, batch: NewBatch): NewBatchRecord => ({
+const toRecord = (resourceId: string, batch: NewBatch, waitingTokens: number | null): NewBatchRecord => ({
   id: batch.id,
   resource_id: resourceId,
   status: batch.errors ? 'failed' : 'validating',
@@ -163,7 +174,9 @@ const toRecord = (resourceId: string, batch: NewBatch): NewBatchRecord => ({
   output_file_id: batch.outputFileId,
   error_file_id: batch.errorFileId,
   deployment: batch.deployment,
-  enqueued_tokens: batch.enqueuedTokens,
+  enqueued_tokens: waitingTokens === null ? batch.enqueuedTokens : 0,
+  when_full: batch.whenFull,
+  waiting_tokens: waitingTokens,
   created_at: batch.createdAt,
   expires_at: batch.expiresAt,
   failed_at: batch.errors ? batch.createdAt : null,
@@ -173,28 +186,34 @@ const toRecord = (resourceId: string, batch: NewBatch): NewBatchRecord => ({
   purged: batch.errors ? 1 : 0,
 });
 
+/** The second lock that an admission takes, if it may go beyond the deployment's own limit. */
+async function lockQuota(
+  trx: Trx,
+  database: Database,
+  { resourceId, deployment, room }: { resourceId: string; deployment: string | null; room: Room | null },
+): Promise<void> {
+  if (deployment === null || room === null || room.sharedTokensMax === null) return;
+  const group = await groupOf(trx, { resourceId, deployment });
+  if (group) await database.lock(trx, 'quota', lockNameOf(group));
+}
+
 async function startWork(
   trx: Trx,
   database: Database,
   seq: number,
   plan: BatchPlan,
-): Promise<'planned' | 'token_limit_exceeded' | 'stale'> {
+): Promise<'planned' | 'waiting' | 'token_limit_exceeded' | 'stale'> {
   const owner = await trx
     .selectFrom('batches')
     .select('resource_id')
     .where('seq', '=', seq)
     .executeTakeFirst();
   if (!owner) return 'stale';
-  // Before the batch's own row, as in `create`: one order of locks, so none waits in a circle.
-  await database.lockResource(trx, owner.resource_id);
+  await database.lock(trx, 'resource', owner.resource_id);
+  await lockQuota(trx, database, { resourceId: owner.resource_id, ...plan });
   const batch = await lockBatch(trx, seq);
   if (batch?.status !== 'validating') return 'stale';
-  const others = await sumEnqueuedTokens(trx, {
-    resourceId: batch.resource_id,
-    deployment: plan.deployment,
-    exceptSeq: seq,
-  });
-  if (others + plan.enqueuedTokens > plan.enqueuedTokensMax) return 'token_limit_exceeded';
+  if (!(await mayStart(trx, batch, plan))) return keepWaiting(trx, batch, plan);
   await insertSegments(trx, seq, plan.segments);
   await transition(trx, batch, 'in_progress', {
     atS: plan.atS,
@@ -203,6 +222,43 @@ async function startWork(
     enqueued_tokens: plan.enqueuedTokens,
   });
   return 'planned';
+}
+
+/** What it reserved when it was created needs no room a second time. */
+async function mayStart(trx: Trx, batch: BatchRecord, plan: BatchPlan): Promise<boolean> {
+  const reserved = batch.deployment === plan.deployment ? batch.enqueued_tokens : 0;
+  if (
+    batch.deployment === plan.deployment &&
+    batch.waiting_tokens === null &&
+    plan.enqueuedTokens <= reserved
+  )
+    return true;
+  return hasRoom(
+    trx,
+    { resourceId: batch.resource_id, deployment: plan.deployment },
+    {
+      tokens: plan.enqueuedTokens - reserved,
+      room: plan.room,
+      nowS: plan.atS,
+      olderThanSeq: batch.seq,
+    },
+  );
+}
+
+async function keepWaiting(
+  trx: Trx,
+  batch: BatchRecord,
+  { deployment, enqueuedTokens: tokens, room }: BatchPlan,
+): Promise<'waiting' | 'token_limit_exceeded'> {
+  if (batch.when_full === 'fail' || !couldEverFit(tokens, room)) return 'token_limit_exceeded';
+  // Asked again and again, and mostly nothing has changed: then nothing is written.
+  if (batch.waiting_tokens !== tokens || batch.deployment !== deployment || batch.enqueued_tokens !== 0)
+    await trx
+      .updateTable('batches')
+      .set({ deployment, waiting_tokens: tokens, enqueued_tokens: 0 })
+      .where('seq', '=', batch.seq)
+      .execute();
+  return 'waiting';
 }
 
 async function publish(

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
+import { auditContract } from './contract/audit.ts';
 import { batchListContract } from './contract/batch-list.ts';
 import { batchContract } from './contract/batches.ts';
+import { deploymentContract } from './contract/deployments.ts';
 import { fileContract } from './contract/files.ts';
 import {
   batchBySeq,
@@ -42,6 +44,12 @@ export function stateStoreContract(name: string, makeHome: () => Promise<Home>):
 
     describe('resources', () => {
       resourceContract(subject);
+    });
+    describe('deployments', () => {
+      deploymentContract(subject);
+    });
+    describe('audit', () => {
+      auditContract(subject);
     });
     describe('files', () => {
       fileContract(subject);

@@ -5,13 +5,18 @@ import type { Tables } from './schema.ts';
 export type Db = Kysely<Tables>;
 export type Trx = Transaction<Tables>;
 
+export type LockKind = 'resource' | 'quota';
+
 /** What the statements run on. All that differs between SQLite and PostgreSQL is behind it; both throw `StoreError`. */
 export interface Database {
   /** For a single statement, or several that need not agree. */
   read<T>(work: (db: Db) => Promise<T>): Promise<T>;
   /** One transaction. `work` may run again after a conflict, so it changes nothing but the database. */
   transact<T>(work: (trx: Trx) => Promise<T>): Promise<T>;
-  /** Makes other transactions that name `resourceId` here wait until `trx` ends: for checks over many rows. */
-  lockResource(trx: Trx, resourceId: string): Promise<void>;
+  /**
+   * Makes other transactions that name the same here wait until `trx` ends: for checks over many rows. Always in this
+   * order, so that none waits in a circle: one resource, then one quota, then rows of batches by `seq`.
+   */
+  lock(trx: Trx, kind: LockKind, name: string): Promise<void>;
   close(): Promise<void>;
 }

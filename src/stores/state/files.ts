@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 
 import type { FilePurpose, FileRow } from '../../contract/file.ts';
 import type { Inspection } from '../../contract/inspection.ts';
+import { writeAudit } from './audit.ts';
 import type { Database, Db, Trx } from './database.ts';
 import type { FileQuery, FileStore } from './ports.ts';
 import type { FileRecord } from './schema.ts';
@@ -13,7 +14,7 @@ export function createFileStore(database: Database): FileStore {
   return {
     insert: (scope, file, limits) =>
       database.transact(async (trx) => {
-        await database.lockResource(trx, scope.resourceId);
+        await database.lock(trx, 'resource', scope.resourceId);
         const max = file.expiresAt === null ? limits.withoutExpiryMax : limits.withExpiryMax;
         if ((await countInputs(trx, scope.resourceId, file.expiresAt !== null)) >= max) return 'limit';
         await insertFiles(trx, scope.resourceId, [file]);
@@ -33,14 +34,19 @@ export function createFileStore(database: Database): FileStore {
 
     list: (scope, query) => database.read((db) => list(db, scope.resourceId, query)),
 
-    delete: (scope, fileId) =>
+    delete: (scope, fileId, atS) =>
       database.transact(async (trx) => {
-        const { numDeletedRows } = await trx
+        const { resourceId, actor } = scope;
+        const deleted = await trx
           .deleteFrom('files')
-          .where('resource_id', '=', scope.resourceId)
+          .where('resource_id', '=', resourceId)
           .where('id', '=', fileId)
+          .returning(['filename', 'purpose'])
           .executeTakeFirst();
-        return numDeletedRows === 1n;
+        if (!deleted) return false;
+        const action = 'file.delete';
+        await writeAudit(trx, { atS, resourceId, actor, action, target: fileId, detail: deleted });
+        return true;
       }),
 
     inspection: (scope, fileId) =>

@@ -17,7 +17,7 @@ export interface ColumnTypes {
 type Migration = (db: Db, types: ColumnTypes) => Promise<void>;
 
 /** In order; the position of the last one that ran is the version of a database. Never change one that was released. */
-const MIGRATIONS: readonly Migration[] = [createTables];
+const MIGRATIONS: readonly Migration[] = [createTables, addControlPlane];
 
 /** Brings the database to this release's schema in one transaction, or refuses one that a newer release has made. */
 export async function migrate(db: Db, types: ColumnTypes): Promise<void> {
@@ -204,4 +204,98 @@ async function createWork(db: Db, { text, bytes }: ColumnTypes): Promise<void> {
     .addPrimaryKeyConstraint('results_pk', ['batch_seq', 'line'])
     .addCheckConstraint('results_ok', sql`ok in (0, 1)`)
     .execute();
+}
+
+/** What was there becomes the default resource of an enterprise, and its keys keep their order. */
+async function addControlPlane(db: Db, types: ColumnTypes): Promise<void> {
+  await extendResources(db, types);
+  await createDeployments(db, types);
+  await createAudit(db, types);
+  const { text } = types;
+  await db.schema
+    .alterTable('batches')
+    .addColumn('when_full', text, (c) => c.notNull().defaultTo('fail'))
+    .execute();
+  await db.schema.alterTable('batches').addColumn('waiting_tokens', 'bigint').execute();
+  await db.schema
+    .createTable('settings')
+    .addColumn('name', text, (c) => c.notNull().primaryKey())
+    .addColumn('value', text, required)
+    .execute();
+}
+
+async function extendResources(db: Db, { text }: ColumnTypes): Promise<void> {
+  const before = {
+    subscription_id: '00000000-0000-0000-0000-000000000000',
+    resource_group: 'offpeak',
+    offer: 'enterprise',
+    owner: 'api',
+    tags: '{}',
+  };
+  for (const [name, value] of Object.entries(before))
+    await db.schema
+      .alterTable('resources')
+      .addColumn(name, text, (c) => c.notNull().defaultTo(value))
+      .execute();
+  await db.schema.alterTable('resources').addColumn('key_auth_disabled', 'integer', zero).execute();
+  await db.schema.alterTable('resources').addColumn('created_at', 'bigint', zero).execute();
+  // Nobody wrote down when; its first batch is the oldest trace.
+  await sql`update resources set created_at = coalesce(
+    (select min(created_at) from batches where resource_id = resources.id), 0)`.execute(db);
+
+  await db.schema
+    .alterTable('resource_keys')
+    .addColumn('slot', 'integer', (c) => c.notNull().defaultTo(1))
+    .execute();
+  await db.schema
+    .alterTable('resource_keys')
+    .addColumn('hint', text, (c) => c.notNull().defaultTo(''))
+    .execute();
+  await sql`update resource_keys set slot = position + 1`.execute(db);
+  await db.schema.dropIndex('resource_keys_of').execute();
+  await db.schema.alterTable('resource_keys').dropColumn('position').execute();
+  await db.schema
+    .createIndex('resource_keys_of')
+    .on('resource_keys')
+    .columns(['resource_id', 'slot'])
+    .unique()
+    .execute();
+}
+
+async function createDeployments(db: Db, { text }: ColumnTypes): Promise<void> {
+  await db.schema
+    .createTable('deployments')
+    .addColumn('resource_id', text, (c) => c.notNull().references('resources.id').onDelete('cascade'))
+    .addColumn('name', text, required)
+    .addColumn('model', text, required)
+    .addColumn('version', text)
+    .addColumn('sku', text, required)
+    .addColumn('enqueued_tokens_max', 'bigint', required)
+    .addColumn('dynamic_quota', 'integer', required)
+    .addColumn('when_full', text, required)
+    .addColumn('version_upgrade_option', text, required)
+    .addColumn('content_filter', text)
+    .addColumn('concurrency_max', 'integer', required)
+    .addColumn('upstreams', text)
+    .addColumn('owner', text, required)
+    .addColumn('tags', text, required)
+    .addColumn('created_at', 'bigint', required)
+    .addColumn('updated_at', 'bigint', required)
+    .addPrimaryKeyConstraint('deployments_pk', ['resource_id', 'name'])
+    .execute();
+  await db.schema.createIndex('deployments_quota').on('deployments').columns(['model', 'sku']).execute();
+}
+
+async function createAudit(db: Db, { text, identity }: ColumnTypes): Promise<void> {
+  await db.schema
+    .createTable('audit')
+    .addColumn('seq', 'integer', identity)
+    .addColumn('at_s', 'bigint', required)
+    .addColumn('resource_id', text)
+    .addColumn('actor', text, required)
+    .addColumn('action', text, required)
+    .addColumn('target', text, required)
+    .addColumn('detail', text, required)
+    .execute();
+  await db.schema.createIndex('audit_of').on('audit').columns(['resource_id', 'seq']).execute();
 }

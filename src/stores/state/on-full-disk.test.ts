@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { change, resourceOf } from './contract/fixtures.ts';
 import { onFullDisk } from './on-full-disk.ts';
 import { StoreError, type StateStore } from './ports.ts';
 import { openSqliteInline } from './sqlite/inline.ts';
@@ -24,14 +25,15 @@ test('a call that finds the disk full is tried once more after room was made', (
     let isFull = true;
     const resources = {
       ...state.resources,
-      put: (resource: never) => (isFull ? full() : state.resources.put(resource)),
+      put: (...args: Parameters<StateStore['resources']['put']>) =>
+        isFull ? full() : state.resources.put(...args),
     };
     const patient = onFullDisk({ ...state, resources }, () => {
       isFull = false;
       return Promise.resolve();
     });
 
-    await patient.resources.put({ id: 'r', location: 'l', keyDigests: [] });
+    await patient.resources.put(resourceOf('r'), change);
 
     expect(await state.resources.get('r')).toMatchObject({ id: 'r' });
   }));

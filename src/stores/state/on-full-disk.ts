@@ -21,6 +21,8 @@ export function onFullDisk(state: StateStore, makeRoom: () => Promise<void>): St
     ) as Port;
   return {
     resources: patient(state.resources),
+    deployments: patient(state.deployments),
+    audit: patient(state.audit),
     files: patient(state.files),
     batches: patient(state.batches),
     work: patient(state.work),

@@ -53,7 +53,7 @@ export interface ResourceStore {
   list(filter: { readonly subscriptionId?: string; readonly resourceGroup?: string }): Promise<Resource[]>;
   /** Inserts or replaces; `createdAt` stays. Audited unless nothing changes. */
   put(resource: Resource, change: Change): Promise<'created' | 'updated' | 'unchanged'>;
-  /** With its keys, deployments, files' rows and idempotency keys. `in_use`: it has live batches. */
+  /** With its keys, deployments, files' rows, batches and idempotency keys. `in_use`: it has live batches. */
   delete(resourceId: string, change: Change): Promise<'deleted' | 'not_found' | 'in_use'>;
   keys(resourceId: string): Promise<ResourceKey[]>;
   /** Sets one key. Audited as created or regenerated; a key that is the same already changes nothing. */
@@ -72,7 +72,8 @@ export interface DeploymentStore {
   list(scope: Scope): Promise<DeploymentRow[]>;
   /**
    * Inserts or replaces; `createdAt` stays. The shares of all deployments of its quota group together never pass
-   * `quotaTokensMax` (null: no quota), also under concurrent calls. Audited unless nothing changes.
+   * `quotaTokensMax` (null: no quota), also under concurrent calls; one that takes no more of its group than before is
+   * always possible, as the quota may have shrunk since. Audited unless nothing changes.
    */
   put(
     scope: Scope,
@@ -88,7 +89,9 @@ export interface DeploymentStore {
 export type DeploymentPut =
   | { readonly kind: 'created' | 'updated' | 'unchanged'; readonly deployment: DeploymentRow }
   /** `usedTokens`: what the other deployments of the group have. */
-  | { readonly kind: 'insufficient_quota'; readonly usedTokens: number };
+  | { readonly kind: 'insufficient_quota'; readonly usedTokens: number }
+  /** The resource was deleted meanwhile. */
+  | { readonly kind: 'no_resource' };
 
 export interface QuotaUsage extends QuotaGroup {
   /** Shares of its deployments. */
@@ -158,7 +161,8 @@ export interface NewBatch extends Pick<
 /**
  * What decides whether a batch may start (P21). It is admitted when its tokens fit, and when no older batch of the
  * deployment that waits for room would fit too, or has waited longer than `QUEUE_PASS_S`: oldest first, but a small one
- * passes a large one that must wait, for a while.
+ * passes a large one that must wait, for a while. One that is too large for the deployment's own limit can keep only
+ * shared room free, so that nobody's own share stands idle for it; one too large for any room keeps none.
  */
 export interface Room {
   /** Limit of the deployment: its live batches never hold more together, save by dynamic quota. */

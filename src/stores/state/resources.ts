@@ -1,50 +1,216 @@
-import type { Database, Db } from './database.ts';
-import type { Resource, ResourceStore } from './ports.ts';
+import type { Resource, ResourceKey } from '../../contract/control.ts';
+import { changesOf, writeAudit } from './audit.ts';
+import { withLive } from './batch-rows.ts';
+import type { Database, Db, Trx } from './database.ts';
+import type { Change, ResourceStore } from './ports.ts';
+import type { ResourceRecord } from './schema.ts';
+
+const ADMIN_KEY = 'admin_key_digest';
 
 export function createResourceStore(database: Database): ResourceStore {
   return {
     get: (resourceId) => database.read((db) => find(db, resourceId)),
 
-    put: (resource) =>
+    list: ({ subscriptionId, resourceGroup }) =>
+      database.read(async (db) => {
+        let all = db.selectFrom('resources').selectAll();
+        if (subscriptionId !== undefined) all = all.where('subscription_id', '=', subscriptionId);
+        if (resourceGroup !== undefined) all = all.where('resource_group', '=', resourceGroup);
+        return (await all.orderBy('id').execute()).map(toResource);
+      }),
+
+    put: (resource, change) =>
       database.transact(async (trx) => {
-        const { id, location, keyDigests } = resource;
-        await trx
-          .insertInto('resources')
-          .values({ id, location })
-          .onConflict((conflict) => conflict.column('id').doUpdateSet({ location }))
-          .execute();
-        await trx.deleteFrom('resource_keys').where('resource_id', '=', id).execute();
-        if (keyDigests.length === 0) return;
-        await trx
-          .insertInto('resource_keys')
-          .values(keyDigests.map((digest, position) => ({ digest, resource_id: id, position })))
-          .execute();
+        await database.lock(trx, 'resource', resource.id);
+        return put(trx, resource, change);
+      }),
+
+    delete: (resourceId, change) =>
+      database.transact(async (trx) => {
+        await database.lock(trx, 'resource', resourceId);
+        return remove(trx, resourceId, change);
+      }),
+
+    keys: (resourceId) =>
+      database.read((db) =>
+        db
+          .selectFrom('resource_keys')
+          .select(['slot', 'digest', 'hint'])
+          .where('resource_id', '=', resourceId)
+          .orderBy('slot')
+          .execute(),
+      ),
+
+    putKey: (resourceId, key, change) =>
+      database.transact(async (trx) => {
+        await database.lock(trx, 'resource', resourceId);
+        await putKey(trx, { resourceId, key, change });
       }),
 
     findByKeyDigest: (digest) =>
       database.read(async (db) => {
-        const key = await db
+        const row = await db
           .selectFrom('resource_keys')
-          .select('resource_id')
+          .innerJoin('resources', 'resources.id', 'resource_keys.resource_id')
+          .selectAll('resources')
+          .select(['slot', 'digest', 'hint'])
           .where('digest', '=', digest)
           .executeTakeFirst();
-        return key && find(db, key.resource_id);
+        if (!row) return undefined;
+        return { resource: toResource(row), key: { slot: row.slot, digest: row.digest, hint: row.hint } };
+      }),
+
+    adminKeyDigest: () => database.read(adminKeyDigest),
+
+    setAdminKeyDigest: (digest, { actor, atS }) =>
+      database.transact(async (trx) => {
+        const before = await adminKeyDigest(trx);
+        if (before === digest) return;
+        await trx
+          .insertInto('settings')
+          .values({ name: ADMIN_KEY, value: digest })
+          .onConflict((conflict) => conflict.column('name').doUpdateSet({ value: digest }))
+          .execute();
+        await writeAudit(trx, {
+          atS,
+          resourceId: null,
+          actor,
+          action: before === undefined ? 'key.create' : 'key.regenerate',
+          target: 'admin-key',
+          detail: {},
+        });
       }),
   };
 }
 
 async function find(db: Db, resourceId: string): Promise<Resource | undefined> {
-  const resource = await db
-    .selectFrom('resources')
-    .selectAll()
-    .where('id', '=', resourceId)
-    .executeTakeFirst();
-  if (!resource) return undefined;
-  const keys = await db
-    .selectFrom('resource_keys')
-    .select('digest')
-    .where('resource_id', '=', resourceId)
-    .orderBy('position')
-    .execute();
-  return { id: resource.id, location: resource.location, keyDigests: keys.map((key) => key.digest) };
+  const row = await db.selectFrom('resources').selectAll().where('id', '=', resourceId).executeTakeFirst();
+  return row && toResource(row);
 }
+
+const FIELDS = [
+  'location',
+  'subscriptionId',
+  'resourceGroup',
+  'offer',
+  'keyAuthDisabled',
+  'owner',
+  'tags',
+] as const satisfies readonly (keyof Resource)[];
+
+async function put(
+  trx: Trx,
+  resource: Resource,
+  { actor, atS }: Change,
+): Promise<'created' | 'updated' | 'unchanged'> {
+  const before = await find(trx, resource.id);
+  const changes = before && changesOf(before, resource, FIELDS);
+  if (before && !changes) return 'unchanged';
+  const { id, created_at, ...fields } = toRecord(resource);
+  await trx
+    .insertInto('resources')
+    .values({ id, created_at, ...fields })
+    .onConflict((conflict) => conflict.column('id').doUpdateSet(fields))
+    .execute();
+  await writeAudit(trx, {
+    atS,
+    resourceId: id,
+    actor,
+    action: before ? 'resource.update' : 'resource.create',
+    target: id,
+    detail: changes ?? Object.fromEntries(FIELDS.map((field) => [field, resource[field]])),
+  });
+  return before ? 'updated' : 'created';
+}
+
+/** A name that no resource has: what is left of a deleted one waits there for its purge, out of everybody's reach. */
+export const NO_RESOURCE = '';
+
+async function remove(
+  trx: Trx,
+  resourceId: string,
+  { actor, atS }: Change,
+): Promise<'deleted' | 'not_found' | 'in_use'> {
+  if (!(await find(trx, resourceId))) return 'not_found';
+  const live = await withLive(trx).select('seq').where('resource_id', '=', resourceId).executeTakeFirst();
+  if (live) return 'in_use';
+  await trx.deleteFrom('files').where('resource_id', '=', resourceId).execute();
+  await trx.deleteFrom('idempotency_keys').where('resource_id', '=', resourceId).execute();
+  await trx.deleteFrom('batches').where('resource_id', '=', resourceId).where('purged', '=', 1).execute();
+  await trx
+    .updateTable('batches')
+    .set({ resource_id: NO_RESOURCE })
+    .where('resource_id', '=', resourceId)
+    .execute();
+  // Its keys and deployments go with it.
+  await trx.deleteFrom('resources').where('id', '=', resourceId).execute();
+  await writeAudit(trx, {
+    atS,
+    resourceId,
+    actor,
+    action: 'resource.delete',
+    target: resourceId,
+    detail: {},
+  });
+  return 'deleted';
+}
+
+async function putKey(
+  trx: Trx,
+  { resourceId, key, change }: { resourceId: string; key: ResourceKey; change: Change },
+): Promise<void> {
+  const { slot, digest, hint } = key;
+  const own = trx.selectFrom('resource_keys').where('resource_id', '=', resourceId);
+  const before = await own.select(['digest', 'hint']).where('slot', '=', slot).executeTakeFirst();
+  if (before?.digest === digest && before.hint === hint) return;
+  // One that was in the other slot moves to this one.
+  await trx
+    .deleteFrom('resource_keys')
+    .where('resource_id', '=', resourceId)
+    .where((eb) => eb.or([eb('slot', '=', slot), eb('digest', '=', digest)]))
+    .execute();
+  await trx.insertInto('resource_keys').values({ resource_id: resourceId, slot, digest, hint }).execute();
+  // A key from before hints were kept has become known.
+  if (before?.digest === digest) return;
+  await writeAudit(trx, {
+    atS: change.atS,
+    resourceId,
+    actor: change.actor,
+    action: before ? 'key.regenerate' : 'key.create',
+    target: `key${slot}`,
+    detail: { hint },
+  });
+}
+
+async function adminKeyDigest(db: Db): Promise<string | undefined> {
+  const row = await db
+    .selectFrom('settings')
+    .select('value')
+    .where('name', '=', ADMIN_KEY)
+    .executeTakeFirst();
+  return row?.value;
+}
+
+const toRecord = (resource: Resource): ResourceRecord => ({
+  id: resource.id,
+  location: resource.location,
+  subscription_id: resource.subscriptionId,
+  resource_group: resource.resourceGroup,
+  offer: resource.offer,
+  key_auth_disabled: resource.keyAuthDisabled ? 1 : 0,
+  owner: resource.owner,
+  tags: JSON.stringify(resource.tags),
+  created_at: resource.createdAt,
+});
+
+const toResource = (row: ResourceRecord): Resource => ({
+  id: row.id,
+  location: row.location,
+  subscriptionId: row.subscription_id,
+  resourceGroup: row.resource_group,
+  offer: row.offer,
+  keyAuthDisabled: row.key_auth_disabled === 1,
+  owner: row.owner,
+  tags: JSON.parse(row.tags) as Record<string, string>,
+  createdAt: row.created_at,
+});

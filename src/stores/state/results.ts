@@ -5,6 +5,7 @@ import { withWork } from './batch-rows.ts';
 import { commitGroup, Statements } from './commit.ts';
 import type { Database, Db, Trx } from './database.ts';
 import type { ResultRow, ResultStore } from './ports.ts';
+import { NO_RESOURCE } from './resources.ts';
 import { firstUnfinished } from './work.ts';
 
 /** For the engine, which works for every resource: a result is found by its batch's seq. */
@@ -105,7 +106,10 @@ async function countThrough(
 }
 
 async function purge(trx: Trx, rowsMax: number): Promise<boolean> {
-  const terminal = withWork(trx).select('seq').where('status', 'in', TERMINAL_STATUSES).orderBy('seq');
+  const terminal = withWork(trx)
+    .select(['seq', 'resource_id'])
+    .where('status', 'in', TERMINAL_STATUSES)
+    .orderBy('seq');
   const batch = await terminal.limit(1).executeTakeFirst();
   if (!batch) return false;
   const { seq } = batch;
@@ -126,6 +130,7 @@ async function purge(trx: Trx, rowsMax: number): Promise<boolean> {
     )
     .executeTakeFirst();
   if (Number(segments.numDeletedRows) === left) return true;
-  await trx.updateTable('batches').set({ purged: 1 }).where('seq', '=', seq).execute();
+  if (batch.resource_id === NO_RESOURCE) await trx.deleteFrom('batches').where('seq', '=', seq).execute();
+  else await trx.updateTable('batches').set({ purged: 1 }).where('seq', '=', seq).execute();
   return (await terminal.limit(1).executeTakeFirst()) !== undefined;
 }

@@ -1,6 +1,14 @@
 import type { Generated, Insertable, Selectable } from 'kysely';
 
 import type { BatchEndpoint, BatchStatus } from '../../contract/batch.ts';
+import type {
+  AuditAction,
+  Offer,
+  Owner,
+  Sku,
+  VersionUpgradeOption,
+  WhenFull,
+} from '../../contract/control.ts';
 import type { FilePurpose } from '../../contract/file.ts';
 
 /**
@@ -9,8 +17,12 @@ import type { FilePurpose } from '../../contract/file.ts';
  */
 export interface Tables {
   schema_version: { version: number };
-  resources: { id: string; location: string };
-  resource_keys: { digest: string; resource_id: string; position: number };
+  /** What the service as a whole remembers. */
+  settings: { name: string; value: string };
+  resources: ResourcesTable;
+  resource_keys: { digest: string; resource_id: string; slot: 1 | 2; hint: string };
+  deployments: DeploymentsTable;
+  audit: AuditTable;
   files: FilesTable;
   inspections: { file_id: string; resource_id: string; facts: string };
   batches: BatchesTable;
@@ -23,6 +35,48 @@ export interface Tables {
   };
   segments: SegmentsTable;
   results: { batch_seq: number; line: number; ok: number; payload: Uint8Array };
+}
+
+interface ResourcesTable {
+  id: string;
+  location: string;
+  subscription_id: string;
+  resource_group: string;
+  offer: Offer;
+  key_auth_disabled: number;
+  owner: Owner;
+  tags: string;
+  created_at: number;
+}
+
+interface DeploymentsTable {
+  resource_id: string;
+  name: string;
+  model: string;
+  version: string | null;
+  sku: Sku;
+  enqueued_tokens_max: number;
+  dynamic_quota: number;
+  when_full: WhenFull;
+  version_upgrade_option: VersionUpgradeOption;
+  content_filter: string | null;
+  concurrency_max: number;
+  upstreams: string | null;
+  owner: Owner;
+  tags: string;
+  created_at: number;
+  updated_at: number;
+}
+
+/** Rows are added, never changed. */
+interface AuditTable {
+  seq: Generated<number>;
+  at_s: number;
+  resource_id: string | null;
+  actor: string;
+  action: AuditAction;
+  target: string;
+  detail: string;
 }
 
 interface FilesTable {
@@ -49,6 +103,9 @@ interface BatchesTable {
   error_file_id: string;
   deployment: string | null;
   enqueued_tokens: number;
+  when_full: WhenFull;
+  /** Null: it does not wait for room. */
+  waiting_tokens: number | null;
   created_at: number;
   expires_at: number;
   in_progress_at: Generated<number | null>;
@@ -97,6 +154,9 @@ interface SegmentsTable {
   suspect_epoch: Generated<number | null>;
 }
 
+export type ResourceRecord = Selectable<ResourcesTable>;
+export type DeploymentRecord = Selectable<DeploymentsTable>;
+export type AuditRecord = Selectable<AuditTable>;
 export type FileRecord = Selectable<FilesTable>;
 export type BatchRecord = Selectable<BatchesTable>;
 export type NewBatchRecord = Insertable<BatchesTable>;

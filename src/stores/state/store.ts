@@ -1,5 +1,7 @@
+import { createAuditStore } from './audit.ts';
 import { createBatchStore } from './batches.ts';
 import type { Database } from './database.ts';
+import { createDeploymentStore } from './deployments.ts';
 import { createFileStore } from './files.ts';
 import type { StateStore } from './ports.ts';
 import { createResourceStore } from './resources.ts';
@@ -8,6 +10,8 @@ import { createWorkStore } from './work.ts';
 
 export const createStateStore = (database: Database): StateStore => ({
   resources: createResourceStore(database),
+  deployments: createDeploymentStore(database),
+  audit: createAuditStore(database),
   files: createFileStore(database),
   batches: createBatchStore(database),
   work: createWorkStore(database),

@@ -1,7 +1,18 @@
 import { describe, expect, test } from 'vitest';
 
 import type { BatchErrors } from '../../../contract/batch.ts';
-import { batchBySeq, batchOf, createBatch, fileOf, numbers, planOf, scope, startBatch } from './fixtures.ts';
+import {
+  batchBySeq,
+  batchOf,
+  createBatch,
+  fileOf,
+  heldBy,
+  numbers,
+  planOf,
+  scope,
+  startBatch,
+  upTo,
+} from './fixtures.ts';
 import type { Subject } from './fixtures.ts';
 
 const errors: BatchErrors = {
@@ -73,7 +84,7 @@ export function batchContract(subject: () => Subject): void {
     await createBatch(store, 'other', { enqueuedTokens: 60 });
     const batch = await createBatch(store, 'b1', { enqueuedTokens: 1 });
     const plan = (enqueuedTokens: number) =>
-      store.batches.plan(batch.seq, planOf(1, { enqueuedTokens, enqueuedTokensMax: 100 }));
+      store.batches.plan(batch.seq, planOf(1, { enqueuedTokens, room: upTo(100) }));
 
     expect(await plan(41)).toBe('token_limit_exceeded');
 
@@ -88,13 +99,11 @@ export function batchContract(subject: () => Subject): void {
     );
 
     const outcomes = await Promise.all(
-      batches.map(({ seq }) =>
-        store.batches.plan(seq, planOf(1, { enqueuedTokens: 10, enqueuedTokensMax: 75 })),
-      ),
+      batches.map(({ seq }) => store.batches.plan(seq, planOf(1, { enqueuedTokens: 10, room: upTo(75) }))),
     );
 
     expect(outcomes.filter((outcome) => outcome === 'planned')).toHaveLength(7);
-    expect(await store.batches.enqueuedTokens(scope, 'gpt')).toBe(70);
+    expect(await heldBy(store, 'gpt')).toBe(70);
   });
 
   test('a batch fails from validating or in progress, gives up its work and its tokens, and stays failed', async () => {
@@ -105,7 +114,7 @@ export function batchContract(subject: () => Subject): void {
 
     expect(await batchBySeq(store, seq)).toMatchObject({ status: 'failed', failedAt: 1_100, errors });
     expect(await store.work.claim(seq, { owner: 'w', segmentsMax: 9 })).toEqual([]);
-    expect(await store.batches.enqueuedTokens(scope, 'gpt')).toBe(0);
+    expect(await heldBy(store, 'gpt')).toBe(0);
     expect(await store.batches.fail(seq, { atS: 1_200, errors })).toBe(false);
     expect(await store.batches.startFinalizing(seq, 1_200)).toBe(false);
     const published = { from: 'in_progress', to: 'expired', atS: 1_200, completed: 0, failed: 8 } as const;
@@ -158,7 +167,7 @@ export function batchContract(subject: () => Subject): void {
     });
     expect(await store.files.get(scope, 'out')).toEqual(files[0]);
     expect(await store.files.get(scope, 'err')).toEqual(files[1]);
-    expect(await store.batches.enqueuedTokens(scope, 'gpt')).toBe(0);
+    expect(await heldBy(store, 'gpt')).toBe(0);
     expect(await store.batches.publish(seq, publication)).toBe(false);
   });
 
@@ -225,7 +234,7 @@ export function batchContract(subject: () => Subject): void {
 
 function createContract(subject: () => Subject): void {
   const create = (id: string, given = {}, options = {}) =>
-    subject().store.batches.create(scope, batchOf(id, given), { enqueuedTokensMax: null, ...options });
+    subject().store.batches.create(scope, batchOf(id, given), { room: null, ...options });
 
   test('a new batch is validating and holds its tokens', async () => {
     const outcome = await create('b1', { enqueuedTokens: 30 });
@@ -253,7 +262,7 @@ function createContract(subject: () => Subject): void {
   });
 
   test('a batch with known faults is born failed and holds no tokens, whatever the limit', async () => {
-    const outcome = await create('b1', { enqueuedTokens: 500, errors }, { enqueuedTokensMax: 10 });
+    const outcome = await create('b1', { enqueuedTokens: 500, errors }, { room: upTo(10) });
 
     expect(outcome).toMatchObject({
       kind: 'created',
@@ -265,7 +274,7 @@ function createContract(subject: () => Subject): void {
 
   test('the limit counts live batches of the same resource and deployment only', async () => {
     const { store } = subject();
-    const limit = { enqueuedTokensMax: 100 };
+    const limit = { room: upTo(100) };
     await create('a', { enqueuedTokens: 60 }, limit);
     await create('elsewhere', { enqueuedTokens: 60, deployment: 'other' }, limit);
     await createBatch(store, 'foreign', { enqueuedTokens: 60 }, { resourceId: 'beta', actor: 'cli' });
@@ -280,19 +289,19 @@ function createContract(subject: () => Subject): void {
     });
 
     expect(await store.batches.get(scope, 'b')).toBeUndefined();
-    expect(await store.batches.enqueuedTokens(scope, 'gpt')).toBe(100);
+    expect(await heldBy(store, 'gpt')).toBe(100);
   });
 
   test('of 50 creates at once exactly those that fit are admitted', async () => {
     const { store } = subject();
 
     const outcomes = await Promise.all(
-      numbers(50).map((n) => create(`b${n}`, { enqueuedTokens: 30 }, { enqueuedTokensMax: 1_000 })),
+      numbers(50).map((n) => create(`b${n}`, { enqueuedTokens: 30 }, { room: upTo(1_000) })),
     );
 
     expect(outcomes.filter((outcome) => outcome.kind === 'created')).toHaveLength(33);
     expect(outcomes.filter((outcome) => outcome.kind === 'token_limit_exceeded')).toHaveLength(17);
-    expect(await store.batches.enqueuedTokens(scope, 'gpt')).toBe(990);
+    expect(await heldBy(store, 'gpt')).toBe(990);
     expect(await store.batches.live()).toHaveLength(33);
   });
 
@@ -302,7 +311,7 @@ function createContract(subject: () => Subject): void {
     await create('first', {}, { idempotency });
     const cancelled = await store.batches.cancel(scope, 'first', 1_005);
 
-    expect(await create('second', {}, { idempotency, enqueuedTokensMax: 0 })).toEqual({
+    expect(await create('second', {}, { idempotency, room: upTo(0) })).toEqual({
       kind: 'replayed',
       batch: cancelled,
       enqueuedTokens: 10,
@@ -331,7 +340,7 @@ function createContract(subject: () => Subject): void {
     await at('first', 1_000);
 
     const foreign = await store.batches.create({ resourceId: 'beta', actor: 'cli' }, batchOf('foreign'), {
-      enqueuedTokensMax: null,
+      room: null,
       idempotency,
     });
 
@@ -347,9 +356,9 @@ function createContract(subject: () => Subject): void {
   test('a refused create does not use up its key', async () => {
     const idempotency = { key: 'k', bodyDigest: 'd' };
 
-    expect(await create('b1', {}, { idempotency, enqueuedTokensMax: 9 })).toMatchObject({
+    expect(await create('b1', {}, { idempotency, room: upTo(9) })).toMatchObject({
       kind: 'token_limit_exceeded',
     });
-    expect(await create('b1', {}, { idempotency, enqueuedTokensMax: 10 })).toMatchObject({ kind: 'created' });
+    expect(await create('b1', {}, { idempotency, room: upTo(10) })).toMatchObject({ kind: 'created' });
   });
 }

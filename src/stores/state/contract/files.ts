@@ -101,9 +101,9 @@ export function fileContract(subject: () => Subject): void {
     await insert('a');
     await files.saveInspection(scope, 'a', inspection);
 
-    expect(await files.delete(scope, 'a')).toBe(true);
+    expect(await files.delete(scope, 'a', 2_000)).toBe(true);
 
-    expect(await files.delete(scope, 'a')).toBe(false);
+    expect(await files.delete(scope, 'a', 2_000)).toBe(false);
     expect(await files.get(scope, 'a')).toBeUndefined();
     expect(await files.inspection(scope, 'a')).toBeUndefined();
   });

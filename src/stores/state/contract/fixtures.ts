@@ -1,7 +1,8 @@
+import type { DeploymentRow, Resource } from '../../../contract/control.ts';
 import type { FileRow } from '../../../contract/file.ts';
 import type { Scope } from '../../../contract/scope.ts';
 import { assert } from '../../../core/assert.ts';
-import type { BatchPlan, ClaimedSegment, LineResult, NewBatch, StateStore } from '../ports.ts';
+import type { BatchPlan, ClaimedSegment, LineResult, NewBatch, Room, StateStore } from '../ports.ts';
 import type { Batch } from '../../../contract/batch.ts';
 
 /** An empty database for one test. */
@@ -49,6 +50,45 @@ export const batchOf = (id: string, given: Partial<NewBatch> = {}): NewBatch => 
   metadata: null,
   outputExpiresAfterS: null,
   errors: null,
+  whenFull: 'fail',
+  ...given,
+});
+
+/** A deployment's own limit, without dynamic quota. */
+export const upTo = (enqueuedTokensMax: number): Room => ({ enqueuedTokensMax, sharedTokensMax: null });
+
+export const change = { actor: 'admin', atS: 2_000 };
+
+export const resourceOf = (id: string, given: Partial<Resource> = {}): Resource => ({
+  id,
+  location: 'koreacentral',
+  subscriptionId: '00000000-0000-0000-0000-000000000000',
+  resourceGroup: 'offpeak',
+  offer: 'enterprise',
+  keyAuthDisabled: false,
+  owner: 'api',
+  tags: {},
+  createdAt: 900,
+  ...given,
+});
+
+export const deploymentOf = (name: string, given: Partial<DeploymentRow> = {}): DeploymentRow => ({
+  resourceId: scope.resourceId,
+  name,
+  model: 'gpt-4o',
+  version: '2024-11-20',
+  sku: 'GlobalBatch',
+  enqueuedTokensMax: 50_000,
+  dynamicQuota: false,
+  whenFull: 'fail',
+  versionUpgradeOption: 'OnceNewDefaultVersionAvailable',
+  contentFilter: null,
+  concurrencyMax: 16,
+  upstreams: null,
+  owner: 'api',
+  tags: {},
+  createdAt: 950,
+  updatedAt: 950,
   ...given,
 });
 
@@ -58,7 +98,7 @@ export async function createBatch(
   given: Partial<NewBatch> = {},
   owner = scope,
 ): Promise<Batch> {
-  const outcome = await store.batches.create(owner, batchOf(id, given), { enqueuedTokensMax: null });
+  const outcome = await store.batches.create(owner, batchOf(id, given), { room: null });
   assert(outcome.kind === 'created', `batch ${id} was not created: ${outcome.kind}`);
   return outcome.batch;
 }
@@ -75,7 +115,7 @@ export const planOf = (
   atS: 1_010,
   deployment: 'gpt',
   enqueuedTokens: 10,
-  enqueuedTokensMax: 1_000_000,
+  room: upTo(1_000_000),
   requests: segments * requestsEach,
   segments: Array.from({ length: segments }, (_, index) => ({
     firstLine: 1 + blankLines + index * (requestsEach + blankLines),
@@ -143,4 +183,9 @@ export async function batchBySeq(store: StateStore, seq: number): Promise<Batch>
   const batch = await store.batches.bySeq(seq);
   assert(batch, `there is no batch ${seq}`);
   return batch;
+}
+
+/** Tokens that live batches of a deployment hold. */
+export async function heldBy(store: StateStore, deployment: string, owner = scope): Promise<number> {
+  return (await store.batches.enqueuedTokens(owner)).get(deployment)?.held ?? 0;
 }

@@ -1,18 +1,34 @@
 import { beforeEach, expect, test } from 'vitest';
 
 import type { StateStore } from '../ports.ts';
-import { createBatch, fileOf, NO_LIMITS, scope, stranger } from './fixtures.ts';
+import {
+  change,
+  createBatch,
+  deploymentOf,
+  fileOf,
+  NO_LIMITS,
+  resourceOf,
+  scope,
+  stranger,
+} from './fixtures.ts';
 import type { Subject } from './fixtures.ts';
 
 const facts = { requests: 0, tokens: 0, model: null, url: null, firstLine: 0, errors: null, segments: [] };
-const own = { file: 'file-of-alpha', batch: 'batch-of-alpha', output: 'file-output-of-batch-of-alpha' };
-const absent = { file: 'no-file', batch: 'no-batch', output: 'no-output' };
+const own = {
+  file: 'file-of-alpha',
+  batch: 'batch-of-alpha',
+  output: 'file-output-of-batch-of-alpha',
+  deployment: 'gpt',
+};
+const absent = { file: 'no-file', batch: 'no-batch', output: 'no-output', deployment: 'no-deployment' };
 
 /** Every call that takes a scope and names something, as the stranger would make it. */
 const CALLS: Record<string, (store: StateStore, id: typeof own) => Promise<unknown>> = {
+  'deployments.get': ({ deployments }, id) => deployments.get(stranger, id.deployment),
+  'deployments.delete': ({ deployments }, id) => deployments.delete(stranger, id.deployment, 2_000),
   'files.get': ({ files }, id) => files.get(stranger, id.file),
   'files.list after': ({ files }, id) => files.list(stranger, { after: id.file, limit: 9, order: 'asc' }),
-  'files.delete': ({ files }, id) => files.delete(stranger, id.file),
+  'files.delete': ({ files }, id) => files.delete(stranger, id.file, 2_000),
   'files.inspection': ({ files }, id) => files.inspection(stranger, id.file),
   'files.saveInspection': async ({ files }, id) => {
     await files.saveInspection(stranger, id.file, { ...facts, tokens: 666 });
@@ -28,6 +44,8 @@ const CALLS: Record<string, (store: StateStore, id: typeof own) => Promise<unkno
 export function isolationContract(subject: () => Subject): void {
   beforeEach(async () => {
     const { store } = subject();
+    for (const { resourceId } of [scope, stranger]) await store.resources.put(resourceOf(resourceId), change);
+    await store.deployments.put(scope, deploymentOf(own.deployment), { quotaTokensMax: null, atS: 2_000 });
     await store.files.insert(scope, fileOf(own.file), NO_LIMITS);
     await store.files.saveInspection(scope, own.file, facts);
     await createBatch(store, own.batch);
@@ -47,6 +65,7 @@ export function isolationContract(subject: () => Subject): void {
       await store.files.get(scope, own.file),
       await store.files.inspection(scope, own.file),
       await store.batches.get(scope, own.batch),
+      await store.deployments.get(scope, own.deployment),
     ];
     const before = await look();
 
@@ -68,9 +87,22 @@ export function isolationContract(subject: () => Subject): void {
       batches: [],
       hasMore: false,
     });
-    expect(await store.batches.enqueuedTokens(stranger, 'gpt')).toBe(0);
+    expect(await store.batches.enqueuedTokens(stranger)).toEqual(new Map());
+    expect(await store.deployments.list(stranger)).toEqual([]);
     const limits = { withoutExpiryMax: 1, withExpiryMax: 0 };
     expect(await store.files.insert(stranger, fileOf('theirs'), limits)).toBe('inserted');
+  });
+
+  test('a deployment belongs to the scope that puts it, whatever the row says', async () => {
+    const { store } = subject();
+    const theirs = deploymentOf('theirs', { resourceId: scope.resourceId });
+
+    await store.deployments.put(stranger, theirs, { quotaTokensMax: null, atS: 2_000 });
+
+    expect(await store.deployments.get(scope, 'theirs')).toBeUndefined();
+    expect(await store.deployments.get(stranger, 'theirs')).toMatchObject({
+      resourceId: stranger.resourceId,
+    });
   });
 
   test('a file belongs to the scope that inserts it, whatever the row says', async () => {

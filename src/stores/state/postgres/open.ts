@@ -1,7 +1,7 @@
 import { Kysely, sql } from 'kysely';
 import pg from 'pg';
 
-import type { Database, Trx } from '../database.ts';
+import type { Database, LockKind, Trx } from '../database.ts';
 import { migrate } from '../migrations.ts';
 import { StoreError } from '../ports.ts';
 import type { StateStore } from '../ports.ts';
@@ -21,8 +21,8 @@ const CONNECTIONS_MAX = 8;
 const CONNECT_TIMEOUT_MS = 10_000;
 const ATTEMPTS_MAX = 10;
 const INT8_OID = 20;
-/** First half of the keys under which transactions queue for a resource. */
-const RESOURCE_LOCKS = 0x0ff_9ea;
+/** First halves of the keys under which transactions queue. */
+const LOCKS: Readonly<Record<LockKind, number>> = { resource: 0x0ff_9ea, quota: 0x0ff_9eb };
 
 export async function openPostgresStore({ url, onLost }: PostgresOptions): Promise<StateStore> {
   const config: pg.PoolConfig = {
@@ -95,8 +95,8 @@ function createDatabase(
   return {
     read: (work) => guard(() => work(db)),
     transact: (work) => guard(() => transact(db, work)),
-    async lockResource(trx, resourceId) {
-      await sql`select pg_advisory_xact_lock(${RESOURCE_LOCKS}::int, hashtext(${resourceId}))`.execute(trx);
+    async lock(trx, kind, name) {
+      await sql`select pg_advisory_xact_lock(${LOCKS[kind]}::int, hashtext(${name}))`.execute(trx);
     },
     async close() {
       await db.destroy();

@@ -96,7 +96,7 @@ function createDatabase(db: Kysely<Tables>): Database {
   return {
     read: (work) => guard(() => work(db)),
     transact: (work) => guard(() => db.transaction().execute(work)),
-    async lockResource() {}, // A write transaction is alone.
+    async lock() {}, // A write transaction is alone.
     close: () => db.destroy(),
   };
 }

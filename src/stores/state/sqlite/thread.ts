@@ -37,6 +37,8 @@ export async function openSqliteStore({ path, onFatal }: SqliteOptions): Promise
   const results = port('results');
   return {
     resources: port('resources'),
+    deployments: port('deployments'),
+    audit: port('audit'),
     files: port('files'),
     batches: port('batches'),
     work: port('work'),

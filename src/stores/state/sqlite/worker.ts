@@ -20,6 +20,8 @@ try {
     kind: 'opened',
     methods: {
       resources: methods(store.resources),
+      deployments: methods(store.deployments),
+      audit: methods(store.audit),
       files: methods(store.files),
       batches: methods(store.batches),
       work: methods(store.work),

@@ -1,0 +1,94 @@
+import { sql } from 'kysely';
+
+import { QUEUE_PASS_S } from '../../contract/control.ts';
+import type { Db } from './database.ts';
+import type { Room } from './ports.ts';
+import { heldTokens, sharedHeldTokens } from './quota.ts';
+import { withLive } from './batch-rows.ts';
+
+/** Tokens that a batch asks for, and what stands between it and them. */
+export interface Admission {
+  readonly tokens: number;
+  /** Held by the live batches of its deployment, without these tokens. */
+  readonly held: number;
+  /** Held by all live batches of the deployment's quota group, likewise. */
+  readonly sharedHeld: number;
+  readonly room: Room;
+  /** Of the same deployment, waiting and older; those that can never be admitted do not count. */
+  readonly older: Waiters;
+  readonly nowS: number;
+}
+
+/** What matters of batches that wait. Infinity where there is none. */
+export interface Waiters {
+  readonly fewestTokens: number;
+  /** When the oldest one began to wait, of those that the deployment's own limit can take, and of the others. */
+  readonly ownSinceS: number;
+  readonly sharedSinceS: number;
+}
+
+/** See `Room`. */
+export function isAdmitted({ tokens, held, sharedHeld, room, older, nowS }: Admission): boolean {
+  const own = room.enqueuedTokensMax - held;
+  const shared = room.sharedTokensMax === null ? -Infinity : room.sharedTokensMax - sharedHeld;
+  if (older.fewestTokens <= Math.max(own, shared)) return false;
+  const isKept = (sinceS: number) => nowS - sinceS > QUEUE_PASS_S;
+  if (isKept(older.ownSinceS)) return false;
+  if (tokens <= own) return true;
+  // Idle capacity is kept for whom only that can take; the deployment's own share is not held up by them.
+  return tokens <= shared && !isKept(older.sharedSinceS);
+}
+
+/** Whether it could be admitted if it were the only batch. */
+export const couldEverFit = (tokens: number, room: Room): boolean => tokens <= largestOf(room);
+
+const largestOf = ({ enqueuedTokensMax, sharedTokensMax }: Room): number =>
+  Math.max(enqueuedTokensMax, sharedTokensMax ?? 0);
+
+/** `tokens`: beyond those that it holds already. `olderThanSeq`: undefined for a batch that is not there yet. */
+export async function hasRoom(
+  db: Db,
+  { resourceId, deployment }: { readonly resourceId: string; readonly deployment: string },
+  {
+    tokens,
+    room,
+    nowS,
+    olderThanSeq,
+  }: {
+    readonly tokens: number;
+    readonly room: Room;
+    readonly nowS: number;
+    readonly olderThanSeq?: number;
+  },
+): Promise<boolean> {
+  const of = { resourceId, deployment };
+  const held = await heldTokens(db, of);
+  const sharedHeld = room.sharedTokensMax === null ? held : await sharedHeldTokens(db, of);
+  const older = await waiters(db, of, { room, olderThanSeq });
+  return isAdmitted({ tokens, held, sharedHeld, room, older, nowS });
+}
+
+async function waiters(
+  db: Db,
+  { resourceId, deployment }: { resourceId: string; deployment: string },
+  { room, olderThanSeq }: { room: Room; olderThanSeq: number | undefined },
+): Promise<Waiters> {
+  const isOwn = sql<boolean>`waiting_tokens <= ${room.enqueuedTokensMax}`;
+  let waiting = withLive(db)
+    .where('resource_id', '=', resourceId)
+    .where('deployment', '=', deployment)
+    .where('waiting_tokens', '<=', largestOf(room));
+  if (olderThanSeq !== undefined) waiting = waiting.where('seq', '<', olderThanSeq);
+  const row = await waiting
+    .select((eb) => [
+      eb.fn.min('waiting_tokens').as('fewestTokens'),
+      sql<number | null>`min(case when ${isOwn} then created_at end)`.as('ownSinceS'),
+      sql<number | null>`min(case when ${isOwn} then null else created_at end)`.as('sharedSinceS'),
+    ])
+    .executeTakeFirstOrThrow();
+  return {
+    fewestTokens: row.fewestTokens ?? Infinity,
+    ownSinceS: row.ownSinceS ?? Infinity,
+    sharedSinceS: row.sharedSinceS ?? Infinity,
+  };
+}

@@ -1,0 +1,60 @@
+import { isDeepStrictEqual } from 'node:util';
+
+import type { AuditEntry } from '../../contract/control.ts';
+import type { Database, Trx } from './database.ts';
+import type { AuditStore } from './ports.ts';
+import type { AuditRecord } from './schema.ts';
+
+export function createAuditStore(database: Database): AuditStore {
+  return {
+    list: ({ resourceId, before, limit }) =>
+      database.read(async (db) => {
+        let page = db.selectFrom('audit').selectAll();
+        if (resourceId !== null) page = page.where('resource_id', '=', resourceId);
+        if (before !== undefined) page = page.where('seq', '<', before);
+        const rows = await page.orderBy('seq', 'desc').limit(limit).execute();
+        return rows.map(toEntry);
+      }),
+  };
+}
+
+/** In the transaction of the change, so that there is never one without the other. */
+export async function writeAudit(
+  trx: Trx,
+  { atS, resourceId, actor, action, target, detail }: Omit<AuditEntry, 'seq'>,
+): Promise<void> {
+  await trx
+    .insertInto('audit')
+    .values({
+      at_s: atS,
+      resource_id: resourceId,
+      actor,
+      action,
+      target,
+      detail: JSON.stringify(detail),
+    })
+    .execute();
+}
+
+/** Fields that differ, each with what it was and what it is; undefined: none does. */
+export function changesOf<T extends object>(
+  before: T,
+  after: T,
+  fields: readonly (keyof T & string)[],
+): Readonly<Record<string, { from: unknown; to: unknown }>> | undefined {
+  const changed = fields.filter((field) => !isDeepStrictEqual(before[field], after[field]));
+  if (changed.length === 0) return undefined;
+  return Object.fromEntries(
+    changed.map((field) => [field, { from: before[field], to: after[field] }] as const),
+  );
+}
+
+const toEntry = (row: AuditRecord): AuditEntry => ({
+  seq: row.seq,
+  atS: row.at_s,
+  resourceId: row.resource_id,
+  actor: row.actor,
+  action: row.action,
+  target: row.target,
+  detail: JSON.parse(row.detail) as Record<string, unknown>,
+});
