@@ -1,8 +1,19 @@
 import { open } from 'node:fs/promises';
+import type { WhenFull } from '../contract/control.ts';
 import { Client, type RemoteBatch } from './client.ts';
 import { resolveEndpoint, type Endpoint, type EndpointFlags } from './endpoint.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
-import { dateTime, grouped, note, oneLine, print, printJson, printPage, table } from './terminal.ts';
+import {
+  dateTime,
+  grouped,
+  note,
+  oneLine,
+  print,
+  printJson,
+  printPage,
+  table,
+  tokenCount,
+} from './terminal.ts';
 import { countsOf, exitCodeOf, faultLines, watchBatch } from './watch.ts';
 
 export interface ClientFlags extends EndpointFlags {
@@ -14,6 +25,8 @@ export interface CreateFlags extends ClientFlags {
   readonly inputFileId?: string;
   readonly url?: string;
   readonly metadata?: readonly string[];
+  /** What to do when its deployment has no room for it. */
+  readonly queue?: WhenFull;
   readonly watch?: boolean;
   readonly interval?: number;
 }
@@ -26,12 +39,13 @@ export async function createBatch(flags: CreateFlags): Promise<ExitCode> {
   const metadata = parseMetadata(flags.metadata);
   const url = flags.url ?? (flags.file === undefined ? undefined : await firstUrl(flags.file));
   const inputFileId = flags.inputFileId ?? (await client.upload(flags.file ?? '', { purpose: 'batch' })).id;
-  const created = await client.createBatch({
+  const wanted = {
     input_file_id: inputFileId,
     endpoint: url ?? (endpoint.style === 'azure' ? '/chat/completions' : '/v1/chat/completions'),
     completion_window: '24h',
     ...(metadata && { metadata }),
-  });
+  };
+  const created = await client.createBatch(wanted, { queue: flags.queue });
   if (flags.watch) return watchAndTell(client, created.id, flags);
   if (flags.json) printJson(created);
   else print(oneLine(created.id));
@@ -145,9 +159,27 @@ function describe(batch: RemoteBatch): string {
     ['input', oneLine(batch.input_file_id ?? '')],
     ...(batch.output_file_id ? [['output', oneLine(batch.output_file_id)]] : []),
     ...(batch.error_file_id ? [['errors', oneLine(batch.error_file_id)]] : []),
+    ...tokenRows(batch),
     ...(batch.offpeak?.waiting ? [['waiting', oneLine(batch.offpeak.waiting)]] : []),
     ...faultLines(batch).map((line) => ['fault', line]),
   ]);
+}
+
+/** What it takes of its deployment's limit, or its place in the queue for that. */
+function tokenRows({ offpeak }: RemoteBatch): string[][] {
+  const { queue, enqueued_tokens: tokens } = offpeak ?? {};
+  if (queue) {
+    const ahead = queue.tokens_ahead > 0 ? `, those before it ${tokenCount(queue.tokens_ahead)}` : '';
+    const needs = `needs ${tokenCount(queue.tokens)} tokens${ahead}`;
+    return [['queue', `place ${grouped(queue.position)} of ${grouped(queue.length)}; ${needs}`]];
+  }
+  if (tokens?.held == null || tokens.limit == null) return [];
+  return [
+    [
+      'tokens',
+      `${tokenCount(tokens.used)} of this batch, ${tokenCount(tokens.held)} held of ${tokenCount(tokens.limit)}`,
+    ],
+  ];
 }
 
 function summary(batch: RemoteBatch): string[] {

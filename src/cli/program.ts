@@ -1,8 +1,10 @@
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { defaultText } from '../config/docs.ts';
 import { envName, OPTIONS, optionsOf, type OptionCommand, type OptionName } from '../config/options.ts';
 import type { ClientFlags, CreateFlags, DownloadFlags, ListFlags } from './batches.ts';
+import { addControl } from './control/program.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
+import { collect, seconds, waitOrFail, wholeNumber, type Run } from './flags.ts';
 import { note } from './terminal.ts';
 
 /** Raw values of table options, as `loadConfig` takes them. */
@@ -27,16 +29,14 @@ export async function main(argv: readonly string[], { version }: { version: stri
   }
 }
 
-type Run = <Args extends unknown[]>(
-  action: (...args: Args) => Promise<ExitCode>,
-) => (...args: Args) => Promise<void>;
-
 /** Commands load their code when they run, so that `--help` and the clients start quickly. */
 function buildProgram(run: Run, version: string): Command {
   const program = new Command('offpeak')
     .description('The Batch service of Azure OpenAI, self-hosted.')
     .version(version)
     .helpCommand(false)
+    // `--version` of a subcommand is the version of a model.
+    .enablePositionalOptions()
     .showHelpAfterError('Run with --help for what there is.')
     .exitOverride()
     .addHelpText('after', EXIT_CODES);
@@ -44,6 +44,7 @@ function buildProgram(run: Run, version: string): Command {
   addLocalJobs(program, run);
   addBatches(program.command('batches').description('Batches of a running service'), run);
   addFiles(program.command('files').description('Files of a running service'), run);
+  addControl(program, run);
   return program;
 }
 
@@ -113,6 +114,11 @@ function addBatches(batches: Command, run: Run): void {
     .option('--input-file-id <ID>', 'or a file that is uploaded already')
     .option('--url <PATH>', 'endpoint that the lines call; by default what the first line says')
     .option('--metadata <NAME=VALUE>', 'note on the batch; may be repeated', collect)
+    .option(
+      '--queue <wait|fail>',
+      'without room: wait for it, or fail; by default as the deployment says',
+      waitOrFail,
+    )
     .option('--watch', 'stay until it is over')
     .option('--interval <SECONDS>', 'time between looks when watching', seconds)
     .action(run(async (flags: CreateFlags) => (await import('./batches.ts')).createBatch(flags)));
@@ -180,6 +186,7 @@ const client = (parent: Command, name: string, description: string): Command =>
     .description(description)
     .option('--endpoint <URL>', 'service to talk to; see below')
     .option('--api-key <KEY>', 'key for it')
+    .option('--resource <NAME>', 'resource of a service with several; the key is one of its own')
     .option('--api-version <VERSION>', "api-version of Azure's style")
     .option('--json', 'print what the service answers as JSON')
     .addHelpText('after', ENDPOINTS);
@@ -187,7 +194,7 @@ const client = (parent: Command, name: string, description: string): Command =>
 const ENDPOINTS = `
 The service is --endpoint, else OFFPEAK_ENDPOINT (key: OFFPEAK_API_KEY), else AZURE_OPENAI_ENDPOINT (key:
 AZURE_OPENAI_API_KEY), else OPENAI_BASE_URL (key: OPENAI_API_KEY), else http://127.0.0.1:8080 (key: OFFPEAK_API_KEY).
-A URL that ends in /v1 is spoken to in OpenAI's style, any other in Azure's.`;
+Instead of OFFPEAK_API_KEY, OFFPEAK_TOKEN may be set, a token of your identity provider. A URL that ends in /v1 is spoken to in OpenAI's style, any other in Azure's.`;
 
 const paged = (command: Command): Command =>
   command
@@ -216,17 +223,4 @@ function tableFlags(command: OptionCommand, flags: CommandFlags): TableFlags {
     if (value !== undefined) given[key] = value;
   }
   return given;
-}
-
-const collect = (value: string, previous: string[] = []): string[] => [...previous, value];
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
-  return Number(text);
-}
-
-function seconds(text: string): number {
-  if (!/^\d{1,6}(\.\d+)?$/.test(text) || Number(text) <= 0)
-    throw new InvalidArgumentError('Expected seconds, such as 10.');
-  return Number(text);
 }

@@ -79,7 +79,8 @@ function facts({ total, completed, failed, requestsPerSecond, etaS, waiting }: P
     ...(requestsPerSecond ? [`${rate}/s`] : []),
     ...(etaS !== null && done < total ? [`ETA ${shortTime(etaS)}`] : []),
     ...(failed > 0 ? [`${grouped(failed)} failed`] : []),
-    ...(waiting ? [`waiting: ${oneLine(waiting)}`] : []),
+    // A service that says so in a sentence of its own is not made to stutter.
+    ...(waiting ? [/^waits? /i.test(waiting) ? oneLine(waiting) : `waiting: ${oneLine(waiting)}`] : []),
   ];
 }
 

@@ -30,6 +30,12 @@ export function table(rows: readonly (readonly string[])[]): string {
     .join('\n');
 }
 
+/** A list for people and for scripts: with headings on a terminal, without them elsewhere. */
+export function printTable(headings: readonly string[], rows: readonly (readonly string[])[]): void {
+  const shown = process.stdout.isTTY ? [headings.map((heading) => heading.toUpperCase()), ...rows] : rows;
+  if (rows.length > 0) print(table(shown));
+}
+
 /** A page of a list: a row an item, and how to get the next. As JSON: the items. */
 export function printPage<T extends { readonly id: string }>(
   { data, hasMore }: { readonly data: readonly T[]; readonly hasMore: boolean },
@@ -50,3 +56,14 @@ export function byteSize(size: number): string {
 }
 
 export const grouped = (value: number): string => value.toLocaleString('en-US');
+
+const TOKEN_UNITS = [
+  [1e9, 'B'],
+  [1e6, 'M'],
+  [1e3, 'K'],
+] as const;
+/** As quotas are told: `200M`, `90K`, `1,234`. Never rounded. */
+export function tokenCount(tokens: number): string {
+  const [size, unit] = TOKEN_UNITS.find(([candidate]) => tokens > 0 && tokens % candidate === 0) ?? [1, ''];
+  return `${grouped(tokens / size)}${unit}`;
+}

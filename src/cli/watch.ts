@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isOver, Unreachable, type Client, type RemoteBatch } from './client.ts';
+import { isOver, type Client, type RemoteBatch } from './client.ts';
 import { EXIT, type ExitCode } from './exit.ts';
+import { Unreachable } from './http.ts';
 import { createProgressView, type Progress } from './progress.ts';
 import { note, oneLine, printJson } from './terminal.ts';
 

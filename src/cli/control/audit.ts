@@ -1,0 +1,34 @@
+import { EXIT, type ExitCode } from '../exit.ts';
+import { dateTime, note, oneLine, printJson, printTable } from '../terminal.ts';
+import { ControlClient, type ControlCommandFlags } from './client.ts';
+import type { AuditEntry } from './shapes.ts';
+
+export interface AuditFlags extends ControlCommandFlags {
+  readonly resource?: string;
+  readonly limit: number;
+  /** Number of an entry; those older than it follow. */
+  readonly before?: number;
+}
+
+/** Who changed what, newest first. */
+export async function showAudit(flags: AuditFlags): Promise<ExitCode> {
+  const { resource, limit, before } = flags;
+  const { data, has_more } = await new ControlClient(flags).audit({ resource, limit, before });
+  if (flags.json) printJson(data);
+  else printTable(['time (UTC)', 'resource', 'actor', 'action', 'target', 'change'], data.map(auditRow));
+  if (!flags.json && has_more) note(`There are more: --before ${data.at(-1)?.seq ?? ''}`);
+  return EXIT.ok;
+}
+
+export const auditRow = (entry: AuditEntry): string[] => [
+  dateTime(entry.at),
+  oneLine(entry.resource ?? '-'),
+  oneLine(entry.actor),
+  oneLine(entry.action),
+  oneLine(entry.target),
+  oneLine(
+    Object.entries(entry.detail ?? {})
+      .map(([field, value]) => `${field}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+      .join(' '),
+  ),
+];

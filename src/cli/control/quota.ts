@@ -1,0 +1,63 @@
+import { EXIT, type ExitCode } from '../exit.ts';
+import { oneLine, printJson, printTable, tokenCount } from '../terminal.ts';
+import { ControlClient, type ControlCommandFlags } from './client.ts';
+import type { Usage } from './shapes.ts';
+
+export type LocationFlags = ControlCommandFlags & { readonly location?: string };
+
+/** What the deployments of the subscription take of its quotas, and what its batches hold of that. */
+export async function showQuota(flags: LocationFlags): Promise<ExitCode> {
+  const client = new ControlClient(flags);
+  const locations = await locationsOf(client, flags);
+  const usages = await Promise.all(
+    locations.map(async (location) =>
+      (await client.usages(location)).map((usage) => ({ location, ...usage })),
+    ),
+  );
+  if (flags.json) printJson(usages.flat());
+  else printTable(HEADINGS, usages.flat().map(quotaRow));
+  return EXIT.ok;
+}
+
+const HEADINGS = ['location', 'model', 'sku', 'allocated', 'held', 'limit', ''];
+
+/** Without --location: where the subscription has resources. */
+export async function locationsOf(client: ControlClient, { location }: LocationFlags): Promise<string[]> {
+  if (location !== undefined) return [location];
+  const resources = await client.resources();
+  return [...new Set(resources.map((resource) => resource.location))].toSorted();
+}
+
+function quotaRow(usage: Usage & { readonly location: string }): string[] {
+  const { allocated_tokens: allocated, held_tokens: held, limit_tokens: limit } = usage.offpeak;
+  const { model, sku } = modelAndSku(usage.name.value);
+  return [
+    oneLine(usage.location),
+    oneLine(model),
+    oneLine(sku),
+    tokenCount(allocated),
+    tokenCount(held),
+    limit === null ? 'none' : tokenCount(limit),
+    // The last column, so that scripts find the others by number.
+    process.stdout.isTTY && limit !== null ? bar({ allocated, held, limit }) : '',
+  ];
+}
+
+/** `OpenAI.GlobalBatch.gpt-4.1` → GlobalBatch and gpt-4.1. */
+export function modelAndSku(name: string): { model: string; sku: string } {
+  const [, sku = '', ...model] = name.split('.');
+  return { sku, model: model.join('.') };
+}
+
+const BAR_CELLS = 24;
+
+/** Held by batches, given to deployments, free; what is more than nothing has at least one cell. */
+export function bar(tokens: { held: number; allocated: number; limit: number }): string {
+  const cells = (part: number): number =>
+    part <= 0
+      ? 0
+      : Math.min(BAR_CELLS, Math.max(1, Math.round((part / Math.max(1, tokens.limit)) * BAR_CELLS)));
+  const held = cells(tokens.held);
+  const given = Math.max(held, cells(tokens.allocated));
+  return '█'.repeat(held) + '▒'.repeat(given - held) + '░'.repeat(BAR_CELLS - given);
+}

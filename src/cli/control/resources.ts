@@ -1,0 +1,149 @@
+import { OFFERS, type Offer } from '../../contract/control.ts';
+import { CliError, EXIT, type ExitCode } from '../exit.ts';
+import { note, oneLine, print, printJson, printTable, table } from '../terminal.ts';
+import { ControlClient, type ControlCommandFlags } from './client.ts';
+import type { Account, Keys } from './shapes.ts';
+
+export async function listResources(flags: ControlCommandFlags): Promise<ExitCode> {
+  const resources = await new ControlClient(flags).resources();
+  if (flags.json) printJson(resources);
+  else printTable(['name', 'location', 'offer', 'keys', 'endpoint'], resources.map(summary));
+  return EXIT.ok;
+}
+
+export async function showResource(name: string, flags: ControlCommandFlags): Promise<ExitCode> {
+  tell(await new ControlClient(flags).resource(name), flags);
+  return EXIT.ok;
+}
+
+export interface ResourceFlags extends ControlCommandFlags {
+  readonly location?: string;
+  readonly offer?: string;
+  readonly disableKeyAuth?: boolean;
+  readonly enableKeyAuth?: boolean;
+  readonly tag?: readonly string[];
+}
+
+export async function createResource(name: string, flags: ResourceFlags): Promise<ExitCode> {
+  const client = new ControlClient(flags);
+  tell(await client.putResource(name, { kind: 'OpenAI', sku: { name: 'S0' }, ...bodyOf(flags) }), flags);
+  if (!flags.json) note(`next: offpeak resources keys ${oneLine(name)}`);
+  return EXIT.ok;
+}
+
+export async function updateResource(name: string, flags: ResourceFlags): Promise<ExitCode> {
+  const body = bodyOf(flags);
+  if (Object.keys(body).length === 0) {
+    throw new CliError(
+      'Say what to change: --offer, --disable-key-auth, --enable-key-auth or --tag.',
+      EXIT.usage,
+    );
+  }
+  tell(await new ControlClient(flags).patchResource(name, body), flags);
+  return EXIT.ok;
+}
+
+export async function deleteResource(name: string, flags: ControlCommandFlags): Promise<ExitCode> {
+  const deleted = await new ControlClient(flags).deleteResource(name);
+  if (!deleted) throw new CliError(`There is no resource '${name}'.`, EXIT.failed);
+  if (flags.json) printJson({ name, deleted });
+  else print(`${name}  deleted`);
+  return EXIT.ok;
+}
+
+export type KeysFlags = ControlCommandFlags & { readonly regenerate?: string };
+
+/** Makes the keys that are missing, or one anew. A key is shown when it is made and never again. */
+export async function resourceKeys(name: string, flags: KeysFlags): Promise<ExitCode> {
+  const slot = slotOf(flags.regenerate);
+  const client = new ControlClient(flags);
+  const keys = await (slot === null ? client.keys(name) : client.regenerateKey(name, slot));
+  if (flags.json) printJson(keys);
+  else print(table(keyRows(keys)));
+  if (!flags.json && isNew(keys.key1, keys.key2))
+    note('A key is shown once, when it is made: keep it. Lost? --regenerate 1 or 2.');
+  return EXIT.ok;
+}
+
+const keyRows = ({ key1, key2 }: Keys): string[][] => [
+  ['key1', shownKey(key1)],
+  ['key2', shownKey(key2)],
+];
+
+const SHOWN_ONCE = 'shown-once-ends-in-';
+const isNew = (...keys: readonly (string | null | undefined)[]): boolean =>
+  keys.some((key) => key && !key.startsWith(SHOWN_ONCE));
+
+function shownKey(key: string | null | undefined): string {
+  if (!key) return 'none';
+  return oneLine(key.startsWith(SHOWN_ONCE) ? `…${key.slice(SHOWN_ONCE.length)} (was shown before)` : key);
+}
+
+function slotOf(text: string | undefined): 1 | 2 | null {
+  if (text === undefined) return null;
+  if (text === '1' || text === '2') return text === '1' ? 1 : 2;
+  throw new CliError(`--regenerate '${text}': expected 1 or 2, the key to make anew.`, EXIT.usage);
+}
+
+/** What the flags say of a resource, in the members of its ARM account. */
+export function bodyOf(flags: ResourceFlags): Record<string, unknown> {
+  if (flags.disableKeyAuth && flags.enableKeyAuth) {
+    throw new CliError('--disable-key-auth and --enable-key-auth exclude each other.', EXIT.usage);
+  }
+  const properties = {
+    ...(flags.disableKeyAuth && { disableLocalAuth: true }),
+    ...(flags.enableKeyAuth && { disableLocalAuth: false }),
+    ...(flags.offer !== undefined && { offpeak: { offer: offerOf(flags.offer) } }),
+  };
+  return {
+    ...(flags.location !== undefined && { location: flags.location }),
+    ...(flags.tag && { tags: pairsOf(flags.tag, '--tag') }),
+    ...(Object.keys(properties).length > 0 && { properties }),
+  };
+}
+
+function offerOf(text: string): Offer {
+  const offer = OFFERS.find((candidate) => candidate === text.toLowerCase());
+  if (offer) return offer;
+  throw new CliError(`--offer '${text}': expected one of ${OFFERS.join(', ')}.`, EXIT.usage);
+}
+
+/** Empties with `NAME=`. */
+export function pairsOf(pairs: readonly string[], flag: string): Record<string, string> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf('=');
+      if (at < 1) throw new CliError(`${flag} '${pair}': expected NAME=VALUE.`, EXIT.usage);
+      return [pair.slice(0, at), pair.slice(at + 1)];
+    }),
+  );
+}
+
+function tell(resource: Account, { json }: ControlCommandFlags): void {
+  if (json) return printJson(resource);
+  const { properties, location, tags } = resource;
+  print(
+    table([
+      ['name', oneLine(resource.name)],
+      ['location', oneLine(location)],
+      ['offer', oneLine(properties.offpeak?.offer ?? '')],
+      ['keys', keysWord(resource)],
+      ['endpoint', oneLine(properties.endpoint ?? '')],
+      ['declared in', ownerWord(properties.offpeak?.owner)],
+      ...Object.entries(tags ?? {}).map(([name, value]) => ['tag', oneLine(`${name}=${value}`)]),
+    ]),
+  );
+}
+
+export const ownerWord = (owner: string | null | undefined): string =>
+  owner === 'configuration' ? 'the configuration (read-only here)' : 'the API';
+
+const summary = (resource: Account): string[] => [
+  oneLine(resource.name),
+  oneLine(resource.location),
+  oneLine(resource.properties.offpeak?.offer ?? ''),
+  keysWord(resource),
+  oneLine(resource.properties.endpoint ?? ''),
+];
+
+const keysWord = ({ properties }: Account): string => (properties.disableLocalAuth ? 'tokens only' : 'keys');
