@@ -1,81 +1,184 @@
-import type { AUTH_STYLES, DeploymentEntry, SKUS } from './deployment.ts';
-import type { OptionValues } from './options.ts';
+import type { Offer, Sku, VersionUpgradeOption, WhenFull } from '../contract/control.ts';
+import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
+import type { DeploymentEntry } from './deployment.ts';
+import type { IdentityEntry, RoleAssignmentEntry } from './identity.ts';
+import type { Locate } from './load.ts';
+import { resolveModel, type ModelConfig } from './model.ts';
+import type { ResourceEntry } from './resource.ts';
+import type { SectionName, Values } from './sections.ts';
+import { DEFAULT_UPSTREAM, resolveInline, resolveUpstream, type UpstreamConfig } from './upstream.ts';
 
-/** What `createApp` is made from: every option, with the deployments resolved. */
-export interface AppConfig extends Omit<OptionValues, 'deployments'> {
-  /** At least one; names are unique. */
+/** What `createApp` is made from: every option, and what the objects of the configuration come to. */
+export interface AppConfig extends Omit<Values, SectionName | 'deployments' | 'upstream' | 'upstreamApiKey'> {
+  /** The default one is first. */
+  readonly resources: readonly ResourceConfig[];
+  /** Names are unique. */
+  readonly upstreams: readonly UpstreamConfig[];
+  readonly models: readonly ModelConfig[];
+  /** Zone → regions; on top of the zones that are built in. */
+  readonly dataZones: Readonly<Record<string, readonly string[]>>;
+  /** Null: keys only. */
+  readonly identity: IdentityEntry | null;
+  readonly roleAssignments: readonly RoleAssignmentEntry[];
+}
+
+export interface ResourceConfig {
+  readonly name: string;
+  readonly location: string;
+  readonly subscriptionId: string;
+  readonly resourceGroup: string;
+  readonly offer: Offer;
+  /** Key 1 and key 2, where the configuration says which. */
+  readonly keys: readonly string[];
+  readonly keyAuthDisabled: boolean;
+  readonly tags: Readonly<Record<string, string>>;
+  /** Names are unique. */
   readonly deployments: readonly DeploymentConfig[];
+  /** Where it stands: `offpeak.yaml:12`. */
+  readonly source: string;
 }
 
 export interface DeploymentConfig {
   readonly name: string;
   readonly model: string;
-  readonly sku: (typeof SKUS)[number];
-  readonly enqueuedTokensMax: number;
+  /** Null: the model's default one. */
+  readonly version: string | null;
+  readonly sku: Sku;
+  /** Null: an equal share of what the quota has left. */
+  readonly enqueuedTokensMax: number | null;
+  readonly dynamicQuota: boolean;
+  readonly whenFull: WhenFull;
+  readonly versionUpgradeOption: VersionUpgradeOption;
+  readonly contentFilter: string | null;
   readonly concurrencyMax: number;
-  readonly upstreams: readonly UpstreamConfig[];
+  /** By name; null: every one that serves the model. */
+  readonly upstreams: readonly string[] | null;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly source: string;
 }
 
-export type UpstreamConfig = SimulatorUpstreamConfig | HttpUpstreamConfig;
-
-/** Behaves as the `simulator…` options say. */
-interface SimulatorUpstreamConfig {
-  readonly kind: 'simulator';
-  readonly model: string;
-}
-
-interface HttpUpstreamConfig {
-  readonly kind: 'http';
-  /** Without a slash at its end. */
-  readonly url: string;
-  readonly apiKey: string | null;
-  readonly authStyle: (typeof AUTH_STYLES)[number];
-  /** Azure's classic paths with this version; null: `url` is the base of an OpenAI-compatible API. */
-  readonly apiVersion: string | null;
-  /** The model's name there. */
-  readonly model: string;
-  readonly requestTimeoutMs: number;
-}
+/** What a deployment may hold whose model has no quota. */
+export const ENQUEUED_TOKENS_WITHOUT_QUOTA = 5e9;
+export const DEFAULT_RESOURCE_GROUP = 'offpeak';
 
 /** The simulator needs no set-up, so it serves the deployment that the examples name. */
 const EXAMPLE_DEPLOYMENT: DeploymentEntry = { name: 'gpt-4o-batch-deployment', model: 'gpt-4o' };
 
-export function resolveConfig(values: OptionValues): AppConfig {
-  const entries = values.deployments ?? [EXAMPLE_DEPLOYMENT];
-  return { ...values, deployments: entries.map((entry) => resolveDeployment(entry, values)) };
+export function resolveConfig(values: Values, at: Locate = () => 'the command line'): AppConfig {
+  const resources = resolveResources(values, at);
+  const inline = resources.flatMap(({ inlineUpstreams }) => inlineUpstreams);
+  return {
+    ...values,
+    resources: resources.map(({ resource }) => resource),
+    upstreams: [...fleetOf(values), ...inline],
+    models: (values.models ?? []).map((entry, index) => resolveModel(entry, at('models', [index]))),
+    dataZones: values.dataZones ?? {},
+    identity: values.identity,
+    roleAssignments: values.roleAssignments ?? [],
+  };
 }
 
-function resolveDeployment(entry: DeploymentEntry, values: OptionValues): DeploymentConfig {
-  const upstreams = entry.upstreams ?? [
-    { url: values.upstream, ...(values.upstreamApiKey && { apiKey: values.upstreamApiKey }) },
+/** The default upstream serves everything; beside `upstreams` it is there only when asked for, lest answers be made up. */
+function fleetOf(values: Values): UpstreamConfig[] {
+  const named = (values.upstreams ?? []).map((entry) => resolveUpstream(entry, values));
+  if (values.upstream === null && named.length > 0) return named;
+  const entry = {
+    name: DEFAULT_UPSTREAM,
+    url: values.upstream ?? 'simulator',
+    ...(values.upstreamApiKey !== null && { apiKey: values.upstreamApiKey }),
+  };
+  return [resolveUpstream(entry, values), ...named];
+}
+
+interface ResolvedResource {
+  readonly resource: ResourceConfig;
+  readonly inlineUpstreams: readonly UpstreamConfig[];
+}
+
+function resolveResources(values: Values, at: Locate): ResolvedResource[] {
+  const entries = values.resources ?? [];
+  const own = entries.findIndex(({ name }) => name === DEFAULT_RESOURCE_ID);
+  const others = entries.flatMap((entry, index) =>
+    index === own ? [] : [resolveResource(entry, { values, at, index, more: [] })],
+  );
+  const more =
+    values.deployments ?? (entries.some(({ deployments }) => deployments) ? [] : [EXAMPLE_DEPLOYMENT]);
+  const ofDefault = entries[own] ?? { name: DEFAULT_RESOURCE_ID };
+  return [resolveResource(ofDefault, { values, at, index: own, more }), ...others];
+}
+
+interface Place {
+  readonly values: Values;
+  readonly at: Locate;
+  /** In `resources`; -1: not there. */
+  readonly index: number;
+  /** Deployments from elsewhere. */
+  readonly more: readonly DeploymentEntry[];
+}
+
+function resolveResource(entry: ResourceEntry, { values, at, index, more }: Place): ResolvedResource {
+  const isDefault = entry.name === DEFAULT_RESOURCE_ID;
+  const deployments = [
+    ...more.map((deployment, i) => resolveDeployment(deployment, values, at('deployments', [i]))),
+    ...(entry.deployments ?? []).map((deployment, i) =>
+      resolveDeployment(deployment, values, at('resources', [index, 'deployments', i])),
+    ),
   ];
+  const inlineUpstreams = [...more, ...(entry.deployments ?? [])].flatMap((deployment) =>
+    inlineOf(deployment, { resourceId: entry.name, values }),
+  );
+  const namesOf = (deployment: DeploymentConfig): string[] =>
+    inlineUpstreams.flatMap(({ name, only }) => (only?.deployment === deployment.name ? [name] : []));
+  return {
+    inlineUpstreams,
+    resource: {
+      name: entry.name,
+      location: entry.location ?? values.location,
+      subscriptionId: entry.subscription ?? values.subscription,
+      resourceGroup: entry.resourceGroup ?? DEFAULT_RESOURCE_GROUP,
+      offer: entry.offer ?? values.offer,
+      keys: entry.keys ?? (isDefault && values.apiKey !== null ? [values.apiKey] : []),
+      keyAuthDisabled: entry.disableKeyAuth ?? false,
+      tags: entry.tags ?? {},
+      deployments: deployments.map((deployment) =>
+        deployment.upstreams === null
+          ? deployment
+          : { ...deployment, upstreams: [...deployment.upstreams, ...namesOf(deployment)] },
+      ),
+      source: index === -1 ? at('deployments') : at('resources', [index]),
+    },
+  };
+}
+
+function resolveDeployment(entry: DeploymentEntry, values: Values, source: string): DeploymentConfig {
   return {
     name: entry.name,
     model: entry.model ?? entry.name,
+    version: entry.version ?? null,
     sku: entry.sku ?? 'GlobalBatch',
     enqueuedTokensMax: entry.enqueuedTokens ?? values.enqueuedTokensMax,
+    dynamicQuota: entry.dynamicQuota ?? false,
+    whenFull: entry.whenFull ?? 'fail',
+    versionUpgradeOption: entry.versionUpgradeOption ?? 'OnceNewDefaultVersionAvailable',
+    contentFilter: entry.contentFilter ?? null,
     concurrencyMax: entry.concurrency ?? values.concurrencyMax,
-    upstreams: upstreams.map((upstream) => resolveUpstream(upstream, entry, values)),
+    upstreams: entry.upstreams?.filter((upstream) => typeof upstream === 'string') ?? null,
+    tags: entry.tags ?? {},
+    source,
   };
 }
 
-function resolveUpstream(
-  upstream: NonNullable<DeploymentEntry['upstreams']>[number],
-  deployment: DeploymentEntry,
-  values: OptionValues,
-): UpstreamConfig {
-  const model = upstream.model ?? deployment.model ?? deployment.name;
-  if (upstream.url === 'simulator') return { kind: 'simulator', model };
-  return {
-    kind: 'http',
-    url: upstream.url,
-    apiKey: upstream.apiKey ?? null,
-    authStyle: upstream.authStyle ?? (isAzure(upstream.url) ? 'api-key' : 'bearer'),
-    apiVersion: upstream.apiVersion ?? null,
-    model,
-    requestTimeoutMs: upstream.requestTimeout ?? values.requestTimeoutMs,
-  };
+function inlineOf(
+  { name, model, upstreams }: DeploymentEntry,
+  { resourceId, values }: { readonly resourceId: string; readonly values: Values },
+): UpstreamConfig[] {
+  const taken = new Set([DEFAULT_UPSTREAM, ...(values.upstreams ?? []).map((upstream) => upstream.name)]);
+  return (upstreams ?? [])
+    .filter((upstream) => typeof upstream !== 'string')
+    .map((upstream) => {
+      const place = { resourceId, deployment: name, model: model ?? name, values, taken };
+      const inline = resolveInline(upstream, place);
+      taken.add(inline.name);
+      return inline;
+    });
 }
-
-const isAzure = (url: string): boolean =>
-  /\.(openai|cognitiveservices|services\.ai)\.azure\.com$/.test(new URL(url).hostname);

@@ -1,49 +1,33 @@
 import { z } from 'zod';
-import { count, duration, oneOf, secret, text, upstreamUrl, type Kind } from './values.ts';
+import { SKUS, VERSION_UPGRADE_OPTIONS, WHEN_FULL } from '../contract/control.ts';
+import { inlineUpstream, type InlineUpstreamEntry } from './upstream.ts';
+import { count, each, flag, mapping, name, oneOf, tags, text, textOr, type Kind } from './values.ts';
 
-export const SKUS = [
-  'GlobalBatch',
-  'DataZoneBatch',
-  'GlobalStandard',
-  'DataZoneStandard',
-  'Standard',
-] as const;
-export const AUTH_STYLES = ['bearer', 'api-key'] as const;
-
-const DAY_MS = 24 * 3_600_000;
-
-const UPSTREAM_SHAPE = {
-  /** Base URL, or `simulator`. */
-  url: upstreamUrl.schema,
-  apiKey: secret.schema.optional(),
-  /** The model's name there; the deployment's model when omitted. */
-  model: text.schema.optional(),
-  /** Which header carries the key; found out from the host when omitted. */
-  authStyle: oneOf(...AUTH_STYLES).schema.optional(),
-  /** Uses Azure's classic paths under the resource's address. */
-  apiVersion: text.schema.optional(),
-  requestTimeout: duration(1, DAY_MS).schema.optional(),
-};
-
-const DEPLOYMENT_SHAPE = {
-  name: text.schema,
-  /** Base model; the name when omitted. */
-  model: text.schema.optional(),
-  sku: oneOf(...SKUS).schema.optional(),
-  enqueuedTokens: count(1, 1e15).schema.optional(),
-  concurrency: count(1, 10_000).schema.optional(),
-  /** The default upstream (`--upstream`) when omitted. */
-  upstreams: z
-    .array(z.preprocess(fromUrl, z.strictObject(UPSTREAM_SHAPE)))
-    .min(1, 'expected at least one upstream')
-    .optional(),
-};
-
-export const UPSTREAM_KEYS = Object.keys(UPSTREAM_SHAPE);
-export const DEPLOYMENT_KEYS = Object.keys(DEPLOYMENT_SHAPE);
+/** An upstream by its name, or one for this deployment alone. */
+const upstreamOfDeployment: z.ZodType<string | InlineUpstreamEntry> = z.preprocess(
+  fromUrl,
+  textOr(name.schema, inlineUpstream),
+);
 
 /** A deployment as configured: `NAME[=MODEL]` from a flag or a variable, or a mapping in the file. */
-const schema = z.preprocess(fromPair, z.strictObject(DEPLOYMENT_SHAPE));
+const schema = z.preprocess(
+  fromPair,
+  mapping({
+    name: text.schema.refine((raw) => raw.length <= 64, 'expected at most 64 characters'),
+    /** Base model; the name when omitted. */
+    model: text.schema.optional(),
+    version: text.schema.optional(),
+    sku: oneOf(...SKUS).schema.optional(),
+    enqueuedTokens: count(1, 1e15).schema.optional(),
+    dynamicQuota: flag.schema.optional(),
+    whenFull: oneOf(...WHEN_FULL).schema.optional(),
+    versionUpgradeOption: oneOf(...VERSION_UPGRADE_OPTIONS).schema.optional(),
+    contentFilter: text.schema.optional(),
+    concurrency: count(1, 10_000).schema.optional(),
+    upstreams: each(upstreamOfDeployment, 'upstream').optional(),
+    tags: tags.optional(),
+  }),
+);
 export type DeploymentEntry = z.output<typeof schema>;
 export const deployment: Kind<DeploymentEntry> = {
   what: 'NAME or NAME=MODEL; in the file also a mapping',
@@ -56,8 +40,9 @@ function fromPair(raw: unknown): unknown {
   return model === undefined ? { name } : { name, model };
 }
 
+/** Whatever cannot be a name is an address, so that a bad one is told as that. */
 function fromUrl(raw: unknown): unknown {
-  return typeof raw === 'string' ? { url: raw } : raw;
+  return typeof raw === 'string' && (raw === 'simulator' || raw.includes(':')) ? { url: raw } : raw;
 }
 
 /** Only the first one splits: names of models may carry `=`. */

@@ -1,9 +1,10 @@
-import { AUTH_STYLES, SKUS } from './deployment.ts';
+import { OBJECTS } from './docs-objects.ts';
+import type { Option } from './option.ts';
 import { envName, OPTION_NAMES, OPTIONS, yamlPath, type OptionName } from './options.ts';
 
 /** docs/configuration.md. A test holds the file against it; `npm run fix` writes it. */
 export function configurationPage(): string {
-  return `${INTRODUCTION}\n${OPTION_NAMES.map(section).join('\n')}\n${DEPLOYMENTS}`;
+  return `${INTRODUCTION}\n${OPTION_NAMES.map(section).join('\n')}\n${OBJECTS}`;
 }
 
 function section(name: OptionName): string {
@@ -19,7 +20,14 @@ ${help}
 - value: ${kind.what}
 - default: ${defaultText(name)}
 - commands: ${commands.map((command) => `\`${command}\``).join(', ')}
+- changed while the service runs: ${whenChanged(name)}
 `;
+}
+
+function whenChanged(name: OptionName): string {
+  const { reloads, commands }: Pick<Option<unknown, unknown>, 'reloads' | 'commands'> = OPTIONS[name];
+  if (!commands.includes('serve')) return 'not looked at';
+  return reloads ? 'applied on SIGHUP' : 'needs a restart';
 }
 
 /** For people: \`8080\`, or words. */
@@ -62,28 +70,28 @@ simulator:
   latency: 200ms
 \`\`\`
 
+A service for several teams names its upstreams once, and gives each team a resource; both are described
+[below](#objects-of-the-file):
+
+\`\`\`yaml
+offer: unlimited
+upstreams:
+  - name: frankfurt
+    url: http://10.0.0.5:8000/v1
+    region: germanywestcentral
+    models: { llama-3.3-70b: meta-llama/Llama-3.3-70B-Instruct }
+  - name: virginia
+    url: http://10.1.0.5:8000/v1
+    region: eastus
+    models: { llama-3.3-70b: meta-llama/Llama-3.3-70B-Instruct }
+resources:
+  - name: search
+    location: germanywestcentral
+    keys: ['\${SEARCH_KEY}']
+    deployments:
+      - { name: bulk, model: llama-3.3-70b } # both
+      - { name: bulk-eu, model: llama-3.3-70b, sku: DataZoneBatch } # frankfurt alone
+\`\`\`
+
 ## Options
-`;
-
-const DEPLOYMENTS = `## Deployments in the file
-
-\`deployments\` is a list. Each item is \`NAME\` or \`NAME=MODEL\`, as on the command line, or a mapping:
-
-- \`name\`: what callers put in \`model\`
-- \`model\`: base model; the name when omitted
-- \`sku\`: ${SKUS.join(', ')}; GlobalBatch when omitted
-- \`enqueuedTokens\`: input tokens that its live batches may hold together; as above when omitted
-- \`concurrency\`: requests in flight over all its upstreams; as above when omitted
-- \`upstreams\`: the least loaded healthy one takes the next request; the one of \`upstream\` when omitted
-
-Each of the \`upstreams\` is \`simulator\`, a URL, or a mapping:
-
-- \`url\`: base URL of an OpenAI-compatible API, or \`simulator\`
-- \`apiKey\`: key for it; none when omitted
-- \`model\`: the model's name there; the deployment's \`model\` when omitted
-- \`authStyle\`: ${AUTH_STYLES.join(' or ')}, which header carries the key; api-key for Azure's hosts, else bearer
-- \`apiVersion\`: calls Azure's classic paths, \`{url}/openai/deployments/{model}/…?api-version=…\`; for resources without \`/openai/v1\`
-- \`requestTimeout\`: how long it may take over one request; as above when omitted
-
-\`\${NAME}\` in any value stands for the environment variable NAME; it is a fault when that is not set.
 `;

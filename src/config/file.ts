@@ -10,12 +10,13 @@ import {
   type Node,
 } from 'yaml';
 import type { Fault } from './fault.ts';
-import { OPTION_NAMES, yamlPath, type OptionName } from './options.ts';
+import { OPTION_NAMES, yamlPath } from './options.ts';
+import { SECTION_NAMES, type ValueName } from './sections.ts';
 import { didYouMean } from '../core/suggest.ts';
 
-/** A configuration file as read: the raw value of each option that it sets, and where each part of it stands. */
+/** A configuration file as read: the raw value of each option and section that it sets, and where each part of it stands. */
 export interface ConfigFile {
-  readonly raw: ReadonlyMap<OptionName, unknown>;
+  readonly raw: ReadonlyMap<ValueName, unknown>;
   readonly faults: readonly Fault[];
   /** `offpeak.yaml:12` for a path into the file, or for the nearest part that exists. */
   readonly locate: (path: readonly PropertyKey[]) => string;
@@ -41,12 +42,19 @@ export function readConfigFile(
 
   faults.push(...interpolate(document, { env, at }), ...unknownKeys(document, at));
   const content: unknown = document.toJS();
-  const raw = new Map<OptionName, unknown>();
-  for (const option of OPTION_NAMES) {
-    const value = valueAt(content, yamlPath(option));
-    if (value !== undefined) raw.set(option, value);
+  const raw = new Map<ValueName, unknown>();
+  for (const { name: key, path } of keysOfFile()) {
+    const value = valueAt(content, path);
+    if (value !== undefined) raw.set(key, value);
   }
   return { raw, faults, locate: (path) => at(nearest(document, path)?.range?.[0]) };
+}
+
+/** Every key that a file may have. */
+function keysOfFile(): { readonly name: ValueName; readonly path: readonly string[] }[] {
+  const ofOptions = OPTION_NAMES.map((option) => ({ name: option, path: yamlPath(option) }));
+  const ofSections = SECTION_NAMES.map((section) => ({ name: section, path: [section] }));
+  return [...ofOptions, ...ofSections].flatMap(({ name, path }) => (path ? [{ name, path }] : []));
 }
 
 type Locate = (offset: number | undefined) => string;
@@ -69,7 +77,7 @@ function interpolate(document: Document, { env, at }: { env: NodeJS.ProcessEnv; 
 }
 
 function unknownKeys(document: Document, at: Locate): Fault[] {
-  const paths = OPTION_NAMES.map(yamlPath).filter((path) => path !== undefined);
+  const paths = keysOfFile().map(({ path }) => path);
   const faults: Fault[] = [];
   const check = (map: unknown, prefix: readonly string[]) => {
     if (!isMap(map)) return;
@@ -95,8 +103,7 @@ function unknownKeys(document: Document, at: Locate): Fault[] {
   return faults;
 }
 
-function valueAt(content: unknown, path: readonly string[] | undefined): unknown {
-  if (!path) return undefined;
+function valueAt(content: unknown, path: readonly string[]): unknown {
   return path.reduce<unknown>(
     (value, key) =>
       typeof value === 'object' && value !== null

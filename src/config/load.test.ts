@@ -2,7 +2,6 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { resolveConfig } from './config.ts';
 import { loadConfig, type Loaded, type Sources } from './load.ts';
 
 let cwd: string;
@@ -31,7 +30,7 @@ describe('precedence', () => {
 
     expect(loaded).toMatchObject({
       ok: true,
-      values: { host: '127.0.0.1', port: 8080, upstream: 'simulator', concurrencyMax: 32, retriesMax: 5 },
+      values: { host: '127.0.0.1', port: 8080, upstream: null, concurrencyMax: 32, retriesMax: 5 },
     });
     expect(loaded.ok && loaded.given.size).toBe(0);
   });
@@ -177,71 +176,5 @@ deployments:
     const env = { OFFPEAK_SERVICE_HOST: '10.0.0.1', OFFPEAK_PORT_8080_TCP_ADDR: '10.0.0.1' };
 
     expect(faultsOf(await load(null, { env }))).toEqual([]);
-  });
-});
-
-describe('resolved deployments', () => {
-  test('without any, the examples run against the simulator', async () => {
-    expect(resolveConfig(await values(null)).deployments).toEqual([
-      {
-        name: 'gpt-4o-batch-deployment',
-        model: 'gpt-4o',
-        sku: 'GlobalBatch',
-        enqueuedTokensMax: 5_000_000_000,
-        concurrencyMax: 32,
-        upstreams: [{ kind: 'simulator', model: 'gpt-4o' }],
-      },
-    ]);
-  });
-
-  test("a deployment takes what it does not say itself from the options; a key stays with its upstream's URL", async () => {
-    const file = `upstream: http://10.0.0.5:8000/v1/
-upstreamApiKey: common
-concurrency: 8
-deployments:
-  - chat=llama
-  - name: own
-    concurrency: 2
-    upstreams:
-      - https://mine.openai.azure.com/openai/v1
-      - url: http://10.0.0.6/v1
-        apiKey: other
-        model: qwen
-        requestTimeout: 5s
-      - simulator
-`;
-
-    const { deployments } = resolveConfig(await values(file));
-
-    expect(deployments).toMatchObject([
-      {
-        name: 'chat',
-        model: 'llama',
-        concurrencyMax: 8,
-        upstreams: [
-          {
-            kind: 'http',
-            url: 'http://10.0.0.5:8000/v1',
-            apiKey: 'common',
-            authStyle: 'bearer',
-            model: 'llama',
-          },
-        ],
-      },
-      {
-        name: 'own',
-        concurrencyMax: 2,
-        upstreams: [
-          {
-            url: 'https://mine.openai.azure.com/openai/v1',
-            apiKey: null,
-            authStyle: 'api-key',
-            model: 'own',
-          },
-          { apiKey: 'other', authStyle: 'bearer', model: 'qwen', requestTimeoutMs: 5_000 },
-          { kind: 'simulator', model: 'own' },
-        ],
-      },
-    ]);
   });
 });

@@ -1,25 +1,25 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { z } from 'zod';
-import { DEPLOYMENT_KEYS, UPSTREAM_KEYS } from './deployment.ts';
+import { contradictions } from './contradictions.ts';
 import type { Fault } from './fault.ts';
 import { readConfigFile, type ConfigFile } from './file.ts';
-import {
-  defaults,
-  envName,
-  OPTION_NAMES,
-  OPTIONS,
-  optionsOf,
-  yamlPath,
-  type OptionCommand,
-  type OptionName,
-  type OptionValues,
-} from './options.ts';
-import { closest, didYouMean } from '../core/suggest.ts';
+import type { OptionCommand } from './option.ts';
+import { envName, OPTION_NAMES, OPTIONS, optionsOf, yamlPath, type OptionName } from './options.ts';
+import { defaultValues, SECTIONS, type SectionName, type ValueName, type Values } from './sections.ts';
+import { closest } from '../core/suggest.ts';
 
 export type Loaded =
-  | { readonly ok: true; readonly values: OptionValues; readonly given: ReadonlySet<OptionName> }
+  | {
+      readonly ok: true;
+      readonly values: Values;
+      readonly given: ReadonlySet<ValueName>;
+      readonly at: Locate;
+    }
   | { readonly ok: false; readonly faults: readonly Fault[] };
+
+/** Where a value, or a part of it, was given: `--deployment`, `OFFPEAK_DEPLOYMENT`, `offpeak.yaml:12`. */
+export type Locate = (name: ValueName, path?: readonly PropertyKey[]) => string;
 
 export interface Sources {
   readonly command: OptionCommand;
@@ -42,14 +42,18 @@ interface Origin {
 export async function loadConfig({ command, flags, env, cwd }: Sources): Promise<Loaded> {
   const names = optionsOf(command);
   const faults: Fault[] = misspelt(env);
-  const values: Record<string, unknown> = defaults();
-  const origins = new Map<OptionName, Origin>();
+  const values: Record<string, unknown> = defaultValues();
+  const origins = new Map<ValueName, Origin>();
+  const faulty = new Set<ValueName>();
 
   /** Checks the value, and takes it when no earlier source gave one. */
-  const offer = (name: OptionName, raw: unknown, origin: Origin) => {
-    const parsed = OPTIONS[name].kind.schema.safeParse(raw);
-    if (!parsed.success) faults.push(...toFaults(parsed.error, origin));
-    else if (!origins.has(name)) values[name] = parsed.data;
+  const offer = (name: ValueName, raw: unknown, origin: Origin) => {
+    const schema = isSection(name) ? SECTIONS[name] : OPTIONS[name].kind.schema;
+    const parsed = schema.safeParse(raw);
+    if (!parsed.success) {
+      faults.push(...toFaults(parsed.error, origin));
+      faulty.add(name);
+    } else if (!origins.has(name)) values[name] = parsed.data;
     if (!origins.has(name)) origins.set(name, origin);
   };
 
@@ -62,7 +66,7 @@ export async function loadConfig({ command, flags, env, cwd }: Sources): Promise
   if (names.includes('configPath')) {
     const file = await openFile(values.configPath, { env, cwd, faults });
     for (const [name, raw] of file?.raw ?? []) {
-      const path = yamlPath(name) ?? [];
+      const path = isSection(name) ? [name] : (yamlPath(name) ?? []);
       offer(name, raw, {
         at: (inner = []) => file?.locate([...path, ...inner]) ?? CONFIG_FILE,
         prefix: `${path.join('.')}: `,
@@ -70,13 +74,17 @@ export async function loadConfig({ command, flags, env, cwd }: Sources): Promise
     }
   }
 
-  // Every property was checked by its option's schema, or is its default.
-  const checked = values as unknown as OptionValues;
-  faults.push(...contradictions(checked, { command, origins }));
+  // Every property was checked by its schema, or is its default.
+  const checked = values as unknown as Values;
+  const at: Locate = (name, path) =>
+    origins.get(name)?.at(path) ?? (isSection(name) ? name : `--${OPTIONS[name].flag}`);
+  faults.push(...contradictions(checked, { command, at, faulty }));
   return faults.length > 0
     ? { ok: false, faults: faults.toSorted((a, b) => lineOf(a) - lineOf(b)) }
-    : { ok: true, values: checked, given: new Set(origins.keys()) };
+    : { ok: true, values: checked, given: new Set(origins.keys()), at };
 }
+
+const isSection = (name: ValueName): name is SectionName => name in SECTIONS;
 
 /** Flags and variables first, then the file from top to bottom. */
 const lineOf = ({ source }: Fault): number => Number(/:(\d+)$/.exec(source)?.[1] ?? 0);
@@ -108,10 +116,10 @@ function toFaults(error: z.ZodError, { at, prefix }: Origin): Fault[] {
       const message = issue.message.replace(/^Invalid input: /, '');
       return { source: at(issue.path), message: `${prefix}${inner ? `${inner}: ` : ''}${message}` };
     }
-    const known = inner === 'upstreams' ? UPSTREAM_KEYS : DEPLOYMENT_KEYS;
-    return issue.keys.map((key) => ({
+    const messages = issue.message.split('\n');
+    return issue.keys.map((key, index) => ({
       source: at([...issue.path, key]),
-      message: `${prefix}unknown key '${key}'.${didYouMean(key, known)}`,
+      message: `${prefix}${messages[index] ?? `unknown key '${key}'`}`,
     }));
   });
 }
@@ -124,28 +132,4 @@ function misspelt(env: NodeJS.ProcessEnv): Fault[] {
     const meant = closest(variable, known);
     return meant ? [{ source: variable, message: `unknown variable. Did you mean '${meant}'?` }] : [];
   });
-}
-
-/** Faults that only show when options are seen together. */
-function contradictions(
-  { upstream, deployments }: OptionValues,
-  { command, origins }: { command: OptionCommand; origins: ReadonlyMap<OptionName, Origin> },
-): Fault[] {
-  const faults: Fault[] = [];
-  const at = origins.get('deployments')?.at ?? (() => '--deployment');
-  if (
-    command === 'serve' &&
-    upstream !== 'simulator' &&
-    deployments === null &&
-    !origins.has('deployments')
-  ) {
-    const message = `${upstream} has no deployment yet. Add --deployment NAME=MODEL: the name that callers put in \`model\`, and the model's name there.`;
-    faults.push({ source: origins.get('upstream')?.at() ?? '--upstream', message });
-  }
-  if (deployments?.length === 0) faults.push({ source: at(), message: 'expected at least one deployment' });
-  for (const [index, { name }] of (deployments ?? []).entries()) {
-    if (deployments?.findIndex((other) => other.name === name) === index) continue;
-    faults.push({ source: at([index]), message: `deployment '${name}' is given twice. Keep one.` });
-  }
-  return faults;
 }

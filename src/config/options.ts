@@ -1,41 +1,23 @@
+import { OFFERS } from '../contract/control.ts';
 import { deployment, type DeploymentEntry } from './deployment.ts';
+import { option, type Option, type OptionCommand } from './option.ts';
+import { subscription } from './resource.ts';
 import {
   bytes,
   count,
   databaseUrl,
+  domain,
   duration,
   flag,
   listOf,
   oneOf,
   port,
   ratio,
+  region,
   secret,
   text,
   upstreamUrl,
-  type Kind,
 } from './values.ts';
-
-/** Commands that take options of this table. */
-export type OptionCommand = 'serve' | 'run' | 'simulator';
-
-export interface Option<T, D> {
-  /** `--flag`, `OFFPEAK_FLAG`, and, unless `yaml` says otherwise, `flag` in camel case in the file. */
-  readonly flag: string;
-  /** Dotted path in the file; null: not in the file. */
-  readonly yaml?: string | null;
-  readonly kind: Kind<T>;
-  /** Stands for the value in `--help`; null: a switch. */
-  readonly placeholder: string | null;
-  /** The flag may be given several times. */
-  readonly repeatable?: boolean;
-  readonly default: D;
-  /** How the default reads where its value says too little. */
-  readonly defaultText?: string;
-  readonly help: string;
-  readonly commands: readonly OptionCommand[];
-}
-
-const option = <T, const D extends T | null>(entry: Option<T, D>): Option<T, D> => entry;
 
 const DAY_MS = 24 * 3_600_000;
 const MiB = 2 ** 20;
@@ -85,15 +67,28 @@ export const OPTIONS = {
     placeholder: 'KEY',
     default: null,
     defaultText: 'made at first start and shown once',
-    help: 'Key that callers send, as `api-key` or as a bearer token.',
+    help: 'Key of the default resource, which callers send as `api-key` or as a bearer token.',
+    reloads: true,
+    commands: ['serve'],
+  }),
+  adminKey: option({
+    flag: 'admin-key',
+    kind: secret,
+    placeholder: 'KEY',
+    default: null,
+    defaultText: 'made at first start and shown once',
+    help: 'Key that opens the control plane: resources, deployments, quota, audit.',
+    reloads: true,
     commands: ['serve'],
   }),
   upstream: option({
     flag: 'upstream',
     kind: upstreamUrl,
     placeholder: 'URL',
-    default: 'simulator',
+    default: null,
+    defaultText: 'simulator, unless the file has `upstreams`',
     help: 'Model server that answers: base URL of an OpenAI-compatible API, or `simulator`.',
+    reloads: true,
     commands: ['serve', 'run'],
   }),
   upstreamApiKey: option({
@@ -102,6 +97,7 @@ export const OPTIONS = {
     placeholder: 'KEY',
     default: null,
     help: 'Key for the upstream.',
+    reloads: true,
     commands: ['serve', 'run'],
   }),
   deployments: option<readonly DeploymentEntry[], null>({
@@ -113,15 +109,17 @@ export const OPTIONS = {
     default: null,
     defaultText: 'gpt-4o-batch-deployment=gpt-4o, with the simulator',
     help: 'Name that callers put in `model`, and the model to ask the upstream for. May be repeated.',
+    reloads: true,
     commands: ['serve'],
   }),
   enqueuedTokensMax: option({
     flag: 'enqueued-tokens',
     kind: count(1, 1e15),
     placeholder: 'TOKENS',
-    default: 5e9,
-    defaultText: '5B',
+    default: null,
+    defaultText: "an equal share of the model's quota, or 5B without one",
     help: 'Input tokens that the live batches of one deployment may hold together.',
+    reloads: true,
     commands: ['serve'],
   }),
   database: option({
@@ -143,10 +141,62 @@ export const OPTIONS = {
   }),
   location: option({
     flag: 'location',
-    kind: text,
+    kind: region,
     placeholder: 'REGION',
     default: 'koreacentral',
-    help: 'Region that the service reports in `x-ms-region`.',
+    help: 'Region of the default resource, reported in `x-ms-region`, and of upstreams that name none.',
+    commands: ['serve'],
+  }),
+  offer: option({
+    flag: 'offer',
+    kind: oneOf(...OFFERS),
+    placeholder: 'OFFER',
+    default: 'enterprise',
+    help: `Subscription offer, which decides the quota: ${OFFERS.join(', ')}.`,
+    reloads: true,
+    commands: ['serve'],
+  }),
+  subscription: option({
+    flag: 'subscription',
+    kind: subscription,
+    placeholder: 'ID',
+    default: '00000000-0000-0000-0000-000000000000',
+    help: 'Subscription of the default resource, and of others that name none.',
+    commands: ['serve'],
+  }),
+  resourceDomains: option({
+    flag: 'resource-domain',
+    yaml: 'resourceDomains',
+    kind: listOf(domain),
+    placeholder: 'DOMAIN',
+    repeatable: true,
+    default: ['localhost', 'openai.azure.com', 'cognitiveservices.azure.com', 'services.ai.azure.com'],
+    help: "What follows a resource's name in the host that callers ask. May be repeated.",
+    commands: ['serve'],
+  }),
+  tlsCertPath: option({
+    flag: 'tls-cert',
+    kind: text,
+    placeholder: 'FILE',
+    default: null,
+    defaultText: 'plain HTTP',
+    help: 'Certificate (PEM, with its chain) to speak HTTPS with.',
+    commands: ['serve'],
+  }),
+  tlsKeyPath: option({
+    flag: 'tls-key',
+    kind: text,
+    placeholder: 'FILE',
+    default: null,
+    help: 'Private key (PEM) of the certificate.',
+    commands: ['serve'],
+  }),
+  tlsSelfSigned: option({
+    flag: 'tls-self-signed',
+    kind: flag,
+    placeholder: null,
+    default: false,
+    help: 'Speak HTTPS with a certificate for this machine, made at the first start and kept in the data directory.',
     commands: ['serve'],
   }),
   concurrencyMax: option({
@@ -155,6 +205,7 @@ export const OPTIONS = {
     placeholder: 'N',
     default: 32,
     help: 'Requests that one deployment may have in flight.',
+    reloads: true,
     commands: ['serve', 'run'],
   }),
   retriesMax: option({
@@ -172,6 +223,7 @@ export const OPTIONS = {
     default: 600_000,
     defaultText: '10m',
     help: 'How long the upstream may take over one request.',
+    reloads: true,
     commands: ['serve', 'run'],
   }),
   strictWindow: option({
@@ -235,6 +287,7 @@ export const OPTIONS = {
     default: 0,
     defaultText: '0',
     help: 'Simulator: time to the first token.',
+    reloads: true,
     commands: ['serve', 'run', 'simulator'],
   }),
   simulatorTokensPerSecond: option({
@@ -245,6 +298,7 @@ export const OPTIONS = {
     default: null,
     defaultText: 'as fast as it goes',
     help: 'Simulator: speed of each answer.',
+    reloads: true,
     commands: ['serve', 'run', 'simulator'],
   }),
   simulatorErrorRate: option({
@@ -254,6 +308,7 @@ export const OPTIONS = {
     placeholder: 'RATIO',
     default: 0,
     help: 'Simulator: share of the requests that get a 500.',
+    reloads: true,
     commands: ['serve', 'run', 'simulator'],
   }),
   simulatorRequestsPerMinute: option({
@@ -264,6 +319,7 @@ export const OPTIONS = {
     default: null,
     defaultText: 'no limit',
     help: 'Simulator: requests per minute before it answers 429.',
+    reloads: true,
     commands: ['serve', 'run', 'simulator'],
   }),
   simulatorTokensPerMinute: option({
@@ -274,6 +330,7 @@ export const OPTIONS = {
     default: null,
     defaultText: 'no limit',
     help: 'Simulator: tokens per minute before it answers 429.',
+    reloads: true,
     commands: ['serve', 'run', 'simulator'],
   }),
   simulatorSeed: option({
@@ -283,6 +340,7 @@ export const OPTIONS = {
     placeholder: 'N',
     default: 1,
     help: 'Simulator: the same seed gives the same answers.',
+    reloads: true,
     commands: ['serve', 'run', 'simulator'],
   }),
 } as const satisfies Record<string, Option<unknown, unknown>>;

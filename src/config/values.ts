@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { didYouMean } from '../core/suggest.ts';
 
 /**
  * The kinds of values that options take. Every source brings text: flags, variables, and the file, whose scalars are
@@ -30,6 +31,21 @@ export const secret = kind('a key without spaces', (raw) => (/^[\x21-\x7e]+$/.te
 });
 export const flag = kind('true or false', (raw) => ({ true: true, false: false })[raw.toLowerCase()]);
 export const port = kind('a port number, 0 to 65535', (raw) => integer(raw, 0, 65_535));
+/** Letters, digits, `-`, `_` and `.`, as in names of deployments, groups and upstreams. */
+export const name = kind('a name of letters, digits, -, _ and ., 64 at most', (raw) =>
+  /^[\w.-]{1,64}$/.test(raw) ? raw : undefined,
+);
+/** `Korea Central` is `koreacentral`. */
+export const region = kind('a region like koreacentral', (raw) => {
+  const bare = raw.toLowerCase().replaceAll(' ', '');
+  return /^[a-z0-9][a-z0-9-]{1,39}$/.test(bare) ? bare : undefined;
+});
+export const domain = kind('a domain like openai.example.com', (raw) =>
+  /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(raw.toLowerCase())
+    ? raw.toLowerCase()
+    : undefined,
+);
+export const price = kind('USD per million tokens, like 1.25', (raw) => decimal(raw, Number.isFinite));
 export const ratio = kind('a number from 0 to 1', (raw) => decimal(raw, (value) => value >= 0 && value <= 1));
 
 export const count = (min: number, max: number): Kind<number> =>
@@ -81,6 +97,34 @@ export function listOf<T>(item: Kind<T>): Kind<readonly T[]> {
     schema: z.preprocess(split, z.array(item.schema, { error: `expected a list; each ${item.what}` })),
   };
 }
+
+/** A list in the file. */
+export const each = <T>(item: z.ZodType<T>, what: string): z.ZodType<T[]> =>
+  z.array(item, { error: `expected a list; each ${what}` }).min(1, `expected at least one ${what}`);
+
+/** Keys and values in the file; a key that is not of the shape is a fault, on a line of its own in the message. */
+export const mapping = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? issue.keys.map((key) => `unknown key '${key}'.${didYouMean(key, Object.keys(shape))}`).join('\n')
+        : `expected keys and values: ${Object.keys(shape).join(', ')}`,
+  });
+
+/** One of two shapes, told apart by their kind, so that each fault inside is told where it stands. */
+export const textOr = <A, B>(ofText: z.ZodType<A>, other: z.ZodType<B>): z.ZodType<A | B> =>
+  z.unknown().transform((raw, context): A | B => {
+    const parsed = (typeof raw === 'string' ? ofText : other).safeParse(raw);
+    if (parsed.success) return parsed.data;
+    context.issues.push(...parsed.error.issues.map((issue) => ({ ...issue, input: undefined })));
+    return z.NEVER;
+  });
+
+/** Names and values that the user makes up. */
+const TAGS_MAX = 50;
+export const tags = z
+  .record(z.string().max(512), text.schema, { error: 'expected names and values' })
+  .refine((given) => Object.keys(given).length <= TAGS_MAX, `at most ${TAGS_MAX} tags`);
 
 function toBaseUrl(raw: string): string | undefined {
   const url = URL.parse(raw);

@@ -1,0 +1,194 @@
+import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
+import type { DeploymentEntry } from './deployment.ts';
+import type { Fault } from './fault.ts';
+import type { Locate } from './load.ts';
+import type { OptionCommand } from './option.ts';
+import type { ValueName, Values } from './sections.ts';
+import { DEFAULT_UPSTREAM } from './upstream.ts';
+import { didYouMean } from '../core/suggest.ts';
+
+interface Seen {
+  readonly command: OptionCommand;
+  readonly at: Locate;
+}
+
+type Check = (values: Values, seen: Seen) => Fault[];
+
+/** Each with what it looks at. */
+const CHECKS: readonly (readonly [Check, readonly ValueName[]])[] = [
+  [ofDefaultUpstream, ['upstream', 'deployments', 'resources']],
+  [ofDeployments, ['deployments', 'resources', 'upstreams', 'upstream']],
+  [ofResources, ['resources']],
+  [ofUpstreams, ['upstream', 'upstreams']],
+  [ofKeys, ['apiKey', 'adminKey', 'resources']],
+  [ofModels, ['models']],
+  [ofDataZones, ['dataZones']],
+  [ofTls, ['tlsCertPath', 'tlsKeyPath', 'tlsSelfSigned']],
+];
+
+/** Faults that only show when values are seen together. What was not understood brings up none. */
+export function contradictions(
+  values: Values,
+  seen: Seen & { readonly faulty: ReadonlySet<ValueName> },
+): Fault[] {
+  const sound = CHECKS.filter(([, names]) => !names.some((name) => seen.faulty.has(name)));
+  return sound.flatMap(([check]) => check(values, seen));
+}
+
+function ofDefaultUpstream({ upstream, deployments, resources }: Values, { command, at }: Seen): Fault[] {
+  if (command !== 'serve' || upstream === null || upstream === 'simulator') return [];
+  if (deployments !== null || resources !== null) return [];
+  const message = `${upstream} has no deployment yet. Add --deployment NAME=MODEL: the name that callers put in \`model\`, and the model's name there.`;
+  return [{ source: at('upstream'), message }];
+}
+
+interface DeploymentList {
+  readonly entries: readonly DeploymentEntry[];
+  readonly at: (path: readonly PropertyKey[]) => string;
+}
+
+/** The lists of one resource together: the default one may have two. */
+function listsByResource({ deployments, resources }: Values, { at }: Seen): Map<string, DeploymentList[]> {
+  const lists = new Map<string, DeploymentList[]>();
+  const own = { entries: deployments ?? [], at: (path: readonly PropertyKey[]) => at('deployments', path) };
+  lists.set(DEFAULT_RESOURCE_ID, [own]);
+  for (const [index, { name, deployments: entries }] of (resources ?? []).entries()) {
+    const list: DeploymentList = {
+      entries: entries ?? [],
+      at: (path) => at('resources', [index, 'deployments', ...path]),
+    };
+    lists.set(name, [...(lists.get(name) ?? []), list]);
+  }
+  return lists;
+}
+
+function ofDeployments(values: Values, seen: Seen): Fault[] {
+  const faults: Fault[] = [];
+  if (values.deployments?.length === 0) {
+    faults.push({ source: seen.at('deployments'), message: 'expected at least one deployment' });
+  }
+  const named = (values.upstreams ?? []).map(({ name }) => name);
+  const upstreams = values.upstream === null && named.length > 0 ? named : [DEFAULT_UPSTREAM, ...named];
+  for (const lists of listsByResource(values, seen).values()) {
+    const names = new Set<string>();
+    for (const { entries, at } of lists) {
+      for (const [index, entry] of entries.entries()) {
+        if (names.has(entry.name)) {
+          faults.push({
+            source: at([index]),
+            message: `deployment '${entry.name}' is given twice. Keep one.`,
+          });
+        }
+        names.add(entry.name);
+        faults.push(...unknownUpstreams(entry, { upstreams, at: (path) => at([index, ...path]) }));
+      }
+    }
+  }
+  return faults;
+}
+
+function unknownUpstreams(
+  { name, upstreams: used }: DeploymentEntry,
+  { upstreams, at }: { readonly upstreams: readonly string[]; readonly at: DeploymentList['at'] },
+): Fault[] {
+  return (used ?? []).flatMap((upstream, index) => {
+    if (typeof upstream !== 'string' || upstreams.includes(upstream)) return [];
+    const message = `deployment '${name}': there is no upstream '${upstream}'.${didYouMean(upstream, upstreams)}`;
+    return [{ source: at(['upstreams', index]), message }];
+  });
+}
+
+function ofResources({ resources }: Values, { at }: Seen): Fault[] {
+  return twice(resources ?? [], ({ name }) => name).map(({ index, key }) => ({
+    source: at('resources', [index]),
+    message: `resource '${key}' is given twice. Keep one.`,
+  }));
+}
+
+function ofUpstreams({ upstream, upstreams }: Values, { at }: Seen): Fault[] {
+  const entries = upstreams ?? [];
+  const taken = upstream === null ? -1 : entries.findIndex(({ name }) => name === DEFAULT_UPSTREAM);
+  const message = `'${DEFAULT_UPSTREAM}' is the name of the one from ${at('upstream')}. Choose another.`;
+  return [
+    ...(taken === -1 ? [] : [{ source: at('upstreams', [taken]), message }]),
+    ...twice(entries, ({ name }) => name).map(({ index, key }) => ({
+      source: at('upstreams', [index]),
+      message: `upstream '${key}' is given twice. Keep one.`,
+    })),
+  ];
+}
+
+/** A key says who calls, so no two may be the same. Never shown. */
+function ofKeys({ apiKey, adminKey, resources }: Values, { at }: Seen): Fault[] {
+  const faults: Fault[] = [];
+  const keys = [
+    ...(adminKey === null ? [] : [{ key: adminKey, source: at('adminKey') }]),
+    ...(apiKey === null ? [] : [{ key: apiKey, source: at('apiKey') }]),
+    ...(resources ?? []).flatMap(({ keys: own }, index) =>
+      (own ?? []).map((key, slot) => ({ key, source: at('resources', [index, 'keys', slot]) })),
+    ),
+  ];
+  for (const { index } of twice(keys, ({ key }) => key)) {
+    const message = 'this key is given for something else as well. Make a key for each.';
+    faults.push({ source: keys[index]?.source ?? '', message });
+  }
+  const ofDefault = (resources ?? []).findIndex(({ name, keys: own }) => name === DEFAULT_RESOURCE_ID && own);
+  if (apiKey !== null && ofDefault !== -1) {
+    const message = `the default resource has a key from ${at('apiKey')} already. Keep one of the two.`;
+    faults.push({ source: at('resources', [ofDefault, 'keys']), message });
+  }
+  return faults;
+}
+
+function ofModels({ models }: Values, { at }: Seen): Fault[] {
+  const entries = models ?? [];
+  const repeated = twice(entries, ({ name, version }) => JSON.stringify([name, version]));
+  const defaults = entries.map(({ name, default: isDefault }, index) => (isDefault ? name : `${index}`));
+  return [
+    ...repeated.map(({ index }) => ({
+      source: at('models', [index]),
+      message: `model '${entries[index]?.name ?? ''}' is given twice in the same version. Keep one.`,
+    })),
+    ...twice(defaults, (name) => name).map(({ index, key }) => ({
+      source: at('models', [index]),
+      message: `model '${key}' has two default versions. Keep \`default: true\` on one.`,
+    })),
+  ];
+}
+
+function ofDataZones({ dataZones }: Values, { at }: Seen): Fault[] {
+  const regions = Object.entries(dataZones ?? {}).flatMap(([zone, inIt]) =>
+    inIt.map((region, index) => ({ region, zone, index })),
+  );
+  return twice(regions, ({ region }) => region).flatMap(({ index, key }) => {
+    const second = regions[index];
+    if (!second) return [];
+    const message = `region '${key}' is in two data zones. Keep one.`;
+    return [{ source: at('dataZones', [second.zone, second.index]), message }];
+  });
+}
+
+function ofTls({ tlsCertPath, tlsKeyPath, tlsSelfSigned }: Values, { at }: Seen): Fault[] {
+  if (tlsSelfSigned && (tlsCertPath !== null || tlsKeyPath !== null)) {
+    const message = 'a certificate of your own is given as well. Keep one of the two.';
+    return [{ source: at('tlsSelfSigned'), message }];
+  }
+  if (tlsCertPath !== null && tlsKeyPath === null) {
+    return [{ source: at('tlsCertPath'), message: 'its private key is missing. Add --tls-key FILE.' }];
+  }
+  if (tlsKeyPath !== null && tlsCertPath === null) {
+    return [{ source: at('tlsKeyPath'), message: 'its certificate is missing. Add --tls-cert FILE.' }];
+  }
+  return [];
+}
+
+/** The items whose key an earlier one has. */
+function twice<T>(items: readonly T[], keyOf: (item: T) => string): { index: number; key: string }[] {
+  const known = new Set<string>();
+  return items.flatMap((item, index) => {
+    const key = keyOf(item);
+    if (known.has(key)) return [{ index, key }];
+    known.add(key);
+    return [];
+  });
+}

@@ -1,0 +1,63 @@
+import { z } from 'zod';
+import type { CatalogModel } from '../contract/catalog.ts';
+import { OFFERS, SKUS } from '../contract/control.ts';
+import { count, each, flag, mapping, name, oneOf, price, region, text, textOr } from './values.ts';
+
+const everywhere = oneOf('everywhere').schema;
+const regions = textOr(everywhere, each(region.schema, 'region'));
+/** `none`: the offer has none to give. */
+const tokens = z.preprocess((raw) => (raw === 'none' ? null : raw), count(1, 1e15).schema.nullable());
+
+const by = <const Key extends string, T>(keys: readonly Key[], schema: z.ZodType<T>) =>
+  // One property for each of the keys.
+  mapping(
+    Object.fromEntries(keys.map((key) => [key, schema.optional()])) as Record<
+      Key,
+      z.ZodOptional<z.ZodType<T>>
+    >,
+  );
+
+/** An entry of the catalog. One with the name and version of another, built-in one takes its place. */
+export const model = mapping({
+  name: text.schema,
+  version: text.schema.optional(),
+  /** What a deployment gets that names no version. */
+  default: flag.schema.optional(),
+  inputs: each(oneOf('text', 'image').schema, 'of text, image').optional(),
+  /** Where it can be had: everywhere and with every SKU when omitted. */
+  regions: textOr(everywhere, by(SKUS, regions)).optional(),
+  /** Tokens per subscription and region, by SKU and offer; no limit when omitted. */
+  quota: by(SKUS, by(OFFERS, tokens)).optional(),
+  price: mapping({ input: price.schema, output: price.schema }).optional(),
+});
+export type ModelEntry = z.output<typeof model>;
+
+/** A region belongs to one zone. */
+export const dataZones = z.record(name.schema, each(region.schema, 'region'), {
+  error: 'expected `zone: [region, …]` lines',
+});
+export type DataZonesEntry = z.output<typeof dataZones>;
+
+/** As in the catalog, with the place where it stands. */
+export interface ModelConfig extends Omit<CatalogModel, 'isDefault'> {
+  /** Null: not said. */
+  readonly isDefault: boolean | null;
+  readonly source: string;
+}
+
+export function resolveModel(entry: ModelEntry, source: string): ModelConfig {
+  const regions = entry.regions ?? 'everywhere';
+  return {
+    name: entry.name,
+    version: entry.version ?? null,
+    isDefault: entry.default ?? null,
+    inputs: entry.inputs ?? ['text', 'image'],
+    regions:
+      regions === 'everywhere'
+        ? Object.fromEntries(SKUS.map((sku) => [sku, 'everywhere'] as const))
+        : regions,
+    quotaTokens: entry.quota ?? {},
+    batchPrice: entry.price ?? null,
+    source,
+  };
+}

@@ -1,0 +1,38 @@
+import type { z } from 'zod';
+import { identity, roleAssignment } from './identity.ts';
+import { dataZones, model } from './model.ts';
+import { defaults, type OptionName, type OptionValues } from './options.ts';
+import { resource } from './resource.ts';
+import { upstream } from './upstream.ts';
+import { each } from './values.ts';
+
+/** What only the file has, by its key there. Absent: null. */
+export const SECTIONS = {
+  resources: each(resource, 'resource'),
+  upstreams: each(upstream, 'upstream'),
+  models: each(model, 'model'),
+  dataZones,
+  identity,
+  roleAssignments: each(roleAssignment, 'role assignment'),
+} as const satisfies Record<string, z.ZodType>;
+
+export type SectionName = keyof typeof SECTIONS;
+export const SECTION_NAMES = Object.keys(SECTIONS) as SectionName[];
+
+export type SectionValues = {
+  readonly [Name in SectionName]: z.output<(typeof SECTIONS)[Name]> | null;
+};
+
+/** All that can be configured. */
+export type Values = OptionValues & SectionValues;
+export type ValueName = OptionName | SectionName;
+
+export const defaultValues = (): Values => ({
+  ...defaults(),
+  resources: null,
+  upstreams: null,
+  models: null,
+  dataZones: null,
+  identity: null,
+  roleAssignments: null,
+});

@@ -1,0 +1,137 @@
+import { z } from 'zod';
+import { duration, mapping, name, oneOf, region, secret, text, upstreamUrl } from './values.ts';
+
+export const AUTH_STYLES = ['bearer', 'api-key'] as const;
+
+/** The name of the one that `--upstream` gives. */
+export const DEFAULT_UPSTREAM = 'default';
+
+const DAY_MS = 24 * 3_600_000;
+
+/** How an upstream is reached. */
+const CONNECTION = {
+  /** Base URL, or `simulator`. */
+  url: upstreamUrl.schema,
+  apiKey: secret.schema.optional(),
+  /** Which header carries the key; found out from the host when omitted. */
+  authStyle: oneOf(...AUTH_STYLES).schema.optional(),
+  /** Uses Azure's classic paths under the resource's address. */
+  apiVersion: text.schema.optional(),
+  requestTimeout: duration(1, DAY_MS).schema.optional(),
+  /** Certificates (PEM) to trust instead of the system's. */
+  caFile: text.schema.optional(),
+  region: region.schema.optional(),
+  dataZone: name.schema.optional(),
+};
+
+/** Written where a deployment uses it, for that deployment alone. */
+export const inlineUpstream = mapping({
+  ...CONNECTION,
+  /** The model's name there; the deployment's model when omitted. */
+  model: text.schema.optional(),
+});
+export type InlineUpstreamEntry = z.output<typeof inlineUpstream>;
+
+/** A list, or `model: its name there` lines; a list is a mapping of each to itself. */
+const models = z.preprocess(
+  (raw) =>
+    Array.isArray(raw) ? Object.fromEntries(raw.map((model) => [String(model), String(model)])) : raw,
+  z.record(z.string(), text.schema, { error: 'expected a list of models, or `model: its name there` lines' }),
+);
+
+/** One of the service's upstreams. */
+export const upstream = mapping({
+  name: name.schema,
+  ...CONNECTION,
+  /** What it serves; everything, each model under its own name, when omitted. */
+  models: models.optional(),
+});
+export type UpstreamEntry = z.output<typeof upstream>;
+
+export type UpstreamConfig = SimulatorUpstreamConfig | HttpUpstreamConfig;
+
+interface PlacedUpstream {
+  /** Unique among those that a deployment may use. */
+  readonly name: string;
+  /** Null: the service's location. */
+  readonly region: string | null;
+  /** Null: the zone of the region. */
+  readonly dataZone: string | null;
+  /** Model → its name there; null: every model, under its own name. */
+  readonly models: Readonly<Record<string, string>> | null;
+  /** The one deployment that may use it; null: all that the SKU and the model allow. */
+  readonly only: { readonly resourceId: string; readonly deployment: string } | null;
+}
+
+/** Behaves as the `simulator…` options say. */
+interface SimulatorUpstreamConfig extends PlacedUpstream {
+  readonly kind: 'simulator';
+}
+
+interface HttpUpstreamConfig extends PlacedUpstream {
+  readonly kind: 'http';
+  /** Without a slash at its end. */
+  readonly url: string;
+  readonly apiKey: string | null;
+  readonly authStyle: (typeof AUTH_STYLES)[number];
+  /** Azure's classic paths with this version; null: `url` is the base of an OpenAI-compatible API. */
+  readonly apiVersion: string | null;
+  readonly requestTimeoutMs: number;
+  /** Certificates to trust; null: the system's. */
+  readonly caPath: string | null;
+}
+
+interface UpstreamDefaults {
+  readonly requestTimeoutMs: number;
+}
+
+export function resolveUpstream(entry: UpstreamEntry, values: UpstreamDefaults): UpstreamConfig {
+  return connect(entry, values, { name: entry.name, models: entry.models ?? null, only: null });
+}
+
+export function resolveInline(
+  entry: InlineUpstreamEntry,
+  place: {
+    readonly resourceId: string;
+    readonly deployment: string;
+    readonly model: string;
+    readonly values: UpstreamDefaults;
+    /** Names that the deployment can use already. */
+    readonly taken: ReadonlySet<string>;
+  },
+): UpstreamConfig {
+  const { resourceId, deployment, model, values, taken } = place;
+  return connect(entry, values, {
+    name: freeName(entry.url === 'simulator' ? entry.url : new URL(entry.url).host, taken),
+    models: { [model]: entry.model ?? model },
+    only: { resourceId, deployment },
+  });
+}
+
+function freeName(name: string, taken: ReadonlySet<string>): string {
+  let free = name;
+  for (let number = 2; taken.has(free); number++) free = `${name}#${number}`;
+  return free;
+}
+
+function connect(
+  entry: InlineUpstreamEntry,
+  { requestTimeoutMs }: UpstreamDefaults,
+  place: Pick<PlacedUpstream, 'name' | 'models' | 'only'>,
+): UpstreamConfig {
+  const placed = { ...place, region: entry.region ?? null, dataZone: entry.dataZone ?? null };
+  if (entry.url === 'simulator') return { kind: 'simulator', ...placed };
+  return {
+    kind: 'http',
+    ...placed,
+    url: entry.url,
+    apiKey: entry.apiKey ?? null,
+    authStyle: entry.authStyle ?? (isAzure(entry.url) ? 'api-key' : 'bearer'),
+    apiVersion: entry.apiVersion ?? null,
+    requestTimeoutMs: entry.requestTimeout ?? requestTimeoutMs,
+    caPath: entry.caFile ?? null,
+  };
+}
+
+const isAzure = (url: string): boolean =>
+  /\.(openai|cognitiveservices|services\.ai)\.azure\.com$/.test(new URL(url).hostname);
