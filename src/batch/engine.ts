@@ -2,24 +2,29 @@ import { isTerminal, type Batch } from '../contract/batch.ts';
 import { ApiError } from '../contract/error.ts';
 import type { Inspection } from '../contract/inspection.ts';
 import type { Scope } from '../contract/scope.ts';
+import { assert } from '../core/assert.ts';
 import { nowS, type Clock } from '../core/clock.ts';
 import type { Failpoint } from '../core/failpoint.ts';
 import type { UuidSource } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
-import type { Deployment, Deployments } from '../deployments/port.ts';
+import type { Deployments } from '../deployments/port.ts';
 import { BlobNotFound, type BlobStore } from '../stores/blobs/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
-import { Dispatcher, type SuspectTurn } from './dispatch/dispatcher.ts';
+import type { SuspectTurn } from './dispatch/dispatcher.ts';
+import { Dispatchers, gone } from './dispatch/dispatchers.ts';
 import { finalize } from './finalize/finalize.ts';
 import { createBatch, type CreateBatch } from './queue/create.ts';
-import { faulty, judge, tokenLimitExceeded } from './queue/judge.ts';
+import { faulty, judge } from './queue/judge.ts';
+import { Quotas } from './queue/quotas.ts';
+import { roomOf, tokenLimitExceeded, waitsForRoom, type QueuePlace } from './queue/room.ts';
 import { untilTaken } from './passing.ts';
 import { Meter } from './progress.ts';
 import { Recorder } from './results/recorder.ts';
 import type { Inspector } from './validate/port.ts';
 
 export interface EngineOptions {
-  readonly commitGroupMax: number;
+  /** Null: by the widest window of the deployments that have work. */
+  readonly commitGroupMax: number | null;
   readonly commitLingerMs: number;
   readonly commitBytesMax: number;
   /** Attempts of a line beyond its first that may be held against it. */
@@ -37,7 +42,7 @@ export interface EngineOptions {
 }
 
 const ENGINE_DEFAULTS: EngineOptions = {
-  commitGroupMax: 64,
+  commitGroupMax: null,
   commitLingerMs: 2,
   commitBytesMax: 8 * 1024 * 1024,
   maxRetries: 5,
@@ -75,6 +80,10 @@ export interface LiveProgress {
   readonly inFlight: number;
   /** Why it does not move; null when it does. */
   readonly waiting: string | null;
+  /** Its place among the batches that wait for room; null: it does not, or was not seen yet. */
+  readonly queue: QueuePlace | null;
+  /** Of its deployment, as last seen: what live batches hold, and the limit. Null: not known. */
+  readonly enqueuedTokens: { readonly held: number | null; readonly limit: number | null };
 }
 
 const PURGE_ROWS = 2_000;
@@ -84,11 +93,11 @@ export class Engine {
   readonly #deps: EngineDeps;
   readonly #options: EngineOptions;
   readonly #recorder: Recorder;
-  readonly #dispatchers = new Map<string, { deployment: Deployment; dispatcher: Dispatcher }>();
+  readonly #dispatchers: Dispatchers;
+  readonly #quotas = new Quotas();
   readonly #tasks = new Map<number, Promise<void>>();
   readonly #meters = new Map<number, Meter>();
   readonly #inspections = new Map<string, Promise<Inspection>>();
-  readonly #suspectTurn: SuspectTurn = { line: null };
   readonly #stopping = new AbortController();
   #ticking: Promise<void> | null = null;
   #woken = Promise.withResolvers<void>();
@@ -103,6 +112,11 @@ export class Engine {
         lingerMs: this.#options.commitLingerMs,
         groupBytesMax: this.#options.commitBytesMax,
       },
+    );
+    const suspectTurn: SuspectTurn = { line: null };
+    this.#dispatchers = new Dispatchers(
+      { ...deps, work: deps.state.work, recorder: this.#recorder, suspectTurn },
+      this.#options,
     );
   }
 
@@ -120,10 +134,16 @@ export class Engine {
     resolve();
   }
 
+  /** Deployments or their upstreams have changed: when this resolves, every request from now on goes where they say. */
+  async redeploy(): Promise<void> {
+    await this.#dispatchers.refresh([]);
+    this.wake();
+  }
+
   /** Sends nothing new, lets requests in flight finish for `drainMs`, and makes their results durable. */
   async stop({ drainMs }: { readonly drainMs: number }): Promise<void> {
     this.#stopping.abort(STOPPED);
-    for (const { dispatcher } of this.#dispatchers.values()) dispatcher.stopAll(drainMs);
+    this.#dispatchers.stopAll(drainMs);
     await Promise.all([...this.#tasks.values(), this.#ticking]);
     await this.#recorder.flush();
   }
@@ -135,22 +155,34 @@ export class Engine {
       batches: this.#deps.state.batches,
       inspectSoon: (owner, fileId) => this.#inspectSoon(owner, fileId),
       wake: () => this.wake(),
+      noteCreated: (batch, deployment, held) => this.#quotas.add(batch, deployment, held),
     });
 
+  /** Undefined once the batch has ended. */
   progress(batch: Batch): LiveProgress | undefined {
-    const meter = this.#meters.get(batch.seq);
-    const dispatcher =
-      batch.deployment === null ? undefined : this.#dispatchers.get(dispatcherKey(batch))?.dispatcher;
+    if (isTerminal(batch.status)) return undefined;
+    const dispatcher = this.#dispatchers.get(batch);
     const activity = dispatcher?.activity(batch.seq);
-    if (meter === undefined || dispatcher === undefined || activity === undefined) return undefined;
     const left = batch.counts.total - batch.counts.completed - batch.counts.failed;
-    const requestsPerSecond = meter.perSecond();
+    const requestsPerSecond = activity ? (this.#meters.get(batch.seq)?.perSecond() ?? 0) : 0;
+    const { held, limit } = this.#quotas.of(batch) ?? { held: null, limit: null };
     return {
       requestsPerSecond,
       etaS: requestsPerSecond > 0 ? Math.ceil(left / requestsPerSecond) : null,
-      inFlight: activity.inFlight,
-      waiting: dispatcher.trouble,
+      inFlight: activity?.inFlight ?? 0,
+      waiting: activity && dispatcher ? dispatcher.trouble : this.#waitsFor(batch),
+      queue: this.#quotas.place(batch),
+      enqueuedTokens: { held, limit },
     };
+  }
+
+  /** Why a batch is still being validated, if there is more to say than that. */
+  #waitsFor(batch: Batch): string | null {
+    const quota = this.#quotas.of(batch);
+    if (batch.status !== 'validating' || batch.deployment === null || quota === undefined) return null;
+    if (quota.limit === null) return gone(batch.deployment);
+    const place = this.#quotas.place(batch);
+    return place && waitsForRoom(batch.deployment, place, quota);
   }
 
   async #tick(): Promise<void> {
@@ -158,10 +190,12 @@ export class Engine {
       // From before the look: what changes meanwhile makes it look again.
       const woken = this.#woken.promise;
       await this.#patiently(async () => {
-        for (const batch of await this.#deps.state.batches.live()) this.#attend(batch);
+        const live = await this.#deps.state.batches.live();
+        this.#quotas.look(live, await this.#dispatchers.refresh(live), nowS(this.#deps.clock));
+        for (const batch of live) this.#attend(batch);
         await this.#purge();
       });
-      for (const { dispatcher } of this.#dispatchers.values()) dispatcher.poke();
+      this.#dispatchers.poke();
       await this.#rest(this.#options.tickMs, woken);
     }
   }
@@ -170,11 +204,11 @@ export class Engine {
   #attend(batch: Batch): void {
     if (this.#stopping.signal.aborted) return;
     const { seq } = batch;
-    const running = this.#dispatchers.get(dispatcherKey(batch))?.dispatcher;
+    const running = this.#dispatchers.get(batch);
     this.#meters.get(seq)?.read(batch.counts.completed + batch.counts.failed);
     if (batch.status === 'cancelling') running?.stopFeed(seq, this.#options.cancelGraceMs);
     if (this.#isOver(batch)) running?.stopFeed(seq, this.#options.cancelGraceMs);
-    if (this.#tasks.has(seq)) return;
+    if (this.#tasks.has(seq) || !this.#quotas.hasTurn(batch)) return;
     const task = this.#run(seq)
       .catch(this.#deps.onFatal)
       .finally(() => {
@@ -189,7 +223,7 @@ export class Engine {
   async #run(seq: number): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       const batch = await this.#patiently(() => this.#deps.state.batches.bySeq(seq));
-      if (batch === undefined || isTerminal(batch.status)) return;
+      if (batch === undefined || isTerminal(batch.status) || !this.#quotas.takeTurn(batch)) return;
       await this.#patiently(() => this.#step(batch));
     }
   }
@@ -240,6 +274,10 @@ export class Engine {
     this.#deps.failpoint('validate:before-plan');
     const atS = nowS(clock);
     if (verdict.kind === 'faulty') {
+      // Its deployment has gone since it was created: `Quotas` keeps it until that is back.
+      const hadOne = batch.deployment !== null && batch.deployment === inspection.model;
+      if (hadOne && verdict.errors.data[0]?.code === 'model_not_found')
+        return this.#rest(this.#options.tickMs);
       await state.batches.fail(batch.seq, { atS, errors: verdict.errors });
       return;
     }
@@ -248,20 +286,25 @@ export class Engine {
       atS,
       deployment: deployment.name,
       enqueuedTokens: inspection.tokens,
-      enqueuedTokensMax: deployment.enqueuedTokensMax,
+      room: roomOf(deployment),
+      whenFull: deployment.whenFull,
       requests: inspection.requests,
       segments: inspection.segments,
     });
     if (planned === 'token_limit_exceeded') {
-      await state.batches.fail(batch.seq, { atS, errors: faulty(tokenLimitExceeded(deployment)).errors });
+      const { errors } = faulty(tokenLimitExceeded(deployment, inspection.tokens));
+      await state.batches.fail(batch.seq, { atS, errors });
     }
+    // Others may have waited for this one to start.
+    if (planned === 'planned' && batch.waitingTokens !== null) this.wake();
     this.#deps.failpoint('validate:after-plan');
   }
 
   async #dispatch(batch: Batch): Promise<void> {
     const { state, clock } = this.#deps;
-    const dispatcher = await this.#dispatcherOf(batch);
-    if (dispatcher === undefined) return this.#rest(this.#options.tickMs);
+    const { deployment } = batch;
+    assert(deployment !== null, 'a planned batch has a deployment');
+    const dispatcher = await this.#dispatchers.of({ ...batch, deployment });
     if (!this.#meters.has(batch.seq)) {
       this.#meters.set(batch.seq, new Meter(clock, batch.counts.completed + batch.counts.failed));
     }
@@ -277,25 +320,6 @@ export class Engine {
     // Cancelled or expired, which the next step sees; or others hold the last segments.
     const now = await state.batches.bySeq(batch.seq);
     if (now?.status === 'in_progress' && !this.#isOver(now)) await this.#rest(this.#options.tickMs);
-  }
-
-  async #dispatcherOf(batch: Batch): Promise<Dispatcher | undefined> {
-    const deployment = await this.#deps.deployments.find(scopeOf(batch), batch.deployment ?? '');
-    const key = dispatcherKey(batch);
-    const known = this.#dispatchers.get(key);
-    if (deployment === undefined || known !== undefined) return known?.dispatcher;
-    const dispatcher = new Dispatcher(
-      deployment,
-      {
-        ...this.#deps,
-        work: this.#deps.state.work,
-        recorder: this.#recorder,
-        suspectTurn: this.#suspectTurn,
-      },
-      { ...this.#options, groupMax: this.#options.commitGroupMax },
-    );
-    this.#dispatchers.set(key, { deployment, dispatcher });
-    return dispatcher;
   }
 
   #isOver(batch: Batch): boolean {
@@ -379,4 +403,3 @@ const inputGone = (batch: Batch) =>
   }) as const;
 
 const scopeOf = (batch: Batch): Scope => ({ resourceId: batch.resourceId, actor: 'engine' });
-const dispatcherKey = (batch: Batch): string => `${batch.resourceId}/${batch.deployment}`;

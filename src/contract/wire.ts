@@ -58,6 +58,26 @@ const WireUsage = z
   })
   .meta({ id: 'BatchUsage' });
 
+const WireEnqueuedTokens = z
+  .object({
+    used: z.int().meta({
+      description:
+        'What this batch takes of the limit until it ends, as an estimate; 0 while it waits for room',
+    }),
+    held: z.int().nullable().meta({ description: 'What all live batches of the deployment take just now' }),
+    limit: z.int().nullable().meta({ description: 'Limit of the deployment' }),
+  })
+  .meta({ id: 'EnqueuedTokens', description: 'Input tokens; null: not known, or the batch has ended' });
+
+const WireQueuePlace = z
+  .object({
+    position: z.int().min(1).meta({ description: '1 is the oldest' }),
+    length: z.int().min(1).meta({ description: 'Batches in the queue, this one included' }),
+    tokens: z.int().meta({ description: 'Tokens that this batch needs' }),
+    tokens_ahead: z.int().meta({ description: 'Tokens that the older ones need' }),
+  })
+  .meta({ id: 'QueuePlace' });
+
 /** What Offpeak says beyond the original. */
 const WireBatchExtras = z
   .object({
@@ -67,7 +87,10 @@ const WireBatchExtras = z
     in_flight: z.int(),
     retries: z.int(),
     resent_requests: z.int().meta({ description: 'Requests sent again after a crash: an upper bound' }),
-    enqueued_tokens: z.int(),
+    enqueued_tokens: WireEnqueuedTokens,
+    queue: WireQueuePlace.nullable().meta({
+      description: 'Place in the queue of its deployment; null: it does not wait for room',
+    }),
     waiting: z.string().nullable().meta({ description: 'Why nothing moves just now' }),
     errors_omitted: z.int().meta({ description: 'Faults of the input beyond those in `errors`' }),
     output_file_id: z.string().meta({ description: 'Readable while the batch runs' }),

@@ -1,5 +1,6 @@
 /** Rows as the wire shows them. */
 import type { LiveProgress } from '../batch/engine.ts';
+import type { QueuePlace } from '../batch/queue/room.ts';
 import { isTerminal, type Batch } from '../contract/batch.ts';
 import type { FileRow } from '../contract/file.ts';
 import type { WireBatch, WireFile } from '../contract/wire.ts';
@@ -81,10 +82,27 @@ function renderExtras(batch: Batch, live: LiveProgress | undefined): WireBatch['
     in_flight: live?.inFlight ?? 0,
     retries: batch.retries,
     resent_requests: batch.resent,
-    enqueued_tokens: batch.enqueuedTokens,
+    enqueued_tokens: {
+      used: batch.waitingTokens === null ? batch.enqueuedTokens : 0,
+      held: live?.enqueuedTokens.held ?? null,
+      limit: live?.enqueuedTokens.limit ?? null,
+    },
+    queue: live?.queue ? renderPlace(live.queue) : null,
     waiting: live?.waiting ?? null,
     errors_omitted: batch.errors?.omitted ?? 0,
     output_file_id: batch.outputFileId,
     error_file_id: batch.errorFileId,
   };
 }
+
+const renderPlace = ({
+  position,
+  length,
+  tokens,
+  tokensAhead,
+}: QueuePlace): WireBatch['offpeak']['queue'] => ({
+  position,
+  length,
+  tokens,
+  tokens_ahead: tokensAhead,
+});

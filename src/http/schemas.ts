@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { FILE_PURPOSES } from '../contract/file.ts';
 import { toBatchEndpoint, BATCH_ENDPOINTS } from '../contract/batch.ts';
+import { WHEN_FULL } from '../contract/control.ts';
 import type { ApiErrorCode } from '../contract/error.ts';
 
 const wholeNumber = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
@@ -82,6 +83,14 @@ export const CreateBatchBody = z
     output_folder: z.unknown().optional(),
   })
   .meta({ id: 'CreateBatch' });
+
+/** The others are let through. */
+export const CreateBatchHeaders = z.looseObject({
+  'offpeak-queue': z.enum(WHEN_FULL).optional().meta({
+    description:
+      'What becomes of the batch when its deployment has no room for its tokens: `wait` lets it wait its turn, `fail` refuses it at once. Left out: what the deployment says.',
+  }),
+});
 
 export const ImportFileBody = z
   .looseObject({

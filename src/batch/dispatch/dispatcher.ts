@@ -3,10 +3,9 @@ import { assert } from '../../core/assert.ts';
 import { backoffMs } from '../../core/backoff.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
-import type { Deployment } from '../../deployments/port.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { WorkStore } from '../../stores/state/ports.ts';
-import { NO_USAGE, type UpstreamReply } from '../../upstream/port.ts';
+import { NO_USAGE, type Upstream, type UpstreamReply } from '../../upstream/port.ts';
 import { untilTaken } from '../passing.ts';
 import type { Recorder, Settle } from '../results/recorder.ts';
 import {
@@ -18,15 +17,14 @@ import {
 } from '../results/result-line.ts';
 import { decide, sortReply } from './decide.ts';
 import { CRASHES_MAX, Feed, refill, type Line } from './feed.ts';
-import { chooseLane, Lane } from './lane.ts';
+import type { Lane } from './lane.ts';
+import { Lanes } from './lanes.ts';
 import { Window } from './window.ts';
 
 export interface DispatchOptions {
   readonly maxRetries: number;
   readonly retryBaseMs: number;
   readonly retryCapMs: number;
-  /** As in `RecorderOptions`: no request is sent while this many results are not durable (P5). */
-  readonly groupMax: number;
 }
 
 export interface DispatchDeps {
@@ -53,6 +51,14 @@ export interface SuspectTurn {
   line: Line | null;
 }
 
+/** What a deployment offers just now. */
+export interface Serving {
+  readonly upstreams: readonly Upstream[];
+  readonly concurrencyMax: number;
+  /** What to tell when there is no upstream. */
+  readonly absence: string;
+}
+
 const SEGMENTS_PER_CLAIM_MAX = 8;
 /** A suspect line that was being tried alone at this many ends of the process is the cause. */
 const SUSPECT_CRASHES_MAX = 2;
@@ -67,7 +73,7 @@ const ROOM_CHECK_MS = 1_000;
 export class Dispatcher {
   readonly #deps: DispatchDeps;
   readonly #options: DispatchOptions;
-  readonly #lanes: readonly Lane[];
+  readonly #lanes: Lanes;
   readonly #window: Window;
   /** In turn order: the next to be served is first. */
   #feeds: Feed[] = [];
@@ -76,13 +82,30 @@ export class Dispatcher {
   #alarmAtMs = Number.POSITIVE_INFINITY;
   #alarmTimer = new AbortController();
   #noRoom = false;
+  /** Why there is nothing to send to, if there is nothing. */
+  #absence = '';
 
-  constructor(deployment: Deployment, deps: DispatchDeps, options: DispatchOptions) {
-    assert(deployment.upstreams.length > 0, `deployment ${deployment.name} has no upstream`);
+  /** Sends nothing before the first `update`. */
+  constructor(deps: DispatchDeps, options: DispatchOptions) {
     this.#deps = deps;
     this.#options = options;
-    this.#lanes = deployment.upstreams.map((upstream) => new Lane(upstream, deps.random));
-    this.#window = new Window({ sizeMax: deployment.concurrencyMax });
+    this.#lanes = new Lanes(deps.random);
+    this.#window = new Window({ sizeMax: 1 });
+  }
+
+  /**
+   * What serves the batches from now on. Requests in flight finish where they are and count; no new one goes to an
+   * upstream that is left out, nor beyond the new limit.
+   */
+  update(serving: Serving): void {
+    this.#lanes.update(serving.upstreams);
+    this.#window.resize(serving.concurrencyMax);
+    this.#absence = serving.absence;
+    this.#pump();
+  }
+
+  get isIdle(): boolean {
+    return this.#feeds.length === 0;
   }
 
   /**
@@ -129,7 +152,7 @@ export class Dispatcher {
   get trouble(): string | null {
     if (this.#noRoom)
       return 'The disk is nearly full. Requests are sent again when there is room for their answers.';
-    return this.#lanes.every((lane) => lane.trouble !== null) ? (this.#lanes[0]?.trouble ?? null) : null;
+    return this.#lanes.isEmpty ? this.#absence : this.#lanes.trouble;
   }
 
   activity(batchSeq: number): { readonly inFlight: number; readonly recorded: number } | undefined {
@@ -139,7 +162,7 @@ export class Dispatcher {
 
   #pump(): void {
     this.#noRoom = false;
-    while (this.#inFlight < this.#window.size && this.#deps.recorder.backlog < this.#options.groupMax) {
+    while (this.#inFlight < this.#window.size && !this.#deps.recorder.isFull) {
       const feed = this.#nextFeed();
       if (feed === undefined) break;
       if (!this.#deps.hasRoom()) {
@@ -147,7 +170,7 @@ export class Dispatcher {
         this.#alarm(this.#deps.clock.mono() + ROOM_CHECK_MS);
         break;
       }
-      const choice = chooseLane(this.#lanes, this.#deps.clock.mono());
+      const choice = this.#lanes.choose(this.#deps.clock.mono());
       if (choice.lane === null) {
         if (choice.atMs !== null) this.#alarm(choice.atMs);
         break;
@@ -191,8 +214,9 @@ export class Dispatcher {
     const { clock } = this.#deps;
     if (isSuspect(line)) {
       const mayTry = await this.#mayTry(line, feed);
-      // While its try was written down, the lane may have been asked to wait, or the batch been cancelled.
-      const isLate = feed.closed || typeof lane.readiness(clock.mono()) === 'number';
+      // While its try was written down, the lane may have been removed or asked to wait, or the batch been cancelled.
+      const isLate =
+        feed.closed || !this.#lanes.has(lane) || typeof lane.readiness(clock.mono()) === 'number';
       if (mayTry && isLate) this.#putBack(line, feed);
       if (!mayTry || isLate) {
         lane.abandon(wasProbe);
@@ -254,17 +278,18 @@ export class Dispatcher {
       isAnswer: reply.kind === 'answer',
       message: describe(reply),
     });
+    // What an upstream says that no longer serves the deployment is held against nobody.
+    const isServing = this.#lanes.has(lane);
     if (sort === 'answered') this.#window.grow();
-    else if (sort !== 'rejected' && sort !== 'refused')
+    else if (isServing && sort !== 'rejected' && sort !== 'refused')
       this.#window.shrink({ startedAtMs: call.startedAtMs, nowMs });
 
     const failedAtMs = (line.failedAtMs ??= sort === 'answered' ? null : nowMs);
     const decision = decide(sort, {
       attempts: line.attempts,
-      othersSucceed:
-        failedAtMs !== null && this.#lanes.some((other) => other.lastSuccessStartedAtMs > failedAtMs),
+      othersSucceed: isServing && failedAtMs !== null && this.#lanes.succeededSince(failedAtMs),
       everSucceeded: lane.everSucceeded,
-      upstreamDown: lane.isOpen,
+      upstreamDown: lane.isOpen || !isServing,
       maxRetries: this.#options.maxRetries,
     });
     if (decision.kind === 'retry') {
@@ -384,7 +409,9 @@ export class Dispatcher {
     const readyLines = this.#feeds.reduce((sum, feed) => sum + feed.ready.length, 0);
     const openLines = this.#feeds.reduce((sum, feed) => sum + feed.open, 0);
     const starving = claimable.find((feed) => feed.segments.size === 0);
-    const low = readyLines < this.#window.size && openLines < 4 * this.#window.size + 256;
+    // Without an upstream one segment is enough to find out whether anything is left to send.
+    const low =
+      !this.#lanes.isEmpty && readyLines < this.#window.size && openLines < 4 * this.#window.size + 256;
     const feed = starving ?? (low ? claimable[0] : undefined);
     if (feed === undefined) return;
     const segmentsMax = starving

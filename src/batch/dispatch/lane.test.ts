@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { NO_USAGE, type Upstream } from '../../upstream/port.ts';
-import { chooseLane, Lane, type Outcome } from './lane.ts';
+import { Lane, type Outcome } from './lane.ts';
 
 const upstream = (name: string): Upstream => ({
   name,
@@ -120,19 +120,6 @@ test('nothing is sent before the time that a 429 asked for', () => {
 
   expect(throttled.readiness(5_099)).toBe(5_100);
   expect(throttled.readiness(5_100)).toBe('request');
-});
-
-test('a request goes to the least loaded lane that is ready, and a probe before requests', () => {
-  const busy = lane('busy');
-  const idle = lane('idle');
-  busy.start('request');
-  expect(chooseLane([busy, idle], 0)).toEqual({ lane: idle, kind: 'request' });
-
-  const down = lane('down');
-  for (let call = 0; call < 3; call += 1) reply(down, { sort: 'down', nowMs: 0 });
-  expect(chooseLane([busy, idle, down], 999)).toEqual({ lane: idle, kind: 'request' });
-  expect(chooseLane([busy, idle, down], 1_000)).toEqual({ lane: down, kind: 'probe' });
-  expect(chooseLane([down], 0)).toEqual({ lane: null, atMs: 1_000 });
 });
 
 test('a lane that was unreachable closes when a probe is answered, even with a 500: that is the line', () => {

@@ -140,28 +140,3 @@ export class Lane {
     this.#openUntilMs = outcome.nowMs + waitMs;
   }
 }
-
-/** The least loaded lane that takes a request now; otherwise when to look again (null: when a reply comes). */
-export function chooseLane(
-  lanes: readonly Lane[],
-  nowMs: number,
-):
-  | { readonly lane: Lane; readonly kind: 'request' | 'probe' }
-  | { readonly lane: null; readonly atMs: number | null } {
-  let best: { lane: Lane; kind: 'request' | 'probe' } | undefined;
-  let atMs: number | null = null;
-  for (const lane of lanes) {
-    const readiness = lane.readiness(nowMs);
-    if (readiness === null) continue;
-    if (typeof readiness === 'number') {
-      atMs = atMs === null ? readiness : Math.min(atMs, readiness);
-    } else if (
-      best === undefined ||
-      (best.kind === readiness ? lane.inFlight < best.lane.inFlight : readiness === 'probe')
-    ) {
-      // A probe goes first: it is one request, and finds out whether the lane can carry more.
-      best = { lane, kind: readiness };
-    }
-  }
-  return best ?? { lane: null, atMs };
-}

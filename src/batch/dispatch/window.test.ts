@@ -32,3 +32,18 @@ test('a window grows by one after a whole window of successes, up to its maximum
   for (let success = 0; success < 20; success += 1) window.grow();
   expect(window.size).toBe(4);
 });
+
+test('a window at its maximum follows a new maximum; one that was cut keeps its size until it may grow', () => {
+  const open = new Window({ sizeMax: 4 });
+  open.resize(8);
+  expect(open.size).toBe(8);
+
+  const cut = new Window({ sizeMax: 10 });
+  cut.shrink({ startedAtMs: 1, nowMs: 2 });
+  cut.resize(20);
+  expect(cut.size).toBe(7);
+  cut.resize(5);
+  expect(cut.size).toBe(5);
+  for (let success = 0; success < 20; success += 1) cut.grow();
+  expect(cut.size).toBe(5);
+});

@@ -3,19 +3,25 @@
  * Starts at its maximum, since the operator set it on purpose.
  */
 export class Window {
-  readonly sizeMax: number;
   size: number;
+  #sizeMax: number;
   #successes = 0;
   #shrunkAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: { readonly sizeMax: number }) {
-    this.sizeMax = options.sizeMax;
+    this.#sizeMax = options.sizeMax;
     this.size = options.sizeMax;
+  }
+
+  /** A window that was cut by an upstream in trouble finds its way up by itself. */
+  resize(sizeMax: number): void {
+    this.size = this.size === this.#sizeMax ? sizeMax : Math.min(this.size, sizeMax);
+    this.#sizeMax = sizeMax;
   }
 
   /** One more slot after a whole window of successes. */
   grow(): void {
-    if (this.size >= this.sizeMax) return;
+    if (this.size >= this.#sizeMax) return;
     this.#successes += 1;
     if (this.#successes < this.size) return;
     this.#successes = 0;

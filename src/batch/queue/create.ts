@@ -1,14 +1,17 @@
 import type { Batch, BatchEndpoint, BatchErrors } from '../../contract/batch.ts';
+import type { WhenFull } from '../../contract/control.ts';
 import { ApiError } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';
 import type { Inspection } from '../../contract/inspection.ts';
 import type { Scope } from '../../contract/scope.ts';
+import { assert } from '../../core/assert.ts';
 import { nowS, type Clock } from '../../core/clock.ts';
 import { newBatchId, newProducedFileId, type UuidSource } from '../../core/ids.ts';
 import type { Deployment, Deployments } from '../../deployments/port.ts';
 import { BlobNotFound } from '../../stores/blobs/port.ts';
 import type { BatchStore, FileStore } from '../../stores/state/ports.ts';
-import { judge, tokenLimitExceeded } from './judge.ts';
+import { judge } from './judge.ts';
+import { roomOf, tokenLimitExceeded } from './room.ts';
 
 /** What a caller asked for, parsed and checked at the border. */
 export interface CreateRequest {
@@ -18,14 +21,33 @@ export interface CreateRequest {
   readonly dialect: 'azure' | 'openai';
   readonly metadata: Readonly<Record<string, string>> | null;
   readonly outputExpiresAfterS: number | null;
+  /** What to do when there is no room for its tokens; left out: what its deployment says. */
+  readonly whenFull?: WhenFull | undefined;
   readonly idempotency?: { readonly key: string; readonly bodyDigest: string };
 }
 
-/** What the answer needs: the row, and the two figures of the token headers (null: no deployment is known). */
+/** The two figures of the token headers. */
+export interface TokenFigures {
+  /** Held by the live batches of the deployment. */
+  readonly enqueuedTokens: number;
+  readonly enqueuedTokensMax: number;
+}
+
+/** What the answer needs. */
 export interface Created {
   readonly batch: Batch;
-  readonly enqueuedTokens: number | null;
-  readonly enqueuedTokensMax: number | null;
+  /** Null: no deployment is known. */
+  readonly tokens: TokenFigures | null;
+}
+
+/** There is no room for the batch, and it is not to wait. */
+export class TokenLimitExceeded extends ApiError {
+  override name = 'TokenLimitExceeded';
+  readonly tokens: TokenFigures;
+  constructor(message: string, tokens: TokenFigures) {
+    super('tokenLimitExceeded', message);
+    this.tokens = tokens;
+  }
 }
 
 /** `createBatch` as routes see it. Throws `ApiError`. */
@@ -40,6 +62,8 @@ export interface CreateDeps {
   readonly clock: Clock;
   readonly uuid: UuidSource;
   readonly wake: () => void;
+  /** `held`: by the live batches of its deployment. */
+  readonly noteCreated: (batch: Batch, deployment: Deployment, held: number) => void;
 }
 
 const WINDOW_S = 24 * 60 * 60;
@@ -58,27 +82,38 @@ export async function createBatch(scope: Scope, request: CreateRequest, deps: Cr
   });
   const verdict = inspection && (await judge(scope, inspection, request, deps.deployments));
   if (verdict?.kind === 'faulty') {
-    const batch = await insert(
-      scope,
-      request,
-      { file, errors: verdict.errors, deployment: null, tokens: 0 },
-      deps,
-    );
-    return { ...batch, enqueuedTokens: null, enqueuedTokensMax: null };
+    const facts = { file, errors: verdict.errors, deployment: null, tokens: 0 };
+    const { batch } = await insert(scope, request, facts, deps);
+    return { batch, tokens: await tokensOf(scope, inspection?.model ?? null, deps) };
   }
-  const created = await insert(
+  const deployment = verdict?.deployment ?? null;
+  const tokens = inspection?.tokens ?? Math.ceil(file.bytes / 4);
+  const { batch, enqueuedTokens } = await insert(
     scope,
     request,
-    {
-      file,
-      errors: null,
-      deployment: verdict?.deployment ?? null,
-      tokens: inspection?.tokens ?? Math.ceil(file.bytes / 4),
-    },
+    { file, errors: null, deployment, tokens },
     deps,
   );
+  if (deployment !== null) deps.noteCreated(batch, deployment, enqueuedTokens);
   deps.wake();
-  return { ...created, enqueuedTokensMax: verdict?.deployment.enqueuedTokensMax ?? null };
+  return { batch, tokens: deployment && figures(deployment, enqueuedTokens) };
+}
+
+const figures = ({ enqueuedTokensMax }: Deployment, enqueuedTokens: number): TokenFigures => ({
+  enqueuedTokens,
+  enqueuedTokensMax,
+});
+
+/** Of the deployment that a faulty file names. */
+async function tokensOf(
+  scope: Scope,
+  model: string | null,
+  { batches, deployments }: CreateDeps,
+): Promise<TokenFigures | null> {
+  const deployment = model === null ? undefined : await deployments.find(scope, model);
+  if (deployment === undefined) return null;
+  const held = (await batches.enqueuedTokens(scope)).get(deployment.name)?.held ?? 0;
+  return figures(deployment, held);
 }
 
 function assertUsable(file: FileRow | undefined, fileId: string): asserts file is FileRow {
@@ -119,9 +154,10 @@ async function insert(
       expiresAt: createdAt + WINDOW_S,
       metadata: request.metadata,
       outputExpiresAfterS: request.outputExpiresAfterS,
+      whenFull: request.whenFull ?? facts.deployment?.whenFull ?? null,
       errors: facts.errors,
     },
-    { enqueuedTokensMax: facts.deployment?.enqueuedTokensMax ?? null, idempotency: request.idempotency },
+    { room: facts.deployment && roomOf(facts.deployment), idempotency: request.idempotency },
   );
   switch (outcome.kind) {
     case 'created':
@@ -133,10 +169,10 @@ async function insert(
         'This Idempotency-Key was used with another request body. Use a new key for a new request.',
         { param: 'Idempotency-Key' },
       );
-    case 'token_limit_exceeded':
-      throw new ApiError(
-        'tokenLimitExceeded',
-        tokenLimitExceeded(facts.deployment ?? { name: 'unknown', enqueuedTokensMax: 0 }).message,
-      );
+    case 'token_limit_exceeded': {
+      assert(facts.deployment, 'a batch of no known deployment has no limit');
+      const { message } = tokenLimitExceeded(facts.deployment, facts.tokens);
+      throw new TokenLimitExceeded(message, figures(facts.deployment, outcome.enqueuedTokens));
+    }
   }
 }

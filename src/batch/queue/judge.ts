@@ -1,4 +1,5 @@
 import type { BatchEndpoint, BatchError, BatchErrors } from '../../contract/batch.ts';
+import { BATCH_SKUS } from '../../contract/control.ts';
 import type { Inspection } from '../../contract/inspection.ts';
 import type { Scope } from '../../contract/scope.ts';
 import type { Deployment, Deployments } from '../../deployments/port.ts';
@@ -7,8 +8,6 @@ import type { Deployment, Deployments } from '../../deployments/port.ts';
 export type Verdict =
   | { readonly kind: 'faulty'; readonly errors: BatchErrors }
   | { readonly kind: 'runnable'; readonly deployment: Deployment };
-
-const BATCH_SKUS: readonly Deployment['sku'][] = ['GlobalBatch', 'DataZoneBatch'];
 
 /** Every line is sound (or its faults are listed); does the whole fit the batch's endpoint and a deployment? */
 export async function judge(
@@ -74,30 +73,6 @@ function urlFits(
 ): boolean {
   if (url === endpoint) return true;
   return dialect === 'azure' && endpoint === '/chat/completions' && url === '/responses';
-}
-
-/** Contract §3, the text of the original: limits are abbreviated. */
-export function tokenLimitExceeded(deployment: {
-  readonly name: string;
-  readonly enqueuedTokensMax: number;
-}): BatchError {
-  return {
-    code: 'token_limit_exceeded',
-    message: `The number of enqueued tokens has surpassed the configured limit of ${abbreviate(deployment.enqueuedTokensMax)} for the deployment '${deployment.name}'. Please either increase the limit or try again once the current jobs have finished.`,
-    param: null,
-    line: null,
-  };
-}
-
-function abbreviate(tokens: number): string {
-  for (const [unit, letter] of [
-    [1e9, 'B'],
-    [1e6, 'M'],
-    [1e3, 'K'],
-  ] as const) {
-    if (tokens >= unit && tokens % (unit / 1_000) === 0) return `${tokens / unit}${letter}`;
-  }
-  return String(tokens);
 }
 
 export const faulty = (error: BatchError): Extract<Verdict, { kind: 'faulty' }> => ({

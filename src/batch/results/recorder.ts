@@ -11,9 +11,9 @@ const WAITED = new Error('waited long enough');
 export interface RecorderOptions {
   /**
    * Results that may wait for the disk: dispatch sends nothing while there are so many. Half of them start a commit, so
-   * that requests go on while it is on its way …
+   * that requests go on while it is on its way … Null: as many as `follow` makes of the requests in flight.
    */
-  readonly groupMax: number;
+  readonly groupMax: number | null;
   /** … or when the oldest has waited this long. */
   readonly lingerMs: number;
   /** A group never carries more than this, save for a single larger result. */
@@ -33,6 +33,9 @@ export interface RecorderDeps {
 /** `lost`: another worker holds the segment, or the batch takes no more results. */
 export type Settle = (outcome: 'recorded' | 'lost') => void;
 
+const IN_FLIGHT_MIN = 32;
+const groupFor = (inFlightMax: number): number => 2 * Math.max(IN_FLIGHT_MIN, inFlightMax);
+
 interface Entry {
   readonly result: LineResult;
   readonly settle: Settle;
@@ -45,6 +48,7 @@ interface Entry {
 export class Recorder {
   readonly #deps: RecorderDeps;
   readonly #options: RecorderOptions;
+  #groupMax: number;
   #queue: Entry[] = [];
   #committing = 0;
   #running: Promise<void> | null = null;
@@ -53,15 +57,24 @@ export class Recorder {
   constructor(deps: RecorderDeps, options: RecorderOptions) {
     this.#deps = deps;
     this.#options = options;
+    this.#groupMax = options.groupMax ?? groupFor(0);
+  }
+
+  /**
+   * What may be in doubt after a crash grows with what is in flight anyway; a small group would hold up a wide window.
+   * `inFlightMax`: of the widest window.
+   */
+  follow(inFlightMax: number): void {
+    this.#groupMax = this.#options.groupMax ?? groupFor(inFlightMax);
   }
 
   get #enough(): number {
-    return this.#options.groupMax / 2;
+    return this.#groupMax / 2;
   }
 
-  /** Results that are not durable yet. Dispatch stops sending at `groupMax` of them (P5). */
-  get backlog(): number {
-    return this.#queue.length + this.#committing;
+  /** As many results wait for the disk as may: nothing must be sent (P5). */
+  get isFull(): boolean {
+    return this.#queue.length + this.#committing >= this.#groupMax;
   }
 
   record(result: LineResult, settle: Settle): void {

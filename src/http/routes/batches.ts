@@ -1,8 +1,8 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
-import type { CreateRequest } from '../../batch/queue/create.ts';
+import { TokenLimitExceeded, type CreateRequest, type TokenFigures } from '../../batch/queue/create.ts';
 import { isTerminal, type Batch } from '../../contract/batch.ts';
 import { ApiError } from '../../contract/error.ts';
 import { WireBatch, WireBatchList } from '../../contract/wire.ts';
@@ -12,7 +12,7 @@ import { flattened, parseExpiresAfter } from '../expiry.ts';
 import { parseFilter, parseOrderBy } from '../filter.ts';
 import { batchNotFound, findBatch, toPage, unknownAfter } from '../lookup.ts';
 import { renderBatch } from '../render.ts';
-import { ById, CreateBatchBody, ListBatchesQuery } from '../schemas.ts';
+import { ById, CreateBatchBody, CreateBatchHeaders, ListBatchesQuery } from '../schemas.ts';
 import type { HttpDeps } from '../server.ts';
 import { WIRE, type Surface } from '../surface.ts';
 
@@ -29,21 +29,24 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
       schema: {
         tags,
         summary: 'Create a batch',
+        headers: CreateBatchHeaders,
         body: CreateBatchBody,
         response: { 200: WireBatch, 201: WireBatch },
       },
     },
     async (request, reply) => {
       const { surface } = request.target;
-      const wanted = toCreateRequest(request.body, surface);
+      const wanted = toCreateRequest(request.body, request.headers, surface);
       const idempotency = idempotencyOf(request, wanted);
-      const created = await engine.createBatch(request.principal.scope, { ...wanted, ...idempotency });
+      const created = await engine
+        .createBatch(request.principal.scope, { ...wanted, ...idempotency })
+        .catch((error: unknown) => {
+          if (error instanceof TokenLimitExceeded) tokenHeaders(reply, error.tokens, surface);
+          throw error;
+        });
       reply.code(surface.createStatus);
       reply.header('location', `${surface.root}/batches/${created.batch.id}${surface.query}`);
-      if (surface.tokenHeaders && created.enqueuedTokens !== null && created.enqueuedTokensMax !== null)
-        reply
-          .header('deployment-enqueued-tokens', created.enqueuedTokens)
-          .header('deployment-maximum-enqueued-tokens', created.enqueuedTokensMax);
+      tokenHeaders(reply, created.tokens, surface);
       return render(deps, created.batch, surface);
     },
   );
@@ -84,6 +87,13 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
 const render = ({ engine }: Pick<Deps, 'engine'>, batch: Batch, { dialect }: Surface): WireBatch =>
   renderBatch(batch, { dialect, live: engine.progress(batch) });
 
+function tokenHeaders(reply: FastifyReply, tokens: TokenFigures | null, surface: Surface): void {
+  if (tokens === null || !surface.tokenHeaders) return;
+  reply
+    .header('deployment-enqueued-tokens', tokens.enqueuedTokens)
+    .header('deployment-maximum-enqueued-tokens', tokens.enqueuedTokensMax);
+}
+
 function cancelRoutes(server: FastifyInstance, deps: Deps): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
   const cancel = async (request: FastifyRequest, id: string): Promise<WireBatch> => {
@@ -109,7 +119,11 @@ function cancelRoutes(server: FastifyInstance, deps: Deps): void {
   );
 }
 
-function toCreateRequest(body: z.output<typeof CreateBatchBody>, surface: Surface): CreateRequest {
+function toCreateRequest(
+  body: z.output<typeof CreateBatchBody>,
+  headers: z.output<typeof CreateBatchHeaders>,
+  surface: Surface,
+): CreateRequest {
   if (body.input_blob != null || body.output_folder != null)
     throw new ApiError(
       'invalidPayload',
@@ -127,6 +141,7 @@ function toCreateRequest(body: z.output<typeof CreateBatchBody>, surface: Surfac
     endpoint: body.endpoint,
     dialect,
     metadata: body.metadata ?? null,
+    whenFull: headers['offpeak-queue'],
     outputExpiresAfterS: surface.outputExpiry
       ? parseExpiresAfter(expiry, { dialect, param: 'output_expires_after' })
       : null,
@@ -144,9 +159,9 @@ function idempotencyOf(request: FastifyRequest, wanted: CreateRequest): Pick<Cre
       `Idempotency-Key is longer than ${IDEMPOTENCY_KEY_CHARS_MAX} characters.`,
       { param: 'Idempotency-Key' },
     );
-  // What counts of the body, so that spelling and surface do not.
-  const { inputFileId, endpoint, metadata, outputExpiresAfterS } = wanted;
-  const body = JSON.stringify([inputFileId, endpoint, metadata, outputExpiresAfterS]);
+  // What counts of the request, so that spelling and surface do not.
+  const { inputFileId, endpoint, metadata, outputExpiresAfterS, whenFull } = wanted;
+  const body = JSON.stringify([inputFileId, endpoint, metadata, outputExpiresAfterS, whenFull ?? null]);
   return { idempotency: { key, bodyDigest: createHash('sha256').update(body).digest('hex') } };
 }
 

@@ -1,0 +1,135 @@
+import type { Batch } from '../../contract/batch.ts';
+import type { Scope } from '../../contract/scope.ts';
+import type { Deployment, Deployments } from '../../deployments/port.ts';
+import { deploymentKey, type DeploymentKey } from '../deployment-key.ts';
+import { Dispatcher, type DispatchDeps, type DispatchOptions } from './dispatcher.ts';
+
+/** Upstreams are remembered for this long after the last batch: longer than any of them may ask us to wait. */
+const IDLE_MS = 15 * 60_000;
+
+interface Live {
+  readonly scope: Scope;
+  readonly name: string;
+  readonly dispatcher: Dispatcher;
+  /** As last seen. */
+  concurrencyMax: number;
+  isGone: boolean;
+  /** Monotonic ms. */
+  usedAtMs: number;
+}
+
+/** One dispatcher for every deployment that has work, each following its deployment. */
+export class Dispatchers {
+  readonly #deps: DispatchDeps & { readonly deployments: Deployments };
+  readonly #options: DispatchOptions;
+  readonly #live = new Map<DeploymentKey, Live>();
+  /** Looks at deployments are taken one after another, so that an older answer never replaces a younger one. */
+  #looking: Promise<unknown> = Promise.resolve();
+
+  constructor(deps: DispatchDeps & { readonly deployments: Deployments }, options: DispatchOptions) {
+    this.#deps = deps;
+    this.#options = options;
+  }
+
+  get(batch: Batch): Dispatcher | undefined {
+    return batch.deployment === null ? undefined : this.#live.get(deploymentKey(batch))?.dispatcher;
+  }
+
+  /** The dispatcher of the batch's deployment; while that is gone, one that waits for it. */
+  async of(batch: Batch & { readonly deployment: string }): Promise<Dispatcher> {
+    const key = deploymentKey(batch);
+    return this.#inTurn(async () => {
+      const scope = { resourceId: batch.resourceId, actor: 'engine' };
+      const deployment = await this.#deps.deployments.find(scope, batch.deployment);
+      const live = this.#live.get(key) ?? {
+        scope,
+        name: batch.deployment,
+        dispatcher: new Dispatcher(this.#deps, this.#options),
+        concurrencyMax: 1,
+        isGone: false,
+        usedAtMs: 0,
+      };
+      this.#live.set(key, live);
+      this.#update(live, deployment);
+      live.usedAtMs = this.#deps.clock.mono();
+      this.#followWindows();
+      return live.dispatcher;
+    });
+  }
+
+  /**
+   * Looks at all deployments anew. When it resolves, every request sent from now on goes where they say. Returns what
+   * it found of those deployments and of the batches' ones.
+   */
+  async refresh(batches: readonly Batch[]): Promise<ReadonlyMap<DeploymentKey, Deployment | undefined>> {
+    return this.#inTurn(async () => {
+      this.#dropIdle();
+      const wanted = new Map<DeploymentKey, Pick<Live, 'scope' | 'name'>>(this.#live);
+      for (const { resourceId, deployment: name } of batches) {
+        if (name === null) continue;
+        const key = deploymentKey({ resourceId, deployment: name });
+        if (!wanted.has(key)) wanted.set(key, { scope: { resourceId, actor: 'engine' }, name });
+      }
+      const found = await Promise.all(
+        Array.from(wanted, async ([key, { scope, name }]) => {
+          return [key, await this.#deps.deployments.find(scope, name)] as const;
+        }),
+      );
+      for (const [key, deployment] of found) {
+        const live = this.#live.get(key);
+        if (live !== undefined) this.#update(live, deployment);
+      }
+      this.#followWindows();
+      return new Map(found);
+    });
+  }
+
+  /** Looks again for something to send: another dispatcher may have ended its turn with a suspect line. */
+  poke(): void {
+    for (const { dispatcher } of this.#live.values()) dispatcher.poke();
+  }
+
+  stopAll(graceMs: number): void {
+    for (const { dispatcher } of this.#live.values()) dispatcher.stopAll(graceMs);
+  }
+
+  #update(live: Live, deployment: Deployment | undefined): void {
+    const isGone = deployment === undefined;
+    if (isGone && !live.isGone)
+      this.#deps.log.warn({ deployment: live.name, ...live.scope }, 'a deployment that has batches is gone');
+    live.isGone = isGone;
+    // The limit of one that is gone stays: its requests in flight count, and it may come back.
+    live.concurrencyMax = deployment?.concurrencyMax ?? live.concurrencyMax;
+    live.dispatcher.update({
+      upstreams: deployment?.upstreams ?? [],
+      concurrencyMax: live.concurrencyMax,
+      absence: deployment === undefined ? gone(live.name) : unserved(deployment),
+    });
+  }
+
+  /** The group of results that are committed together grows with the widest window. */
+  #followWindows(): void {
+    const widths = Array.from(this.#live.values(), ({ concurrencyMax }) => concurrencyMax);
+    this.#deps.recorder.follow(Math.max(0, ...widths));
+  }
+
+  #dropIdle(): void {
+    const nowMs = this.#deps.clock.mono();
+    for (const [key, live] of this.#live) {
+      if (!live.dispatcher.isIdle) live.usedAtMs = nowMs;
+      else if (nowMs - live.usedAtMs > IDLE_MS) this.#live.delete(key);
+    }
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#looking.then(work);
+    this.#looking = done.catch(() => undefined);
+    return done;
+  }
+}
+
+const unserved = ({ name, model, sku }: Deployment): string =>
+  `No upstream serves the deployment '${name}' (${model}, ${sku}). Add one that serves its model where the SKU allows it; until then its batches wait.`;
+
+export const gone = (name: string): string =>
+  `The deployment '${name}' is gone. Configure it again under the same name, or cancel the batch.`;

@@ -1,0 +1,60 @@
+/** What people are told about the room that a deployment has for enqueued tokens. */
+import type { BatchError } from '../../contract/batch.ts';
+import type { Deployment } from '../../deployments/port.ts';
+import type { Room } from '../../stores/state/ports.ts';
+
+export const roomOf = ({ enqueuedTokensMax, sharedTokensMax }: Deployment): Room => ({
+  enqueuedTokensMax,
+  sharedTokensMax,
+});
+
+/** Contract §3, the text of the original: limits are abbreviated. What ours says beyond it comes after. */
+export function tokenLimitExceeded(
+  { name, enqueuedTokensMax, sharedTokensMax }: Deployment,
+  tokens: number,
+): BatchError {
+  const exceeded = `The number of enqueued tokens has surpassed the configured limit of ${abbreviate(enqueuedTokensMax)} for the deployment '${name}'. Please either increase the limit or try again once the current jobs have finished.`;
+  const max = Math.max(enqueuedTokensMax, sharedTokensMax ?? 0);
+  const never = ` This batch alone needs ${abbreviate(tokens)}, so it can never start under this limit: increase it, or split the input file.`;
+  return {
+    code: 'token_limit_exceeded',
+    message: tokens > max ? exceeded + never : exceeded,
+    param: null,
+    line: null,
+  };
+}
+
+/** A place in the queue of a deployment. */
+export interface QueuePlace {
+  /** 1: the next to start, oldest first. */
+  readonly position: number;
+  /** Batches that wait, this one included. */
+  readonly length: number;
+  /** Tokens that it needs. */
+  readonly tokens: number;
+  /** Tokens that those before it need. */
+  readonly tokensAhead: number;
+}
+
+export function waitsForRoom(
+  deployment: string,
+  { position, tokens }: QueuePlace,
+  quota: { readonly held: number; readonly limit: number | null },
+): string {
+  const place = `Waits for room: place ${position} in the queue of deployment ${deployment}; needs ${abbreviate(tokens)} tokens`;
+  if (quota.limit === null) return `${place}.`;
+  const free = Math.max(0, quota.limit - quota.held);
+  const kept = free >= tokens && position > 1 ? ', kept for older batches' : '';
+  return `${place}, ${abbreviate(free)} of ${abbreviate(quota.limit)} are free${kept}.`;
+}
+
+function abbreviate(tokens: number): string {
+  for (const [unit, letter] of [
+    [1e9, 'B'],
+    [1e6, 'M'],
+    [1e3, 'K'],
+  ] as const) {
+    if (tokens >= unit && tokens % (unit / 1_000) === 0) return `${tokens / unit}${letter}`;
+  }
+  return String(tokens);
+}
