@@ -26,7 +26,7 @@ export interface Catalog {
     readonly version: string | null;
   }): number | null;
   /** The zone that a region's data stay in: the region itself, unless it belongs to a larger one. */
-  dataZoneOf(region: string): string;
+  readonly dataZoneOf: (region: string) => string;
 }
 
 export interface CatalogOptions {

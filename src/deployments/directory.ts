@@ -3,6 +3,7 @@ import type { DeploymentStore, ResourceStore } from '../stores/state/ports.ts';
 import type { Catalog } from './catalog.ts';
 import type { Fleet } from './fleet.ts';
 import type { Deployment, Deployments } from './port.ts';
+import { servingQuery } from './rules.ts';
 
 export interface DirectoryDeps {
   readonly resources: Pick<ResourceStore, 'get'>;
@@ -61,12 +62,6 @@ const sharedTokens = (
   { sku, model, version }: DeploymentRow,
   catalog: Catalog,
 ): number => catalog.quotaTokens({ offer, sku, model, version }) ?? Number.MAX_SAFE_INTEGER;
-
-/** What a deployment of a resource asks of the fleet. */
-export const servingQuery = (
-  { location }: Pick<Resource, 'location'>,
-  { resourceId, name, model, sku, upstreams }: DeploymentRow,
-) => ({ resourceId, deployment: name, model, sku, location, only: upstreams });
 
 function whyGone({ name, model, version }: DeploymentRow, catalog: Catalog): string {
   const versions = catalog.versions(model).map((one) => `'${one.version}'`);

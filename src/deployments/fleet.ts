@@ -69,7 +69,8 @@ export function eligible(
   });
 }
 
-function modelAt({ models }: FleetUpstream, model: string): string | undefined {
+/** Its name there; undefined: it is not served. */
+export function modelAt({ models }: FleetUpstream, model: string): string | undefined {
   if (models === null) return model;
   return Object.hasOwn(models, model) ? models[model] : undefined;
 }
