@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { generate } from 'selfsigned';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Client } from './client.ts';
 import { resolveEndpoint } from './endpoint.ts';
@@ -123,4 +125,46 @@ test('an id cannot name another path', async () => {
   await clientOf(url).batch('../files?x=');
 
   expect(path).toBe('/openai/batches/..%2Ffiles%3Fx%3D?api-version=2024-10-21');
+});
+
+test('how a batch is to queue is said in a header, and only when it was asked for', async () => {
+  const said: unknown[] = [];
+  const url = await listen((request, response) => {
+    said.push(request.headers['offpeak-queue']);
+    response.end('{"id":"b","status":"validating"}');
+  });
+
+  await clientOf(url).createBatch({}, { queue: 'wait' });
+  await clientOf(url).createBatch({});
+
+  expect(said).toEqual(['wait', undefined]);
+});
+
+test('an answer of another shape is told, without a stack', async () => {
+  const url = await listen((_, response) => response.end('[]'));
+
+  await expect(clientOf(url).batch('b')).rejects.toMatchObject({
+    exitCode: 1,
+    message: `${url}/openai answered 200 with something else. Is it the right service?`,
+  });
+});
+
+test("the original's answer to a bad token is told in its words", async () => {
+  const url = await listen((_, response) =>
+    response.writeHead(401).end('{"statusCode":401,"message":"Unauthorized."}'),
+  );
+
+  await expect(clientOf(url).batch('b')).rejects.toThrow(/answered 401: Unauthorized\. Check the key/);
+});
+
+test('a certificate that is not trusted is named, with what to do', async () => {
+  const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }]);
+  const server = createTlsServer({ key, cert }, (_, response) => response.end('{}')).listen(0, '127.0.0.1');
+  servers.push(server);
+  await once(server, 'listening');
+
+  const refused = clientOf(`https://127.0.0.1:${(server.address() as AddressInfo).port}`).batch('b');
+
+  await expect(refused).rejects.toMatchObject({ exitCode: 3 });
+  await expect(refused).rejects.toThrow(/not trusted here.*NODE_EXTRA_CA_CERTS=/);
 });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { resolveEndpoint } from './endpoint.ts';
+import { resolveControl, resolveEndpoint } from './endpoint.ts';
 
 const cloud = {
   AZURE_OPENAI_ENDPOINT: 'https://mine.openai.azure.com/',
@@ -65,3 +65,56 @@ test('the api-version is the flag, else the variable, else the current one', () 
 test('what is no URL is refused', () => {
   expect(() => resolveEndpoint({ endpoint: 'localhost:8080' }, {})).toThrow(/is not a URL/);
 });
+
+test.each([
+  ['http://h', 'http://h/team-a/openai'],
+  ['http://h/openai', 'http://h/team-a/openai'],
+  ['http://h/openai/v1', 'http://h/team-a/openai/v1'],
+  ['http://h/v1', 'http://h/team-a/v1'],
+  ['http://h/base/v1', 'http://h/base/team-a/v1'],
+])('a resource of %s is addressed at %s', (endpoint, baseUrl) => {
+  expect(resolveEndpoint({ endpoint, resource: 'Team-A' }, {}).baseUrl).toBe(baseUrl);
+});
+
+test.each(['', '..', 'a/b', 'a?b', '-a'])('%j names no resource', (resource) => {
+  expect(() => resolveEndpoint({ resource }, {})).toThrow(/--resource .*expected its name/);
+});
+
+test('a token stands in for a key, at the own service alone', () => {
+  const env = { OFFPEAK_TOKEN: 'ey' };
+
+  expect(resolveEndpoint({}, env)).toMatchObject({
+    headers: { authorization: 'Bearer ey' },
+    keyHint: 'Check the token: OFFPEAK_TOKEN.',
+  });
+  expect(resolveEndpoint({}, { ...env, OFFPEAK_API_KEY: 'k' }).headers).toEqual({ 'api-key': 'k' });
+  expect(resolveEndpoint({}, { ...env, AZURE_OPENAI_ENDPOINT: 'https://cloud' }).headers).toEqual({});
+});
+
+test('commands of the control plane know the own service alone, and no key but its admin key', () => {
+  const env = { ...cloud, OFFPEAK_API_KEY: 'own' };
+
+  expect(resolveControl({}, env)).toMatchObject({
+    baseUrl: 'http://127.0.0.1:8080',
+    headers: {},
+    query: { 'api-version': '2025-09-01' },
+  });
+  expect(
+    resolveControl({}, { ...env, OFFPEAK_ENDPOINT: 'https://own', OFFPEAK_ADMIN_KEY: 'a' }),
+  ).toMatchObject({ baseUrl: 'https://own', headers: { authorization: 'Bearer a' } });
+});
+
+test('the control plane is opened by --admin-key, else OFFPEAK_ADMIN_KEY, else OFFPEAK_TOKEN', () => {
+  const env = { OFFPEAK_ADMIN_KEY: 'a', OFFPEAK_TOKEN: 't' };
+
+  expect(resolveControl({ adminKey: 'flag' }, env).headers).toEqual({ authorization: 'Bearer flag' });
+  expect(resolveControl({}, env).headers).toEqual({ authorization: 'Bearer a' });
+  expect(resolveControl({}, { OFFPEAK_TOKEN: 't' }).headers).toEqual({ authorization: 'Bearer t' });
+});
+
+test.each(['http://h/', 'http://h/openai', 'http://h/openai/v1/', 'http://h/v1'])(
+  'the control plane of %s is at its root',
+  (endpoint) => {
+    expect(resolveControl({ endpoint }, {}).baseUrl).toBe('http://h');
+  },
+);

@@ -30,6 +30,7 @@ test('elsewhere than on a terminal: a plain line at every news, and every five s
   clock.nowMs = 5_000;
   view.show(at({ completed: 1_234, total: 5_000, failed: 6, requestsPerSecond: 7.25, etaS: 75 }));
   view.show(at({ completed: 30, waiting: 'vllm: answers 401\u001B[2J' }));
+  view.show(at({ completed: 30, waiting: 'Waits for room: place 2' }));
   view.end();
 
   expect(written).toEqual([
@@ -37,6 +38,7 @@ test('elsewhere than on a terminal: a plain line at every news, and every five s
     'in_progress, 10/1,000\n',
     'in_progress, 1,240/5,000, 7.3/s, ETA 1m15s, 6 failed\n',
     'in_progress, 30/1,000, waiting: vllm: answers 401\n',
+    'in_progress, 30/1,000, Waits for room: place 2\n',
   ]);
 });
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { byteSize, oneLine, plain, table } from './terminal.ts';
+import { byteSize, oneLine, plain, table, tokenCount } from './terminal.ts';
 
 test.each([
   ['\u001B[31mred\u001B[0m', 'red'],
@@ -31,4 +31,16 @@ test.each([
   [200 * 2 ** 20, '200.0 MiB'],
 ])('%d bytes read %s', (size, text) => {
   expect(byteSize(size)).toBe(text);
+});
+
+test.each([
+  [0, '0'],
+  [999, '999'],
+  [1_234, '1,234'],
+  [90_000, '90K'],
+  [1_500_000, '1,500K'],
+  [200_000_000, '200M'],
+  [5_000_000_000, '5B'],
+])('%d tokens read %s', (tokens, text) => {
+  expect(tokenCount(tokens)).toBe(text);
 });
