@@ -141,7 +141,7 @@ async function create(
     deployment === null ||
     room === null ||
     (await hasRoom(trx, { resourceId, deployment }, { tokens, room, nowS: batch.createdAt }));
-  if (!isAdmitted && (batch.whenFull === 'fail' || !couldEverFit(tokens, room)))
+  if (!isAdmitted && (batch.whenFull !== 'wait' || !couldEverFit(tokens, room)))
     return { kind: 'token_limit_exceeded', enqueuedTokens: await sum(deployment) };
 
   const row = await trx
@@ -248,9 +248,9 @@ async function mayStart(trx: Trx, batch: BatchRecord, plan: BatchPlan): Promise<
 async function keepWaiting(
   trx: Trx,
   batch: BatchRecord,
-  { deployment, enqueuedTokens: tokens, room }: BatchPlan,
+  { deployment, enqueuedTokens: tokens, room, whenFull }: BatchPlan,
 ): Promise<'waiting' | 'token_limit_exceeded'> {
-  if (batch.when_full === 'fail' || !couldEverFit(tokens, room)) return 'token_limit_exceeded';
+  if ((batch.when_full ?? whenFull) === 'fail' || !couldEverFit(tokens, room)) return 'token_limit_exceeded';
   // Asked again and again, and mostly nothing has changed: then nothing is written.
   if (batch.waiting_tokens !== tokens || batch.deployment !== deployment || batch.enqueued_tokens !== 0)
     await trx

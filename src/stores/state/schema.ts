@@ -103,7 +103,7 @@ interface BatchesTable {
   error_file_id: string;
   deployment: string | null;
   enqueued_tokens: number;
-  when_full: WhenFull;
+  when_full: WhenFull | null;
   /** Null: it does not wait for room. */
   waiting_tokens: number | null;
   created_at: number;

@@ -11,6 +11,8 @@ const inspection: Inspection = {
   url: '/embeddings',
   firstLine: 3,
   errors: { data: [{ code: 'invalid_request', message: 'no', param: null, line: 4 }], omitted: 7 },
+  imageLines: [3],
+  imageLinesOmitted: 0,
   segments: [{ firstLine: 3, requests: 2, byteStart: 5, byteLength: 4_000_000_000 }],
 };
 

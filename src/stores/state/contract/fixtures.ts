@@ -50,7 +50,7 @@ export const batchOf = (id: string, given: Partial<NewBatch> = {}): NewBatch => 
   metadata: null,
   outputExpiresAfterS: null,
   errors: null,
-  whenFull: 'fail',
+  whenFull: null,
   ...given,
 });
 
@@ -116,6 +116,7 @@ export const planOf = (
   deployment: 'gpt',
   enqueuedTokens: 10,
   room: upTo(1_000_000),
+  whenFull: 'fail',
   requests: segments * requestsEach,
   segments: Array.from({ length: segments }, (_, index) => ({
     firstLine: 1 + blankLines + index * (requestsEach + blankLines),

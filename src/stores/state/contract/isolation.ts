@@ -13,7 +13,17 @@ import {
 } from './fixtures.ts';
 import type { Subject } from './fixtures.ts';
 
-const facts = { requests: 0, tokens: 0, model: null, url: null, firstLine: 0, errors: null, segments: [] };
+const facts = {
+  requests: 0,
+  tokens: 0,
+  model: null,
+  url: null,
+  firstLine: 0,
+  errors: null,
+  imageLines: [],
+  imageLinesOmitted: 0,
+  segments: [],
+};
 const own = {
   file: 'file-of-alpha',
   batch: 'batch-of-alpha',

@@ -1,4 +1,12 @@
-import { PostgresDialect, PostgresQueryCompiler } from 'kysely';
+import { PostgresDialect, PostgresQueryCompiler, sql } from 'kysely';
+
+import type { ColumnTypes } from '../migrations.ts';
+
+export const POSTGRES_TYPES: ColumnTypes = {
+  text: sql`text collate "C"`,
+  bytes: 'bytea',
+  identity: (column) => column.primaryKey().generatedAlwaysAsIdentity(),
+};
 
 export class OffpeakPostgresDialect extends PostgresDialect {
   override createQueryCompiler(): PostgresQueryCompiler {

@@ -7,7 +7,7 @@ import { StoreError } from '../ports.ts';
 import type { StateStore } from '../ports.ts';
 import type { Tables } from '../schema.ts';
 import { createStateStore } from '../store.ts';
-import { OffpeakPostgresDialect } from './dialect.ts';
+import { OffpeakPostgresDialect, POSTGRES_TYPES } from './dialect.ts';
 import { isConflict, toStoreError } from './errors.ts';
 import { takeServerLock } from './server-lock.ts';
 
@@ -68,11 +68,7 @@ async function openDatabase(config: pg.PoolConfig): Promise<Kysely<Tables>> {
   pool.on('connect', (client) => client.on('error', () => {}));
   const db = new Kysely<Tables>({ dialect: new OffpeakPostgresDialect({ pool }) });
   try {
-    await migrate(db, {
-      text: sql`text collate "C"`,
-      bytes: 'bytea',
-      identity: (column) => column.primaryKey().generatedAlwaysAsIdentity(),
-    });
+    await migrate(db, POSTGRES_TYPES);
     return db;
   } catch (error) {
     await db.destroy();

@@ -10,6 +10,14 @@ import type {
   SelectModifierNode,
 } from 'kysely';
 
+import type { ColumnTypes } from '../migrations.ts';
+
+export const SQLITE_TYPES: ColumnTypes = {
+  text: 'text',
+  bytes: 'blob',
+  identity: (column) => column.primaryKey().autoIncrement(),
+};
+
 /**
  * Kysely over `node:sqlite`: one connection, lent to one transaction or statement at a time (Kysely queues the others,
  * because the adapter says that there is no second connection). Nothing in it waits for I/O or a timer.

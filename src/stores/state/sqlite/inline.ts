@@ -8,7 +8,7 @@ import { StoreError } from '../ports.ts';
 import type { StateStore } from '../ports.ts';
 import type { Tables } from '../schema.ts';
 import { createStateStore } from '../store.ts';
-import { nodeSqliteDialect } from './dialect.ts';
+import { nodeSqliteDialect, SQLITE_TYPES } from './dialect.ts';
 import { toStoreError } from './errors.ts';
 
 const BUSY_TIMEOUT_MS = 5_000;
@@ -26,11 +26,7 @@ export async function openSqliteInline({ path }: { readonly path: string }): Pro
     const connection = connect(path);
     try {
       const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(connection) });
-      await migrate(db, {
-        text: 'text',
-        bytes: 'blob',
-        identity: (column) => column.primaryKey().autoIncrement(),
-      });
+      await migrate(db, SQLITE_TYPES);
       return createStateStore(createDatabase(db));
     } catch (error) {
       connection.close();

@@ -1,0 +1,128 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+import { Kysely, sql } from 'kysely';
+import pg from 'pg';
+import { expect, test } from 'vitest';
+
+import { createTestDatabase } from '../../../test/support/postgres.ts';
+import { change, createBatch, deploymentOf, planOf, resultOf, scope } from './contract/fixtures.ts';
+import type { Db } from './database.ts';
+import { migrate } from './migrations.ts';
+import type { ColumnTypes } from './migrations.ts';
+import type { StateStore } from './ports.ts';
+import { OffpeakPostgresDialect, POSTGRES_TYPES } from './postgres/dialect.ts';
+import { openPostgresStore } from './postgres/open.ts';
+import type { Tables } from './schema.ts';
+import { nodeSqliteDialect, SQLITE_TYPES } from './sqlite/dialect.ts';
+import { openSqliteInline } from './sqlite/inline.ts';
+
+/** As the first release left it: two resources, a batch that waits to be validated and one in the middle of its work. */
+async function makeSchema1(db: Db, types: ColumnTypes): Promise<void> {
+  await migrate(db, types, 1);
+  for (const statement of [
+    "insert into resources (id, location) values ('alpha', 'koreacentral'), ('idle', 'westus')",
+    "insert into resource_keys (digest, resource_id, position) values ('d-second', 'alpha', 1), ('d-first', 'alpha', 0)",
+    `insert into files (id, resource_id, filename, purpose, bytes, sha256, created_at)
+       values ('file-1', 'alpha', 'in.jsonl', 'batch', 12, 'ab', 990)`,
+    "insert into inspections (file_id, resource_id, facts) values ('file-1', 'alpha', '{}')",
+    `insert into batches (id, resource_id, status, endpoint, input_file_id, output_file_id, error_file_id, deployment,
+         enqueued_tokens, created_at, expires_at, in_progress_at, total, completed, purged)
+       values ('b1', 'alpha', 'in_progress', '/chat/completions', 'file-1', 'o1', 'e1', 'gpt', 70, 1000, 87400, 1001, 4, 1, 0),
+              ('b2', 'alpha', 'validating', '/chat/completions', 'file-1', 'o2', 'e2', 'gpt', 20, 1005, 87405, null, 0, 0, 0)`,
+    `insert into segments (batch_seq, "index", first_line, last_line, requests, byte_start, byte_length, done)
+       values (1, 0, 1, 99, 4, 0, 100, 1)`,
+  ])
+    await sql.raw(statement).execute(db);
+  await db
+    .insertInto('results')
+    .values({ batch_seq: 1, line: 1, ok: 1, payload: new Uint8Array([123, 125]) })
+    .execute();
+  await db.destroy();
+}
+
+async function checkUpgraded(store: StateStore): Promise<void> {
+  expect(await store.resources.get('alpha')).toEqual({
+    id: 'alpha',
+    location: 'koreacentral',
+    subscriptionId: '00000000-0000-0000-0000-000000000000',
+    resourceGroup: 'offpeak',
+    offer: 'enterprise',
+    keyAuthDisabled: false,
+    owner: 'api',
+    tags: {},
+    createdAt: 1_000,
+  });
+  expect(await store.resources.get('idle')).toMatchObject({ location: 'westus', createdAt: 0 });
+  expect(await store.resources.keys('alpha')).toEqual([
+    { slot: 1, digest: 'd-first', hint: '' },
+    { slot: 2, digest: 'd-second', hint: '' },
+  ]);
+  expect(await store.resources.findByKeyDigest('d-first')).toMatchObject({ resource: { id: 'alpha' } });
+  expect(await store.resources.adminKeyDigest()).toBeUndefined();
+  expect(await store.audit.list({ resourceId: null, limit: 9 })).toEqual([]);
+  expect(await store.files.get(scope, 'file-1')).toMatchObject({ filename: 'in.jsonl' });
+  expect(await store.files.inspection(scope, 'file-1')).toBeUndefined();
+  expect(await store.batches.live()).toMatchObject([
+    { id: 'b1', whenFull: null, waitingTokens: null, enqueuedTokens: 70, counts: { completed: 1 } },
+    { id: 'b2', whenFull: null, waitingTokens: null, enqueuedTokens: 20 },
+  ]);
+
+  // A key whose end becomes known is the same key.
+  await store.resources.putKey('alpha', { slot: 1, digest: 'd-first', hint: 'wxyz' }, change);
+  expect(await store.resources.keys('alpha')).toMatchObject([{ hint: 'wxyz' }, {}]);
+  expect(await store.audit.list({ resourceId: null, limit: 9 })).toEqual([]);
+}
+
+/** What was begun before the upgrade goes on after it. */
+async function checkGoingOn(store: StateStore): Promise<void> {
+  const [segment] = await store.work.claim(1, { owner: 'w', segmentsMax: 9 });
+  expect(segment).toMatchObject({ recordedLines: [1] });
+  for (const line of [2, 3, 4]) await store.results.commit([resultOf(segment!, line)]);
+  expect(await store.batches.startFinalizing(1, 1_100)).toBe(true);
+  expect(await store.batches.plan(2, planOf(1, { enqueuedTokens: 20 }))).toBe('planned');
+  expect(await store.batches.enqueuedTokens(scope)).toEqual(
+    new Map([['gpt', { held: 90, waiting: 0, waitingBatches: 0 }]]),
+  );
+  const put = await store.deployments.put(scope, deploymentOf('gpt'), { quotaTokensMax: null, atS: 2_000 });
+  expect(put).toMatchObject({ kind: 'created' });
+}
+
+test('a SQLite database of the first release is upgraded with all that it holds', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'offpeak-upgrade-'));
+  const path = join(dir, 'state.db');
+  try {
+    await makeSchema1(
+      new Kysely<Tables>({ dialect: nodeSqliteDialect(new DatabaseSync(path)) }),
+      SQLITE_TYPES,
+    );
+
+    const store = await openSqliteInline({ path });
+
+    await checkUpgraded(store);
+    await checkGoingOn(store);
+    expect(await createBatch(store, 'b3')).toMatchObject({ seq: 3 });
+    await store.close();
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+});
+
+test('a PostgreSQL database of the first release is upgraded with all that it holds', async () => {
+  const database = await createTestDatabase();
+  try {
+    const pool = new pg.Pool({ connectionString: database.url });
+    await makeSchema1(new Kysely<Tables>({ dialect: new OffpeakPostgresDialect({ pool }) }), POSTGRES_TYPES);
+
+    const store = await openPostgresStore({ url: database.url });
+
+    await checkUpgraded(store);
+    await checkGoingOn(store);
+    expect(await createBatch(store, 'b3')).toMatchObject({ seq: 3 });
+    await store.close();
+  } finally {
+    await database.drop();
+  }
+});
