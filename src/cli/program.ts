@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { defaultText } from '../config/docs.ts';
-import { envName, OPTIONS, optionsOf, type OptionCommand, type OptionName } from '../config/options.ts';
+import type { OptionCommand } from '../config/option.ts';
+import { envName, OPTIONS, optionsOf, type OptionName } from '../config/options.ts';
 import type { ClientFlags, CreateFlags, DownloadFlags, ListFlags } from './batches.ts';
 import { addControl } from './control/program.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';

@@ -1,8 +1,8 @@
 import type { z } from 'zod';
+import { DEFAULT_RESOURCE_GROUP } from '../../config/config.ts';
 import { resolveControl, type ControlFlags } from '../endpoint.ts';
 import { CliError, EXIT } from '../exit.ts';
 import { send, sendFor, type Query, type Service } from '../http.ts';
-import { DEFAULT_RESOURCE_GROUP } from './defaults.ts';
 import { Account, AuditPage, Deployment, Keys, listOf, Model, Usage } from './shapes.ts';
 
 export interface ControlCommandFlags extends ControlFlags {

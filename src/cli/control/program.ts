@@ -1,9 +1,10 @@
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { DEFAULT_RESOURCE_GROUP } from '../../config/config.ts';
+import { envName, OPTIONS } from '../../config/options.ts';
 import { DEFAULT_RESOURCE_ID } from '../../contract/scope.ts';
 import type { ExitCode } from '../exit.ts';
 import { collect, waitOrFail, wholeNumber, type Run } from '../flags.ts';
 import type { AuditFlags } from './audit.ts';
-import { DEFAULT_RESOURCE_GROUP, DEFAULT_SUBSCRIPTION } from './defaults.ts';
 import type { ControlCommandFlags } from './client.ts';
 import type { DeploymentFlags, InResourceFlags } from './deployments.ts';
 import type { LocationFlags } from './quota.ts';
@@ -134,7 +135,12 @@ const control = (parent: Command, name: string, description: string): Command =>
     .description(description)
     .option('--endpoint <URL>', 'service to talk to; see below')
     .option('--admin-key <KEY>', 'key that opens the control plane')
-    .option('--subscription <ID>', 'subscription', nonEmpty, DEFAULT_SUBSCRIPTION)
+    .addOption(
+      new Option('--subscription <ID>', 'subscription')
+        .env(envName('subscription'))
+        .argParser(nonEmpty)
+        .default(OPTIONS.subscription.default),
+    )
     .option('--resource-group <NAME>', `resource group; by default ${DEFAULT_RESOURCE_GROUP}`, nonEmpty)
     .option('--json', 'print what the service answers as JSON')
     .addHelpText('after', ENDPOINT);
