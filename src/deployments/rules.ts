@@ -1,34 +1,11 @@
 import { OFFERS, SKUS, TOKENS_PER_CAPACITY, type DeploymentRow, type Resource } from '../contract/control.ts';
 import { ApiError, type ApiErrorCode } from '../contract/error.ts';
+import { RESERVED_NAMES } from '../contract/names.ts';
 import { didYouMean } from '../core/suggest.ts';
 import type { Catalog } from './catalog.ts';
 import { eligible, modelAt, type DataZoneOf, type FleetUpstream, type ServingQuery } from './fleet.ts';
 
 /** What may be deployed, and what names and figures may be. Pure: an error that says what, which and what next, or nothing. */
-
-/** First words of our own URLs, which no resource can have as its name. */
-export const RESERVED_NAMES: readonly string[] = [
-  'audit',
-  'batches',
-  'control',
-  'docs',
-  'files',
-  'healthz',
-  'localhost',
-  'metrics',
-  'models',
-  'nowhere',
-  'openai',
-  'openapi.json',
-  'portal',
-  'providers',
-  'subscriptions',
-  'tenants',
-  'uploads',
-  'v1',
-  'wire',
-  'www',
-];
 
 const RESOURCE_NAME = /^[a-z0-9][a-z0-9-]{0,62}[a-z0-9]$/;
 const LOCATION = /^[a-z0-9][a-z0-9-]{0,62}$/;

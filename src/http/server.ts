@@ -12,7 +12,6 @@ import type { Engine } from '../batch/engine.ts';
 import type { Importer } from '../batch/upload/import.ts';
 import type { Uploader } from '../batch/upload/upload.ts';
 import { INPUT_BYTES_MAX } from '../contract/batch.ts';
-import type { Action } from '../contract/control.ts';
 import { API_ERRORS, ApiError } from '../contract/error.ts';
 import type { Clock } from '../core/clock.ts';
 import type { UuidSource } from '../core/ids.ts';
@@ -21,8 +20,10 @@ import type { ControlPlane } from '../deployments/control.ts';
 import type { Deployments } from '../deployments/port.ts';
 import type { BlobStore } from '../stores/blobs/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
+import type { Authenticate } from '../identity/port.ts';
+import { controlAccess } from './access.ts';
+import { CONTROL } from './arm/paths.ts';
 import { armRoutes } from './arm/routes.ts';
-import { FailureLimiter, presentedKey, refuseCaller, type Authenticate, type Principal } from './auth.ts';
 import { isFatal, renderError, toApiError } from './errors.ts';
 import { BodyWatch, findSmell, hasBody, limitConnections } from './hygiene.ts';
 import { registerOpenApi } from './openapi.ts';
@@ -58,6 +59,8 @@ export interface HttpDeps {
 }
 
 export interface HttpOptions {
+  /** What follows a resource's name in the host that callers ask. */
+  readonly resourceDomains: readonly string[];
   readonly authFailuresPerMinuteMax: number;
   readonly connectionsPerAddressMax: number;
   readonly jsonBytesMax: number;
@@ -69,6 +72,7 @@ export interface HttpOptions {
 }
 
 const HTTP_DEFAULTS: HttpOptions = {
+  resourceDomains: ['localhost', 'openai.azure.com'],
   authFailuresPerMinuteMax: 20,
   connectionsPerAddressMax: 100,
   jsonBytesMax: 1024 * 1024,
@@ -78,15 +82,9 @@ const HTTP_DEFAULTS: HttpOptions = {
 };
 
 declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** What the caller must be allowed to do. */
-    action?: Action;
-  }
   interface FastifyRequest {
     /** Which API the URL speaks to. */
     target: Target;
-    /** Who calls; set on every route under `WIRE`. */
-    principal: Principal;
   }
 }
 
@@ -96,7 +94,9 @@ const HEADERS_TIMEOUT_MS = 20_000;
 export function createHttpServer(deps: HttpDeps): FastifyInstance {
   const options = { ...HTTP_DEFAULTS, ...deps.options };
   const targets = new WeakMap<IncomingMessage, Target>();
-  const targetOf = (raw: IncomingMessage): Target => targets.get(raw) ?? resolveTarget(raw.url ?? '/');
+  const resolve = ({ url, headers }: IncomingMessage): Target =>
+    resolveTarget(url ?? '/', headers.host, options);
+  const targetOf = (raw: IncomingMessage): Target => targets.get(raw) ?? resolve(raw);
 
   const app = Fastify({
     logger: false,
@@ -109,7 +109,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     // A missing Host is refused by our own hook, with a body.
     http: { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: HEADERS_TIMEOUT_MS, requireHostHeader: false },
     rewriteUrl: (raw) => {
-      const target = resolveTarget(raw.url ?? '/');
+      const target = resolve(raw as IncomingMessage);
       targets.set(raw as IncomingMessage, target);
       return target.url;
     },
@@ -131,7 +131,6 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
   });
 
   app.decorateRequest('target');
-  app.decorateRequest('principal');
   parseBodies(app);
   addHooks(app, deps, { options, targetOf });
   registerOpenApi(app);
@@ -155,7 +154,6 @@ function addHooks(
   deps: HttpDeps,
   { options, targetOf }: { options: HttpOptions; targetOf: (raw: IncomingMessage) => Target },
 ): void {
-  const failures = new FailureLimiter(deps.clock, options.authFailuresPerMinuteMax);
   const bodies = new BodyWatch(deps.clock, {
     bytesMax: INPUT_BYTES_MAX + 2 * FRAMING_BYTES_MAX,
     bytesPerWindowMin: options.bodyBytesPerWindowMin,
@@ -184,22 +182,7 @@ function addHooks(
     else delete request.headers['content-type'];
   });
 
-  app.addHook('onRequest', async (request, reply) => {
-    const { target } = request;
-    if (!target.needsKey) return;
-    const key = presentedKey(request.headers);
-    const principal = key === undefined ? undefined : await deps.authenticate(key);
-    if (principal === undefined) {
-      const retryAfterS = failures.count(request.ip);
-      if (retryAfterS === undefined) throw refuseCaller(request.headers, target.surface.dialect);
-      const message = `Too many requests with a wrong key. Try again in ${retryAfterS} seconds.`;
-      throw new ApiError('tooManyRequests', message, { retryAfterS });
-    }
-    request.principal = principal;
-    if (target.surface.dialect === 'azure') reply.header('x-ms-region', principal.location);
-    if (target.refusal !== undefined) throw target.refusal;
-  });
-
+  controlAccess(app, { ...deps, ...options });
   logRequests(app, deps.log);
 
   let sweeping: NodeJS.Timeout | undefined;
@@ -217,7 +200,7 @@ function logRequests(app: FastifyInstance, log: Log): void {
         requestId: request.id,
         method: request.method,
         // The pattern, so that ids stay out; under the root that the caller used.
-        route: (request.routeOptions.url ?? 'none').replace(WIRE, request.target.surface.root),
+        route: shownRoute(request),
         status: reply.statusCode,
         ms: Math.round(reply.elapsedTime),
         resource: request.principal?.scope.resourceId,
@@ -226,6 +209,12 @@ function logRequests(app: FastifyInstance, log: Log): void {
       'request',
     );
   });
+}
+
+function shownRoute({ routeOptions, target }: FastifyRequest): string {
+  const { url = 'none' } = routeOptions;
+  if (url.startsWith(CONTROL)) return url.slice(CONTROL.length);
+  return url.replace(WIRE, target.surface.root);
 }
 
 function standardHeaders(request: FastifyRequest, reply: FastifyReply): void {
@@ -270,6 +259,7 @@ function refuseOtherMethods(app: FastifyInstance): void {
         url,
         method: all.filter((method) => !known.has(method)),
         schema: { hide: true },
+        config: { action: 'none' },
         onRequest: async (request, reply) => {
           reply.header('allow', allow);
           const path = request.originalUrl.split('?')[0] ?? '';

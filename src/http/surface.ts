@@ -1,8 +1,13 @@
 /**
- * Which API a URL speaks to. Decided once per request, from the URL alone, before routing: all surfaces share one
- * router, whose paths start with `WIRE`. Source: contract §0, §1.
+ * Which API a request speaks to, and which resource it addresses. Decided once per request, from URL and host alone,
+ * before routing: the surfaces of the data plane share one router, whose paths start with `WIRE`; those of the control
+ * plane start with `CONTROL`. Source: contract §0, §1, §7.
  */
 import { ApiError } from '../contract/error.ts';
+import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
+import { addressOfPath, resourceOfHost } from './address.ts';
+import { CONTROL } from './arm/paths.ts';
+import { toControlPath } from './control-path.ts';
 
 export type Dialect = 'azure' | 'openai';
 
@@ -28,9 +33,11 @@ export interface Target {
   readonly surface: Surface;
   /** What the router sees, query included. */
   readonly url: string;
-  /** False for health and documentation. */
-  readonly needsKey: boolean;
-  /** Why the surface turns the request away, told only to callers with a key. */
+  /** Whose door it is: everybody's (health, documentation), a resource's data, or the operators'. */
+  readonly plane: 'open' | 'data' | 'control';
+  /** The addressed resource, which may not exist. The control plane's routes name their own. */
+  readonly resource: string;
+  /** Why the surface turns the request away, told only to callers that the plane knows. */
   readonly refusal: ApiError | undefined;
 }
 
@@ -49,9 +56,9 @@ export const CLASSIC_VERSIONS = [
 ] as const;
 
 /** An api-version starts with its date, so versions compare as text. */
-const classic = (version: string): Surface => ({
+const classic = (root: string, version: string): Surface => ({
   dialect: 'azure',
-  root: '/openai',
+  root,
   query: `?api-version=${version}`,
   createStatus: version >= '2024-12-01' ? 201 : 200,
   uploadStatus: 201,
@@ -62,43 +69,75 @@ const classic = (version: string): Surface => ({
 });
 
 const everything = { query: '', tokenHeaders: true, filters: true, fileExpiry: true, outputExpiry: true };
-const azureV1: Surface = {
+const azureV1 = (root: string): Surface => ({
   ...everything,
   dialect: 'azure',
-  root: '/openai/v1',
+  root,
   createStatus: 201,
   uploadStatus: 201,
-};
-const openai: Surface = {
+});
+const openai = (root: string): Surface => ({
   ...everything,
   dialect: 'openai',
-  root: '/v1',
+  root,
   createStatus: 200,
   uploadStatus: 200,
-};
+});
 
-export function resolveTarget(url: string): Target {
+interface Addressing {
+  /** What follows a resource's name in a host: `localhost`, `openai.azure.com`. */
+  readonly resourceDomains: readonly string[];
+}
+
+export function resolveTarget(
+  url: string,
+  host: string | undefined,
+  { resourceDomains }: Addressing,
+): Target {
   const queryStart = url.indexOf('?');
   const query = queryStart === -1 ? '' : url.slice(queryStart);
   // Base URLs often end in a slash and paths start with one.
-  const path = (queryStart === -1 ? url : url.slice(0, queryStart)).replaceAll(/\/{2,}/g, '/');
+  const whole = (queryStart === -1 ? url : url.slice(0, queryStart)).replaceAll(/\/{2,}/g, '/');
+  const byHost = resourceOfHost(host, resourceDomains);
+  const { resource: byPath, prefix, path } = addressOfPath(whole);
 
+  const found = onDataPlane(path, query, prefix);
+  if (found === undefined) return onOtherPlanes(whole, query);
+  const conflict = byHost !== undefined && byPath !== undefined && byHost !== byPath;
+  if (conflict) return { ...open(NOWHERE), surface: found.surface, refusal: twoResources(byHost, byPath) };
+  return { ...found, plane: 'data', resource: byPath ?? byHost ?? DEFAULT_RESOURCE_ID };
+}
+
+type Wire = Pick<Target, 'surface' | 'url' | 'refusal'>;
+
+function onDataPlane(path: string, query: string, prefix: string): Wire | undefined {
   const underV1 = below(path, '/openai/v1');
-  if (underV1 !== undefined) return wire(azureV1, underV1 + query, refusalOfV1(query));
+  if (underV1 !== undefined) return wire(azureV1(`${prefix}/openai/v1`), underV1 + query, refusalOfV1(query));
   const underOpenai = below(path, '/v1');
-  if (underOpenai !== undefined) return wire(openai, underOpenai + query, undefined);
+  if (underOpenai !== undefined) return wire(openai(`${prefix}/v1`), underOpenai + query, undefined);
   // One page of the original's documentation leaves out `/openai` before `/batches`.
   const underClassic = below(path, '/openai') ?? (below(path, '/batches') === undefined ? undefined : path);
-  if (underClassic !== undefined) return resolveClassic(underClassic, query);
-
-  const served = ['/healthz', '/openapi.json', '/docs'].some((root) => below(path, root) !== undefined);
-  return {
-    surface: azureV1,
-    url: served ? path + query : NOWHERE,
-    needsKey: false,
-    refusal: undefined,
-  };
+  return underClassic === undefined ? undefined : resolveClassic(`${prefix}/openai`, underClassic, query);
 }
+
+const OPEN_ROOTS = ['/healthz', '/openapi.json', '/docs'];
+
+function onOtherPlanes(path: string, query: string): Target {
+  if (below(path, '/audit') !== undefined) return control(CONTROL + path + query, undefined);
+  if (below(path.toLowerCase(), '/subscriptions') !== undefined)
+    return control((toControlPath(path) ?? NOWHERE) + query, refusalOfControl(query));
+  return open(OPEN_ROOTS.some((root) => below(path, root) !== undefined) ? path + query : NOWHERE);
+}
+
+/** Refuses what it refuses in the words of Azure. */
+const elsewhere = { surface: azureV1(''), resource: '', refusal: undefined };
+const open = (url: string): Target => ({ ...elsewhere, url, plane: 'open' });
+const control = (url: string, refusal: ApiError | undefined): Target => ({
+  ...elsewhere,
+  url,
+  plane: 'control',
+  refusal,
+});
 
 /** The rest of `path` under `root`; undefined when it lies elsewhere. */
 function below(path: string, root: string): string | undefined {
@@ -106,17 +145,17 @@ function below(path: string, root: string): string | undefined {
   return path.startsWith(`${root}/`) ? path.slice(root.length) : undefined;
 }
 
-function wire(surface: Surface, url: string, refusal: ApiError | undefined): Target {
-  return { surface, url: WIRE + url, needsKey: true, refusal };
+function wire(surface: Surface, url: string, refusal: ApiError | undefined): Wire {
+  return { surface, url: WIRE + url, refusal };
 }
 
-function resolveClassic(path: string, query: string): Target {
+function resolveClassic(root: string, path: string, query: string): Wire {
   // SDKs that are given a deployment put it before `/batches`.
   const rest = path.replace(/^\/deployments\/[^/]+(?=\/batches(?:\/|$))/, '') + query;
   const version = apiVersion(query);
   const known = CLASSIC_VERSIONS.find((supported) => supported === version);
-  if (known !== undefined) return wire(classic(known), rest, undefined);
-  return wire(classic('2024-10-21'), rest, refusalOfVersion(version));
+  if (known !== undefined) return wire(classic(root, known), rest, undefined);
+  return wire(classic(root, '2024-10-21'), rest, refusalOfVersion(version));
 }
 
 const apiVersion = (query: string): string | null => new URLSearchParams(query).get('api-version');
@@ -132,3 +171,23 @@ function refusalOfV1(query: string): ApiError | undefined {
   if (version === null || version === 'v1' || version === 'preview') return undefined;
   return new ApiError('badRequest', 'api-version query parameter is not allowed when using /v1 path');
 }
+
+function refusalOfControl(query: string): ApiError | undefined {
+  const version = apiVersion(query);
+  if (version === null || version === '')
+    return new ApiError(
+      'missingApiVersion',
+      'The api-version query parameter (?api-version=) is required for all requests.',
+    );
+  if (/^\d{4}-\d{2}-\d{2}(?:-preview)?$/.test(version)) return undefined;
+  return new ApiError(
+    'badRequest',
+    `The api-version '${version.slice(0, 40)}' is invalid. It must be a date, as 2025-09-01 or 2025-10-01-preview.`,
+  );
+}
+
+const twoResources = (byHost: string, byPath: string): ApiError =>
+  new ApiError(
+    'badRequest',
+    `The host addresses the resource '${byHost}', and the path '${byPath}'. Name it in one of them, or the same in both.`,
+  );

@@ -13,12 +13,13 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'stores/state': ['contract', 'core'],
   'stores/blobs': ['contract', 'core'],
   upstream: ['contract', 'core'],
-  deployments: ['contract', 'core', 'upstream'],
+  identity: ['contract', 'core', 'stores/state'],
+  deployments: ['contract', 'core', 'stores/state', 'upstream'],
   batch: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'deployments'],
-  http: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'deployments', 'batch'],
+  http: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'deployments', 'identity', 'batch'],
 };
 /** Areas that see others through their port alone. */
-const THROUGH_PORTS = ['batch', 'http', 'deployments'];
+const THROUGH_PORTS = ['batch', 'http', 'deployments', 'identity'];
 const STAGES = ['upload', 'validate', 'queue', 'dispatch', 'results', 'finalize'];
 
 interface Import {
@@ -61,12 +62,13 @@ test('areas import only what lies below them', async () => {
   expect(wrong).toEqual([]);
 });
 
-test('batch, http and deployments see stores and upstreams through their ports alone', async () => {
+test('batch, http, deployments and identity see others through their ports alone', async () => {
   const wrong = (await imports()).filter(({ from, to }) => {
     const own = areaOf(from) ?? '';
     const other = areaOf(to) ?? '';
-    const isPorted = other.startsWith('stores/') || other === 'upstream' || other === 'deployments';
-    return THROUGH_PORTS.includes(own) && own !== other && isPorted && !/\/ports?\.ts$/.test(to);
+    const isPorted = other.startsWith('stores/') || ['upstream', 'deployments', 'identity'].includes(other);
+    const isPort = /\/ports?\.ts$/.test(to) || to === 'deployments/control.ts';
+    return THROUGH_PORTS.includes(own) && own !== other && isPorted && !isPort;
   });
 
   expect(wrong).toEqual([]);

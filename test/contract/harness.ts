@@ -1,4 +1,8 @@
-/** A whole service on a real socket: SQLite file, blobs on disk, engine, simulator. Two resources, A and B. */
+/**
+ * A whole service on a real socket: SQLite file, blobs on disk, engine, simulator. Two resources of one subscription, each
+ * with a deployment of the same name: A is the default one, which plain addresses lead to, and B is at `/b/...`.
+ */
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,23 +11,36 @@ import { Engine } from '../../src/batch/engine.ts';
 import { createImporter } from '../../src/batch/upload/import.ts';
 import { createUploader } from '../../src/batch/upload/upload.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
-import { systemClock } from '../../src/core/clock.ts';
+import type { DeploymentRow, Resource } from '../../src/contract/control.ts';
+import { DEFAULT_RESOURCE_ID } from '../../src/contract/scope.ts';
+import { nowS, systemClock } from '../../src/core/clock.ts';
 import { createDiskGuard } from '../../src/core/disk-guard.ts';
 import { noFailpoints } from '../../src/core/failpoint.ts';
 import { systemUuid } from '../../src/core/ids.ts';
 import type { Log, LogFields } from '../../src/core/log.ts';
-import type { Deployment, Deployments } from '../../src/deployments/port.ts';
-import { createAuthenticator, keyDigest } from '../../src/http/auth.ts';
+import { createCatalog } from '../../src/deployments/catalog.ts';
+import { createControlPlane } from '../../src/deployments/control-plane.ts';
+import { createDeployments } from '../../src/deployments/directory.ts';
+import { createExclusive } from '../../src/deployments/exclusive.ts';
+import { Fleet, type FleetUpstream } from '../../src/deployments/fleet.ts';
 import { createHttpServer, type HttpDeps, type HttpOptions } from '../../src/http/server.ts';
 import { openDiskBlobs } from '../../src/stores/blobs/disk.ts';
+import type { StateStore } from '../../src/stores/state/ports.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
-import type { Upstream } from '../../src/upstream/port.ts';
+import { createIdentity, type Identity } from '../../src/identity/identity.ts';
+import { keyDigest } from '../../src/identity/keys.ts';
+import type { IdentityConfig } from '../../src/identity/port.ts';
 import { createSimulator } from '../../src/upstream/simulator/simulator.ts';
 
 export const DEPLOYMENT = 'gpt-4o-batch-deployment';
+export const RESOURCE_A = DEFAULT_RESOURCE_ID;
+export const RESOURCE_B = 'b';
 export const KEY_A = 'key-of-resource-a-0123456789';
 export const KEY_A2 = 'second-key-of-resource-a-0123';
 export const KEY_B = 'key-of-resource-b-0123456789';
+export const ADMIN_KEY = 'key-of-the-operators-0123456789';
+export const SUBSCRIPTION = '00000000-0000-0000-0000-000000000000';
+export const GROUP = 'offpeak';
 export const LIMIT = 100_000;
 
 export interface Service {
@@ -31,13 +48,16 @@ export interface Service {
   readonly port: number;
   readonly logged: string[];
   readonly deps: HttpDeps;
+  readonly identity: Identity;
+  /** Where the database and all files are. */
+  readonly dir: string;
   /** Requests of the upstream wait until `open`; none wait at first. */
   readonly gate: Gate;
   fetch(path: string, init?: RequestInit): Promise<Response>;
   json(path: string, init?: RequestInit): Promise<{ status: number; headers: Headers; body: Json }>;
   /** Writes bytes as they are, and returns all that comes back until the server closes or `ms` pass in silence. */
   raw(bytes: string | Uint8Array, options?: { readonly end?: boolean }): Promise<string>;
-  /** Uploads lines to resource A through the v1 surface and returns the id. */
+  /** Uploads lines to the key's resource through the v1 surface and returns the id. */
   upload(content: string, key?: string): Promise<string>;
   createBatch(content: string, key?: string): Promise<Json>;
   waitFor(batchId: string, status: string, key?: string): Promise<Json>;
@@ -55,20 +75,41 @@ export interface StartOptions {
   readonly ready?: () => boolean;
   readonly importHosts?: readonly string[];
   readonly filesMax?: number;
+  readonly identity?: IdentityConfig;
   readonly wrap?: (deps: HttpDeps) => HttpDeps;
 }
 
 export async function startService(options: StartOptions = {}): Promise<Service> {
   const dir = await mkdtemp(join(tmpdir(), 'offpeak-contract-'));
-  const state = await openSqliteInline({ path: join(dir, 'state.db') });
+  const store = await openSqliteInline({ path: join(dir, 'state.db') });
   const blobs = await openDiskBlobs({ dir: join(dir, 'blobs') });
   const logged: string[] = [];
   const log = collectLog(logged);
   const gate = new Gate();
-  const deployments = deploymentsOf(gate);
   const fatal: unknown[] = [];
   const clock = systemClock;
   const uuid = systemUuid;
+  const identity = createIdentity(
+    { resources: store.resources, pepper: PEPPER, clock, log },
+    options.identity ?? { tokens: null, roleAssignments: [] },
+  );
+  const state: StateStore = { ...store, resources: identity.resources };
+  await fill(state);
+  const catalog = createCatalog();
+  const fleet = new Fleet({ dataZoneOf: (region) => catalog.dataZoneOf(region), log });
+  fleet.replace([upstreamBehind(gate)]);
+  const serving = { catalog: () => catalog, fleet };
+  const deployments = createDeployments({ ...state, ...serving });
+  const control = createControlPlane({
+    ...serving,
+    store: state,
+    declared: () => ({ resources: [] }),
+    enqueuedTokensDefault: LIMIT,
+    makeKey: () => randomBytes(32).toString('hex'),
+    digest,
+    clock,
+    exclusive: createExclusive(),
+  });
   const engine = new Engine({
     clock,
     random: Math.random,
@@ -88,14 +129,6 @@ export async function startService(options: StartOptions = {}): Promise<Service>
   const limits = { withoutExpiryMax: options.filesMax ?? 500 };
   const uploader = createUploader({ state, blobs, clock, uuid, diskGuard, log, limits });
   const importer = createImporter({ uploader, clock, importHosts: options.importHosts ?? [] });
-  const pepper = 'pepper';
-  const digest = (key: string): string => keyDigest(pepper, key);
-  await state.resources.put({
-    id: 'a',
-    location: 'koreacentral',
-    keyDigests: [digest(KEY_A), digest(KEY_A2)],
-  });
-  await state.resources.put({ id: 'b', location: 'westus', keyDigests: [digest(KEY_B)] });
   const plain: HttpDeps = {
     state,
     blobs,
@@ -103,7 +136,8 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     importer,
     engine,
     deployments,
-    authenticate: createAuthenticator({ resources: state.resources, pepper, clock }),
+    control,
+    authenticate: identity.authenticate,
     clock,
     uuid,
     log,
@@ -122,6 +156,8 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     port,
     logged,
     deps,
+    identity,
+    dir,
     gate,
     closeHttp: () => http.close(),
     async close() {
@@ -130,6 +166,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
       await http.close();
       await engine.stop({ drainMs: 0 });
       await importer.close();
+      await fleet.close();
       await state.close();
       await blobs.close();
       await rm(dir, { recursive: true, force: true });
@@ -163,28 +200,81 @@ class Gate {
   }
 }
 
-function deploymentsOf(gate: Gate): Deployments {
-  const simulator = createSimulator({ model: 'gpt-4o' });
-  const upstream: Upstream = {
-    ...simulator,
-    async call(request, signal) {
-      await gate.pass(signal);
-      return simulator.call(request, signal);
+function upstreamBehind(gate: Gate): FleetUpstream {
+  return {
+    name: 'simulator',
+    region: 'koreacentral',
+    dataZone: 'koreacentral',
+    models: null,
+    onlyFor: null,
+    fingerprint: '',
+    open(model) {
+      const simulator = createSimulator({ model });
+      return {
+        ...simulator,
+        async call(request, signal) {
+          await gate.pass(signal);
+          return simulator.call(request, signal);
+        },
+      };
     },
   };
-  const deployment: Deployment = {
-    name: DEPLOYMENT,
-    model: 'gpt-4o',
-    sku: 'GlobalBatch',
-    enqueuedTokensMax: LIMIT,
-    concurrencyMax: 1,
-    upstreams: [upstream],
-  };
-  return {
-    find: async (_scope, name) => (name === DEPLOYMENT ? deployment : undefined),
-    list: async () => [deployment],
-  };
 }
+
+const PEPPER = 'pepper';
+const digest = (key: string): string => keyDigest(PEPPER, key);
+
+async function fill(state: StateStore): Promise<void> {
+  const change = { actor: 'test', atS: nowS(systemClock) };
+  const resources = [
+    { id: RESOURCE_A, location: 'koreacentral', keys: [KEY_A, KEY_A2] },
+    { id: RESOURCE_B, location: 'westus', keys: [KEY_B] },
+  ];
+  for (const { id, location, keys } of resources) {
+    await state.resources.put(resourceOf(id, location), change);
+    for (const [index, key] of keys.entries())
+      await state.resources.putKey(
+        id,
+        { slot: index === 0 ? 1 : 2, digest: digest(key), hint: key.slice(-4) },
+        change,
+      );
+    await state.deployments.put(
+      { resourceId: id, actor: 'test' },
+      { ...deploymentOf(id), createdAt: change.atS, updatedAt: change.atS },
+      { quotaTokensMax: null, atS: change.atS },
+    );
+  }
+  await state.resources.setAdminKeyDigest(digest(ADMIN_KEY), change);
+}
+
+const resourceOf = (id: string, location: string): Resource => ({
+  id,
+  location,
+  subscriptionId: SUBSCRIPTION,
+  resourceGroup: GROUP,
+  offer: 'enterprise',
+  keyAuthDisabled: false,
+  owner: 'api',
+  tags: {},
+  createdAt: nowS(systemClock),
+});
+
+const deploymentOf = (resourceId: string): Omit<DeploymentRow, 'createdAt' | 'updatedAt'> => ({
+  resourceId,
+  name: DEPLOYMENT,
+  model: 'gpt-4o',
+  version: '2024-08-06',
+  sku: 'GlobalBatch',
+  enqueuedTokensMax: LIMIT,
+  dynamicQuota: false,
+  whenFull: 'fail',
+  versionUpgradeOption: 'NoAutoUpgrade',
+  contentFilter: null,
+  concurrencyMax: 1,
+  upstreams: null,
+  owner: 'api',
+  tags: {},
+});
 
 function collectLog(lines: string[]): Log {
   const write = (fields: LogFields, message: string): void => {
@@ -230,7 +320,7 @@ function calls(
     };
   };
   const upload = async (content: string, key = KEY_A): Promise<string> => {
-    const { status, body } = await json('/openai/v1/files', {
+    const { status, body } = await json(`${rootOf(key)}/files`, {
       method: 'POST',
       body: form(content),
       headers: { 'api-key': key },
@@ -245,7 +335,7 @@ function calls(
     raw: (bytes, options = {}) => exchange(port, bytes, options.end ?? false),
     async createBatch(content, key = KEY_A) {
       const input_file_id = await upload(content, key);
-      const { body } = await json('/openai/v1/batches', {
+      const { body } = await json(`${rootOf(key)}/batches`, {
         method: 'POST',
         headers: { 'api-key': key, 'content-type': 'application/json' },
         body: JSON.stringify({ input_file_id, endpoint: '/chat/completions', completion_window: '24h' }),
@@ -254,7 +344,7 @@ function calls(
     },
     async waitFor(batchId, status, key = KEY_A) {
       for (;;) {
-        const { body } = await json(`/openai/v1/batches/${batchId}`, { headers: { 'api-key': key } });
+        const { body } = await json(`${rootOf(key)}/batches/${batchId}`, { headers: { 'api-key': key } });
         if (body.status === status) return body;
         if (['failed', 'completed', 'cancelled', 'expired'].includes(body.status))
           throw new Error(`the batch ended as ${body.status}: ${JSON.stringify(body.errors)}`);
@@ -263,6 +353,8 @@ function calls(
     },
   };
 }
+
+const rootOf = (key: string): string => (key === KEY_B ? `/${RESOURCE_B}/openai/v1` : '/openai/v1');
 
 const SILENCE_MS = 10_000;
 

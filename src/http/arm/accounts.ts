@@ -28,12 +28,12 @@ export function accountRoutes(server: FastifyInstance, control: ControlPlane): v
   };
   app.get(
     `${CONTROL}/subscriptions/:subscription/accounts`,
-    { config: { action: 'accounts/read' }, schema: { hide: true, params: BySubscription } },
+    { config: { action: 'accounts/read', reach: 'some' }, schema: { hide: true, params: BySubscription } },
     (request) => listed(request, ({ subscriptionId }) => same(subscriptionId, request.params.subscription)),
   );
   app.get(
     ACCOUNTS,
-    { config: { action: 'accounts/read' }, schema: { hide: true, params: ByGroup } },
+    { config: { action: 'accounts/read', reach: 'some' }, schema: { hide: true, params: ByGroup } },
     ({ params, ...request }) =>
       listed(
         request as FastifyRequest,

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { WireAuditPage } from '../../contract/wire-control.ts';
 import type { AuditEntry } from '../../contract/control.ts';
 import type { ControlPlane } from '../../deployments/control.ts';
+import { refuseAuthorization } from '../access.ts';
 import { CONTROL } from './paths.ts';
 
 const AuditQuery = z.object({
@@ -24,7 +25,7 @@ export function auditRoutes(server: FastifyInstance, control: ControlPlane): voi
   app.get(
     `${CONTROL}/audit`,
     {
-      config: { action: 'audit/read' },
+      config: { action: 'audit/read', reach: 'some' },
       schema: {
         tags: ['control plane'],
         summary: 'Read the audit log',
@@ -32,8 +33,10 @@ export function auditRoutes(server: FastifyInstance, control: ControlPlane): voi
         response: { 200: WireAuditPage },
       },
     },
-    async ({ query }) => {
-      const { resource, limit, before } = query;
+    async (request) => {
+      const { resource, limit, before } = request.query;
+      if (!request.principal.allows('audit/read', resource ?? null))
+        throw refuseAuthorization(request, 'audit/read');
       // One more than asked for tells whether there is more.
       const entries = await control.listAudit({
         resourceId: resource ?? null,

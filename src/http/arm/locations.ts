@@ -33,7 +33,10 @@ export function locationRoutes(server: FastifyInstance, control: ControlPlane): 
   );
   app.get(
     `${LOCATION}/models`,
-    { config: { action: 'locations/models/read' }, schema: { hide: true, params: ByLocation } },
+    {
+      config: { action: 'locations/models/read', reach: 'some' },
+      schema: { hide: true, params: ByLocation },
+    },
     async ({ params }) => {
       const usages = await control.listUsages(params.subscription.toLowerCase(), params.location);
       const models = await control.listModels(params.location);
@@ -43,7 +46,7 @@ export function locationRoutes(server: FastifyInstance, control: ControlPlane): 
   app.get(
     `${LOCATION}/modelCapacities`,
     {
-      config: { action: 'locations/models/read' },
+      config: { action: 'locations/models/read', reach: 'some' },
       schema: { hide: true, params: ByLocation, querystring: CapacityQuery },
     },
     async ({ params, query }) => ({
@@ -53,7 +56,7 @@ export function locationRoutes(server: FastifyInstance, control: ControlPlane): 
   app.get(
     `${SUBSCRIPTION}/modelCapacities`,
     {
-      config: { action: 'locations/models/read' },
+      config: { action: 'locations/models/read', reach: 'some' },
       schema: { hide: true, params: BySubscription, querystring: CapacityQuery },
     },
     async ({ params, query }) => {

@@ -26,6 +26,7 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
   app.post(
     `${WIRE}/batches`,
     {
+      config: { action: 'accounts/OpenAI/batch-jobs/write' },
       schema: {
         tags,
         summary: 'Create a batch',
@@ -54,6 +55,7 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
   app.get(
     `${WIRE}/batches`,
     {
+      config: { action: 'accounts/OpenAI/batches/read' },
       schema: {
         tags,
         summary: 'List batches',
@@ -72,7 +74,10 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
 
   app.get(
     `${WIRE}/batches/:id`,
-    { schema: { tags, summary: 'Get a batch', params: ById, response: { 200: WireBatch } } },
+    {
+      config: { action: 'accounts/OpenAI/batches/read' },
+      schema: { tags, summary: 'Get a batch', params: ById, response: { 200: WireBatch } },
+    },
     async (request) =>
       render(
         deps,
@@ -110,12 +115,17 @@ function cancelRoutes(server: FastifyInstance, deps: Deps): void {
 
   app.post(
     `${WIRE}/batches/:id/cancel`,
-    { schema: { tags: ['batches'], summary: 'Cancel a batch', params: ById, response: { 200: WireBatch } } },
+    {
+      config: { action: 'accounts/OpenAI/batches/cancel/action' },
+      schema: { tags: ['batches'], summary: 'Cancel a batch', params: ById, response: { 200: WireBatch } },
+    },
     (request) => cancel(request, request.params.id),
   );
   // The curl line of the original's documentation leaves out `-X POST`; it needs a key all the same.
-  app.get(`${WIRE}/batches/:id/cancel`, { schema: { hide: true, params: ById } }, (request) =>
-    cancel(request, request.params.id),
+  app.get(
+    `${WIRE}/batches/:id/cancel`,
+    { config: { action: 'accounts/OpenAI/batches/cancel/action' }, schema: { hide: true, params: ById } },
+    (request) => cancel(request, request.params.id),
   );
 }
 

@@ -23,6 +23,7 @@ export function contentRoutes(server: FastifyInstance, deps: Deps): void {
   app.get(
     `${WIRE}/files/:id/content`,
     {
+      config: { action: 'accounts/OpenAI/files/read' },
       schema: {
         tags: ['files'],
         summary: 'Read a file',
@@ -52,6 +53,7 @@ export function contentRoutes(server: FastifyInstance, deps: Deps): void {
     app.get(
       `${WIRE}/batches/:id/${name}`,
       {
+        config: { action: 'accounts/OpenAI/files/read' },
         schema: {
           tags: ['batches'],
           summary: ok ? 'Read the results so far' : 'Read the failures so far',

@@ -17,6 +17,7 @@ export function fileRoutes(
   app.get(
     `${WIRE}/files`,
     {
+      config: { action: 'accounts/OpenAI/files/read' },
       schema: { tags, summary: 'List files', querystring: ListFilesQuery, response: { 200: WireFileList } },
     },
     async (request) => {
@@ -28,13 +29,19 @@ export function fileRoutes(
 
   app.get(
     `${WIRE}/files/:id`,
-    { schema: { tags, summary: 'Get a file', params: ById, response: { 200: WireFile } } },
+    {
+      config: { action: 'accounts/OpenAI/files/read' },
+      schema: { tags, summary: 'Get a file', params: ById, response: { 200: WireFile } },
+    },
     async (request) => renderFile(await findFile(state, request.principal.scope, request.params.id)),
   );
 
   app.delete(
     `${WIRE}/files/:id`,
-    { schema: { tags, summary: 'Delete a file', params: ById, response: { 200: WireFileDeleted } } },
+    {
+      config: { action: 'accounts/OpenAI/files/delete' },
+      schema: { tags, summary: 'Delete a file', params: ById, response: { 200: WireFileDeleted } },
+    },
     async (request) => {
       const { id } = request.params;
       if (!(await uploader.deleteFile(request.principal.scope, id))) throw fileNotFound(id);

@@ -17,18 +17,29 @@ const OPERATIONS = [
 /** Read only to learn the model: images make such bodies larger than other JSON. */
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
 
+/** Azure has one action for every kind of them. */
+const config = { action: 'accounts/OpenAI/deployments/chat/completions/action' } as const;
+
 export function onlineRoutes(server: FastifyInstance, deployments: Deployments): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
 
   for (const [path, operation] of OPERATIONS) {
     app.post(
       `${WIRE}/deployments/:deployment${path}`,
-      { bodyLimit: BODY_BYTES_MAX, schema: { hide: true, params: z.object({ deployment: z.string() }) } },
+      {
+        config,
+        bodyLimit: BODY_BYTES_MAX,
+        schema: { hide: true, params: z.object({ deployment: z.string() }) },
+      },
       (request) => refuse(request.principal.scope, { name: request.params.deployment, operation }),
     );
     app.post(
       `${WIRE}${path}`,
-      { bodyLimit: BODY_BYTES_MAX, schema: { hide: true, body: z.looseObject({ model: z.string() }) } },
+      {
+        config,
+        bodyLimit: BODY_BYTES_MAX,
+        schema: { hide: true, body: z.looseObject({ model: z.string() }) },
+      },
       (request) => refuse(request.principal.scope, { name: request.body.model, operation }),
     );
   }

@@ -22,6 +22,7 @@ export function uploadRoutes(
     {
       // The form is read as a stream, so its schema is there to be shown.
       validatorCompiler: () => () => true,
+      config: { action: 'accounts/OpenAI/files/write' },
       schema: {
         tags,
         summary: 'Upload a file',
@@ -41,7 +42,10 @@ export function uploadRoutes(
 
   app.post(
     `${WIRE}/files/import`,
-    { schema: { tags, summary: 'Import a file from a URL', body: ImportFileBody, response } },
+    {
+      config: { action: 'accounts/OpenAI/files/write' },
+      schema: { tags, summary: 'Import a file from a URL', body: ImportFileBody, response },
+    },
     async (request, reply) => {
       const { surface } = request.target;
       const { dialect } = surface;

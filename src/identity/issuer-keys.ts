@@ -1,0 +1,100 @@
+/** The public keys of an issuer, from the configured address and nowhere else, whatever a token says. */
+import {
+  createRemoteJWKSet,
+  customFetch,
+  errors,
+  type FetchImplementation,
+  type JWTVerifyGetKey,
+} from 'jose';
+import type { Clock } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
+
+const TIMEOUT_MS = 5_000;
+const BYTES_MAX = 1024 * 1024;
+/** Keys are asked for again at this age, so that withdrawn ones end. */
+const REFRESH_MS = 10 * 60_000;
+/** An unknown key id makes us ask, at most this often. */
+const ASK_AGAIN_MS = 60_000;
+/** As long as there are no keys at all, nobody is let in, so we ask sooner. */
+const FIRST_AGAIN_MS = 5_000;
+/** An issuer may be down for as long; after that, its keys are no longer trusted. */
+const TRUSTED_MS = 24 * 3_600_000;
+
+/** No keys could be had, so nothing can be said about a token. */
+export class IssuerUnavailable extends Error {
+  override name = 'IssuerUnavailable';
+  readonly retryAfterS = FIRST_AGAIN_MS / 1_000;
+}
+
+export function createIssuerKeys(
+  jwksUri: string,
+  { clock, log }: { readonly clock: Clock; readonly log: Log },
+): JWTVerifyGetKey {
+  // When to ask is decided here, since jose would ask for every token while the issuer is down.
+  const keys = createRemoteJWKSet(new URL(jwksUri), {
+    timeoutDuration: TIMEOUT_MS,
+    cooldownDuration: Infinity,
+    cacheMaxAge: Infinity,
+    [customFetch]: fetchBounded,
+  });
+  let askedMs = -Infinity;
+  let answeredMs = -Infinity;
+  let asking: Promise<void> | undefined;
+  const isTrusted = (): boolean => clock.mono() - answeredMs <= TRUSTED_MS;
+  const askedWithin = (ms: number): boolean => clock.mono() - askedMs < ms;
+
+  const fetchKeys = async (): Promise<void> => {
+    askedMs = clock.mono();
+    try {
+      await keys.reload();
+      answeredMs = clock.mono();
+    } catch (error) {
+      log.warn({ jwksUri, error: reasonOf(error) }, 'the public keys of the token issuer cannot be fetched');
+    }
+  };
+  const ask = (): Promise<void> =>
+    (asking ??= fetchKeys().finally(() => {
+      asking = undefined;
+    }));
+  /** At most once per `ms`; whoever comes while we wait for an answer waits too. */
+  const askAtMostEvery = async (ms: number): Promise<void> => {
+    if (asking !== undefined || !askedWithin(ms)) await ask();
+  };
+
+  return async (header, token) => {
+    if (!isTrusted()) await askAtMostEvery(FIRST_AGAIN_MS);
+    else if (clock.mono() - answeredMs > REFRESH_MS) await askAtMostEvery(ASK_AGAIN_MS);
+    if (!isTrusted())
+      throw new IssuerUnavailable(`Tokens cannot be checked: the keys at ${jwksUri} cannot be fetched.`);
+    try {
+      return await keys(header, token);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      await askAtMostEvery(ASK_AGAIN_MS);
+      return keys(header, token);
+    }
+  };
+}
+
+/** A redirect is no answer: jose asks for none to be followed, and takes nothing but a 200. */
+const fetchBounded: FetchImplementation = async (url, options) => {
+  const response = await fetch(url, options);
+  if (response.status !== 200) {
+    await response.body?.cancel();
+    return response;
+  }
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > BYTES_MAX) throw new Error(`the answer is larger than ${BYTES_MAX} bytes`);
+    chunks.push(chunk);
+  }
+  return new Response(Buffer.concat(chunks));
+};
+
+/** `fetch failed` says nothing; its cause does. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
+}

@@ -1,0 +1,110 @@
+/** Keys are stored and looked up as digests; a key itself is never kept, logged or compared. */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { Resource } from '../contract/control.ts';
+import type { Clock } from '../core/clock.ts';
+import type { ResourceStore } from '../stores/state/ports.ts';
+
+/** HMAC-SHA256, so that a stolen database does not allow guesses without the pepper. Lower-case hex. */
+export const keyDigest = (pepper: string | Uint8Array, key: string): string =>
+  createHmac('sha256', pepper).update(key).digest('hex');
+
+/** How long another process' change of a key may go unseen; this one's own counts at once. */
+const MEMORY_MS = 5_000;
+const REMEMBERED_MAX = 1_000;
+
+export interface Keys {
+  /** Whose key it is. */
+  find(key: string): Promise<{ readonly resource: Resource; readonly slot: 1 | 2 } | undefined>;
+  isAdminKey(key: string): Promise<boolean>;
+  resource(resourceId: string): Promise<Resource | undefined>;
+  /** The store, for whoever changes resources and keys: what is remembered of them is forgotten with each change. */
+  readonly resources: ResourceStore;
+}
+
+export function createKeys(options: {
+  readonly resources: ResourceStore;
+  readonly pepper: string | Uint8Array;
+  readonly clock: Clock;
+  readonly memoryMs?: number;
+}): Keys {
+  const { resources, pepper, clock, memoryMs = MEMORY_MS } = options;
+  const owners = new Memory<NonNullable<Awaited<ReturnType<ResourceStore['findByKeyDigest']>>>>(
+    clock,
+    memoryMs,
+  );
+  const admin = new Memory<string>(clock, memoryMs);
+  const known = new Memory<{ readonly resource: Resource | undefined }>(clock, memoryMs);
+  const forget = (): void => {
+    owners.clear();
+    admin.clear();
+    known.clear();
+  };
+
+  return {
+    async find(key) {
+      const digest = keyDigest(pepper, key);
+      const owner = await owners.recall(digest, () => resources.findByKeyDigest(digest));
+      if (owner === undefined || !sameDigest(owner.key.digest, digest)) return undefined;
+      return { resource: owner.resource, slot: owner.key.slot };
+    },
+    async isAdminKey(key) {
+      const digest = keyDigest(pepper, key);
+      const stored = await admin.recall('', () => resources.adminKeyDigest());
+      return stored !== undefined && sameDigest(stored, digest);
+    },
+    async resource(resourceId) {
+      const found = await known.recall(resourceId, async () => ({
+        resource: await resources.get(resourceId),
+      }));
+      return found?.resource;
+    },
+    resources: forgetting(resources, forget),
+  };
+}
+
+function sameDigest(stored: string, presented: string): boolean {
+  const [one, other] = [Buffer.from(stored, 'hex'), Buffer.from(presented, 'hex')];
+  return one.length === other.length && timingSafeEqual(one, other);
+}
+
+/** Also when a change fails: its answer may have been lost after it was made. */
+function forgetting(resources: ResourceStore, forget: () => void): ResourceStore {
+  const then = <T>(change: Promise<T>): Promise<T> => change.finally(forget);
+  return {
+    ...resources,
+    put: (resource, change) => then(resources.put(resource, change)),
+    delete: (resourceId, change) => then(resources.delete(resourceId, change)),
+    putKey: (resourceId, key, change) => then(resources.putKey(resourceId, key, change)),
+    setAdminKeyDigest: (digest, change) => then(resources.setAdminKeyDigest(digest, change)),
+  };
+}
+
+/** What the store said a moment ago. What it does not have is asked for again. */
+class Memory<T> {
+  readonly #clock: Clock;
+  readonly #forMs: number;
+  readonly #entries = new Map<string, { readonly value: T; readonly untilMs: number }>();
+  #generation = 0;
+  constructor(clock: Clock, forMs: number) {
+    this.#clock = clock;
+    this.#forMs = forMs;
+  }
+
+  async recall(key: string, ask: () => Promise<T | undefined>): Promise<T | undefined> {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined && entry.untilMs > this.#clock.mono()) return entry.value;
+    this.#entries.delete(key);
+    const generation = this.#generation;
+    const value = await ask();
+    // An answer from before a change is not kept past it.
+    if (value === undefined || generation !== this.#generation) return value;
+    if (this.#entries.size >= REMEMBERED_MAX) this.#entries.clear();
+    this.#entries.set(key, { value, untilMs: this.#clock.mono() + this.#forMs });
+    return value;
+  }
+
+  clear(): void {
+    this.#generation += 1;
+    this.#entries.clear();
+  }
+}
