@@ -28,6 +28,13 @@ export function sortReply(reply: UpstreamReply): ReplySort {
   return status >= 500 ? 'suspect' : 'rejected';
 }
 
+/** For people: what came back. */
+export function describe(reply: UpstreamReply): string {
+  if (reply.kind === 'failure') return reply.message;
+  const body = Buffer.from(reply.body.subarray(0, 300)).toString('utf8');
+  return `answers ${reply.status}: ${body}`;
+}
+
 export type Decision =
   | { readonly kind: 'record'; readonly ok: boolean }
   /** `counts`: this attempt is held against the line. */

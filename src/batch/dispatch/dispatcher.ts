@@ -15,7 +15,7 @@ import {
   UNANSWERED,
   unansweredLine,
 } from '../results/result-line.ts';
-import { decide, sortReply } from './decide.ts';
+import { decide, describe, sortReply } from './decide.ts';
 import { CRASHES_MAX, Feed, refill, type Line } from './feed.ts';
 import type { Lane } from './lane.ts';
 import { Lanes } from './lanes.ts';
@@ -478,9 +478,3 @@ const requestName = (line: Line, feed: Feed) => ({
   batchId: feed.batch.id,
   line: line.number,
 });
-
-function describe(reply: UpstreamReply): string {
-  if (reply.kind === 'failure') return reply.message;
-  const body = Buffer.from(reply.body.subarray(0, 300)).toString('utf8');
-  return `answers ${reply.status}: ${body}`;
-}
