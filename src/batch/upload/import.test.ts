@@ -13,6 +13,7 @@ import { systemUuid } from '../../core/ids.ts';
 import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../stores/blobs/disk.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
+import { change, resourceOf } from '../../stores/state/contract/fixtures.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
 import { createImporter, type Importer, type ImporterOptions } from './import.ts';
 import { createUploader, type Uploader } from './upload.ts';
@@ -31,7 +32,7 @@ const importers: Importer[] = [];
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'offpeak-import-'));
   state = await openSqliteInline({ path: join(dir, 'state.db') });
-  await state.resources.put({ id: 'default', location: 'koreacentral', keyDigests: [] });
+  await state.resources.put(resourceOf('default'), change);
   blobs = await openDiskBlobs({ dir: join(dir, 'blobs') });
   uploader = createUploader({
     state,

@@ -13,8 +13,12 @@ const IDS_PER_CALL = 500;
 // Rows go first, then bytes: a crash in between leaves bytes without a row, which the sweep removes, never a row
 // without bytes.
 
-export async function deleteFile(stores: Stores, scope: Scope, fileId: string): Promise<boolean> {
-  if (!(await stores.state.files.delete(scope, fileId))) return false;
+export async function deleteFile(
+  stores: Stores,
+  scope: Scope,
+  { fileId, atS }: { readonly fileId: string; readonly atS: number },
+): Promise<boolean> {
+  if (!(await stores.state.files.delete(scope, fileId, atS))) return false;
   await deleteUnused(stores, [fileId]);
   return true;
 }

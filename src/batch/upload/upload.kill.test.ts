@@ -12,6 +12,7 @@ import { createDiskGuard } from '../../core/disk-guard.ts';
 import { systemUuid } from '../../core/ids.ts';
 import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs } from '../../stores/blobs/disk.ts';
+import { change, resourceOf } from '../../stores/state/contract/fixtures.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
 import { createUploader } from './upload.ts';
 
@@ -30,7 +31,7 @@ afterEach(async () => {
 async function openStores() {
   const state = await openSqliteInline({ path: join(dir, 'state.db') });
   const blobs = await openDiskBlobs({ dir: join(dir, 'blobs') });
-  await state.resources.put({ id: 'default', location: 'koreacentral', keyDigests: [] });
+  await state.resources.put(resourceOf('default'), change);
   const uploader = createUploader({
     state,
     blobs,

@@ -13,6 +13,7 @@ import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../stores/blobs/disk.ts';
 import { type BlobFs, nodeBlobFs } from '../../stores/blobs/fs.ts';
 import { type NewBatch, type StateStore, StoreError } from '../../stores/state/ports.ts';
+import { change, resourceOf } from '../../stores/state/contract/fixtures.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
 import { runExpiry } from './expiry.ts';
 import { createUploader, type Upload, type Uploader, type UploaderOptions } from './upload.ts';
@@ -28,8 +29,8 @@ let uploader: Uploader;
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'offpeak-upload-'));
   state = await openSqliteInline({ path: join(dir, 'state.db') });
-  await state.resources.put({ id: 'default', location: 'koreacentral', keyDigests: [] });
-  await state.resources.put({ id: 'other', location: 'koreacentral', keyDigests: [] });
+  await state.resources.put(resourceOf('default'), change);
+  await state.resources.put(resourceOf('other'), change);
   blobs = await openDiskBlobs({ dir: join(dir, 'blobs') });
   diskGuard = createDiskGuard({ dir, clock: systemClock, freeBytesMin: 0, ballastBytes: 0 });
   uploader = makeUploader();
@@ -93,6 +94,7 @@ function newBatch(more: Partial<NewBatch>): NewBatch {
     metadata: null,
     outputExpiresAfterS: null,
     errors: null,
+    whenFull: 'fail',
     ...more,
   };
 }
@@ -427,7 +429,7 @@ describe('deleting', () => {
   test('leaves the bytes to a live batch until it has ended', async () => {
     const file = await uploader.uploadFile(scope, upload(randomBytes(10)));
     const created = await state.batches.create(scope, newBatch({ inputFileId: file.id }), {
-      enqueuedTokensMax: null,
+      room: null,
     });
 
     expect(await uploader.deleteFile(scope, file.id)).toBe(true);
@@ -445,7 +447,7 @@ describe('deleting', () => {
 describe('the sweep', () => {
   test('removes bytes that nothing knows, and nothing else', async () => {
     const file = await uploader.uploadFile(scope, upload(randomBytes(10)));
-    await state.batches.create(scope, newBatch({}), { enqueuedTokensMax: null });
+    await state.batches.create(scope, newBatch({}), { room: null });
     const known = [file.id, 'file-in', 'file-out', 'file-err'];
     for (const id of [...known.slice(1), 'file-stray1', 'file-stray2'])
       await blobs.put(id, pieces(randomBytes(9)));
@@ -487,7 +489,7 @@ describe('the sweep', () => {
   });
 
   test('while a batch publishes its files takes none of them', async () => {
-    const created = await state.batches.create(scope, newBatch({}), { enqueuedTokensMax: null });
+    const created = await state.batches.create(scope, newBatch({}), { room: null });
     const seq = created.kind === 'created' ? created.batch.seq : -1;
     await state.batches.cancel(scope, 'batch_1', 3);
     const output: FileRow = {

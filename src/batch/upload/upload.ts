@@ -102,7 +102,7 @@ export function createUploader(options: UploaderOptions): Uploader {
         uploading.delete(id);
       }
     },
-    deleteFile: (scope, fileId) => deleteFile({ state, blobs }, scope, fileId),
+    deleteFile: (scope, fileId) => deleteFile({ state, blobs }, scope, { fileId, atS: nowS(clock) }),
     deleteExpired: () => deleteExpired({ state, blobs }, nowS(clock)),
     sweepStrays: () => sweepStrays({ state, blobs }, uploading),
   };

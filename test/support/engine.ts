@@ -1,0 +1,218 @@
+/** The real engine over a real SQLite file and blobs on disk; only the model servers are functions of the test. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { vi } from 'vitest';
+import { Engine, type EngineOptions } from '../../src/batch/engine.ts';
+import type { CreateRequest, Created } from '../../src/batch/queue/create.ts';
+import { inspectInput } from '../../src/batch/validate/inspect.ts';
+import { isTerminal, type Batch } from '../../src/contract/batch.ts';
+import { systemClock } from '../../src/core/clock.ts';
+import { noFailpoints } from '../../src/core/failpoint.ts';
+import { systemUuid } from '../../src/core/ids.ts';
+import { silentLog } from '../../src/core/log.ts';
+import type { Deployment } from '../../src/deployments/port.ts';
+import { openDiskBlobs, type DiskBlobs } from '../../src/stores/blobs/disk.ts';
+import { change, resourceOf } from '../../src/stores/state/contract/fixtures.ts';
+import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
+import type { StateStore } from '../../src/stores/state/ports.ts';
+import {
+  NO_USAGE,
+  type Upstream,
+  type UpstreamAnswer,
+  type UpstreamReply,
+  type UpstreamRequest,
+} from '../../src/upstream/port.ts';
+
+export const scope = { resourceId: 'default', actor: 'test' };
+
+export const ok: UpstreamAnswer = {
+  kind: 'answer',
+  status: 200,
+  body: Buffer.from('{"answer":true}'),
+  requestId: 'r',
+  retryAfterMs: null,
+  usage: { ...NO_USAGE, inputTokens: 3, outputTokens: 2 },
+};
+
+export const answer = (status: number, extra: Partial<UpstreamAnswer> = {}): UpstreamReply => ({
+  ...ok,
+  status,
+  body: Buffer.from(`{"error":{"message":"status ${status}"}}`),
+  usage: NO_USAGE,
+  ...extra,
+});
+
+/** Answers only when the caller gives up. */
+export const hang = (signal: AbortSignal): Promise<UpstreamReply> =>
+  new Promise((resolve) => {
+    const aborted = (): void =>
+      resolve({ kind: 'failure', reason: 'aborted', sent: true, message: 'aborted', status: null });
+    if (signal.aborted) aborted();
+    else signal.addEventListener('abort', aborted, { once: true });
+  });
+
+export const requestLine = (id: string, model = 'd'): string =>
+  `{"custom_id":"${id}","method":"POST","url":"/chat/completions","body":{"model":"${model}","messages":[{"role":"user","content":"${id}"}]}}\n`;
+
+export const many = (count: number, prefix = 'r'): string =>
+  Array.from({ length: count }, (_, index) => requestLine(`${prefix}${index}`)).join('');
+
+interface ResultLine {
+  readonly custom_id: string;
+  readonly response: { readonly status_code: number } | null;
+  readonly error: { readonly code: string } | null;
+}
+
+export async function openEngineBench(): Promise<EngineBench> {
+  const dir = await mkdtemp(join(tmpdir(), 'offpeak-engine-'));
+  const state = await openSqliteInline({ path: join(dir, 'state.db') });
+  const blobs = await openDiskBlobs({ dir: join(dir, 'blobs') });
+  await state.resources.put(resourceOf('default'), change);
+  return new EngineBench(dir, state, blobs);
+}
+
+export class EngineBench {
+  readonly state: StateStore;
+  readonly blobs: DiskBlobs;
+  /** Bodies sent, in order. */
+  readonly calls: string[] = [];
+  /** Upstreams called, in the same order. */
+  readonly called: string[] = [];
+  reply: (
+    request: UpstreamRequest,
+    signal: AbortSignal,
+    upstream: string,
+  ) => UpstreamReply | Promise<UpstreamReply> = () => ok;
+  hasRoom = true;
+  /** What callers can name; may change while engines run. */
+  readonly deployments = new Map<string, Deployment>();
+  readonly #dir: string;
+  readonly #engines: Engine[] = [];
+
+  constructor(dir: string, state: StateStore, blobs: DiskBlobs) {
+    this.#dir = dir;
+    this.state = state;
+    this.blobs = blobs;
+  }
+
+  upstream(name: string): Upstream {
+    return {
+      name,
+      call: async (request, signal) => {
+        this.calls.push(Buffer.from(request.body).toString());
+        this.called.push(name);
+        return this.reply(request, signal, name);
+      },
+      close: () => Promise.resolve(),
+    };
+  }
+
+  /** Makes the deployment, or changes what is said of it. */
+  deploy(change: Partial<Deployment> = {}): void {
+    const name = change.name ?? 'd';
+    const before: Deployment = this.deployments.get(name) ?? {
+      name,
+      model: 'm',
+      version: null,
+      sku: 'GlobalBatch',
+      unusable: null,
+      takesImages: true,
+      enqueuedTokensMax: 1_000_000,
+      sharedTokensMax: null,
+      whenFull: 'fail',
+      upstreams: [this.upstream('model-server')],
+      concurrencyMax: 4,
+    };
+    this.deployments.set(name, { ...before, ...change });
+  }
+
+  async start(options: Partial<EngineOptions> = {}): Promise<Engine> {
+    const { state, blobs, deployments } = this;
+    const engine = new Engine({
+      clock: systemClock,
+      random: () => 0,
+      uuid: systemUuid,
+      state,
+      blobs,
+      deployments: {
+        find: (_scope, name) => Promise.resolve(deployments.get(name)),
+        list: () => Promise.resolve([...deployments.values()]),
+      },
+      inspect: (id) => inspectInput(blobs.read(id)),
+      log: silentLog,
+      failpoint: noFailpoints,
+      owner: systemUuid(),
+      hasRoom: () => this.hasRoom,
+      onFatal: (error) => {
+        throw error;
+      },
+      options: { tickMs: 20, retryBaseMs: 2, retryCapMs: 10, cancelGraceMs: 50, ...options },
+    });
+    await engine.start();
+    this.#engines.push(engine);
+    return engine;
+  }
+
+  async upload(content: string): Promise<string> {
+    const id = `file-${systemUuid()}`;
+    const blob = await this.blobs.put(id, [Buffer.from(content)] as never);
+    await this.state.files.insert(
+      scope,
+      {
+        id,
+        resourceId: 'default',
+        filename: 'in.jsonl',
+        purpose: 'batch',
+        ...blob,
+        createdAt: 1,
+        expiresAt: null,
+      },
+      { withoutExpiryMax: 500, withExpiryMax: 500 },
+    );
+    return id;
+  }
+
+  create(engine: Engine, inputFileId: string, more: Partial<CreateRequest> = {}): Promise<Created> {
+    return engine.createBatch(scope, {
+      inputFileId,
+      endpoint: '/chat/completions',
+      dialect: 'azure',
+      metadata: null,
+      outputExpiresAfterS: null,
+      ...more,
+    });
+  }
+
+  async batch({ id }: Pick<Batch, 'id'>): Promise<Batch> {
+    const batch = await this.state.batches.get(scope, id);
+    if (batch === undefined) throw new Error(`${id} is gone`);
+    return batch;
+  }
+
+  async ended({ id }: Pick<Batch, 'id'>): Promise<Batch> {
+    return vi.waitFor(
+      async () => {
+        const batch = await this.batch({ id });
+        if (!isTerminal(batch.status)) throw new Error(`still ${batch.status}`);
+        return batch;
+      },
+      { timeout: 20_000, interval: 5 },
+    );
+  }
+
+  async linesOf(fileId: string): Promise<ResultLine[]> {
+    const text = await readFile(this.blobs.pathOf(fileId), 'utf8');
+    return text
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#engines.splice(0).map((engine) => engine.stop({ drainMs: 0 })));
+    await this.state.close();
+    await this.blobs.close();
+    await rm(this.#dir, { recursive: true, force: true });
+  }
+}
