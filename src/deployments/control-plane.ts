@@ -1,10 +1,17 @@
-import type { Clock } from '../core/clock.ts';
+import { BATCH_SKUS, TOKENS_PER_CAPACITY, type DeploymentRow, type Offer } from '../contract/control.ts';
+import { ApiError } from '../contract/error.ts';
+import type { Scope } from '../contract/scope.ts';
+import { type Clock, nowS } from '../core/clock.ts';
 import type { StateStore } from '../stores/state/ports.ts';
 import type { Catalog } from './catalog.ts';
-import type { ControlPlane } from './control.ts';
-import type { Declared } from './declared.ts';
+import type { ControlPlane, DeploymentView, DeploymentWanted } from './control.ts';
+import { findDeclared, type Declared } from './declared.ts';
 import type { Exclusive } from './exclusive.ts';
-import type { Fleet } from './fleet.ts';
+import { eligible, type Fleet } from './fleet.ts';
+import { keysOf } from './keys.ts';
+import { resourcesOf } from './resources.ts';
+import { faultOfPlacement, faultOfSettings, insufficientQuota, servingQuery } from './rules.ts';
+import { usagesOf } from './usages.ts';
 
 export interface ControlPlaneDeps {
   readonly store: StateStore;
@@ -13,8 +20,11 @@ export interface ControlPlaneDeps {
   readonly fleet: Fleet;
   /** What the present configuration declares, which is read-only here. */
   readonly declared: () => Declared;
+  /** Of a resource that is the first one of its subscription. */
+  readonly offerDefault: Offer;
   /** For deployments of models without a quota that name no limit. */
   readonly enqueuedTokensDefault: number;
+  readonly concurrencyDefault: number;
   readonly makeKey: () => string;
   readonly digest: (key: string) => string;
   readonly clock: Clock;
@@ -22,6 +32,203 @@ export interface ControlPlaneDeps {
   readonly exclusive: Exclusive;
 }
 
-export function createControlPlane(_deps: ControlPlaneDeps): ControlPlane {
-  throw new Error('not there yet');
+export function createControlPlane(deps: ControlPlaneDeps): ControlPlane {
+  const { store, exclusive } = deps;
+  return {
+    ...resourcesOf(deps),
+    ...keysOf(deps),
+    ...usagesOf(deps),
+    listDeployments: async (scope) => viewAll(scope, await store.deployments.list(scope), deps),
+    getDeployment: async (scope, name) => {
+      const row = await store.deployments.get(scope, name);
+      return row && view(scope, row, deps);
+    },
+    putDeployment: (scope, wanted) => exclusive(() => putDeployment(scope, wanted, deps)),
+    deleteDeployment: (scope, name) => exclusive(() => deleteDeployment(scope, name, deps)),
+    listAudit: (query) => store.audit.list(query),
+  };
+}
+
+const NO_TOKENS = { held: 0, waiting: 0, waitingBatches: 0 };
+
+async function viewAll(
+  scope: Scope,
+  rows: readonly DeploymentRow[],
+  { store, fleet, catalog }: ControlPlaneDeps,
+): Promise<DeploymentView[]> {
+  const [resource, tokens] = await Promise.all([
+    store.resources.get(scope.resourceId),
+    store.batches.enqueuedTokens(scope),
+  ]);
+  if (!resource) return [];
+  return rows.map((row) => ({
+    ...row,
+    tokens: tokens.get(row.name) ?? NO_TOKENS,
+    servedBy: eligible(fleet.upstreams, servingQuery(resource, row), catalog().dataZoneOf).map(
+      ({ upstream }) => upstream.name,
+    ),
+  }));
+}
+
+const view = async (
+  scope: Scope,
+  row: DeploymentRow,
+  deps: ControlPlaneDeps,
+): Promise<DeploymentView | undefined> => (await viewAll(scope, [row], deps))[0];
+
+async function putDeployment(
+  scope: Scope,
+  wanted: DeploymentWanted,
+  deps: ControlPlaneDeps,
+): Promise<{ created: boolean; deployment: DeploymentView }> {
+  const { store, fleet } = deps;
+  const catalog = deps.catalog();
+  const resource = await store.resources.get(scope.resourceId);
+  if (!resource) throw noResource(scope.resourceId);
+  const before = await store.deployments.get(scope, wanted.name);
+  if (before) refuseDeclared(before, deps);
+  const row = toRow(scope, { before, wanted, quotaOf: quotaOf(resource.offer, catalog) }, deps);
+  const fault =
+    faultOfSettings(row) ??
+    (before && isPlacedAs(before, row)
+      ? undefined
+      : faultOfPlacement(row, { resource, catalog, upstreams: fleet.upstreams }));
+  if (fault) throw fault;
+  if (before) await refuseChangeUnderWay(before, row, deps);
+
+  const quotaTokensMax = quotaOf(resource.offer, catalog)(row);
+  const put = await store.deployments.put(scope, row, { quotaTokensMax, atS: row.updatedAt });
+  if (put.kind === 'no_resource') throw noResource(scope.resourceId);
+  if (put.kind === 'insufficient_quota') {
+    throw insufficientQuota(row, {
+      wanted: row.enqueuedTokensMax,
+      own: before && isOfSameQuota(before, row) ? before.enqueuedTokensMax : 0,
+      others: put.usedTokens,
+      limit: quotaTokensMax ?? 0,
+    });
+  }
+  const deployment = await view(scope, put.deployment, deps);
+  if (!deployment) throw noResource(scope.resourceId);
+  return { created: put.kind === 'created', deployment };
+}
+
+const noResource = (resourceId: string): ApiError =>
+  new ApiError(
+    'resourceNotFound',
+    `The resource '${resourceId}' does not exist. Create it before its deployments.`,
+  );
+
+type QuotaOf = (row: Pick<DeploymentRow, 'sku' | 'model' | 'version'>) => number | null;
+
+const quotaOf =
+  (offer: Offer, catalog: Catalog): QuotaOf =>
+  ({ sku, model, version }) =>
+    catalog.quotaTokens({ offer, sku, model, version });
+
+function refuseDeclared({ resourceId, name, owner }: DeploymentRow, { declared }: ControlPlaneDeps): void {
+  const found = findDeclared(declared(), resourceId)?.deployments.find((one) => one.name === name);
+  if (owner !== 'configuration' || !found) return;
+  throw new ApiError(
+    'ownedByConfiguration',
+    `The deployment '${name}' of the resource '${resourceId}' is declared in the configuration (${found.path}) and is read-only here. Change it there and reload, or give a deployment of another name to this request.`,
+  );
+}
+
+/** What the portal of the original offers first. */
+const CAPACITY_DEFAULT = 10;
+
+/** The deployment that is wanted, whole: what is not said stays as it was, or is the default. */
+function toRow(
+  { resourceId }: Scope,
+  facts: {
+    readonly before: DeploymentRow | undefined;
+    readonly wanted: DeploymentWanted;
+    readonly quotaOf: QuotaOf;
+  },
+  { catalog, clock, enqueuedTokensDefault, concurrencyDefault }: ControlPlaneDeps,
+): DeploymentRow {
+  const { before, wanted } = facts;
+  const model = wanted.model ?? before?.model;
+  if (model === undefined) {
+    throw new ApiError(
+      'invalidResource',
+      `The deployment '${wanted.name.slice(0, 100)}' names no model. Name one of the model catalog.`,
+      { param: 'model.name' },
+    );
+  }
+  const sku = wanted.sku ?? before?.sku ?? 'GlobalBatch';
+  const keepsVersion = before?.model === model;
+  const version =
+    wanted.version ?? (keepsVersion ? before.version : (catalog().defaultVersion(model)?.version ?? null));
+  const hasQuota = facts.quotaOf({ sku, model, version }) !== null;
+  const now = nowS(clock);
+  return {
+    resourceId,
+    name: wanted.name,
+    model,
+    version,
+    sku,
+    enqueuedTokensMax:
+      wanted.enqueuedTokensMax ??
+      before?.enqueuedTokensMax ??
+      (hasQuota ? CAPACITY_DEFAULT * TOKENS_PER_CAPACITY : enqueuedTokensDefault),
+    dynamicQuota: wanted.dynamicQuota ?? before?.dynamicQuota ?? false,
+    whenFull: wanted.whenFull ?? before?.whenFull ?? 'fail',
+    versionUpgradeOption:
+      wanted.versionUpgradeOption ?? before?.versionUpgradeOption ?? 'OnceNewDefaultVersionAvailable',
+    contentFilter: given(wanted.contentFilter, before?.contentFilter),
+    concurrencyMax: wanted.concurrencyMax ?? before?.concurrencyMax ?? concurrencyDefault,
+    upstreams: given(wanted.upstreams, before?.upstreams),
+    owner: 'api',
+    tags: wanted.tags ?? before?.tags ?? {},
+    createdAt: before?.createdAt ?? now,
+    updatedAt: now,
+  };
+}
+
+/** Null is a wish, undefined is none. */
+const given = <T>(wanted: T | null | undefined, before: T | null | undefined): T | null =>
+  wanted === undefined ? (before ?? null) : wanted;
+
+const isOfSameQuota = (one: DeploymentRow, other: DeploymentRow): boolean =>
+  one.model === other.model && one.sku === other.sku;
+
+/** Then what the catalog and the fleet have become since need not keep other settings from being changed. */
+const isPlacedAs = (one: DeploymentRow, other: DeploymentRow): boolean =>
+  isOfSameQuota(one, other) &&
+  one.version === other.version &&
+  JSON.stringify(one.upstreams) === JSON.stringify(other.upstreams);
+
+/** A batch is answered by one model. */
+async function refuseChangeUnderWay(
+  before: DeploymentRow,
+  after: DeploymentRow,
+  { store }: ControlPlaneDeps,
+): Promise<void> {
+  const staysForBatches = BATCH_SKUS.includes(after.sku) || !BATCH_SKUS.includes(before.sku);
+  if (before.model === after.model && staysForBatches) return;
+  const live = await liveBatches(before, store);
+  if (live === 0) return;
+  const what = before.model === after.model ? `SKU '${after.sku}'` : `model '${after.model}'`;
+  throw new ApiError(
+    'deploymentInUse',
+    `The deployment '${before.name}' has ${live} live batch(es), which the ${what} would not finish as they began. Wait until they are over or cancel them, or make another deployment.`,
+  );
+}
+
+const liveBatches = async ({ resourceId, name }: DeploymentRow, store: StateStore): Promise<number> =>
+  (await store.batches.live()).filter((batch) => batch.resourceId === resourceId && batch.deployment === name)
+    .length;
+
+async function deleteDeployment(scope: Scope, name: string, deps: ControlPlaneDeps): Promise<boolean> {
+  const { store, clock } = deps;
+  const row = await store.deployments.get(scope, name);
+  if (!row) return false;
+  refuseDeclared(row, deps);
+  const outcome = await store.deployments.delete(scope, name, nowS(clock));
+  if (outcome !== 'in_use') return outcome === 'deleted';
+  throw new ApiError(
+    'deploymentInUse',
+    `The deployment '${name}' has ${await liveBatches(row, store)} live batch(es). Wait until they are over or cancel them, then delete it again.`,
+  );
 }

@@ -49,3 +49,6 @@ export interface Applied {
   /** What people should know, and which does not keep the rest from being applied. */
   readonly warnings: readonly string[];
 }
+
+export const findDeclared = ({ resources }: Declared, resourceId: string): DeclaredResource | undefined =>
+  resources.find(({ id }) => id === resourceId);
