@@ -3,7 +3,11 @@ import swagger from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from 'fastify-type-provider-zod';
 import { WireError } from '../contract/wire.ts';
+import { CONTROL } from './arm/paths.ts';
 import { CLASSIC_VERSIONS, WIRE } from './surface.ts';
+
+/** Of the router alone. */
+const PREFIX = new RegExp(`^(?:${WIRE}|${CONTROL})(?=/)`);
 
 const DESCRIPTION = [
   'The Batch service of Azure OpenAI, self-hosted.',
@@ -36,7 +40,7 @@ export function registerOpenApi(app: FastifyInstance): void {
       const { schema, url } = document;
       const response = { ...(schema.response as object), default: WireError };
       const shown = jsonSchemaTransform({ ...document, schema: { ...schema, response } });
-      return { ...shown, url: url.startsWith(WIRE) ? url.slice(WIRE.length) : url };
+      return { ...shown, url: url.replace(PREFIX, '') };
     },
     transformObject: jsonSchemaTransformObject,
   });

@@ -7,6 +7,7 @@ import Fastify, {
   type HTTPMethods,
 } from 'fastify';
 import type { IncomingMessage } from 'node:http';
+import type { ServerOptions } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Engine } from '../batch/engine.ts';
 import type { Importer } from '../batch/upload/import.ts';
@@ -55,6 +56,8 @@ export interface HttpDeps {
   readonly ready: () => boolean;
   /** The store failed in a way that nobody can go on from (P9): the process must end. */
   readonly onFatal: (error: unknown) => void;
+  /** Given: HTTPS alone is spoken. */
+  readonly tls?: Pick<ServerOptions, 'cert' | 'key' | 'minVersion' | 'SNICallback'>;
   readonly options?: Partial<HttpOptions>;
 }
 
@@ -106,8 +109,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     // Our own hook does, in the caller's dialect.
     return503OnClosing: false,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 },
-    // A missing Host is refused by our own hook, with a body.
-    http: { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: HEADERS_TIMEOUT_MS, requireHostHeader: false },
+    ...listenerOptions(deps.tls),
     rewriteUrl: (raw) => {
       const target = resolve(raw as IncomingMessage);
       targets.set(raw as IncomingMessage, target);
@@ -143,10 +145,21 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     onlineRoutes(routes, deps.deployments);
     deploymentRoutes(routes, deps.control);
     modelRoutes(routes, deps.control);
-    armRoutes(routes, deps.control);
+    armRoutes(routes, { ...deps, ...options });
     serviceRoutes(routes, deps);
   });
   return app;
+}
+
+function listenerOptions(tls: HttpDeps['tls']) {
+  // A missing Host is refused by our own hook, with a body.
+  const http = {
+    maxHeaderSize: HEADER_BYTES_MAX,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requireHostHeader: false,
+  };
+  // The type of the server differs, and nothing here depends on it.
+  return tls === undefined ? { http } : ({ https: { ...tls, ...http } } as unknown as { http: typeof http });
 }
 
 function addHooks(

@@ -5,9 +5,10 @@ import { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
 import type { Resource } from '../../contract/control.ts';
 import type { ControlPlane } from '../../deployments/control.ts';
+import { refuseAuthorization } from '../access.ts';
 import { AccountBody, RegenerateKeyBody, toResourceWanted } from './bodies.ts';
 import { actorOf, endpointOf, mayRead } from './caller.ts';
-import { findAccount, lookUpAccount, same } from './lookup.ts';
+import { findAccount, findSubscription, lookUpAccount, same } from './lookup.ts';
 import { renderAccountModel } from './models.ts';
 import { renderAccount, renderKeys, renderUsage } from './render.ts';
 import { ACCOUNT, ACCOUNTS, CONTROL } from './paths.ts';
@@ -17,8 +18,16 @@ const BySubscription = z.object({ subscription: z.string() });
 const ByGroup = BySubscription.extend({ group: z.string() });
 const ByAccount = ByGroup.extend({ account: z.string() });
 
-export function accountRoutes(server: FastifyInstance, control: ControlPlane): void {
+export interface ArmDeps {
+  readonly control: ControlPlane;
+  /** What follows a resource's name in the host that callers ask. */
+  readonly resourceDomains: readonly string[];
+}
+
+export function accountRoutes(server: FastifyInstance, deps: ArmDeps): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
+  const { control } = deps;
+  const render = renderer(deps);
 
   const listed = async (request: FastifyRequest, belongs: (resource: Resource) => boolean) => {
     const resources = (await control.listResources({})).filter(
@@ -34,11 +43,11 @@ export function accountRoutes(server: FastifyInstance, control: ControlPlane): v
   app.get(
     ACCOUNTS,
     { config: { action: 'accounts/read', reach: 'some' }, schema: { hide: true, params: ByGroup } },
-    ({ params, ...request }) =>
+    (request) =>
       listed(
-        request as FastifyRequest,
+        request,
         ({ subscriptionId, resourceGroup }) =>
-          same(subscriptionId, params.subscription) && same(resourceGroup, params.group),
+          same(subscriptionId, request.params.subscription) && same(resourceGroup, request.params.group),
       ),
   );
   app.get(
@@ -47,29 +56,37 @@ export function accountRoutes(server: FastifyInstance, control: ControlPlane): v
     async (request) => render(request, await findAccount(control, request.params)),
   );
 
-  changeRoutes(server, control);
+  changeRoutes(server, deps);
   keyRoutes(server, control);
   readRoutes(server, control);
 }
 
-const render = (request: FastifyRequest, resource: Resource) =>
-  renderAccount(resource, endpointOf(request, resource.id));
+const renderer =
+  ({ resourceDomains }: ArmDeps) =>
+  (request: FastifyRequest, resource: Resource) =>
+    renderAccount(resource, endpointOf(request, resource.id, resourceDomains));
 
-function changeRoutes(server: FastifyInstance, control: ControlPlane): void {
+function changeRoutes(server: FastifyInstance, deps: ArmDeps): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
+  const { control } = deps;
+  const render = renderer(deps);
 
   app.put(
     ACCOUNT,
     { config: { action: 'accounts/write' }, schema: { hide: true, params: ByAccount, body: AccountBody } },
     async (request, reply) => {
-      const key = keyOf(request.params);
-      refuseOtherDomain(key.id, request.body);
-      const existing = await control.getResource(key.id);
-      // An account keeps the spelling of its group and subscription; another one's name is refused below.
-      const wanted = toResourceWanted(
-        existing !== undefined && liesAt(existing, key) ? existing : key,
-        request.body,
-      );
+      const { account, group, subscription } = request.params;
+      const id = account.toLowerCase();
+      refuseOtherDomain(id, request.body);
+      const existing = await lookUpAccount(control, request.params);
+      refuseOffer(request, existing?.offer);
+      // An account keeps the spelling of its group and subscription.
+      const key = existing ?? {
+        id,
+        subscriptionId: await findSubscription(control, subscription),
+        resourceGroup: group,
+      };
+      const wanted = toResourceWanted(key, request.body);
       const { created, resource } = await control.putResource(actorOf(request), wanted);
       reply.code(created ? 201 : 200);
       return render(request, resource);
@@ -84,6 +101,7 @@ function changeRoutes(server: FastifyInstance, control: ControlPlane): void {
     async (request) => {
       const existing = await findAccount(control, request.params);
       refuseOtherDomain(existing.id, request.body);
+      refuseOffer(request, existing.offer);
       const wanted = toResourceWanted(existing, request.body);
       const { resource } = await control.putResource(actorOf(request), wanted);
       return render(request, resource);
@@ -100,15 +118,6 @@ function changeRoutes(server: FastifyInstance, control: ControlPlane): void {
   );
 }
 
-const keyOf = ({ subscription, group, account }: z.output<typeof ByAccount>) => ({
-  id: account.toLowerCase(),
-  subscriptionId: subscription.toLowerCase(),
-  resourceGroup: group,
-});
-
-const liesAt = (resource: Resource, key: Pick<Resource, 'subscriptionId' | 'resourceGroup'>): boolean =>
-  same(resource.subscriptionId, key.subscriptionId) && same(resource.resourceGroup, key.resourceGroup);
-
 /** The address of an account is its name here. */
 function refuseOtherDomain(id: string, { properties }: z.output<typeof AccountBody>): void {
   const wanted = properties?.customSubDomainName;
@@ -118,6 +127,16 @@ function refuseOtherDomain(id: string, { properties }: z.output<typeof AccountBo
     `Invalid value for 'properties.customSubDomainName': '${wanted.slice(0, 100)}'. An account's subdomain is its name: send '${id}', or leave it out.`,
     { param: 'properties.customSubDomainName' },
   );
+}
+
+/** An offer is the subscription's and decides its quotas: who runs one resource cannot choose it. */
+function refuseOffer(
+  request: FastifyRequest<{ Body: z.output<typeof AccountBody> }>,
+  present?: Resource['offer'],
+): void {
+  const wanted = request.body.properties?.offpeak?.offer;
+  if (wanted !== undefined && wanted !== present && !request.principal.allows('accounts/write', null))
+    throw refuseAuthorization(request, 'accounts/write');
 }
 
 function keyRoutes(server: FastifyInstance, control: ControlPlane): void {

@@ -58,11 +58,13 @@ export const Location = z
 export const AccountBody = z.looseObject({ ...accountMembers, location: optional(Location) });
 
 export function toResourceWanted(
-  key: Pick<Resource, 'id' | 'subscriptionId' | 'resourceGroup'>,
+  { id, subscriptionId, resourceGroup }: Pick<Resource, 'id' | 'subscriptionId' | 'resourceGroup'>,
   { properties, location, tags }: z.output<typeof AccountBody>,
 ): ResourceWanted {
   return {
-    ...key,
+    id,
+    subscriptionId,
+    resourceGroup,
     ...given({
       location,
       offer: properties?.offpeak?.offer,

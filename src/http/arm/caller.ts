@@ -1,12 +1,23 @@
 /** Who calls an ARM route, and how the caller names this service. */
 import type { FastifyRequest } from 'fastify';
+import { resourceOfHost } from '../address.ts';
 
 export const actorOf = (request: FastifyRequest): string => request.principal.scope.actor;
 
 export const mayRead = ({ principal }: FastifyRequest, resourceId: string): boolean =>
   principal.allows('accounts/read', resourceId);
 
-/** The address of a resource's data plane, in the form in which the caller addressed the control plane. */
-export function endpointOf(request: FastifyRequest, resourceId: string): string {
-  return `${request.protocol}://${request.host}/${resourceId}/`;
+/**
+ * The address of a resource's data plane, in the form in which the caller addressed this service: by host where its own
+ * host names a resource, and else by path, since not every resolver knows what is below `localhost`.
+ */
+export function endpointOf(
+  { protocol, host }: FastifyRequest,
+  resourceId: string,
+  domains: readonly string[],
+): string {
+  const named = resourceOfHost(host, domains);
+  return named === undefined
+    ? `${protocol}://${host}/${resourceId}/`
+    : `${protocol}://${resourceId}${host.slice(named.length)}/`;
 }

@@ -4,7 +4,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ControlPlane, ModelOffered } from '../../deployments/control.ts';
 import { Location } from './bodies.ts';
-import { same } from './lookup.ts';
+import { findSubscription, same } from './lookup.ts';
 import { renderCapacity, renderModel } from './models.ts';
 import { SUBSCRIPTION } from './paths.ts';
 import { renderUsage } from './render.ts';
@@ -27,7 +27,10 @@ export function locationRoutes(server: FastifyInstance, control: ControlPlane): 
     `${LOCATION}/usages`,
     { config: { action: 'locations/usages/read' }, schema: { hide: true, params: ByLocation } },
     async ({ params }) => {
-      const usages = await control.listUsages(params.subscription.toLowerCase(), params.location);
+      const usages = await control.listUsages(
+        await findSubscription(control, params.subscription),
+        params.location,
+      );
       return { value: usages.map(renderUsage) };
     },
   );
@@ -38,7 +41,10 @@ export function locationRoutes(server: FastifyInstance, control: ControlPlane): 
       schema: { hide: true, params: ByLocation },
     },
     async ({ params }) => {
-      const usages = await control.listUsages(params.subscription.toLowerCase(), params.location);
+      const usages = await control.listUsages(
+        await findSubscription(control, params.subscription),
+        params.location,
+      );
       const models = await control.listModels(params.location);
       return { value: models.map((offered) => renderModel(offered, usages)) };
     },
@@ -49,9 +55,10 @@ export function locationRoutes(server: FastifyInstance, control: ControlPlane): 
       config: { action: 'locations/models/read', reach: 'some' },
       schema: { hide: true, params: ByLocation, querystring: CapacityQuery },
     },
-    async ({ params, query }) => ({
-      value: await capacitiesAt(control, params.location, { ...query, subscription: params.subscription }),
-    }),
+    async ({ params, query }) => {
+      const subscriptionId = await findSubscription(control, params.subscription);
+      return { value: await capacitiesAt(control, params.location, { ...query, subscriptionId }) };
+    },
   );
   app.get(
     `${SUBSCRIPTION}/modelCapacities`,
@@ -60,20 +67,20 @@ export function locationRoutes(server: FastifyInstance, control: ControlPlane): 
       schema: { hide: true, params: BySubscription, querystring: CapacityQuery },
     },
     async ({ params, query }) => {
+      const wanted = { ...query, subscriptionId: await findSubscription(control, params.subscription) };
       const locations = await control.listLocations();
-      const wanted = { ...query, subscription: params.subscription };
       const value = await Promise.all(locations.map((location) => capacitiesAt(control, location, wanted)));
       return { value: value.flat() };
     },
   );
 }
 
-type Wanted = z.output<typeof CapacityQuery> & { readonly subscription: string };
+type Wanted = z.output<typeof CapacityQuery> & { readonly subscriptionId: string };
 
 async function capacitiesAt(control: ControlPlane, location: string, wanted: Wanted) {
+  const { subscriptionId } = wanted;
   const models = (await control.listModels(location)).filter((offered) => matches(offered, wanted));
   if (models.length === 0) return [];
-  const subscriptionId = wanted.subscription.toLowerCase();
   const usages = await control.listUsages(subscriptionId, location);
   return models.flatMap(({ model, skus }) =>
     skus.map((sku) => renderCapacity({ model, sku, location }, { subscriptionId, usages })),

@@ -48,5 +48,15 @@ export async function findDeployment(
   );
 }
 
+/** A subscription as its resources spell it: quotas are counted by that. */
+export async function findSubscription(
+  control: Pick<ControlPlane, 'listResources'>,
+  subscription: string,
+): Promise<string> {
+  const resources = await control.listResources({});
+  const known = resources.find(({ subscriptionId }) => same(subscriptionId, subscription));
+  return known?.subscriptionId ?? subscription.toLowerCase();
+}
+
 /** ARM compares names without regard to case. */
 export const same = (one: string, other: string): boolean => one.toLowerCase() === other.toLowerCase();

@@ -2,17 +2,18 @@
 import type { FastifyInstance, FastifySchemaCompiler } from 'fastify';
 import type { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
-import type { ControlPlane } from '../../deployments/control.ts';
 import { check } from '../validation.ts';
-import { accountRoutes } from './accounts.ts';
+import { accountRoutes, type ArmDeps } from './accounts.ts';
 import { auditRoutes } from './audit.ts';
 import { deploymentRoutes } from './deployments.ts';
 import { locationRoutes } from './locations.ts';
 
-export function armRoutes(server: FastifyInstance, control: ControlPlane): void {
+export function armRoutes(server: FastifyInstance, { control, resourceDomains }: ArmDeps): void {
   void server.register(async (arm) => {
     arm.setValidatorCompiler(compileArmValidator);
-    accountRoutes(arm, control);
+    // ARM's clients report this one to their users.
+    arm.addHook('onRequest', async (request, reply) => void reply.header('x-ms-request-id', request.id));
+    accountRoutes(arm, { control, resourceDomains });
     deploymentRoutes(arm, control);
     locationRoutes(arm, control);
     auditRoutes(arm, control);
