@@ -17,6 +17,7 @@ import {
 } from './contract/fixtures.ts';
 import type { Home, Subject } from './contract/fixtures.ts';
 import { isolationContract } from './contract/isolation.ts';
+import { queueingContract } from './contract/queueing.ts';
 import { resourceContract } from './contract/resources.ts';
 import { resultContract } from './contract/results.ts';
 import { workContract } from './contract/work.ts';
@@ -56,6 +57,9 @@ export function stateStoreContract(name: string, makeHome: () => Promise<Home>):
     });
     describe('batches', () => {
       batchContract(subject);
+    });
+    describe('queueing', () => {
+      queueingContract(subject);
     });
     describe('list of batches', () => {
       batchListContract(subject);
