@@ -20,6 +20,7 @@ import { systemUuid } from '../../src/core/ids.ts';
 import type { Log, LogFields } from '../../src/core/log.ts';
 import { createCatalog } from '../../src/deployments/catalog.ts';
 import { createControlPlane } from '../../src/deployments/control-plane.ts';
+import type { Declared } from '../../src/deployments/declared.ts';
 import { createDeployments } from '../../src/deployments/directory.ts';
 import { createExclusive } from '../../src/deployments/exclusive.ts';
 import { Fleet, type FleetUpstream } from '../../src/deployments/fleet.ts';
@@ -76,6 +77,9 @@ export interface StartOptions {
   readonly importHosts?: readonly string[];
   readonly filesMax?: number;
   readonly identity?: IdentityConfig;
+  /** What the control plane takes for the configuration's; its rows are the test's to put. */
+  readonly declared?: Declared;
+  readonly tls?: HttpDeps['tls'];
   readonly wrap?: (deps: HttpDeps) => HttpDeps;
 }
 
@@ -103,7 +107,9 @@ export async function startService(options: StartOptions = {}): Promise<Service>
   const control = createControlPlane({
     ...serving,
     store: state,
-    declared: () => ({ resources: [] }),
+    declared: () => options.declared ?? { resources: [] },
+    offerDefault: 'enterprise',
+    concurrencyDefault: 1,
     enqueuedTokensDefault: LIMIT,
     makeKey: () => randomBytes(32).toString('hex'),
     digest,
@@ -143,6 +149,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     log,
     ready: options.ready ?? (() => true),
     onFatal: (error) => fatal.push(error),
+    ...(options.tls !== undefined && { tls: options.tls }),
     options: { authFailuresPerMinuteMax: 10_000, ...options.http },
   };
   const deps = options.wrap?.(plain) ?? plain;
