@@ -1,9 +1,17 @@
-import type { Clock } from '../core/clock.ts';
-import type { StateStore } from '../stores/state/ports.ts';
+import { type Clock, nowS } from '../core/clock.ts';
+import type { Change, StateStore } from '../stores/state/ports.ts';
 import type { Catalog } from './catalog.ts';
-import type { Applied, Declared } from './declared.ts';
+import { findDeclared, type Applied, type Declared } from './declared.ts';
 import type { Exclusive } from './exclusive.ts';
 import type { FleetUpstream } from './fleet.ts';
+import { hintOf } from './keys.ts';
+import {
+  keptDeployment,
+  planConfiguration,
+  type Plan,
+  type PlannedDeployment,
+  type Standing,
+} from './plan.ts';
 
 export interface ApplyDeps {
   readonly store: StateStore;
@@ -18,10 +26,109 @@ export interface ApplyDeps {
   readonly exclusive: Exclusive;
 }
 
+const ACTOR = 'configuration';
+
 /**
  * Brings the store to what the configuration declares. Changes nothing when there are faults, and nothing the second time.
  * What was made over the API is never touched.
  */
-export async function applyConfiguration(_declared: Declared, _deps: ApplyDeps): Promise<Applied> {
-  throw new Error('not there yet');
+export const applyConfiguration = (declared: Declared, deps: ApplyDeps): Promise<Applied> =>
+  deps.exclusive(async () => {
+    const standing = await readStanding(declared, deps);
+    const plan = planConfiguration(declared, standing, { ...deps, atS: nowS(deps.clock) });
+    return plan.faults.length > 0 ? { faults: plan.faults, warnings: [] } : carryOut(plan, deps);
+  });
+
+/** What is there, as far as the plan depends on it. */
+async function readStanding(declared: Declared, { store, digest }: ApplyDeps): Promise<Standing> {
+  const resources = await store.resources.list({});
+  const inner = await Promise.all(
+    resources.map(async (resource) => {
+      const scope = { resourceId: resource.id, actor: ACTOR };
+      const [rows, tokens] = await Promise.all([
+        store.deployments.list(scope),
+        store.batches.enqueuedTokens(scope),
+      ]);
+      return rows.map((row) => ({ row, isLive: tokens.has(row.name) }));
+    }),
+  );
+  const keyOwners = new Map<string, string>();
+  for (const key of declared.resources.flatMap(({ keys }) => keys ?? [])) {
+    const found = await store.resources.findByKeyDigest(digest(key));
+    if (found) keyOwners.set(key, found.resource.id);
+  }
+  return {
+    resources: await Promise.all(
+      resources.map(async (resource) => ({
+        resource,
+        isEmpty: findDeclared(declared, resource.id) !== undefined || (await isEmpty(resource.id, store)),
+      })),
+    ),
+    deployments: inner.flat(),
+    keyOwners,
+  };
 }
+
+/** A resource goes with all that it has: a line that is missing from a file is no reason to lose data. */
+async function isEmpty(resourceId: string, { files, batches }: StateStore): Promise<boolean> {
+  const scope = { resourceId, actor: ACTOR };
+  const someFiles = await files.list(scope, { limit: 1, order: 'asc' });
+  const someBatches = await batches.list(scope, {
+    limit: 1,
+    orderBy: { field: 'created_at', direction: 'asc' },
+  });
+  return (
+    someFiles !== 'unknown_after' &&
+    someFiles.files.length === 0 &&
+    someBatches !== 'unknown_after' &&
+    someBatches.batches.length === 0
+  );
+}
+
+async function carryOut(plan: Plan, deps: ApplyDeps): Promise<Applied> {
+  const { store, digest, clock } = deps;
+  const change: Change = { actor: ACTOR, atS: nowS(clock) };
+  const warnings = [...plan.warnings];
+  for (const { resourceId, name } of plan.removedDeployments) {
+    const outcome = await store.deployments.delete({ resourceId, actor: ACTOR }, name, change.atS);
+    if (outcome === 'in_use') warnings.push(keptDeployment({ resourceId, name }));
+  }
+  for (const resource of plan.resources) await store.resources.put(resource, change);
+  for (const { resourceId, slot, key } of plan.keys)
+    await store.resources.putKey(resourceId, { slot, digest: digest(key), hint: hintOf(key) }, change);
+  const faults = await putAll(plan.deployments, change, deps);
+  for (const resourceId of plan.removedResources) {
+    if ((await store.resources.delete(resourceId, change)) === 'in_use')
+      warnings.push(`The resource '${resourceId}' is no longer declared, but has live batches: it stays.`);
+  }
+  return { faults, warnings };
+}
+
+/**
+ * In rounds: each share is checked against what the others of its quota have just then, and what is to grow may have to
+ * wait for what is to shrink. The plan has seen to it that all fit in the end.
+ */
+async function putAll(
+  deployments: readonly PlannedDeployment[],
+  { atS }: Change,
+  { store }: ApplyDeps,
+): Promise<Applied['faults']> {
+  let left = deployments;
+  for (;;) {
+    const refused: PlannedDeployment[] = [];
+    for (const planned of left) {
+      const { row, quotaTokensMax } = planned;
+      const scope = { resourceId: row.resourceId, actor: ACTOR };
+      const put = await store.deployments.put(scope, row, { quotaTokensMax, atS });
+      if (put.kind === 'insufficient_quota') refused.push(planned);
+    }
+    if (refused.length === 0 || refused.length === left.length) return refused.map(toFault);
+    left = refused;
+  }
+}
+
+/** Two that trade places in full quotas, or another process that changes deployments of its own. */
+const toFault = ({ path, row }: PlannedDeployment) => ({
+  path,
+  message: `The deployment '${row.name}' found its quota taken while the configuration was applied. Apply it again, or lower its enqueuedTokens first.`,
+});

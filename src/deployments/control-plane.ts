@@ -9,6 +9,7 @@ import { findDeclared, type Declared } from './declared.ts';
 import type { Exclusive } from './exclusive.ts';
 import { eligible, type Fleet } from './fleet.ts';
 import { keysOf } from './keys.ts';
+import { reshare } from './reshare.ts';
 import { resourcesOf } from './resources.ts';
 import { faultOfPlacement, faultOfSettings, insufficientQuota, servingQuery } from './rules.ts';
 import { usagesOf } from './usages.ts';
@@ -97,7 +98,10 @@ async function putDeployment(
   if (before) await refuseChangeUnderWay(before, row, deps);
 
   const quotaTokensMax = quotaOf(resource.offer, catalog)(row);
-  const put = await store.deployments.put(scope, row, { quotaTokensMax, atS: row.updatedAt });
+  const options = { quotaTokensMax, atS: row.updatedAt };
+  let put = await store.deployments.put(scope, row, options);
+  if (put.kind === 'insufficient_quota' && (await reshare({ resource, row, goes: false }, deps)))
+    put = await store.deployments.put(scope, row, options);
   if (put.kind === 'no_resource') throw noResource(scope.resourceId);
   if (put.kind === 'insufficient_quota') {
     throw insufficientQuota(row, {
@@ -226,7 +230,11 @@ async function deleteDeployment(scope: Scope, name: string, deps: ControlPlaneDe
   if (!row) return false;
   refuseDeclared(row, deps);
   const outcome = await store.deployments.delete(scope, name, nowS(clock));
-  if (outcome !== 'in_use') return outcome === 'deleted';
+  if (outcome !== 'in_use') {
+    const resource = await store.resources.get(scope.resourceId);
+    if (resource) await reshare({ resource, row, goes: true }, deps);
+    return outcome === 'deleted';
+  }
   throw new ApiError(
     'deploymentInUse',
     `The deployment '${name}' has ${await liveBatches(row, store)} live batch(es). Wait until they are over or cancel them, then delete it again.`,
