@@ -7,7 +7,7 @@ import { eligible, modelAt, type DataZoneOf, type FleetUpstream, type ServingQue
 
 /** What may be deployed, and what names and figures may be. Pure: an error that says what, which and what next, or nothing. */
 
-const RESOURCE_NAME = /^[a-z0-9][a-z0-9-]{0,62}[a-z0-9]$/;
+const RESOURCE_NAME = /^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$/;
 const LOCATION = /^[a-z0-9][a-z0-9-]{0,62}$/;
 const SUBSCRIPTION = /^[A-Za-z0-9-]{1,64}$/;
 const RESOURCE_GROUP = /^[\p{L}\p{N}_().-]{1,90}$/u;
@@ -31,7 +31,7 @@ export function faultOfResource(
   const { id, location, subscriptionId, resourceGroup, offer } = resource;
   if (!RESOURCE_NAME.test(id)) {
     return invalid(
-      `The resource name '${shorten(id)}' cannot be used. Take 2 to 64 lower-case letters, digits and hyphens, with a letter or digit at both ends: it is part of the resource's address.`,
+      `The resource name '${shorten(id)}' cannot be used. Take 2 to 63 lower-case letters, digits and hyphens, with a letter or digit at both ends: it is part of the resource's address.`,
       'name',
     );
   }
