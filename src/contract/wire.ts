@@ -67,7 +67,7 @@ const WireEnqueuedTokens = z
     held: z.int().nullable().meta({ description: 'What all live batches of the deployment take just now' }),
     limit: z.int().nullable().meta({ description: 'Limit of the deployment' }),
   })
-  .meta({ id: 'EnqueuedTokens', description: 'Input tokens; null: not known, or the batch has ended' });
+  .meta({ id: 'BatchEnqueuedTokens', description: 'Input tokens; null: not known, or the batch has ended' });
 
 const WireQueuePlace = z
   .object({
