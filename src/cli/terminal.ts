@@ -62,8 +62,8 @@ const TOKEN_UNITS = [
   [1e6, 'M'],
   [1e3, 'K'],
 ] as const;
-/** As quotas are told: `200M`, `90K`, `1,234`. Never rounded. */
+/** As quotas are told: `1.5B`, `90K`, `1,234`. Never rounded. */
 export function tokenCount(tokens: number): string {
-  const [size, unit] = TOKEN_UNITS.find(([candidate]) => tokens > 0 && tokens % candidate === 0) ?? [1, ''];
-  return `${grouped(tokens / size)}${unit}`;
+  const found = TOKEN_UNITS.find(([size]) => tokens >= size && tokens % (size / 10) === 0);
+  return found ? `${grouped(tokens / found[0])}${found[1]}` : grouped(tokens);
 }

@@ -55,9 +55,8 @@ test('a team gets a resource, keys and a deployment, runs a batch, and another o
   const created = await cli('resources', 'create', 'team-a', '--location', 'swedencentral', '--json');
   const keys = json<{ key1: string; key2: string }>(await cli('resources', 'keys', 'team-a', '--json'));
   const again = await cli('resources', 'keys', 'team-a');
-  const deployed = await cli(
-    ...['deployments', 'create', 'nightly', '--resource', 'team-a', '--model', 'gpt-4o', '--capacity', '1'],
-  );
+  const gpt4o = ['--model', 'gpt-4o', '--capacity', '1'];
+  const deployed = await cli('deployments', 'create', 'nightly', '--resource', 'team-a', ...gpt4o);
   const asTeam: Cli = (...args) => cli(...args, '--resource', 'team-a', '--api-key', keys.key1);
 
   expect(json(created)).toMatchObject({ name: 'team-a', location: 'swedencentral' });
@@ -163,5 +162,5 @@ test('over TLS with the certificate that the service made, and a hint when that 
   expect(distrusted).toMatchObject({ code: 3 });
   expect(distrusted.stderr).toContain('NODE_EXTRA_CA_CERTS=');
   expect(trusted).toMatchObject({ code: 0 });
-  expect(trusted.stdout).toMatch(/^default +koreacentral +enterprise +keys +https:/m);
+  expect(trusted.stdout).toMatch(/^default +koreacentral +enterprise +keys and tokens +https:/m);
 });

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { EXIT, type ExitCode } from '../exit.ts';
 import { dateTime, note, oneLine, printJson, printTable } from '../terminal.ts';
 import { ControlClient, type ControlCommandFlags } from './client.ts';
@@ -28,7 +29,19 @@ export const auditRow = (entry: AuditEntry): string[] => [
   oneLine(entry.target),
   oneLine(
     Object.entries(entry.detail ?? {})
-      .map(([field, value]) => `${field}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+      .map(([field, value]) => `${field}=${changeText(value)}`)
       .join(' '),
   ),
 ];
+
+/** A value, or what it was and is. */
+function changeText(value: unknown): string {
+  const { data } = FromTo.safeParse(value);
+  if (data) return `${valueText(data.from)}→${valueText(data.to)}`;
+  return valueText(value);
+}
+
+const FromTo = z.strictObject({ from: z.unknown(), to: z.unknown() });
+
+const valueText = (value: unknown): string =>
+  typeof value === 'string' ? value : (JSON.stringify(value) ?? '');

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { auditRow } from './audit.ts';
 import { ControlClient, type ControlCommandFlags } from './client.ts';
 import { bodyOf as deploymentBody } from './deployments.ts';
-import { quotaLeft } from './models.ts';
+import { skusAndQuota } from './models.ts';
 import { bar, modelAndSku } from './quota.ts';
 import { bodyOf as resourceBody } from './resources.ts';
 
@@ -148,7 +148,7 @@ describe('what is shown', () => {
     expect(bar(tokens)).toBe(shown);
   });
 
-  test('what is left of the batch quotas of a model', () => {
+  test('the SKUs of a model, and what is left of its batch quotas', () => {
     const skus = ['GlobalBatch', 'DataZoneBatch', 'Standard'].map((name) => ({
       name,
       usageName: `OpenAI.${name}.m`,
@@ -156,8 +156,8 @@ describe('what is shown', () => {
     const offpeak = { allocated_tokens: 150_000, held_tokens: 0, limit_tokens: 200_000 };
 
     expect(
-      quotaLeft({ model: { name: 'm', skus } }, [{ name: { value: 'OpenAI.GlobalBatch.m' }, offpeak }]),
-    ).toBe('GlobalBatch 50K, DataZoneBatch no limit');
+      skusAndQuota({ model: { name: 'm', skus } }, [{ name: { value: 'OpenAI.GlobalBatch.m' }, offpeak }]),
+    ).toBe('GlobalBatch 50K, DataZoneBatch no limit, Standard');
   });
 
   test('an entry of the audit log is one line, whatever it holds', () => {
@@ -168,7 +168,7 @@ describe('what is shown', () => {
       actor: 'key\u001B[31m\n',
       action: 'deployment.update',
       target: 'd',
-      detail: { sku: 'GlobalBatch', capacity: [1, 2] },
+      detail: { sku: 'GlobalBatch', tags: {}, when_full: { from: 'fail', to: 'wait' } },
     };
 
     expect(auditRow(entry)).toEqual([
@@ -177,7 +177,7 @@ describe('what is shown', () => {
       'key ',
       'deployment.update',
       'd',
-      'sku=GlobalBatch capacity=[1,2]',
+      'sku=GlobalBatch tags={} when_full=fail→wait',
     ]);
   });
 });

@@ -20,10 +20,10 @@ export async function listModels(flags: LocationFlags): Promise<ExitCode> {
   return EXIT.ok;
 }
 
-const HEADINGS = ['location', 'model', 'version', 'inputs', 'USD per M in/out', 'skus', 'quota left'];
+const HEADINGS = ['location', 'model', 'version', 'inputs', 'USD per M in/out', 'SKUs and quota left'];
 
 function row(found: { location: string; model: Model; usages: readonly Usage[] }): string[] {
-  const { name, version, isDefaultVersion, skus, offpeak } = found.model.model;
+  const { name, version, isDefaultVersion, offpeak } = found.model.model;
   const price = offpeak?.batchPrice;
   return [
     oneLine(found.location),
@@ -31,21 +31,17 @@ function row(found: { location: string; model: Model; usages: readonly Usage[] }
     oneLine(version ? `${version}${isDefaultVersion ? ' (default)' : ''}` : '-'),
     oneLine((offpeak?.inputs ?? []).join('+')),
     price ? `${price.input}/${price.output}` : '-',
-    oneLine((skus ?? []).map((sku) => sku.name).join(',')) || '-',
-    quotaLeft(found.model, found.usages) || '-',
+    skusAndQuota(found.model, found.usages) || '-',
   ];
 }
 
-/** Of the batch SKUs, as `GlobalBatch 200M`. */
-export function quotaLeft({ model }: Model, usages: readonly Usage[]): string {
-  const batch = (model.skus ?? []).filter(({ name }) => BATCH_SKUS.some((sku) => sku === name));
-  return batch
-    .map(({ name, usageName }) => {
-      const usage = usages.find((candidate) => candidate.name.value === usageName)?.offpeak;
-      const limit = usage?.limit_tokens ?? null;
-      const left =
-        limit === null ? 'no limit' : tokenCount(Math.max(0, limit - (usage?.allocated_tokens ?? 0)));
-      return oneLine(`${name} ${left}`);
-    })
-    .join(', ');
+/** As `GlobalBatch 200M, DataZoneBatch no limit, Standard`: a quota of enqueued tokens is of batch SKUs alone. */
+export function skusAndQuota({ model }: Model, usages: readonly Usage[]): string {
+  const skus = (model.skus ?? []).map(({ name, usageName }) => {
+    if (!BATCH_SKUS.some((sku) => sku === name)) return name;
+    const usage = usages.find((candidate) => candidate.name.value === usageName)?.offpeak;
+    if (usage?.limit_tokens == null) return `${name} no limit`;
+    return `${name} ${tokenCount(Math.max(0, usage.limit_tokens - usage.allocated_tokens))}`;
+  });
+  return oneLine(skus.join(', '));
 }

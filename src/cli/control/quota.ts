@@ -1,5 +1,5 @@
 import { EXIT, type ExitCode } from '../exit.ts';
-import { oneLine, printJson, printTable, tokenCount } from '../terminal.ts';
+import { grouped, note, oneLine, printJson, printTable, tokenCount } from '../terminal.ts';
 import { ControlClient, type ControlCommandFlags } from './client.ts';
 import type { Usage } from './shapes.ts';
 
@@ -14,12 +14,20 @@ export async function showQuota(flags: LocationFlags): Promise<ExitCode> {
       (await client.usages(location)).map((usage) => ({ location, ...usage })),
     ),
   );
-  if (flags.json) printJson(usages.flat());
-  else printTable(HEADINGS, usages.flat().map(quotaRow));
+  if (flags.json) {
+    printJson(usages.flat());
+    return EXIT.ok;
+  }
+  const shown = usages.flat().filter((usage) => flags.location !== undefined || isUsed(usage));
+  printTable(HEADINGS, shown.map(quotaRow));
+  const others = usages.flat().length - shown.length;
+  if (others > 0) note(`${grouped(others)} more are untouched: --location REGION shows all of a region.`);
   return EXIT.ok;
 }
 
-const HEADINGS = ['location', 'model', 'sku', 'allocated', 'held', 'limit', ''];
+const HEADINGS = ['location', 'model', 'sku', 'allocated', 'held', 'limit', 'held, allocated, free'];
+
+const isUsed = ({ offpeak }: Usage): boolean => offpeak.allocated_tokens > 0 || offpeak.held_tokens > 0;
 
 /** Without --location: where the subscription has resources. */
 export async function locationsOf(client: ControlClient, { location }: LocationFlags): Promise<string[]> {
@@ -38,8 +46,7 @@ function quotaRow(usage: Usage & { readonly location: string }): string[] {
     tokenCount(allocated),
     tokenCount(held),
     limit === null ? 'none' : tokenCount(limit),
-    // The last column, so that scripts find the others by number.
-    process.stdout.isTTY && limit !== null ? bar({ allocated, held, limit }) : '',
+    ...(process.stdout.isTTY && limit !== null ? [bar({ allocated, held, limit })] : []),
   ];
 }
 

@@ -7,7 +7,7 @@ import type { Account, Keys } from './shapes.ts';
 export async function listResources(flags: ControlCommandFlags): Promise<ExitCode> {
   const resources = await new ControlClient(flags).resources();
   if (flags.json) printJson(resources);
-  else printTable(['name', 'location', 'offer', 'keys', 'endpoint'], resources.map(summary));
+  else printTable(['name', 'location', 'offer', 'opened by', 'endpoint'], resources.map(summary));
   return EXIT.ok;
 }
 
@@ -127,7 +127,7 @@ function tell(resource: Account, { json }: ControlCommandFlags): void {
       ['name', oneLine(resource.name)],
       ['location', oneLine(location)],
       ['offer', oneLine(properties.offpeak?.offer ?? '')],
-      ['keys', keysWord(resource)],
+      ['opened by', openedBy(resource)],
       ['endpoint', oneLine(properties.endpoint ?? '')],
       ['declared in', ownerWord(properties.offpeak?.owner)],
       ...Object.entries(tags ?? {}).map(([name, value]) => ['tag', oneLine(`${name}=${value}`)]),
@@ -142,8 +142,9 @@ const summary = (resource: Account): string[] => [
   oneLine(resource.name),
   oneLine(resource.location),
   oneLine(resource.properties.offpeak?.offer ?? ''),
-  keysWord(resource),
+  openedBy(resource),
   oneLine(resource.properties.endpoint ?? ''),
 ];
 
-const keysWord = ({ properties }: Account): string => (properties.disableLocalAuth ? 'tokens only' : 'keys');
+const openedBy = ({ properties }: Account): string =>
+  properties.disableLocalAuth ? 'tokens' : 'keys and tokens';
