@@ -14,8 +14,8 @@ const RESOURCE_GROUP = /^[\p{L}\p{N}_().-]{1,90}$/u;
 const DEPLOYMENT_NAME = /^[A-Za-z0-9._-]{1,64}$/;
 const FINE_TUNED = /^ft:|\.ft-/;
 
-export const ENQUEUED_TOKENS_MAX = 1e15;
-export const CONCURRENCY_MAX = 10_000;
+const ENQUEUED_TOKENS_MAX = 1e15;
+const CONCURRENCY_MAX = 10_000;
 const CONTENT_FILTER_CHARS_MAX = 256;
 const TAGS_MAX = 50;
 const TAG_CHARS_MAX = 512;
