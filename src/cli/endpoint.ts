@@ -81,7 +81,7 @@ function baseOf(text: string): string {
 /** The resource stands before the paths of the API: `/team-a/openai`, `/team-a/v1`. */
 function withResource(baseUrl: string, resource: string | undefined): string {
   if (resource === undefined) return baseUrl;
-  if (!/^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$/i.test(resource)) {
+  if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(resource)) {
     throw new CliError(
       `--resource '${resource}': expected its name: letters, digits and hyphens.`,
       EXIT.usage,

@@ -3,7 +3,7 @@ import { isOver, type Client, type RemoteBatch } from './client.ts';
 import { EXIT, type ExitCode } from './exit.ts';
 import { Unreachable } from './http.ts';
 import { createProgressView, type Progress } from './progress.ts';
-import { note, oneLine, printJson } from './terminal.ts';
+import { note, oneLine, printJson, tokenCount } from './terminal.ts';
 
 /** A local service tells news quickly; the original asks for a minute between polls. */
 const POLL_LOCAL_MS = 500;
@@ -73,8 +73,19 @@ function toProgress(batch: RemoteBatch, rate: (done: number) => number | null): 
     failed,
     requestsPerSecond,
     etaS: batch.offpeak?.eta_seconds ?? (requestsPerSecond ? left / requestsPerSecond : null),
-    waiting: batch.offpeak?.waiting ?? null,
+    waiting: waitingText(batch),
   };
+}
+
+/** Shorter than the service's sentence where the place in the queue says it: it shares its line with a bar. */
+export function waitingText({ offpeak }: RemoteBatch): string | null {
+  const { queue, enqueued_tokens: tokens, waiting } = offpeak ?? {};
+  if (!queue) return waiting ?? null;
+  const free =
+    tokens?.held == null || tokens.limit == null
+      ? ''
+      : `, ${tokenCount(Math.max(0, tokens.limit - tokens.held))} of ${tokenCount(tokens.limit)} free`;
+  return `waits for room, place ${queue.position} of ${queue.length}: needs ${tokenCount(queue.tokens)}${free}`;
 }
 
 export function countsOf(batch: RemoteBatch): { total: number; completed: number; failed: number } {
