@@ -5,7 +5,7 @@ import { AUDIT_ACTIONS, SKUS } from './control.ts';
 const unixSeconds = z.int().meta({ description: 'Unix time in seconds' });
 const tokens = z.int().min(0);
 
-export const WireEnqueuedTokens = z
+const WireDeploymentTokens = z
   .object({
     held: tokens.meta({ description: 'Input tokens of the live batches' }),
     waiting: tokens.meta({ description: 'Wanted by batches that wait for room' }),
@@ -13,7 +13,7 @@ export const WireEnqueuedTokens = z
     limit: tokens,
     available: tokens,
   })
-  .meta({ id: 'EnqueuedTokens' });
+  .meta({ id: 'DeploymentTokens' });
 
 export const WireDeployment = z
   .object({
@@ -26,7 +26,7 @@ export const WireDeployment = z
     status: z.literal('succeeded'),
     created_at: unixSeconds,
     updated_at: unixSeconds,
-    enqueued_tokens: WireEnqueuedTokens,
+    enqueued_tokens: WireDeploymentTokens,
   })
   .meta({ id: 'Deployment' });
 export type WireDeployment = z.infer<typeof WireDeployment>;

@@ -140,6 +140,23 @@ async function newAccount(body: Json = account()): Promise<string> {
   return path;
 }
 
+test('an answer carries the request id that clients of ARM report, also when it refuses', async () => {
+  for (const headers of [{ 'api-key': ADMIN_KEY }, { 'api-key': 'wrong' }]) {
+    const answer = await service.fetch(`${GROUP}?api-version=2025-09-01`, { headers });
+
+    expect(answer.headers.get('x-ms-request-id')).toBe(answer.headers.get('x-request-id'));
+  }
+});
+
+test('the endpoint of an account is by host where the control plane was asked by a host of ours', async () => {
+  const path = await newAccount();
+  const answer = await service.raw(
+    `GET ${path}?api-version=2025-09-01 HTTP/1.1\r\nhost: any.openai.azure.com:8443\r\napi-key: ${ADMIN_KEY}\r\n\r\n`,
+  );
+
+  expect(answer).toContain(`"endpoint":"http://${nameOf(path)}.openai.azure.com:8443/"`);
+});
+
 describe('accounts', () => {
   test('are made, shown, listed, changed and deleted', async () => {
     const path = `${GROUP}/alpha`;

@@ -1,6 +1,6 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { form, lines, startService, type Json, type Service } from './harness.ts';
+import { ADMIN_KEY, form, lines, startService, type Json, type Service } from './harness.ts';
 
 let service: Service;
 let api: Json;
@@ -36,13 +36,19 @@ test('the document names every operation of the wire', () => {
 
   expect(operations.toSorted()).toEqual([
     'delete /files/{id}',
+    'get /audit',
     'get /batches',
     'get /batches/{id}',
     'get /batches/{id}/errors',
     'get /batches/{id}/output',
+    'get /deployments',
+    'get /deployments/{deployment}',
     'get /files',
     'get /files/{id}',
     'get /files/{id}/content',
+    'get /models',
+    'get /models/{id}',
+    'get /usages',
     'post /batches',
     'post /batches/{id}/cancel',
     'post /files',
@@ -90,4 +96,32 @@ describe.each(['/openai/v1', '/v1'])('answers under %s are as documented', (root
 
     expect(faults).toEqual([]);
   });
+
+  test('of deployments, quotas and models', async () => {
+    const faults: string[] = [];
+    const call = async (path: string, url = path): Promise<Json> => {
+      const { status, body } = await service.json(root + url);
+      faults.push(...validatorOf(path, 'get', status)(body).map((fault) => `${url} ${status}: ${fault}`));
+      return body;
+    };
+
+    const { data } = await call('/deployments');
+    await call('/deployments/{deployment}', `/deployments/${data[0].id}`);
+    await call('/deployments/{deployment}', '/deployments/none');
+    await call('/usages');
+    const models = await call('/models');
+    await call('/models/{id}', `/models/${models.data[0].id}`);
+    await call('/models/{id}', '/models/none');
+
+    expect(faults).toEqual([]);
+  });
+});
+
+test('the audit log is as documented, and at the root of the address', async () => {
+  const { servers } = api.paths['/audit'].get;
+  const { status, body } = await service.json('/audit', { headers: { 'api-key': ADMIN_KEY } });
+
+  expect(servers).toMatchObject([{ url: '/' }]);
+  expect(body.data.length).toBeGreaterThan(0);
+  expect(validatorOf('/audit', 'get', status)(body)).toEqual([]);
 });

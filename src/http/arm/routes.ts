@@ -11,8 +11,6 @@ import { locationRoutes } from './locations.ts';
 export function armRoutes(server: FastifyInstance, { control, resourceDomains }: ArmDeps): void {
   void server.register(async (arm) => {
     arm.setValidatorCompiler(compileArmValidator);
-    // ARM's clients report this one to their users.
-    arm.addHook('onRequest', async (request, reply) => void reply.header('x-ms-request-id', request.id));
     accountRoutes(arm, { control, resourceDomains });
     deploymentRoutes(arm, control);
     locationRoutes(arm, control);
