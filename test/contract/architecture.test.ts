@@ -13,6 +13,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'stores/state': ['contract', 'core'],
   'stores/blobs': ['contract', 'core'],
   upstream: ['contract', 'core'],
+  tls: ['contract', 'core'],
   identity: ['contract', 'core', 'stores/state'],
   deployments: ['contract', 'core', 'stores/state', 'upstream'],
   batch: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'deployments'],
