@@ -24,7 +24,20 @@ export async function run(): Promise<Measurement> {
   const state = await openSqliteInline({ path: join(dir, 'state.db') });
   const blobs = await openDiskBlobs({ dir: join(dir, 'blobs') });
   try {
-    await state.resources.put({ id: scope.resourceId, location: 'koreacentral', keyDigests: [] });
+    await state.resources.put(
+      {
+        id: scope.resourceId,
+        location: 'koreacentral',
+        subscriptionId: 'bench',
+        resourceGroup: 'bench',
+        offer: 'unlimited',
+        keyAuthDisabled: false,
+        owner: 'configuration',
+        tags: {},
+        createdAt: 0,
+      },
+      { actor: scope.actor, atS: 0 },
+    );
     const diskGuard = createDiskGuard({ dir, clock: systemClock, ballastBytes: 0 });
     const uploader = createUploader({
       state,

@@ -1,43 +1,33 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { join } from 'node:path';
+import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
-import { Engine, type EngineOptions } from './batch/engine.ts';
+import { openControl, type FirstKeys } from './app/control.ts';
+import { openLocalDeployment } from './app/local.ts';
+import { openStorage, watchRoom, type Storage } from './app/storage.ts';
+import { Engine } from './batch/engine.ts';
 import { runExpiry } from './batch/upload/expiry.ts';
 import { createImporter } from './batch/upload/import.ts';
 import { createUploader, type Uploader } from './batch/upload/upload.ts';
 import { createInspectorPool } from './batch/validate/pool.ts';
-import type { AppConfig, DeploymentConfig, UpstreamConfig } from './config/config.ts';
-import { DEFAULT_RESOURCE_ID } from './contract/scope.ts';
+import type { AppConfig } from './config/config.ts';
 import { systemClock } from './core/clock.ts';
-import { openDataDir } from './core/data-dir.ts';
-import { createDiskGuard, type DiskGuard } from './core/disk-guard.ts';
 import { noFailpoints, type Failpoint } from './core/failpoint.ts';
 import { systemUuid } from './core/ids.ts';
 import type { Log } from './core/log.ts';
-import { createConfiguredDeployments } from './deployments/configured.ts';
-import type { Deployment, Deployments } from './deployments/port.ts';
-import { createAuthenticator, keyDigest } from './http/auth.ts';
+import type { ControlPlane } from './deployments/control.ts';
+import type { Deployments } from './deployments/port.ts';
 import { createHttpServer } from './http/server.ts';
-import { openDiskBlobs, type DiskBlobs } from './stores/blobs/disk.ts';
-import { onFullDisk } from './stores/state/on-full-disk.ts';
-import { openPostgresStore } from './stores/state/postgres/open.ts';
-import { openSqliteStore } from './stores/state/sqlite/thread.ts';
+import type { DiskBlobs } from './stores/blobs/disk.ts';
 import type { StateStore } from './stores/state/ports.ts';
-import { createHttpUpstream } from './upstream/openai-http.ts';
-import type { Upstream } from './upstream/port.ts';
-import { createSimulator } from './upstream/simulator/simulator.ts';
+import { makeServerTls, readServerTls, type ServerTls } from './tls/server-tls.ts';
 
-const ROOM_LOOK_MS = 1_000;
-
-/** The composition root: the only file that names an implementation of a port. */
+/** The composition root: here, and in `app/`, are the only files that name an implementation of a port. */
 
 export interface AppDeps {
   readonly log: Log;
   /** A promise can no longer be kept (P9): the caller ends the process. */
   readonly onFatal: (error: unknown) => void;
-  /** What serves the batches instead of the configured deployments. */
-  readonly deployments?: Deployments;
 }
 
 /** Everything but the HTTP surface. */
@@ -47,21 +37,31 @@ export interface Core {
   readonly deployments: Deployments;
   readonly engine: Engine;
   readonly uploader: Uploader;
-  readonly pepper: Uint8Array;
   /** Sends nothing new, waits `drainMs` at most for what is in flight, makes it durable, lets the directory go. */
   close(options: { readonly drainMs: number }): Promise<void>;
 }
 
-export async function openCore(config: AppConfig, deps: AppDeps): Promise<Core> {
-  const { log, onFatal } = deps;
-  const { dataDir, state, blobs, diskGuard } = await openStorage(config, onFatal);
+/** For one batch without a server: the first deployment of the configuration, on its first upstream. */
+export async function openLocalCore(config: AppConfig, deps: AppDeps): Promise<Core> {
+  const storage = await openStorage(config, deps.onFatal);
+  return startCore(config, { ...deps, storage, directory: await openLocalDeployment(config, storage) });
+}
+
+interface CoreParts extends AppDeps {
+  readonly storage: Storage;
+  readonly directory: { readonly deployments: Deployments; close(): Promise<void> };
+}
+
+async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
+  const { log, onFatal, directory, storage } = parts;
+  const { dataDir, state, blobs, diskGuard } = storage;
   const background = new AbortController();
   const room = watchRoom(diskGuard, { signal: background.signal, onFatal });
   const inspectors = createInspectorPool({
     resolvePath: (id) => blobs.pathOf(id),
     threads: Math.max(1, availableParallelism() - 1),
   });
-  const deployments = deps.deployments ?? configuredDeployments(config);
+  const { deployments } = directory;
   const engine = new Engine({
     clock: systemClock,
     random: Math.random,
@@ -75,7 +75,7 @@ export async function openCore(config: AppConfig, deps: AppDeps): Promise<Core> 
     owner: `${process.pid}-${randomUUID()}`,
     hasRoom: () => room.isThere,
     onFatal,
-    options: engineOptions(config),
+    options: { maxRetries: config.retriesMax, strictWindow: config.strictWindow },
   });
   const limits = { withoutExpiryMax: config.filesMax, withExpiryMax: config.expiringFilesMax };
   const uploader = createUploader({
@@ -96,13 +96,12 @@ export async function openCore(config: AppConfig, deps: AppDeps): Promise<Core> 
     deployments,
     engine,
     uploader,
-    pepper: dataDir.pepper,
     async close({ drainMs }) {
       await engine.stop({ drainMs });
       background.abort();
       await expiry;
       await inspectors.close();
-      await closeUpstreams(deployments);
+      await directory.close();
       await state.close();
       await blobs.close();
       dataDir.close();
@@ -110,70 +109,58 @@ export async function openCore(config: AppConfig, deps: AppDeps): Promise<Core> 
   };
 }
 
-async function openStorage(config: AppConfig, onFatal: AppDeps['onFatal']) {
-  // What is made from here on is for this user alone; a directory that others share keeps its own mode.
-  process.umask(0o077);
-  const dataDir = await openDataDir(config.dataDir);
-  try {
-    const diskGuard = createDiskGuard({
-      dir: dataDir.path,
-      clock: systemClock,
-      freeBytesMin: config.diskReserveBytes,
-      ballastBytes: config.ballastBytes,
-    });
-    const store = await openState(config, { path: join(dataDir.path, 'offpeak.db'), onFatal });
-    const state = onFullDisk(store, () => diskGuard.dropBallast());
-    const blobs = await openDiskBlobs({ dir: dataDir.blobsDir });
-    await blobs.sweep();
-    return { dataDir, state, blobs, diskGuard };
-  } catch (error) {
-    dataDir.close();
-    throw error;
-  }
-}
-
-/** What may be in doubt after a crash grows with what is in flight anyway; a small group would hold up a wide window. */
-const engineOptions = ({ deployments, retriesMax, strictWindow }: AppConfig): Partial<EngineOptions> => ({
-  maxRetries: retriesMax,
-  strictWindow,
-  commitGroupMax: 2 * Math.max(32, ...deployments.map(({ concurrencyMax }) => concurrencyMax)),
-});
-
 export interface App extends Core {
   readonly http: FastifyInstance;
-  /** The key that was made at this first start; it is shown now or never. */
-  readonly firstKey: string | null;
+  readonly control: ControlPlane;
+  readonly firstKeys: FirstKeys;
+  /** What clients must trust; null: HTTP, or a certificate of the operator's own. */
+  readonly localCertPath: string | null;
   listen(): Promise<{ readonly url: string }>;
+  /**
+   * Puts another configuration in force; batches go on. Options that need a restart are not looked at. Rejects with a
+   * `ConfigError`, and changes nothing, when it has faults.
+   */
+  apply(config: AppConfig): Promise<void>;
 }
 
 export async function createApp(config: AppConfig, deps: AppDeps): Promise<App> {
-  const core = await openCore(config, deps);
-  const firstKey = await settleKey(core, config);
+  const storage = await openStorage(config, deps.onFatal);
+  const { tls, localCertPath } = await tlsOf(config, storage);
+  const control = await openControl(config, storage, deps.log);
+  const core = await startCore(config, { ...deps, storage, directory: control });
   let ready = false;
-  const { uploader } = core;
-  const importer = createImporter({ uploader, clock: systemClock, importHosts: config.importHosts });
+  const importer = createImporter({
+    uploader: core.uploader,
+    clock: systemClock,
+    importHosts: config.importHosts,
+  });
   const http = createHttpServer({
     ...core,
     importer,
-    authenticate: createAuthenticator({
-      resources: core.state.resources,
-      pepper: core.pepper,
-      clock: systemClock,
-    }),
+    control: control.plane,
+    authenticate: control.authenticate,
     clock: systemClock,
     uuid: systemUuid,
     log: deps.log,
     ready: () => ready,
     onFatal: deps.onFatal,
+    ...(tls && { tls }),
+    options: { resourceDomains: config.resourceDomains },
   });
   return {
     ...core,
     http,
-    firstKey,
+    control: control.plane,
+    firstKeys: control.firstKeys,
+    localCertPath,
     async listen() {
       const url = await http.listen({ host: config.host, port: config.port });
       ready = true;
       return { url };
+    },
+    async apply(next) {
+      await control.apply(next);
+      await core.engine.redeploy();
     },
     async close(options) {
       ready = false;
@@ -182,83 +169,20 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<App> 
   };
 }
 
-function openState(
-  config: AppConfig,
-  { path, onFatal }: { readonly path: string; readonly onFatal: (error: unknown) => void },
-): Promise<StateStore> {
-  return config.database === null
-    ? openSqliteStore({ path, onFatal })
-    : openPostgresStore({ url: config.database, onLost: onFatal });
-}
-
-/** The configured key opens the default resource; without one, the first start makes a key and returns it. */
-async function settleKey({ state, pepper }: Core, config: AppConfig): Promise<string | null> {
-  const known = await state.resources.get(DEFAULT_RESOURCE_ID);
-  const made = config.apiKey === null && known === undefined ? randomBytes(32).toString('hex') : null;
-  const key = config.apiKey ?? made;
-  const keyDigests = key === null ? (known?.keyDigests ?? []) : [keyDigest(pepper, key)];
-  await state.resources.put({ id: DEFAULT_RESOURCE_ID, location: config.location, keyDigests });
-  return made;
-}
-
-const configuredDeployments = (config: AppConfig): Deployments =>
-  createConfiguredDeployments(
-    config.deployments.map((deployment): Deployment => ({
-      ...deployment,
-      upstreams: deployment.upstreams.map((upstream) => openUpstream(upstream, deployment, config)),
-    })),
-  );
-
-function openUpstream(
-  upstream: UpstreamConfig,
-  { concurrencyMax }: Pick<DeploymentConfig, 'concurrencyMax'>,
-  config: AppConfig,
-): Upstream {
-  if (upstream.kind === 'http') {
-    return createHttpUpstream({
-      name: new URL(upstream.url).host,
-      baseUrl: upstream.url,
-      apiKey: upstream.apiKey ?? undefined,
-      authStyle: upstream.authStyle,
-      azureApiVersion: upstream.apiVersion ?? undefined,
-      model: upstream.model,
-      timeoutMs: upstream.requestTimeoutMs,
-      connectionsMax: concurrencyMax,
-    });
+async function tlsOf(
+  { tlsCertPath, tlsKeyPath, tlsSelfSigned, host, resourceDomains }: AppConfig,
+  { dataDir }: Storage,
+): Promise<{ readonly tls: ServerTls | null; readonly localCertPath: string | null }> {
+  if (tlsSelfSigned) {
+    const dir = join(dataDir.path, 'tls');
+    const made = await makeServerTls({ dir, host, resourceDomains, nowMs: systemClock.now() });
+    return { tls: made.tls, localCertPath: made.certPath };
   }
-  return createSimulator({
-    model: upstream.model,
-    latencyMs: config.simulatorLatencyMs,
-    tokensPerSecond: config.simulatorTokensPerSecond,
-    errorRate: config.simulatorErrorRate,
-    requestsPerMinute: config.simulatorRequestsPerMinute,
-    tokensPerMinute: config.simulatorTokensPerMinute,
-    seed: config.simulatorSeed,
-    clock: systemClock,
-  });
-}
-
-async function closeUpstreams(deployments: Deployments): Promise<void> {
-  const all = await deployments.list({ resourceId: DEFAULT_RESOURCE_ID, actor: 'app' });
-  await Promise.all(all.flatMap(({ upstreams }) => upstreams.map((upstream) => upstream.close())));
-}
-
-/** The dispatchers ask before every request, so the guard's answer is kept at hand. */
-function watchRoom(
-  guard: DiskGuard,
-  { signal, onFatal }: { readonly signal: AbortSignal; readonly onFatal: (error: unknown) => void },
-): { readonly isThere: boolean } {
-  const room = { isThere: true };
-  const look = async (): Promise<void> => {
-    while (!signal.aborted) {
-      room.isThere = await guard.hasRoom();
-      await systemClock.sleep(ROOM_LOOK_MS, signal).catch(() => {
-        // The app closes.
-      });
-    }
+  if (tlsCertPath === null || tlsKeyPath === null) return { tls: null, localCertPath: null };
+  return {
+    tls: await readServerTls({ certPath: tlsCertPath, keyPath: tlsKeyPath }),
+    localCertPath: null,
   };
-  Promise.all([look(), guard.watch(signal)]).catch(onFatal);
-  return room;
 }
 
 /** `OFFPEAK_FAILPOINT=name` kills the process, as kill -9 does, when it gets there: for crash tests. */

@@ -1,18 +1,22 @@
-import type { OptionCommand, OptionValues } from '../config/options.ts';
+import { resolveConfig, type AppConfig } from '../config/config.ts';
+import { faultsText } from '../config/fault.ts';
 import { loadConfig } from '../config/load.ts';
+import type { OptionCommand } from '../config/option.ts';
+import type { ValueName, Values } from '../config/sections.ts';
 import { CliError, EXIT } from './exit.ts';
 import type { TableFlags } from './program.ts';
 
+export interface Configured {
+  readonly values: Values;
+  readonly given: ReadonlySet<ValueName>;
+  readonly config: AppConfig;
+  /** The file that was read; null: there was none. */
+  readonly file: string | null;
+}
+
 /** The options of a command, or an end with every fault of theirs. */
-export async function configure(
-  command: OptionCommand,
-  flags: TableFlags,
-): Promise<{ values: OptionValues; given: ReadonlySet<keyof OptionValues> }> {
+export async function configure(command: OptionCommand, flags: TableFlags): Promise<Configured> {
   const loaded = await loadConfig({ command, flags, env: process.env, cwd: process.cwd() });
-  if (loaded.ok) return loaded;
-  const faults = loaded.faults.map(({ source, message }) => `\n  ${source}: ${message}`);
-  throw new CliError(
-    `the configuration has ${faults.length === 1 ? 'a fault' : 'faults'}:${faults.join('')}`,
-    EXIT.usage,
-  );
+  if (!loaded.ok) throw new CliError(faultsText(loaded.faults), EXIT.usage);
+  return { ...loaded, config: resolveConfig(loaded.values, loaded.at) };
 }

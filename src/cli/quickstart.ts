@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { createApp } from '../app.ts';
 import { resolveConfig } from '../config/config.ts';
-import { defaults } from '../config/options.ts';
+import { defaultValues } from '../config/sections.ts';
 import { silentLog } from '../core/log.ts';
 import { Client } from './client.ts';
 import { resolveEndpoint } from './endpoint.ts';
@@ -23,7 +23,7 @@ export async function quickstart({ json = false }: { readonly json?: boolean }):
   const say = json ? () => {} : print;
   const dataDir = await mkdtemp(join(tmpdir(), 'offpeak-quickstart-'));
   const config = resolveConfig({
-    ...defaults(),
+    ...defaultValues(),
     port: 0,
     dataDir,
     ballastBytes: 0,
@@ -34,8 +34,8 @@ export async function quickstart({ json = false }: { readonly json?: boolean }):
   try {
     const { url } = await app.listen();
     say(`service   ${url}, with a store of its own`);
-    say(`deployed  the simulator, as ${config.deployments[0]?.name ?? ''}`);
-    const client = new Client(resolveEndpoint({ endpoint: url, apiKey: app.firstKey ?? '' }, {}));
+    say(`deployed  the simulator, as ${config.resources[0]?.deployments[0]?.name ?? ''}`);
+    const client = new Client(resolveEndpoint({ endpoint: url, apiKey: app.firstKeys.apiKey ?? '' }, {}));
     const file = await client.upload(EXAMPLE, { purpose: 'batch' });
     say(`uploaded  ${EXAMPLE}\n          as ${file.id}`);
     const { id } = await client.createBatch({

@@ -3,9 +3,9 @@ import { createReadStream } from 'node:fs';
 import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openCore, type Core } from '../app.ts';
+import { openLocalCore, type Core } from '../app.ts';
 import { resolveConfig, type AppConfig } from '../config/config.ts';
-import type { OptionValues } from '../config/options.ts';
+import type { Values } from '../config/sections.ts';
 import { INPUT_BYTES_MAX, isTerminal, type Batch, type BatchEndpoint } from '../contract/batch.ts';
 import { ApiError } from '../contract/error.ts';
 import type { Inspection } from '../contract/inspection.ts';
@@ -55,7 +55,7 @@ export async function runBatch(input: string, table: TableFlags, flags: RunFlags
     note(faultReport(input, job.inspection));
     return EXIT.usage;
   }
-  await probeUpstream(values.upstream, values.upstreamApiKey);
+  await probeUpstream(values.upstream ?? 'simulator', values.upstreamApiKey);
   await claimStateDir(job);
   const core = await openState(configOf(job, values, flags));
   let batch: Batch | 'stopped';
@@ -116,20 +116,19 @@ async function claimStateDir({ stateDir, input, sha256 }: Job): Promise<void> {
   );
 }
 
-function configOf({ stateDir, inspection }: Job, values: OptionValues, { model }: RunFlags): AppConfig {
+function configOf({ stateDir, inspection }: Job, values: Values, { model }: RunFlags): AppConfig {
   const name = inspection.model ?? '';
   return resolveConfig({
     ...values,
     dataDir: stateDir,
     database: null,
     ballastBytes: 0,
-    enqueuedTokensMax: Number.MAX_SAFE_INTEGER,
     deployments: [{ name, model: model ?? name }],
   });
 }
 
 function openState(config: AppConfig): Promise<Core> {
-  return openCore(config, { log: troubleLog, onFatal: die }).catch((error: unknown) => {
+  return openLocalCore(config, { log: troubleLog, onFatal: die }).catch((error: unknown) => {
     if (!(error instanceof DataDirError)) throw error;
     throw new CliError(error.message, EXIT.failed, { cause: error });
   });

@@ -1,15 +1,20 @@
 import { resolve } from 'node:path';
 import { createApp, type App } from '../app.ts';
-import { resolveConfig, type AppConfig, type DeploymentConfig } from '../config/config.ts';
-import type { OptionName } from '../config/options.ts';
+import type { AppConfig } from '../config/config.ts';
+import { ConfigError } from '../config/fault.ts';
+import type { ValueName } from '../config/sections.ts';
+import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import { DataDirError } from '../core/data-dir.ts';
+import type { Log } from '../core/log.ts';
 import { StoreError } from '../stores/state/ports.ts';
+import { TlsError } from '../tls/server-tls.ts';
 import { detectLocalServers } from '../upstream/detect.ts';
 import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { createLog } from './log.ts';
 import type { TableFlags } from './program.ts';
 import { codeOf, reasonOf } from './reason.ts';
+import { createReload, reloadSignal } from './reload.ts';
 import { COMMAND, EXAMPLE, exampleArgument } from './self.ts';
 import { die, stopSignal } from './stop.ts';
 import { note, print, printJson } from './terminal.ts';
@@ -18,19 +23,23 @@ const DRAIN_MS = 30_000;
 
 /** Runs the service until a signal comes, then lets what is in flight finish. */
 export async function serve(table: TableFlags, { json }: { json: boolean }): Promise<ExitCode> {
-  const { values, given } = await configure('serve', table);
-  const config = resolveConfig(values);
   const stopped = stopSignal();
-  const app = await start(config);
+  const hangup = reloadSignal();
+  const configured = await configure('serve', table);
+  const { config, given } = configured;
+  const log = createLog(config.logLevel);
+  const app = await start(config, log);
   try {
     const { url } = await app.listen().catch((error: unknown) => {
       const advice = codeOf(error) === 'EADDRINUSE' ? ' Choose another with --port; 0 takes a free one.' : '';
       const message = `cannot listen on ${config.host}:${config.port}: ${reasonOf(error)}.${advice}`;
       throw new CliError(message, EXIT.failed, { cause: error });
     });
-    if (json) printJson(startedJson(app, config, url));
-    else print(banner(app, config, { url, given }));
+    const started = { app, config, url, deployments: await deploymentsOf(app, config) };
+    if (json) printJson(startedJson(started));
+    else print(banner(started, given));
     if (!json && usesOnlyTheDefault(given)) await hintAtLocalServers(Number(new URL(url).port));
+    hangup.reloadWith(createReload(app, configured, { flags: table, log }));
     note(
       `${await stopped}: finishing what is in flight, ${DRAIN_MS / 1000} s at most; once more ends it at once`,
     );
@@ -40,10 +49,12 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
   return EXIT.ok;
 }
 
-async function start(config: AppConfig): Promise<App> {
+async function start(config: AppConfig, log: Log): Promise<App> {
   try {
-    return await createApp(config, { log: createLog(config.logLevel), onFatal: die });
+    return await createApp(config, { log, onFatal: die });
   } catch (error) {
+    if (error instanceof ConfigError) throw new CliError(error.message, EXIT.usage, { cause: error });
+    if (error instanceof TlsError) throw new CliError(error.message, EXIT.usage, { cause: error });
     if (error instanceof DataDirError) throw new CliError(error.message, EXIT.failed, { cause: error });
     if (!(error instanceof StoreError)) throw error;
     const exitCode = error.reason === 'connection' ? EXIT.unreachable : EXIT.failed;
@@ -51,57 +62,102 @@ async function start(config: AppConfig): Promise<App> {
   }
 }
 
-function startedJson({ firstKey }: App, config: AppConfig, url: string): unknown {
+interface Started {
+  readonly app: App;
+  readonly config: AppConfig;
+  readonly url: string;
+  /** Those of the default resource. */
+  readonly deployments: readonly Served[];
+}
+
+interface Served {
+  readonly name: string;
+  readonly model: string;
+  /** Their addresses. */
+  readonly upstreams: readonly string[];
+}
+
+async function deploymentsOf({ control }: App, { upstreams }: AppConfig): Promise<Served[]> {
+  const views = await control.listDeployments({ resourceId: DEFAULT_RESOURCE_ID, actor: 'cli' });
+  return views.map(({ name, model, servedBy }) => ({
+    name,
+    model,
+    upstreams: upstreams
+      .filter(
+        (one) =>
+          servedBy.includes(one.name) &&
+          (one.only === null ||
+            (one.only.resourceId === DEFAULT_RESOURCE_ID && one.only.deployment === name)),
+      )
+      .map((one) => (one.kind === 'http' ? one.url : one.kind)),
+  }));
+}
+
+function startedJson({ app, config, url, deployments }: Started): unknown {
   return {
     url,
     pid: process.pid,
-    api_key: firstKey,
+    api_key: app.firstKeys.apiKey,
+    admin_key: app.firstKeys.adminKey,
     data_dir: resolve(config.dataDir),
-    deployments: config.deployments.map(({ name, model, upstreams }) => ({
-      name,
-      model,
-      upstreams: upstreams.map((upstream) => (upstream.kind === 'http' ? upstream.url : upstream.kind)),
-    })),
+    tls_certificate: app.localCertPath,
+    deployments,
+    resources: config.resources.map(({ name }) => name),
   };
 }
 
-function banner(
-  { firstKey }: App,
-  config: AppConfig,
-  { url, given }: { url: string; given: ReadonlySet<OptionName> },
-): string {
-  const key = firstKey ?? (given.has('apiKey') ? 'as configured' : 'the one shown at the first start');
+function banner({ app, config, url, deployments }: Started, given: ReadonlySet<ValueName>): string {
+  const { apiKey, adminKey } = app.firstKeys;
+  const key = apiKey ?? (given.has('apiKey') ? 'as configured' : 'the one shown at the first start');
+  const others = config.resources.slice(1).map(({ name }) => name);
+  const rows = [
+    ['key', key],
+    ['', keyAdvice(apiKey, given)],
+    ...(adminKey === null
+      ? []
+      : [
+          ['admin key', adminKey],
+          ['', 'Opens the control plane: resources, deployments, quota. Not shown again either.'],
+        ]),
+    ['deployments', deployments.map(describe).join(`\n${' '.repeat(INDENT)}`) || 'none yet'],
+    ...(others.length > 0 ? [['resources', `default, ${others.join(', ')}`]] : []),
+    ['data', resolve(config.dataDir)],
+    ...(app.localCertPath === null
+      ? []
+      : [
+          ['certificate', app.localCertPath],
+          ['', `Clients must trust it: export NODE_EXTRA_CA_CERTS='${app.localCertPath}'`],
+        ]),
+  ];
+  const trust = app.localCertPath === null ? '' : ` --cacert '${app.localCertPath}'`;
   return `
 Offpeak is ready at ${url}
 
-  key          ${key}
-               ${keyAdvice(firstKey, given)}
-  deployments  ${config.deployments.map(describeDeployment).join('\n               ')}
-  data         ${resolve(config.dataDir)}
+${rows.map(([name = '', value = '']) => `  ${name.padEnd(INDENT - 2)}${value}`).join('\n')}
 
 Try it:
-  export OFFPEAK_API_KEY=${firstKey ?? 'KEY'} OFFPEAK_ENDPOINT=${url}
+  export OFFPEAK_API_KEY=${apiKey ?? 'KEY'} OFFPEAK_ENDPOINT=${url}
   ${COMMAND} batches create --file ${exampleArgument()} --watch
 or upload with curl:
-  curl "${url}/openai/files?api-version=2024-10-21" -H "api-key: $OFFPEAK_API_KEY" \\
+  curl${trust} "${url}/openai/files?api-version=2024-10-21" -H "api-key: $OFFPEAK_API_KEY" \\
     -F purpose=batch -F "file=@${EXAMPLE};type=application/json"
 `;
 }
 
-function keyAdvice(firstKey: string | null, given: ReadonlySet<OptionName>): string {
+const INDENT = 15;
+
+function keyAdvice(firstKey: string | null, given: ReadonlySet<ValueName>): string {
   if (firstKey !== null) return 'Made just now and not shown again: keep it.';
   return given.has('apiKey')
     ? 'Callers send it as api-key.'
     : 'Lost? Start with --api-key KEY to set another.';
 }
 
-function describeDeployment({ name, model, upstreams }: DeploymentConfig): string {
-  const targets = upstreams.map((upstream) => (upstream.kind === 'http' ? upstream.url : 'simulator'));
-  return `${name} (${model}) → ${targets.join(', ')}`;
-}
+const describe = ({ name, model, upstreams }: Served): string =>
+  `${name} (${model}) → ${upstreams.join(', ')}`;
 
-const usesOnlyTheDefault = (given: ReadonlySet<OptionName>): boolean =>
-  !given.has('upstream') && !given.has('deployments');
+const usesOnlyTheDefault = (given: ReadonlySet<ValueName>): boolean =>
+  !(['upstream', 'upstreams', 'deployments', 'resources'] as const).some((name) => given.has(name));
 
 async function hintAtLocalServers(ownPort: number): Promise<void> {
   note('Answers are simulated. Name a model server with --upstream URL --deployment NAME=MODEL.');

@@ -70,7 +70,7 @@ export function resolveConfig(values: Values, at: Locate = () => 'the command li
   return {
     ...values,
     resources: resources.map(({ resource }) => resource),
-    upstreams: [...fleetOf(values), ...inline],
+    upstreams: [...fleetOf(values, at), ...inline],
     models: (values.models ?? []).map((entry, index) => resolveModel(entry, at('models', [index]))),
     dataZones: values.dataZones ?? {},
     identity: values.identity,
@@ -79,15 +79,17 @@ export function resolveConfig(values: Values, at: Locate = () => 'the command li
 }
 
 /** The default upstream serves everything; beside `upstreams` it is there only when asked for, lest answers be made up. */
-function fleetOf(values: Values): UpstreamConfig[] {
-  const named = (values.upstreams ?? []).map((entry) => resolveUpstream(entry, values));
+function fleetOf(values: Values, at: Locate): UpstreamConfig[] {
+  const named = (values.upstreams ?? []).map((entry, index) =>
+    resolveUpstream(entry, values, at('upstreams', [index])),
+  );
   if (values.upstream === null && named.length > 0) return named;
   const entry = {
     name: DEFAULT_UPSTREAM,
     url: values.upstream ?? 'simulator',
     ...(values.upstreamApiKey !== null && { apiKey: values.upstreamApiKey }),
   };
-  return [resolveUpstream(entry, values), ...named];
+  return [resolveUpstream(entry, values, at('upstream')), ...named];
 }
 
 interface ResolvedResource {
@@ -118,14 +120,16 @@ interface Place {
 
 function resolveResource(entry: ResourceEntry, { values, at, index, more }: Place): ResolvedResource {
   const isDefault = entry.name === DEFAULT_RESOURCE_ID;
-  const deployments = [
-    ...more.map((deployment, i) => resolveDeployment(deployment, values, at('deployments', [i]))),
-    ...(entry.deployments ?? []).map((deployment, i) =>
-      resolveDeployment(deployment, values, at('resources', [index, 'deployments', i])),
-    ),
+  const entries = [
+    ...more.map((deployment, i) => ({ deployment, source: at('deployments', [i]) })),
+    ...(entry.deployments ?? []).map((deployment, i) => ({
+      deployment,
+      source: at('resources', [index, 'deployments', i]),
+    })),
   ];
-  const inlineUpstreams = [...more, ...(entry.deployments ?? [])].flatMap((deployment) =>
-    inlineOf(deployment, { resourceId: entry.name, values }),
+  const deployments = entries.map(({ deployment, source }) => resolveDeployment(deployment, values, source));
+  const inlineUpstreams = entries.flatMap(({ deployment, source }) =>
+    inlineOf(deployment, { resourceId: entry.name, values, source }),
   );
   const namesOf = (deployment: DeploymentConfig): string[] =>
     inlineUpstreams.flatMap(({ name, only }) => (only?.deployment === deployment.name ? [name] : []));
@@ -170,14 +174,14 @@ function resolveDeployment(entry: DeploymentEntry, values: Values, source: strin
 
 function inlineOf(
   { name, model, upstreams }: DeploymentEntry,
-  { resourceId, values }: { readonly resourceId: string; readonly values: Values },
+  place: { readonly resourceId: string; readonly values: Values; readonly source: string },
 ): UpstreamConfig[] {
+  const { values } = place;
   const taken = new Set([DEFAULT_UPSTREAM, ...(values.upstreams ?? []).map((upstream) => upstream.name)]);
   return (upstreams ?? [])
     .filter((upstream) => typeof upstream !== 'string')
     .map((upstream) => {
-      const place = { resourceId, deployment: name, model: model ?? name, values, taken };
-      const inline = resolveInline(upstream, place);
+      const inline = resolveInline(upstream, { ...place, deployment: name, model: model ?? name, taken });
       taken.add(inline.name);
       return inline;
     });

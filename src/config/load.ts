@@ -15,6 +15,8 @@ export type Loaded =
       readonly values: Values;
       readonly given: ReadonlySet<ValueName>;
       readonly at: Locate;
+      /** The file that was read; null: there was none. */
+      readonly file: string | null;
     }
   | { readonly ok: false; readonly faults: readonly Fault[] };
 
@@ -27,6 +29,8 @@ export interface Sources {
   readonly flags: Partial<Readonly<Record<OptionName, string | string[] | boolean>>>;
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;
+  /** True: a file that is not there is a fault, also when none was named. */
+  readonly needsFile?: boolean;
 }
 
 const CONFIG_FILE = 'offpeak.yaml';
@@ -39,7 +43,8 @@ interface Origin {
 }
 
 /** Flags go before variables, variables before the file, the file before defaults. Reports every fault at once. */
-export async function loadConfig({ command, flags, env, cwd }: Sources): Promise<Loaded> {
+export async function loadConfig(sources: Sources): Promise<Loaded> {
+  const { command, flags, env, cwd } = sources;
   const names = optionsOf(command);
   const faults: Fault[] = misspelt(env);
   const values: Record<string, unknown> = defaultValues();
@@ -63,12 +68,15 @@ export async function loadConfig({ command, flags, env, cwd }: Sources): Promise
     if (given !== undefined) offer(name, given === true ? 'true' : given, origin(`--${OPTIONS[name].flag}`));
     if (env[variable]) offer(name, env[variable], origin(variable));
   }
+  const needsFile = sources.needsFile ?? values['configPath'] !== null;
+  const fileName = typeof values['configPath'] === 'string' ? values['configPath'] : CONFIG_FILE;
+  let file: ConfigFile | null = null;
   if (names.includes('configPath')) {
-    const file = await openFile(values.configPath, { env, cwd, faults });
+    file = await openFile(fileName, { needsFile, env, cwd, faults });
     for (const [name, raw] of file?.raw ?? []) {
       const path = isSection(name) ? [name] : (yamlPath(name) ?? []);
       offer(name, raw, {
-        at: (inner = []) => file?.locate([...path, ...inner]) ?? CONFIG_FILE,
+        at: (inner = []) => file?.locate([...path, ...inner]) ?? fileName,
         prefix: `${path.join('.')}: `,
       });
     }
@@ -81,7 +89,7 @@ export async function loadConfig({ command, flags, env, cwd }: Sources): Promise
   faults.push(...contradictions(checked, { command, at, faulty }));
   return faults.length > 0
     ? { ok: false, faults: faults.toSorted((a, b) => lineOf(a) - lineOf(b)) }
-    : { ok: true, values: checked, given: new Set(origins.keys()), at };
+    : { ok: true, values: checked, given: new Set(origins.keys()), at, file: file && fileName };
 }
 
 const isSection = (name: ValueName): name is SectionName => name in SECTIONS;
@@ -92,17 +100,17 @@ const lineOf = ({ source }: Fault): number => Number(/:(\d+)$/.exec(source)?.[1]
 const origin = (source: string): Origin => ({ at: () => source, prefix: '' });
 
 async function openFile(
-  given: unknown,
-  { env, cwd, faults }: { env: NodeJS.ProcessEnv; cwd: string; faults: Fault[] },
+  name: string,
+  options: { needsFile: boolean; env: NodeJS.ProcessEnv; cwd: string; faults: Fault[] },
 ): Promise<ConfigFile | null> {
-  const name = typeof given === 'string' ? given : CONFIG_FILE;
+  const { needsFile, env, cwd, faults } = options;
   try {
     const file = readConfigFile(await readFile(resolve(cwd, name), 'utf8'), { name, env });
     faults.push(...file.faults);
     return file;
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'ENOENT' && given === null) return null;
+    if (code === 'ENOENT' && !needsFile) return null;
     const reason = code === 'ENOENT' ? 'there is no such file' : `cannot be read (${String(code ?? error)})`;
     faults.push({ source: name, message: reason });
     return null;

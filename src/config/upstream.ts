@@ -53,6 +53,8 @@ export type UpstreamConfig = SimulatorUpstreamConfig | HttpUpstreamConfig;
 interface PlacedUpstream {
   /** Unique among those that a deployment may use. */
   readonly name: string;
+  /** True: the operator gave it its name; else it goes by its address. */
+  readonly isNamed: boolean;
   /** Null: the service's location. */
   readonly region: string | null;
   /** Null: the zone of the region. */
@@ -61,6 +63,8 @@ interface PlacedUpstream {
   readonly models: Readonly<Record<string, string>> | null;
   /** The one deployment that may use it; null: all that the SKU and the model allow. */
   readonly only: { readonly resourceId: string; readonly deployment: string } | null;
+  /** Where it stands: `offpeak.yaml:12`. */
+  readonly source: string;
 }
 
 /** Behaves as the `simulator…` options say. */
@@ -85,8 +89,19 @@ interface UpstreamDefaults {
   readonly requestTimeoutMs: number;
 }
 
-export function resolveUpstream(entry: UpstreamEntry, values: UpstreamDefaults): UpstreamConfig {
-  return connect(entry, values, { name: entry.name, models: entry.models ?? null, only: null });
+export function resolveUpstream(
+  entry: UpstreamEntry,
+  values: UpstreamDefaults,
+  source: string,
+): UpstreamConfig {
+  const isNamed = entry.name !== DEFAULT_UPSTREAM;
+  return connect(entry, values, {
+    name: entry.name,
+    isNamed,
+    models: entry.models ?? null,
+    only: null,
+    source,
+  });
 }
 
 export function resolveInline(
@@ -98,13 +113,16 @@ export function resolveInline(
     readonly values: UpstreamDefaults;
     /** Names that the deployment can use already. */
     readonly taken: ReadonlySet<string>;
+    readonly source: string;
   },
 ): UpstreamConfig {
-  const { resourceId, deployment, model, values, taken } = place;
+  const { resourceId, deployment, model, values, taken, source } = place;
   return connect(entry, values, {
     name: freeName(entry.url === 'simulator' ? entry.url : new URL(entry.url).host, taken),
+    isNamed: false,
     models: { [model]: entry.model ?? model },
     only: { resourceId, deployment },
+    source,
   });
 }
 
@@ -117,7 +135,7 @@ function freeName(name: string, taken: ReadonlySet<string>): string {
 function connect(
   entry: InlineUpstreamEntry,
   { requestTimeoutMs }: UpstreamDefaults,
-  place: Pick<PlacedUpstream, 'name' | 'models' | 'only'>,
+  place: Omit<PlacedUpstream, 'region' | 'dataZone'>,
 ): UpstreamConfig {
   const placed = { ...place, region: entry.region ?? null, dataZone: entry.dataZone ?? null };
   if (entry.url === 'simulator') return { kind: 'simulator', ...placed };

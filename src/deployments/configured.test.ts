@@ -11,7 +11,12 @@ const foreign: Scope = { resourceId: 'other', actor: 'key:1' };
 const deployment = (name: string, change: Partial<Deployment> = {}): Deployment => ({
   name,
   model: 'gpt-4o',
+  version: null,
   sku: 'GlobalBatch',
+  unusable: null,
+  takesImages: true,
+  sharedTokensMax: null,
+  whenFull: 'fail',
   enqueuedTokensMax: 1_000_000,
   concurrencyMax: 8,
   upstreams: [createSimulator()],

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { hostname, networkInterfaces } from 'node:os';
 import { isIP } from 'node:net';
 import { createSecureContext, type SecureContext } from 'node:tls';
+import { callbackify } from 'node:util';
 import { openLocalCa, type LocalCa } from './local-ca.ts';
 
 /** What a server needs to speak HTTPS; options of `node:https`. */
@@ -51,11 +52,7 @@ export async function makeServerTls(options: {
     tls: {
       ...plain,
       minVersion: 'TLSv1.2',
-      SNICallback: (name, done) =>
-        void contexts.find(name.toLowerCase()).then(
-          (context) => done(null, context),
-          (error: Error) => done(error),
-        ),
+      SNICallback: callbackify((name: string) => contexts.find(name.toLowerCase())),
     },
   };
 }

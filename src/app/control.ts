@@ -1,0 +1,172 @@
+import { randomBytes } from 'node:crypto';
+import { ENQUEUED_TOKENS_WITHOUT_QUOTA, type AppConfig } from '../config/config.ts';
+import { ConfigError } from '../config/fault.ts';
+import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
+import { nowS, systemClock } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
+import { applyConfiguration } from '../deployments/apply.ts';
+import { createCatalog, type Catalog } from '../deployments/catalog.ts';
+import { createControlPlane } from '../deployments/control-plane.ts';
+import type { ControlPlane } from '../deployments/control.ts';
+import type { Declared } from '../deployments/declared.ts';
+import { createDeployments } from '../deployments/directory.ts';
+import { createExclusive } from '../deployments/exclusive.ts';
+import { Fleet, type FleetUpstream } from '../deployments/fleet.ts';
+import type { Deployments } from '../deployments/port.ts';
+import { createIdentity } from '../identity/identity.ts';
+import { keyDigest } from '../identity/keys.ts';
+import type { Authenticate, IdentityConfig } from '../identity/port.ts';
+import type { ResourceStore, StateStore } from '../stores/state/ports.ts';
+import { fleetOf } from './fleet.ts';
+import type { Storage } from './storage.ts';
+
+/** Keys that were made just now; they are shown now or never. */
+export interface FirstKeys {
+  /** Key 1 of the default resource. */
+  readonly apiKey: string | null;
+  readonly adminKey: string | null;
+}
+
+/** What is configured and what is changed over the API, in force. */
+export interface Control {
+  readonly plane: ControlPlane;
+  readonly deployments: Deployments;
+  readonly authenticate: Authenticate;
+  readonly firstKeys: FirstKeys;
+  /** Puts another configuration in force. Rejects with a `ConfigError`, and changes nothing, when it has faults. */
+  apply(config: AppConfig): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A configuration, ready to be in force. */
+interface Prepared {
+  readonly config: AppConfig;
+  readonly catalog: Catalog;
+  readonly declared: Declared;
+  readonly upstreams: readonly FleetUpstream[];
+}
+
+export async function openControl(
+  config: AppConfig,
+  { state, dataDir }: Pick<Storage, 'state' | 'dataDir'>,
+  log: Log,
+): Promise<Control> {
+  const digest = (key: string): string => keyDigest(dataDir.pepper, key);
+  const identity = createIdentity(
+    { resources: state.resources, pepper: dataDir.pepper, clock: systemClock, log },
+    identityOf(config),
+  );
+  const store: StateStore = { ...state, resources: identity.resources };
+  const exclusive = createExclusive();
+  let current: Omit<Prepared, 'upstreams'> = {
+    config,
+    catalog: createCatalog(),
+    declared: { resources: [] },
+  };
+  const fleet = new Fleet({ dataZoneOf: (region) => current.catalog.dataZoneOf(region), log });
+  const apply = async (next: AppConfig): Promise<void> => {
+    const prepared = await prepare(next);
+    const { faults, warnings } = await applyConfiguration(prepared.declared, {
+      store,
+      ...prepared,
+      enqueuedTokensDefault: enqueuedTokensDefault(next),
+      digest,
+      clock: systemClock,
+      exclusive,
+    });
+    if (faults.length > 0) {
+      throw new ConfigError(faults.map(({ path, message }) => ({ source: path, message })));
+    }
+    for (const warning of warnings) log.warn({}, warning);
+    current = prepared;
+    fleet.replace(prepared.upstreams);
+    identity.replace(identityOf(next));
+    if (next.adminKey !== null) await store.resources.setAdminKeyDigest(digest(next.adminKey), change());
+  };
+  await apply(config);
+
+  return {
+    plane: createControlPlane({
+      store,
+      catalog: () => current.catalog,
+      fleet,
+      declared: () => current.declared,
+      get offerDefault() {
+        return current.config.offer;
+      },
+      get enqueuedTokensDefault() {
+        return enqueuedTokensDefault(current.config);
+      },
+      get concurrencyDefault() {
+        return current.config.concurrencyMax;
+      },
+      makeKey,
+      digest,
+      clock: systemClock,
+      exclusive,
+    }),
+    deployments: createDeployments({
+      resources: store.resources,
+      deployments: store.deployments,
+      catalog: () => current.catalog,
+      fleet,
+    }),
+    authenticate: identity.authenticate,
+    firstKeys: await makeFirstKeys(config, { resources: store.resources, digest }),
+    apply,
+    close: () => fleet.close(),
+  };
+}
+
+async function prepare(config: AppConfig): Promise<Prepared> {
+  const catalog = createCatalog({
+    models: config.models.map(({ isDefault, ...model }) => ({ ...model, isDefault: isDefault ?? false })),
+    dataZones: config.dataZones,
+    impliedModels: [
+      ...config.resources.flatMap(({ deployments }) => deployments.map(({ model }) => model)),
+      ...config.upstreams.flatMap(({ models }) => Object.keys(models ?? {})),
+    ],
+  });
+  const { upstreams, faults } = await fleetOf(config, catalog);
+  if (faults.length > 0) throw new ConfigError(faults);
+  return { config, catalog, upstreams, declared: declaredOf(config) };
+}
+
+const enqueuedTokensDefault = ({ enqueuedTokensMax }: AppConfig): number =>
+  enqueuedTokensMax ?? ENQUEUED_TOKENS_WITHOUT_QUOTA;
+
+const declaredOf = ({ resources }: AppConfig): Declared => ({
+  resources: resources.map(({ name, keys, source, deployments, ...resource }) => ({
+    ...resource,
+    id: name,
+    path: source,
+    keys: keys.length > 0 ? keys : null,
+    deployments: deployments.map(({ source: path, ...deployment }) => ({ ...deployment, path })),
+  })),
+});
+
+const identityOf = ({ identity, roleAssignments }: AppConfig): IdentityConfig => ({
+  tokens: identity && { ...identity, clockSkewMs: identity.clockSkew },
+  roleAssignments,
+});
+
+const makeKey = (): string => randomBytes(32).toString('hex');
+const HINT_CHARS = 4;
+const change = () => ({ actor: 'configuration', atS: nowS(systemClock) });
+
+/** Without any key nobody could get in. */
+async function makeFirstKeys(
+  { resources: configured, adminKey }: AppConfig,
+  { resources, digest }: { readonly resources: ResourceStore; readonly digest: (key: string) => string },
+): Promise<FirstKeys> {
+  const made = { apiKey: makeKey(), adminKey: makeKey() };
+  const needsAdmin = adminKey === null && (await resources.adminKeyDigest()) === undefined;
+  if (needsAdmin) await resources.setAdminKeyDigest(digest(made.adminKey), change());
+  const isClosed = configured.find(({ name }) => name === DEFAULT_RESOURCE_ID)?.keyAuthDisabled ?? false;
+  const needsKey = !isClosed && (await resources.keys(DEFAULT_RESOURCE_ID)).length === 0;
+  if (needsKey) {
+    const key = { slot: 1, digest: digest(made.apiKey), hint: made.apiKey.slice(-HINT_CHARS) } as const;
+    await resources.putKey(DEFAULT_RESOURCE_ID, key, change());
+  }
+  return { apiKey: needsKey ? made.apiKey : null, adminKey: needsAdmin ? made.adminKey : null };
+}

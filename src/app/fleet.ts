@@ -1,0 +1,92 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { AppConfig } from '../config/config.ts';
+import type { Fault } from '../config/fault.ts';
+import type { UpstreamConfig } from '../config/upstream.ts';
+import { systemClock } from '../core/clock.ts';
+import type { Catalog } from '../deployments/catalog.ts';
+import type { FleetUpstream } from '../deployments/fleet.ts';
+import { createHttpUpstream } from '../upstream/openai-http.ts';
+import type { Upstream } from '../upstream/port.ts';
+import { createSimulator } from '../upstream/simulator/simulator.ts';
+
+/** As many as one deployment may have in flight; more of them share. */
+const CONNECTIONS_MAX = 10_000;
+
+/** The upstreams of a configuration, not opened yet. */
+export async function fleetOf(
+  config: AppConfig,
+  catalog: Catalog,
+): Promise<{ readonly upstreams: readonly FleetUpstream[]; readonly faults: readonly Fault[] }> {
+  const faults: Fault[] = [];
+  const upstreams: FleetUpstream[] = [];
+  for (const upstream of config.upstreams) {
+    const region = upstream.region ?? config.location;
+    const { ca, fault } = await readCa(upstream);
+    if (fault) faults.push(fault);
+    upstreams.push({
+      name: upstream.name,
+      region,
+      dataZone: upstream.dataZone ?? catalog.dataZoneOf(region),
+      models: upstream.models,
+      onlyFor: upstream.only,
+      fingerprint: fingerprint([connectionOf(upstream, config), ca]),
+      open: (modelThere) => openUpstream(upstream, { modelThere, ca, config }),
+    });
+  }
+  return { upstreams, faults };
+}
+
+export function openUpstream(
+  upstream: UpstreamConfig,
+  {
+    modelThere,
+    ca,
+    config,
+  }: { readonly modelThere: string; readonly ca?: string; readonly config: AppConfig },
+): Upstream {
+  if (upstream.kind === 'simulator') {
+    return createSimulator({ model: modelThere, ...simulation(config), clock: systemClock });
+  }
+  return createHttpUpstream({
+    name: upstream.isNamed ? upstream.name : new URL(upstream.url).host,
+    baseUrl: upstream.url,
+    apiKey: upstream.apiKey ?? undefined,
+    authStyle: upstream.authStyle,
+    azureApiVersion: upstream.apiVersion ?? undefined,
+    model: modelThere,
+    timeoutMs: upstream.requestTimeoutMs,
+    connectionsMax: CONNECTIONS_MAX,
+    ...(ca !== undefined && { tls: { ca } }),
+  });
+}
+
+async function readCa(upstream: UpstreamConfig): Promise<{ ca?: string; fault?: Fault }> {
+  if (upstream.kind === 'simulator' || upstream.caPath === null) return {};
+  try {
+    return { ca: await readFile(upstream.caPath, 'utf8') };
+  } catch (error) {
+    const message = `upstream '${upstream.name}': ${upstream.caPath} cannot be read: ${String(error)}`;
+    return { fault: { source: upstream.source, message } };
+  }
+}
+
+/** What it takes to reach it; where it stands and what it serves may change while it stays open. */
+function connectionOf(upstream: UpstreamConfig, config: AppConfig): unknown {
+  if (upstream.kind === 'simulator') return simulation(config);
+  const { url, apiKey, authStyle, apiVersion, requestTimeoutMs } = upstream;
+  return { url, apiKey, authStyle, apiVersion, requestTimeoutMs };
+}
+
+const simulation = (config: AppConfig) => ({
+  latencyMs: config.simulatorLatencyMs,
+  tokensPerSecond: config.simulatorTokensPerSecond,
+  errorRate: config.simulatorErrorRate,
+  requestsPerMinute: config.simulatorRequestsPerMinute,
+  tokensPerMinute: config.simulatorTokensPerMinute,
+  seed: config.simulatorSeed,
+});
+
+/** Keys go into it, so it must not give them away. */
+const fingerprint = (parts: readonly unknown[]): string =>
+  createHash('sha256').update(JSON.stringify(parts)).digest('hex');

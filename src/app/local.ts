@@ -1,0 +1,50 @@
+import type { AppConfig } from '../config/config.ts';
+import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
+import { assert } from '../core/assert.ts';
+import { nowS, systemClock } from '../core/clock.ts';
+import { createConfiguredDeployments } from '../deployments/configured.ts';
+import type { Deployments } from '../deployments/port.ts';
+import { openUpstream } from './fleet.ts';
+import type { Storage } from './storage.ts';
+
+/** The one deployment of a run without a server, on the first upstream: no catalog, no quota, any name. */
+export async function openLocalDeployment(
+  config: AppConfig,
+  { state }: Pick<Storage, 'state'>,
+): Promise<{ readonly deployments: Deployments; close(): Promise<void> }> {
+  const [resource] = config.resources;
+  const deployment = resource?.deployments[0];
+  const [first] = config.upstreams;
+  assert(resource && deployment && first, 'a run has a deployment and an upstream');
+  await state.resources.put(
+    {
+      id: DEFAULT_RESOURCE_ID,
+      location: resource.location,
+      subscriptionId: resource.subscriptionId,
+      resourceGroup: resource.resourceGroup,
+      offer: 'unlimited',
+      keyAuthDisabled: true,
+      owner: 'configuration',
+      tags: {},
+      createdAt: nowS(systemClock),
+    },
+    { actor: 'cli', atS: nowS(systemClock) },
+  );
+  const upstream = openUpstream(first, { modelThere: deployment.model, config });
+  const deployments = createConfiguredDeployments([
+    {
+      name: deployment.name,
+      model: deployment.model,
+      version: null,
+      sku: 'GlobalBatch',
+      unusable: null,
+      takesImages: true,
+      enqueuedTokensMax: Number.MAX_SAFE_INTEGER,
+      sharedTokensMax: null,
+      whenFull: 'fail',
+      concurrencyMax: deployment.concurrencyMax,
+      upstreams: [upstream],
+    },
+  ]);
+  return { deployments, close: () => upstream.close() };
+}

@@ -1,0 +1,82 @@
+import type { AppConfig } from './config.ts';
+import type { Option } from './option.ts';
+import { OPTION_NAMES, OPTIONS, type OptionName } from './options.ts';
+import type { Values } from './sections.ts';
+
+/** What a configuration read again says differently: names only, as keys are among the values. */
+export interface Changes {
+  /** `deployment default/chat added`, `--concurrency`. */
+  readonly applied: readonly string[];
+  /** Flags of options whose new value counts from the next start. */
+  readonly needRestart: readonly string[];
+}
+
+/** The new values, with the old ones where only a restart can bring the new ones into force. */
+export function reloadable(before: Values, after: Values): Values {
+  const kept = OPTION_NAMES.filter((name) => !reloads(name)).map((name) => [name, before[name]]);
+  return { ...after, ...Object.fromEntries(kept) };
+}
+
+export function changesOf(
+  before: { readonly values: Values; readonly config: AppConfig },
+  after: { readonly values: Values; readonly config: AppConfig },
+): Changes {
+  const changed = OPTION_NAMES.filter((name) => !isEqual(before.values[name], after.values[name]));
+  const flags = (names: readonly OptionName[]) => names.map((name) => `--${OPTIONS[name].flag}`);
+  return {
+    applied: [
+      // Its parts are told one by one.
+      ...flags(changed.filter((name) => reloads(name) && name !== 'deployments')),
+      ...Object.entries(OBJECTS).flatMap(([kind, namesOf]) =>
+        differences(kind, namesOf(before.config), namesOf(after.config)),
+      ),
+    ],
+    needRestart: flags(changed.filter((name) => !reloads(name))),
+  };
+}
+
+function reloads(name: OptionName): boolean {
+  const option: Option<unknown, unknown> = OPTIONS[name];
+  return option.reloads ?? false;
+}
+
+type Named = readonly (readonly [name: string, object: unknown])[];
+
+const OBJECTS: Readonly<Record<string, (config: AppConfig) => Named>> = {
+  resource: ({ resources }) => resources.map((one) => [one.name, { ...one, deployments: null }]),
+  deployment: ({ resources }) =>
+    resources.flatMap(({ name, deployments }) =>
+      deployments.map((one) => [`${name}/${one.name}`, one] as const),
+    ),
+  upstream: ({ upstreams }) =>
+    upstreams.map((one) => {
+      const owner = one.only ? `${one.only.resourceId}/${one.only.deployment}/` : '';
+      return [`${owner}${one.name}`, one];
+    }),
+  model: ({ models }) => models.map((one) => [`${one.name} ${one.version ?? ''}`.trim(), one]),
+  'data zone': ({ dataZones }) => Object.entries(dataZones),
+  identity: ({ identity }) => (identity ? [['', identity]] : []),
+  'role assignment': ({ roleAssignments }) =>
+    roleAssignments.map((one) => [
+      `${one.role} on ${one.resource} for ${one.oid ?? one.group ?? one.appRole ?? ''}`,
+      one,
+    ]),
+};
+
+function differences(kind: string, before: Named, after: Named): string[] {
+  const [old, now] = [new Map(before), new Map(after)];
+  const told = (name: string, what: string) => [kind, name, what].filter(Boolean).join(' ');
+  return [
+    ...[...now.keys()].filter((name) => !old.has(name)).map((name) => told(name, 'added')),
+    ...[...now]
+      .filter(([name, object]) => old.has(name) && !isEqual(old.get(name), object))
+      .map(([name]) => told(name, 'changed')),
+    ...[...old.keys()].filter((name) => !now.has(name)).map((name) => told(name, 'removed')),
+  ];
+}
+
+/** Where in the file something stands makes no difference. */
+const isEqual = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b);
+
+const canonical = (value: unknown): string =>
+  JSON.stringify(value, (key, inner: unknown) => (key === 'source' ? undefined : inner)) ?? '';
