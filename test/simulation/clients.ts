@@ -77,11 +77,12 @@ class Client {
           dialect: 'azure',
           metadata: { job: name },
           outputExpiresAfterS: null,
+          whenFull: this.#job.whenFull ?? undefined,
           ...(withIdempotencyKey && { idempotency: { key: name, bodyDigest: fileId } }),
         }),
       );
       if (created instanceof ApiError && created.retryAfterS === null) {
-        oracle.refused(fileId, created);
+        oracle.refused(this.#job, fileId, created);
         return null;
       }
       if (created instanceof Error) {

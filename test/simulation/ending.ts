@@ -47,7 +47,14 @@ export class Ending {
     const { strictWindow } = world.plan.tuning;
     if (batch.status === 'failed') {
       const codes = batch.errors?.data.map(({ code }) => code) ?? [];
-      const isExcused = job.hasBadLine || mayLackInput || codes.includes('token_limit_exceeded');
+      const isFull = batch.errors?.data.some(
+        ({ code, message }) => code === 'token_limit_exceeded' && world.mayLackRoom(job, message),
+      );
+      const wasGone =
+        codes.includes('model_not_found') &&
+        batch.deployment === null &&
+        world.changes.wasGone(job.deployment);
+      const isExcused = job.hasBadLine || mayLackInput || isFull || wasGone;
       require(isExcused && codes.length > 0, 'P3', `${batch.id} failed: ${JSON.stringify(batch.errors)}`);
       require(this.#facts.calls.length === 0, 'P4', `${batch.id} failed after calls were made`);
       return;

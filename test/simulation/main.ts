@@ -63,7 +63,7 @@ async function replay(seed: number, mutant: string | undefined): Promise<number>
   return 1;
 }
 
-function describe({ tuning, deployments, jobs, outages, faults }: Plan): string {
+function describe({ tuning, deployments, jobs, outages, changes, faults }: Plan): string {
   const short = jobs.map((job) => ({ ...job, text: undefined, lines: job.lines.length }));
-  return JSON.stringify({ tuning, deployments, faults, outages, jobs: short }, null, 2);
+  return JSON.stringify({ tuning, deployments, faults, outages, changes, jobs: short }, null, 2);
 }

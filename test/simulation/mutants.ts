@@ -166,8 +166,7 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     state: (state) =>
       overriding(state, {
         batches: overriding(state.batches, {
-          create: (scope, batch, { enqueuedTokensMax }) =>
-            state.batches.create(scope, batch, { enqueuedTokensMax }),
+          create: (scope, batch, { room }) => state.batches.create(scope, batch, { room }),
         }),
       }),
   },
@@ -190,12 +189,19 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     state: (state) =>
       overriding(state, {
         batches: overriding(state.batches, {
-          create: (scope, batch, options) =>
-            state.batches.create(scope, batch, { ...options, enqueuedTokensMax: null }),
+          create: (scope, batch, options) => state.batches.create(scope, batch, { ...options, room: null }),
           plan: (seq, plan) =>
-            state.batches.plan(seq, { ...plan, enqueuedTokensMax: Number.MAX_SAFE_INTEGER }),
+            state.batches.plan(seq, {
+              ...plan,
+              room: { enqueuedTokensMax: Number.MAX_SAFE_INTEGER, sharedTokensMax: null },
+            }),
         }),
       }),
+  },
+
+  'a change of a deployment is not followed': {
+    weather: 'fair',
+    deafToChanges: true,
   },
 
   'a cancel throws results away': {

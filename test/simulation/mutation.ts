@@ -16,6 +16,8 @@ export interface Mutation {
   blobs?(blobs: BlobStore): BlobStore;
   fs?(fs: BlobFs): BlobFs;
   upstream?(upstream: Upstream): Upstream;
+  /** True: processes do not hear of changes. */
+  readonly deafToChanges?: boolean;
   readonly options?: Partial<EngineOptions>;
   hasRoom?(): boolean;
   /** Requests in flight beyond what the plan allows. */

@@ -100,8 +100,9 @@ export class Oracle {
     );
   }
 
-  refused(fileId: string, error: ApiError): void {
-    const allowed = error.code === 'tokenLimitExceeded' || this.#deletes.has(fileId);
+  refused(job: Job, fileId: string, error: ApiError): void {
+    const isFull = error.code === 'tokenLimitExceeded' && this.#world.mayLackRoom(job, error.message);
+    const allowed = isFull || this.#deletes.has(fileId);
     this.require(allowed, 'P23', `a create was refused: ${error.code}: ${error.message}`);
   }
 
@@ -122,10 +123,13 @@ export class Oracle {
     const { scheduler, plan, zombieLives } = this.#world;
     const deployment = plan.deployments.find(({ upstreams }) => upstreams.includes(call.upstream))!;
     const inFlight = bump(this.#inFlight, call.life, deployment.name, 1);
+    const servings = this.#world.changes.known(call.life, deployment.name, scheduler.nowMs);
+    const inFlightMax = Math.max(0, ...servings.map((serving) => serving?.concurrencyMax ?? 0));
+    this.require(inFlight <= inFlightMax, 'P17', `${inFlight} requests in flight, ${inFlightMax} allowed`);
     this.require(
-      inFlight <= deployment.concurrencyMax,
-      'P17',
-      `${inFlight} requests in flight, ${deployment.concurrencyMax} allowed`,
+      servings.some((serving) => serving?.upstreams.includes(call.upstream)),
+      'routing',
+      `${call.upstream} was called when it did not serve ${deployment.name}`,
     );
     const notBeforeMs = this.#notBefore.get(call.life)?.get(call.upstream) ?? 0;
     this.require(
@@ -301,7 +305,8 @@ export class Oracle {
     for (const { name, resourceId, enqueuedTokensMax } of plan.deployments) {
       const held = tokens.get(`${resourceId}/${name}`) ?? 0;
       this.require(held <= enqueuedTokensMax, 'P21', `${name} holds ${held} tokens of ${enqueuedTokensMax}`);
-      const stored = await observer.batches.enqueuedTokens({ resourceId, actor: 'oracle' }, name);
+      const figures = await observer.batches.enqueuedTokens({ resourceId, actor: 'oracle' });
+      const stored = figures.get(name)?.held ?? 0;
       this.require(stored === held, 'P21', `${name} holds ${held} tokens, the store says ${stored}`);
     }
   }

@@ -1,3 +1,4 @@
+import type { WhenFull } from '../../src/contract/control.ts';
 import { Rng } from './rng.ts';
 import type { Fate, Mishap, Outage } from './sim-upstream.ts';
 
@@ -8,6 +9,8 @@ export interface Plan {
   readonly deployments: readonly DeploymentPlan[];
   readonly jobs: readonly Job[];
   readonly outages: readonly Outage[];
+  /** What operators do; of those that overlap the last one counts. Each may be left out of a replay. */
+  readonly changes: readonly Change[];
   /** In no order; each may be left out of a replay. */
   readonly faults: readonly Fault[];
   /** From here on no process ends and no store fails any more; an outage of an upstream may last longer. */
@@ -28,13 +31,22 @@ interface Tuning {
   readonly callTimeoutMs: number;
 }
 
-interface DeploymentPlan {
+export interface DeploymentPlan {
   readonly name: string;
   readonly resourceId: string;
   readonly upstreams: readonly string[];
   readonly concurrencyMax: number;
   readonly enqueuedTokensMax: number;
+  readonly whenFull: WhenFull;
   readonly latencyMs: readonly [number, number];
+}
+
+/** For a while a deployment has fewer upstreams, or a lower limit, or is gone. */
+export interface Change {
+  readonly deployment: string;
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly serving: Pick<DeploymentPlan, 'upstreams' | 'concurrencyMax'> | null;
 }
 
 /** One caller's work: an upload, a batch over it, perhaps a change of mind. */
@@ -48,6 +60,8 @@ export interface Job {
   readonly text: string;
   readonly hasBadLine: boolean;
   readonly withIdempotencyKey: boolean;
+  /** Null: it leaves that to its deployment. */
+  readonly whenFull: WhenFull | null;
   readonly cancelAfterMs: number | null;
   readonly deleteInputAfterMs: number | null;
 }
@@ -138,8 +152,9 @@ export function makePlan(seed: number, asked?: Weather): Plan {
   if (is('outages', 'clock', 'fair') && rng.chance(0.5)) faults.push(...makeCrashes(chances, times, 1));
   // A tick a second through a day of outage would show nothing new.
   const tickMs = outages.some(({ fromMs, toMs }) => toMs - fromMs > HOUR) ? 10 * MINUTE : tuning.tickMs;
-  const calmAtMs = Math.max(0, ...faults.map(endOf));
-  return { seed, tuning: { ...tuning, tickMs }, deployments, jobs, outages, faults, calmAtMs };
+  const changes = makeChanges(rng.fork('changes'), times, deployments);
+  const calmAtMs = Math.max(0, ...faults.map(endOf), ...changes.map(({ toMs }) => toMs));
+  return { seed, tuning: { ...tuning, tickMs }, deployments, jobs, outages, changes, faults, calmAtMs };
 }
 
 function makeDeployments(rng: Rng): DeploymentPlan[] {
@@ -150,12 +165,27 @@ function makeDeployments(rng: Rng): DeploymentPlan[] {
     upstreams: rng.chance(0.2) ? [`${name}-1`, `${name}-2`] : [`${name}-1`],
     concurrencyMax: rng.pick([1, 2, 3, 8]),
     enqueuedTokensMax: 1_000_000,
+    whenFull: rng.fork('when full').pick(['fail', 'wait'] as const),
     latencyMs: rng.pick([
       [1, 20],
       [20, 500],
       [100, 3_000],
     ] as const),
   }));
+}
+
+function makeChanges(rng: Rng, times: Times, deployments: readonly DeploymentPlan[]): Change[] {
+  if (rng.chance(0.6)) return [];
+  const own = times.with(rng.fork('times'));
+  return Array.from({ length: rng.int(1, 4) }, () => {
+    const { name, upstreams, concurrencyMax } = rng.pick(deployments);
+    const serving = {
+      upstreams: upstreams.filter(() => rng.chance(0.4)),
+      concurrencyMax: rng.int(1, concurrencyMax),
+    };
+    const span = own.within([500, 5_000, 60_000]);
+    return { deployment: name, ...span, serving: rng.chance(0.2) ? null : serving };
+  });
 }
 
 function endOf(fault: Fault): number {
@@ -211,6 +241,7 @@ function makeJob(rng: Rng, { index, spanMs, deployments, tuning, killer }: JobCo
             [1, rng.int(1, MINUTE)],
           ])
         : null,
+    whenFull: rng.fork('when full').pick([null, 'fail', 'wait', 'wait'] as const),
     deleteInputAfterMs: !killer && rng.chance(0.03) ? rng.int(0, 30_000) : null,
   };
 }
@@ -256,6 +287,11 @@ class Times {
   constructor(rng: Rng, jobs: readonly Job[]) {
     this.#rng = rng;
     this.#jobs = jobs;
+  }
+
+  /** The same jobs, other chances. */
+  with(rng: Rng): Times {
+    return new Times(rng, this.#jobs);
   }
 
   pick(): number {

@@ -69,6 +69,8 @@ export function storeOf(
     });
   return {
     resources: port('resources', real.resources),
+    deployments: port('deployments', real.deployments),
+    audit: port('audit', real.audit),
     files: port('files', real.files),
     batches: port('batches', real.batches),
     work: port('work', real.work),

@@ -2,11 +2,11 @@ import type { Mutation } from './mutation.ts';
 import type { Plan } from './plan.ts';
 import { runHistory } from './world.ts';
 
-/** Leaves out of a failing plan what it does not need to fail: faults, outages, jobs. */
+/** Leaves out of a failing plan what it does not need to fail: faults, outages, changes, jobs. */
 export async function shrink(plan: Plan, mutation?: Mutation): Promise<Plan> {
   const fails = async (candidate: Plan) => (await runHistory(candidate, { mutation })).violation !== null;
   let smallest = plan;
-  for (const part of ['faults', 'outages', 'jobs'] as const) {
+  for (const part of ['faults', 'outages', 'changes', 'jobs'] as const) {
     for (const item of plan[part]) {
       const candidate = { ...smallest, [part]: smallest[part].filter((other) => other !== item) };
       if (candidate.jobs.length > 0 && (await fails(candidate))) smallest = candidate;

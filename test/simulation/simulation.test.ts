@@ -121,6 +121,7 @@ function plainPlan(sizes: { readonly large: number; readonly small: number }): P
       text,
       hasBadLine: false,
       withIdempotencyKey: true,
+      whenFull: null,
       cancelAfterMs: null,
       deleteInputAfterMs: null,
     };
@@ -143,11 +144,13 @@ function plainPlan(sizes: { readonly large: number; readonly small: number }): P
         upstreams: ['alpha-1'],
         concurrencyMax: 8,
         enqueuedTokensMax: 1_000_000,
+        whenFull: 'fail',
         latencyMs: [100, 3_000],
       },
     ],
     jobs: [job('large', 0), job('small', SMALL_AT_MS)].filter(({ lines }) => lines.length > 0),
     outages: [],
+    changes: [],
     faults: [],
     calmAtMs: 0,
   };

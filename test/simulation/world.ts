@@ -20,13 +20,15 @@ import { openDiskBlobs } from '../../src/stores/blobs/disk.ts';
 import type { BlobStore } from '../../src/stores/blobs/port.ts';
 import { StoreError } from '../../src/stores/state/ports.ts';
 import type { StateStore } from '../../src/stores/state/ports.ts';
+import { change, resourceOf } from '../../src/stores/state/contract/fixtures.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
 import { BLOB_DIR } from './blob-path.ts';
+import { Changes, type Serving } from './changes.ts';
 import { runClients } from './clients.ts';
 import type { Mutation } from './mutation.ts';
 import { Oracle, Violation } from './oracle.ts';
 import { overriding } from './overriding.ts';
-import type { Fault, Job, Plan, Point } from './plan.ts';
+import type { DeploymentPlan, Fault, Job, Plan, Point } from './plan.ts';
 import { createTurn, isRead, storeOf } from './ports.ts';
 import { Rng } from './rng.ts';
 import { Scheduler, settle } from './scheduler.ts';
@@ -92,6 +94,7 @@ export class World {
   readonly upstreams = new Map<string, SimUpstream>();
   readonly jobOfFile = new Map<string, Job>();
   readonly oracle: Oracle;
+  readonly changes: Changes;
   readonly failpoints = new Map<string, number>();
   readonly trace: string[] = [];
   readonly rng: Rng;
@@ -141,6 +144,7 @@ export class World {
       onOp: (_, life) => void this.crashHere('disk', true, life),
     });
     this.oracle = new Oracle(this);
+    this.changes = new Changes(plan);
     this.#dir = scratchDir();
     this.#makeUpstreams();
   }
@@ -156,6 +160,7 @@ export class World {
       this.observer = await openSqliteInline({ path: this.#databasePath });
       this.#plantTriggers();
       this.#scheduleFaults();
+      this.#scheduleChanges();
       this.#boot(0);
       this.#runClients();
       await this.#play();
@@ -187,6 +192,13 @@ export class World {
     await this.#bury();
     await this.observer?.close();
     rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  /** Whether the job's batch may be told that there is no room for its tokens: it is not to wait, or would for ever. */
+  mayLackRoom(job: Job, message: string): boolean {
+    const deployment = this.plan.deployments.find(({ name }) => name === job.deployment);
+    const whenFull = job.whenFull ?? deployment?.whenFull;
+    return whenFull === 'fail' || message.includes('it can never start under this limit');
   }
 
   get wallMs(): number {
@@ -258,6 +270,7 @@ export class World {
     this.#booting = life;
     this.scheduler.at(delayMs, life, () => {
       this.note(`${life.name} starts`);
+      this.changes.followed(life, this.scheduler.nowMs);
       this.#start(life).then(
         (process) => {
           if (!life.alive) return;
@@ -400,6 +413,22 @@ export class World {
     }
   }
 
+  #scheduleChanges(): void {
+    for (const atMs of this.changes.timesMs) {
+      this.scheduler.at(atMs, ETERNAL, () => {
+        const { front } = this;
+        if (!front) return;
+        front.engine.redeploy().then(
+          () => {
+            this.note(`${front.life.name} follows the changes`);
+            this.changes.followed(front.life, atMs);
+          },
+          (error: unknown) => this.failed(error),
+        );
+      });
+    }
+  }
+
   #freezeOut({ forMs }: Extract<Fault, { kind: 'zombie' }>): void {
     const { front } = this;
     if (!front) return;
@@ -529,22 +558,45 @@ export class World {
   }
 
   #deploymentsOf(life: Life): Deployments {
-    const all = this.plan.deployments.map((plan): Deployment & { resourceId: string } => ({
-      name: plan.name,
-      resourceId: plan.resourceId,
-      model: 'gpt-4o',
-      sku: 'GlobalBatch',
-      enqueuedTokensMax: plan.enqueuedTokensMax,
-      concurrencyMax: plan.concurrencyMax + (this.#mutation.windowExtra ?? 0),
-      upstreams: plan.upstreams.map((name) => {
-        const client = this.upstreams.get(name)!.clientOf(life);
-        return this.#mutation.upstream?.(client) ?? client;
+    const clients = new Map(
+      Array.from(this.upstreams, ([name, upstream]) => {
+        const client = upstream.clientOf(life);
+        return [name, this.#mutation.upstream?.(client) ?? client] as const;
       }),
-    }));
+    );
+    const rng = this.rng.fork(`deployments of ${life.name}`);
+    const deploymentOf = (
+      plan: DeploymentPlan,
+      { upstreams, concurrencyMax }: NonNullable<Serving>,
+    ): Deployment => ({
+      name: plan.name,
+      model: 'gpt-4o',
+      version: null,
+      sku: 'GlobalBatch',
+      unusable: null,
+      takesImages: true,
+      enqueuedTokensMax: plan.enqueuedTokensMax,
+      sharedTokensMax: null,
+      whenFull: plan.whenFull,
+      concurrencyMax: concurrencyMax + (this.#mutation.windowExtra ?? 0),
+      upstreams: upstreams.flatMap((name) => clients.get(name) ?? []),
+    });
+    const list = (resourceId: string): Deployment[] =>
+      this.plan.deployments.flatMap((plan) => {
+        if (plan.resourceId !== resourceId) return [];
+        const serving = this.#mutation.deafToChanges
+          ? plan
+          : this.changes.at(plan.name, this.scheduler.nowMs);
+        return serving ? [deploymentOf(plan, serving)] : [];
+      });
+    // Answers that come late must not undo later ones.
+    const answer = <T>(value: T): Promise<T> =>
+      this.plan.changes.length === 0
+        ? Promise.resolve(value)
+        : this.scheduler.after(this.#latency(rng, this.plan.tuning.storeLatencyMs), life, () => value);
     return {
-      find: (scope, name) =>
-        Promise.resolve(all.find((one) => one.resourceId === scope.resourceId && one.name === name)),
-      list: (scope) => Promise.resolve(all.filter((one) => one.resourceId === scope.resourceId)),
+      find: (scope, name) => answer(list(scope.resourceId).find((one) => one.name === name)),
+      list: (scope) => answer(list(scope.resourceId)),
     };
   }
 
@@ -612,7 +664,7 @@ async function makeTemplate(): Promise<Buffer> {
   try {
     const path = join(dir, 'offpeak.db');
     const store = await openSqliteInline({ path });
-    await store.resources.put({ id: 'default', location: 'simulation', keyDigests: [] });
+    await store.resources.put(resourceOf('default'), change);
     await store.close();
     return readFileSync(path);
   } finally {

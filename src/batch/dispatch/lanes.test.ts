@@ -54,7 +54,7 @@ test('a request goes to the least loaded lane that is ready, and a probe before 
   expect(lanes.choose(1_000)).toMatchObject({ lane: { upstream: down }, kind: 'probe' });
 });
 
-test('an upstream that stays keeps its health when others come and go', () => {
+test('an upstream that stays, or comes back, keeps its health', () => {
   const lanes = new Lanes(() => 1);
   const [down, other] = [upstream('down'), upstream('other')];
   lanes.update([down]);
@@ -62,6 +62,7 @@ test('an upstream that stays keeps its health when others come and go', () => {
   takeDown(lane);
 
   lanes.update([other, down]);
+  lanes.update([other]);
   lanes.update([down]);
 
   expect(lanes.has(lane)).toBe(true);

@@ -4,18 +4,21 @@ import { Lane } from './lane.ts';
 /** The upstreams that may be sent to just now. They change while requests are under way. */
 export class Lanes {
   readonly #random: () => number;
+  /** What is known of the health of every upstream, also of those that may come back. */
+  readonly #known = new WeakMap<Upstream, Lane>();
   #lanes: readonly Lane[] = [];
 
   constructor(random: () => number) {
     this.#random = random;
   }
 
-  /** The same upstream, by identity, keeps what is known of its health. One that is left out gets no new request. */
+  /** One that is left out gets no new request. */
   update(upstreams: readonly Upstream[]): void {
-    this.#lanes = upstreams.map(
-      (upstream) =>
-        this.#lanes.find((lane) => lane.upstream === upstream) ?? new Lane(upstream, this.#random),
-    );
+    this.#lanes = upstreams.map((upstream) => {
+      const lane = this.#known.get(upstream) ?? new Lane(upstream, this.#random);
+      this.#known.set(upstream, lane);
+      return lane;
+    });
   }
 
   has(lane: Lane): boolean {
