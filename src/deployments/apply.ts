@@ -1,3 +1,5 @@
+import type { DeploymentRow } from '../contract/control.ts';
+import type { Scope } from '../contract/scope.ts';
 import { type Clock, nowS } from '../core/clock.ts';
 import type { Change, StateStore } from '../stores/state/ports.ts';
 import type { Catalog } from './catalog.ts';
@@ -114,20 +116,34 @@ async function putAll(
   { store }: ApplyDeps,
 ): Promise<Applied['faults']> {
   let left = deployments;
-  for (;;) {
+  let mayGiveUp = true;
+  while (left.length > 0) {
     const refused: PlannedDeployment[] = [];
     for (const planned of left) {
       const { row, quotaTokensMax } = planned;
-      const scope = { resourceId: row.resourceId, actor: ACTOR };
-      const put = await store.deployments.put(scope, row, { quotaTokensMax, atS });
+      const put = await store.deployments.put(scopeOf(row), row, { quotaTokensMax, atS });
       if (put.kind === 'insufficient_quota') refused.push(planned);
     }
-    if (refused.length === 0 || refused.length === left.length) return refused.map(toFault);
+    if (refused.length === left.length) {
+      if (!mayGiveUp) return refused.map(toFault);
+      mayGiveUp = false;
+      for (const { row } of refused) await giveUp(row, atS, store);
+    }
     left = refused;
   }
+  return [];
 }
 
-/** Two that trade places in full quotas, or another process that changes deployments of its own. */
+const scopeOf = ({ resourceId }: DeploymentRow): Scope => ({ resourceId, actor: ACTOR });
+
+/** Two that trade places in full quotas wait for each other: each gives up what it has until both have moved. */
+async function giveUp(row: DeploymentRow, atS: number, { deployments }: StateStore): Promise<void> {
+  const before = await deployments.get(scopeOf(row), row.name);
+  if (before)
+    await deployments.put(scopeOf(row), { ...before, enqueuedTokensMax: 0 }, { quotaTokensMax: null, atS });
+}
+
+/** Another process changed deployments of its own meanwhile. */
 const toFault = ({ path, row }: PlannedDeployment) => ({
   path,
   message: `The deployment '${row.name}' found its quota taken while the configuration was applied. Apply it again, or lower its enqueuedTokens first.`,

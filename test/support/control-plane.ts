@@ -1,0 +1,165 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import type { CatalogModel } from '../../src/contract/catalog.ts';
+import type { Offer } from '../../src/contract/control.ts';
+import type { Clock } from '../../src/core/clock.ts';
+import { silentLog } from '../../src/core/log.ts';
+import { applyConfiguration } from '../../src/deployments/apply.ts';
+import { createCatalog, type Catalog } from '../../src/deployments/catalog.ts';
+import { createControlPlane } from '../../src/deployments/control-plane.ts';
+import type {
+  Applied,
+  Declared,
+  DeclaredDeployment,
+  DeclaredResource,
+} from '../../src/deployments/declared.ts';
+import { createDeployments } from '../../src/deployments/directory.ts';
+import { createExclusive } from '../../src/deployments/exclusive.ts';
+import { Fleet, type FleetUpstream } from '../../src/deployments/fleet.ts';
+import { makeKey } from '../../src/deployments/keys.ts';
+import { upgradeVersions } from '../../src/deployments/versions.ts';
+import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
+import { createSimulator } from '../../src/upstream/simulator/simulator.ts';
+
+export const SUBSCRIPTION = '00000000-0000-0000-0000-000000000000';
+
+/** Fields of what a test declares; the rest is as the configuration would have it. */
+export const declaredDeployment = (
+  name: string,
+  given: Partial<DeclaredDeployment> = {},
+): DeclaredDeployment => ({
+  path: `deployments[${name}]`,
+  name,
+  model: 'gpt-4o',
+  version: null,
+  sku: 'GlobalBatch',
+  enqueuedTokensMax: 1_000,
+  dynamicQuota: false,
+  whenFull: 'fail',
+  versionUpgradeOption: 'OnceNewDefaultVersionAvailable',
+  contentFilter: null,
+  concurrencyMax: 8,
+  upstreams: null,
+  tags: {},
+  ...given,
+});
+
+export const declaredResource = (id: string, given: Partial<DeclaredResource> = {}): DeclaredResource => ({
+  path: `resources[${id}]`,
+  id,
+  location: 'eastus',
+  subscriptionId: SUBSCRIPTION,
+  resourceGroup: 'offpeak',
+  offer: 'enterprise',
+  keyAuthDisabled: false,
+  tags: {},
+  keys: null,
+  deployments: [],
+  ...given,
+});
+
+export const upstreamOf = (
+  name: string,
+  region = 'eastus',
+  given: Partial<FleetUpstream> = {},
+): FleetUpstream => ({
+  name,
+  region,
+  dataZone: createCatalog().dataZoneOf(region),
+  models: null,
+  onlyFor: null,
+  fingerprint: name,
+  open: () => createSimulator(),
+  ...given,
+});
+
+/** A model of the catalog as `models:` of a configuration gives it. */
+export const modelOf = (name: string, version: string, given: Partial<CatalogModel> = {}): CatalogModel => ({
+  name,
+  version,
+  isDefault: false,
+  inputs: ['text'],
+  regions: { GlobalBatch: 'everywhere' },
+  quotaTokens: {},
+  batchPrice: null,
+  ...given,
+});
+
+export const digest = (key: string): string => createHash('sha256').update(key).digest('hex');
+
+/** The control plane over a real store of its own, with a configuration that a test can change. */
+export async function openControlPlane(options: { readonly offerDefault?: Offer } = {}) {
+  const dir = await mkdtemp(join(tmpdir(), 'offpeak-control-'));
+  const store = await openSqliteInline({ path: join(dir, 'offpeak.db') });
+  const exclusive = createExclusive();
+  let atS = 1_000;
+  const clock: Clock = { now: () => atS * 1_000, mono: () => atS * 1_000, sleep: async () => {} };
+  let catalog: Catalog = createCatalog();
+  let declared: Declared = { resources: [] };
+  const fleet = new Fleet({ dataZoneOf: (region) => catalog.dataZoneOf(region), log: silentLog });
+  fleet.replace([upstreamOf('east')]);
+  const settings = { store, fleet, clock, exclusive, digest, enqueuedTokensDefault: 7_000_000 };
+  const control = createControlPlane({
+    ...settings,
+    offerDefault: options.offerDefault ?? 'enterprise',
+    concurrencyDefault: 16,
+    makeKey,
+    catalog: () => catalog,
+    declared: () => declared,
+  });
+  return {
+    store,
+    fleet,
+    control,
+    exclusive,
+    directory: createDeployments({ ...store, fleet, catalog: () => catalog }),
+    useCatalog: (next: Catalog) => (catalog = next),
+    advance: (seconds: number) => (atS += seconds),
+    /** As a start or a reload does it: nothing is in force that was not applied. */
+    async apply(resources: readonly DeclaredResource[]): Promise<Applied> {
+      const applied = await applyConfiguration(
+        { resources },
+        { ...settings, catalog, upstreams: fleet.upstreams },
+      );
+      if (applied.faults.length === 0) declared = { resources };
+      return applied;
+    },
+    upgrade: (before: Catalog) => upgradeVersions({ ...settings, before, catalog, log: silentLog }),
+    /** A batch that holds tokens of a deployment. */
+    async startBatch(resourceId: string, deployment: string, enqueuedTokens = 10): Promise<void> {
+      const id = `batch_${deployment}_${Math.random()}`;
+      await store.batches.create(
+        { resourceId, actor: 'key:1' },
+        {
+          id,
+          endpoint: '/chat/completions',
+          inputFileId: 'f',
+          outputFileId: `${id}-o`,
+          errorFileId: `${id}-e`,
+          deployment,
+          enqueuedTokens,
+          createdAt: atS,
+          expiresAt: atS + 86_400,
+          metadata: null,
+          outputExpiresAfterS: null,
+          whenFull: 'fail',
+          errors: null,
+        },
+        { room: null },
+      );
+    },
+    async endBatches(): Promise<void> {
+      for (const { seq } of await store.batches.live())
+        await store.batches.fail(seq, { atS, errors: { data: [], omitted: 0 } });
+    },
+    async close(): Promise<void> {
+      await fleet.close();
+      await store.close();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+}
+export type ControlWorld = Awaited<ReturnType<typeof openControlPlane>>;
