@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { certainPart, recordedResults } from '../../src/http/partial-results.ts';
 import type { LineResult } from '../../src/stores/state/ports.ts';
 import { NO_USAGE } from '../../src/upstream/port.ts';
-import { KEY_B, line, lines, startService, type Json, type Service } from './harness.ts';
+import { KEY_B, RESOURCE_A, line, lines, startService, type Json, type Service } from './harness.ts';
 
 let service: Service;
 beforeAll(async () => {
@@ -131,7 +131,7 @@ describe('results with a hole in them', () => {
     const batch = await service.createBatch(lines(5));
     await service.waitFor(batch.id, 'in_progress');
     const live = await service.deps.state.batches.findByProducedFile(
-      { resourceId: 'a', actor: 'test' },
+      { resourceId: RESOURCE_A, actor: 'test' },
       batch.offpeak.output_file_id,
     );
     const { state } = service.deps;
@@ -172,7 +172,7 @@ describe('a batch that ends while its results are read', () => {
     const { id, offpeak } = await halfway(6, 4);
     const { state, blobs } = service.deps;
     const batch = await state.batches.findByProducedFile(
-      { resourceId: 'a', actor: 'test' },
+      { resourceId: RESOURCE_A, actor: 'test' },
       offpeak.output_file_id,
     );
     if (batch === undefined) throw new Error('the batch is not there');
