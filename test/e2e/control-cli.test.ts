@@ -124,6 +124,21 @@ test('a new service has room for deployments beside the one that it starts with'
   expect(missing.stderr).toContain("There is no deployment 'nightly' in resource 'default'");
 });
 
+test('the first start shows the admin key; the next ones know it and do not show it', async () => {
+  const first = await serve([], { cwd: place.dir });
+  first.child.kill('SIGTERM');
+  await first.ended;
+  server = await serve([], { cwd: place.dir });
+  const env = { OFFPEAK_ENDPOINT: server.url, OFFPEAK_ADMIN_KEY: first.adminKey };
+
+  const listed = await offpeak(['resources', 'list'], { cwd: place.dir, env });
+
+  expect(first.adminKey).toMatch(/^\S{32,}$/);
+  expect(first.adminKey).not.toBe(first.key);
+  expect(server.adminKey).toBe('');
+  expect(listed).toMatchObject({ code: 0 });
+});
+
 test('what the service refuses is told in its words, and the key of a resource opens no control plane', async () => {
   const cli = await startService(['--offer', 'msdn']);
   const create = (...flags: string[]) =>
@@ -155,7 +170,7 @@ test('over TLS with the certificate that the service made, and a hint when that 
     env: {
       OFFPEAK_ENDPOINT: server?.url ?? '',
       OFFPEAK_ADMIN_KEY: ADMIN_KEY,
-      NODE_EXTRA_CA_CERTS: join(place.dir, '.offpeak', 'tls', 'ca.pem'),
+      NODE_EXTRA_CA_CERTS: server?.certPath ?? '',
     },
   });
 

@@ -64,6 +64,10 @@ export interface Server extends Running {
   readonly url: string;
   /** Empty unless it was made at this start. */
   readonly key: string;
+  /** Likewise. */
+  readonly adminKey: string;
+  /** Of the authority that signed its certificate; empty when it speaks plain HTTP. */
+  readonly certPath: string;
   /** What a client command needs to find it. */
   readonly env: Readonly<Record<string, string>>;
 }
@@ -71,8 +75,18 @@ export interface Server extends Running {
 export async function serve(args: readonly string[], options: Options): Promise<Server> {
   const running = start(['serve', '--port', '0', '--json', '--ballast', '0', ...args], options);
   const line = /^\{"url".*\}$/m.exec(await running.until(/^\{"url".*\}$/m))?.[0] ?? '';
-  const { url, api_key: key } = JSON.parse(line) as { url: string; api_key: string | null };
-  return { ...running, url, key: key ?? '', env: { OFFPEAK_ENDPOINT: url, OFFPEAK_API_KEY: key ?? '' } };
+  const started = JSON.parse(line) as Record<'api_key' | 'admin_key' | 'tls_certificate', string | null> & {
+    readonly url: string;
+  };
+  const { url, api_key: key } = started;
+  return {
+    ...running,
+    url,
+    key: key ?? '',
+    adminKey: started.admin_key ?? '',
+    certPath: started.tls_certificate ?? '',
+    env: { OFFPEAK_ENDPOINT: url, OFFPEAK_API_KEY: key ?? '' },
+  };
 }
 
 /** A directory for one test, with a space in its name. */
