@@ -49,7 +49,7 @@ interface RemoteQuota {
 
 test('a team gets a resource, keys and a deployment, runs a batch, and another one when there is room', async () => {
   upstream = await startLedgerUpstream({ script: { down: true } });
-  const cli = await startService(['--upstream', upstream.url]);
+  const cli = await startService(['--upstream', upstream.url, '--deployment', 'llama']);
   await writeFile(join(place.dir, 'in.jsonl'), requestOf(600));
 
   const created = await cli('resources', 'create', 'team-a', '--location', 'swedencentral', '--json');
