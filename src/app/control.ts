@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { ENQUEUED_TOKENS_WITHOUT_QUOTA, type AppConfig } from '../config/config.ts';
 import { ConfigError } from '../config/fault.ts';
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
@@ -12,7 +11,9 @@ import type { Declared } from '../deployments/declared.ts';
 import { createDeployments } from '../deployments/directory.ts';
 import { createExclusive } from '../deployments/exclusive.ts';
 import { Fleet, type FleetUpstream } from '../deployments/fleet.ts';
+import { hintOf, makeKey } from '../deployments/keys.ts';
 import type { Deployments } from '../deployments/port.ts';
+import { upgradeVersions } from '../deployments/versions.ts';
 import { createIdentity } from '../identity/identity.ts';
 import { keyDigest } from '../identity/keys.ts';
 import type { Authenticate, IdentityConfig } from '../identity/port.ts';
@@ -66,6 +67,7 @@ export async function openControl(
   const fleet = new Fleet({ dataZoneOf: (region) => current.catalog.dataZoneOf(region), log });
   const apply = async (next: AppConfig): Promise<void> => {
     const prepared = await prepare(next);
+    const before = current.catalog;
     const { faults, warnings } = await applyConfiguration(prepared.declared, {
       store,
       ...prepared,
@@ -82,6 +84,7 @@ export async function openControl(
     fleet.replace(prepared.upstreams);
     identity.replace(identityOf(next));
     if (next.adminKey !== null) await store.resources.setAdminKeyDigest(digest(next.adminKey), change());
+    await upgradeVersions({ ...prepared, before, store, exclusive, clock: systemClock, log });
   };
   await apply(config);
 
@@ -105,12 +108,7 @@ export async function openControl(
       clock: systemClock,
       exclusive,
     }),
-    deployments: createDeployments({
-      resources: store.resources,
-      deployments: store.deployments,
-      catalog: () => current.catalog,
-      fleet,
-    }),
+    deployments: createDeployments({ ...store, catalog: () => current.catalog, fleet }),
     authenticate: identity.authenticate,
     firstKeys: await makeFirstKeys(config, { resources: store.resources, digest }),
     apply,
@@ -150,8 +148,6 @@ const identityOf = ({ identity, roleAssignments }: AppConfig): IdentityConfig =>
   roleAssignments,
 });
 
-const makeKey = (): string => randomBytes(32).toString('hex');
-const HINT_CHARS = 4;
 const change = () => ({ actor: 'configuration', atS: nowS(systemClock) });
 
 /** Without any key nobody could get in. */
@@ -165,7 +161,7 @@ async function makeFirstKeys(
   const isClosed = configured.find(({ name }) => name === DEFAULT_RESOURCE_ID)?.keyAuthDisabled ?? false;
   const needsKey = !isClosed && (await resources.keys(DEFAULT_RESOURCE_ID)).length === 0;
   if (needsKey) {
-    const key = { slot: 1, digest: digest(made.apiKey), hint: made.apiKey.slice(-HINT_CHARS) } as const;
+    const key = { slot: 1, digest: digest(made.apiKey), hint: hintOf(made.apiKey) } as const;
     await resources.putKey(DEFAULT_RESOURCE_ID, key, change());
   }
   return { apiKey: needsKey ? made.apiKey : null, adminKey: needsAdmin ? made.adminKey : null };

@@ -2,8 +2,7 @@ import type { AppConfig } from '../config/config.ts';
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import { assert } from '../core/assert.ts';
 import { nowS, systemClock } from '../core/clock.ts';
-import { createConfiguredDeployments } from '../deployments/configured.ts';
-import type { Deployments } from '../deployments/port.ts';
+import type { Deployment, Deployments } from '../deployments/port.ts';
 import { openUpstream } from './fleet.ts';
 import type { Storage } from './storage.ts';
 
@@ -31,20 +30,24 @@ export async function openLocalDeployment(
     { actor: 'cli', atS: nowS(systemClock) },
   );
   const upstream = openUpstream(first, { modelThere: deployment.model, config });
-  const deployments = createConfiguredDeployments([
-    {
-      name: deployment.name,
-      model: deployment.model,
-      version: null,
-      sku: 'GlobalBatch',
-      unusable: null,
-      takesImages: true,
-      enqueuedTokensMax: Number.MAX_SAFE_INTEGER,
-      sharedTokensMax: null,
-      whenFull: 'fail',
-      concurrencyMax: deployment.concurrencyMax,
-      upstreams: [upstream],
+  const only: Deployment = {
+    name: deployment.name,
+    model: deployment.model,
+    version: null,
+    sku: 'GlobalBatch',
+    unusable: null,
+    takesImages: true,
+    enqueuedTokensMax: Number.MAX_SAFE_INTEGER,
+    sharedTokensMax: null,
+    whenFull: 'fail',
+    concurrencyMax: deployment.concurrencyMax,
+    upstreams: [upstream],
+  };
+  return {
+    deployments: {
+      find: async (_scope, name) => (name === only.name ? only : undefined),
+      list: async () => [only],
     },
-  ]);
-  return { deployments, close: () => upstream.close() };
+    close: () => upstream.close(),
+  };
 }

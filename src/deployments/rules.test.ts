@@ -55,7 +55,7 @@ const place = (change: Partial<DeploymentRow>, location = 'eastus', upstreams = 
 
 describe('a resource', () => {
   test.each([
-    ['id', ['acme', 'a1', '0-0', 'a'.repeat(64)]],
+    ['id', ['acme', 'a1', '0-0', 'a'.repeat(63)]],
     ['location', ['koreacentral', 'my-cellar']],
     ['resourceGroup', ['rg-1', 'Group_(1).x', '그룹']],
     ['subscriptionId', ['x', '1234-abcd']],
@@ -64,7 +64,7 @@ describe('a resource', () => {
   });
 
   test.each([
-    ['id', ['', 'a', 'Acme', '-a', 'a-', 'a.b', 'a_b', 'a'.repeat(65), '__proto__', ...RESERVED_NAMES]],
+    ['id', ['', 'a', 'Acme', '-a', 'a-', 'a.b', 'a_b', 'a'.repeat(64), '__proto__', ...RESERVED_NAMES]],
     ['location', ['', 'Korea Central', '../x']],
     ['resourceGroup', ['', 'a/b', 'x'.repeat(91)]],
     ['subscriptionId', ['', 'a/b', 'x'.repeat(65)]],

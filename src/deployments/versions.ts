@@ -41,7 +41,7 @@ export const upgradeVersions = (deps: UpgradeDeps): Promise<void> =>
   });
 
 /** Its own version where nothing asks for another. */
-export function nextVersion(
+function nextVersion(
   { owner, model, version, sku, versionUpgradeOption }: DeploymentRow,
   facts: { readonly before: Catalog; readonly catalog: Catalog; readonly location: string },
 ): string | null {
