@@ -1,5 +1,13 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { hang, many, ok, openEngineBench, scope, type EngineBench } from '../../test/support/engine.ts';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import {
+  hang,
+  many,
+  ok,
+  openEngineBench,
+  scope,
+  eventually,
+  type EngineBench,
+} from '../../test/support/engine.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Batch } from '../contract/batch.ts';
 import type { Engine } from './engine.ts';
@@ -11,16 +19,13 @@ beforeEach(async () => {
 afterEach(() => bench.close());
 
 async function says(engine: Engine, batch: Batch, reason: string): Promise<void> {
-  await vi.waitFor(async () => expect(engine.progress(await bench.batch(batch))?.waiting).toContain(reason));
+  await eventually(async () => expect(engine.progress(await bench.batch(batch))?.waiting).toContain(reason));
 }
 
 /** Answers when told to. */
 function gated(): { answerAll: () => void } {
   const open = Promise.withResolvers<void>();
-  bench.reply = async (_request, signal) => {
-    await Promise.race([open.promise, hang(signal)]);
-    return ok;
-  };
+  bench.reply = (_request, signal) => Promise.race([open.promise.then(() => ok), hang(signal)]);
   return { answerAll: () => open.resolve() };
 }
 
@@ -30,7 +35,7 @@ test('after a change nothing is sent to an upstream that was removed, and what i
   const engine = await bench.start({ tickMs: 60_000 });
   const gate = gated();
   const { batch } = await bench.create(engine, await bench.upload(many(50)));
-  await vi.waitFor(() => expect(bench.called).toHaveLength(4));
+  await eventually(() => expect(bench.called).toHaveLength(4));
 
   bench.deploy({ upstreams: [young] });
   await engine.redeploy();
@@ -48,11 +53,11 @@ test('an upstream that was added takes requests of a batch that runs already', a
   const engine = await bench.start();
   bench.reply = async (_request, signal, name) => (name === 'first' ? hang(signal) : ok);
   const { batch } = await bench.create(engine, await bench.upload(many(20)));
-  await vi.waitFor(() => expect(bench.called).toHaveLength(4));
+  await eventually(() => expect(bench.called).toHaveLength(4));
 
   bench.deploy({ upstreams: [first, bench.upstream('second')], concurrencyMax: 5 });
 
-  await vi.waitFor(async () => expect((await bench.batch(batch)).counts.completed).toBe(16));
+  await eventually(async () => expect((await bench.batch(batch)).counts.completed).toBe(16));
   expect(bench.called.filter((name) => name === 'second')).toHaveLength(16);
 });
 
@@ -70,11 +75,11 @@ test('a lower limit holds for every request sent after the change', async () => 
     return ok;
   };
   const { batch } = await bench.create(engine, await bench.upload(many(400)));
-  await vi.waitFor(() => expect(bench.calls.length).toBeGreaterThan(16));
+  await eventually(() => expect(bench.calls.length).toBeGreaterThan(16));
 
   bench.deploy({ concurrencyMax: 2 });
   await engine.redeploy();
-  await vi.waitFor(() => expect(inFlight).toBeLessThanOrEqual(2));
+  await eventually(() => expect(inFlight).toBeLessThanOrEqual(2));
   changed = true;
   await bench.ended(batch);
 
@@ -98,7 +103,7 @@ test('a batch whose deployment is gone waits for it, also after a restart, and f
   const first = await bench.start();
   const gate = gated();
   const { batch } = await bench.create(first, await bench.upload(many(10)));
-  await vi.waitFor(() => expect(bench.calls).toHaveLength(2));
+  await eventually(() => expect(bench.calls).toHaveLength(2));
   const deployment = bench.deployments.get('d')!;
 
   bench.deployments.delete('d');
@@ -121,11 +126,11 @@ test('a batch whose deployment is gone can be cancelled, and keeps what it has',
   const engine = await bench.start();
   const gate = gated();
   const { batch } = await bench.create(engine, await bench.upload(many(10)));
-  await vi.waitFor(() => expect(bench.calls).toHaveLength(2));
+  await eventually(() => expect(bench.calls).toHaveLength(2));
   bench.deployments.delete('d');
   await engine.redeploy();
   gate.answerAll();
-  await vi.waitFor(async () => expect((await bench.batch(batch)).counts.completed).toBe(2));
+  await eventually(async () => expect((await bench.batch(batch)).counts.completed).toBe(2));
 
   await bench.state.batches.cancel(scope, batch.id, 1);
   engine.wake();
@@ -141,7 +146,7 @@ test('a batch with all its answers ends although its deployment is gone', async 
   const first = await bench.start();
   bench.reply = (_request, signal) => hang(signal);
   const { batch } = await bench.create(first, await bench.upload(many(2)));
-  await vi.waitFor(() => expect(bench.calls).toHaveLength(2));
+  await eventually(() => expect(bench.calls).toHaveLength(2));
   await first.stop({ drainMs: 0 });
   const { work, results } = bench.state;
   const [segment] = await work.claim(batch.seq, { owner: 'one that ends now', segmentsMax: 1 });
@@ -166,7 +171,7 @@ test('what a removed upstream answers is held against no line', async () => {
     return { kind: 'failure', reason: 'reset', sent: true, message: 'connection reset', status: null };
   };
   const { batch } = await bench.create(engine, await bench.upload(many(9)));
-  await vi.waitFor(() => expect(bench.called).toHaveLength(3));
+  await eventually(() => expect(bench.called).toHaveLength(3));
 
   bench.deploy({ upstreams: [bench.upstream('staying')] });
   await engine.redeploy();

@@ -6,6 +6,7 @@ import {
   openEngineBench,
   requestLine,
   scope,
+  eventually,
   type EngineBench,
 } from '../../test/support/engine.ts';
 import { QUEUE_PASS_S } from '../contract/control.ts';
@@ -40,16 +41,15 @@ function gates(): { letGo: (prefix: string) => void } {
     open.set(prefix, known);
     return known;
   };
-  bench.reply = async ({ body }, signal) => {
+  bench.reply = ({ body }, signal) => {
     const prefix = /"content":"([a-z]+)/.exec(Buffer.from(body).toString())?.[1] ?? '';
-    await Promise.race([gate(prefix).promise, hang(signal)]);
-    return ok;
+    return Promise.race([gate(prefix).promise.then(() => ok), hang(signal)]);
   };
   return { letGo: (prefix) => gate(prefix).resolve() };
 }
 
 const running = (batch: Batch) =>
-  vi.waitFor(async () => expect((await bench.batch(batch)).status).toBe('in_progress'));
+  eventually(async () => expect((await bench.batch(batch)).status).toBe('in_progress'));
 
 test('fifty creates at once on a limit for three all complete, and never more than the limit is held', async () => {
   const one = await tokensOf(many(3, 'one'));
@@ -89,7 +89,7 @@ test('batches that wait start by age, each with its place and reason before', as
   });
   letGo('a');
   await running(second);
-  await vi.waitFor(() => expect(engine.progress(third)?.queue?.position).toBe(1));
+  await eventually(() => expect(engine.progress(third)?.queue?.position).toBe(1));
   expect((await bench.batch(third)).status).toBe('validating');
   letGo('c');
   letGo('b');
@@ -134,7 +134,7 @@ test('nothing passes a large one that has waited long enough, though it would fi
   const small = await wait(engine, many(1, 'c'));
 
   expect(small.waitingTokens).toBe(one);
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect(engine.progress(small)?.waiting).toMatch(/place 2 .* are free, kept for older batches\.$/),
   );
   for (const prefix of ['a', 'b', 'c']) letGo(prefix);
@@ -155,7 +155,7 @@ test('a batch that waits can be cancelled, and those behind it move up', async (
   engine.wake();
 
   expect(await bench.ended(second)).toMatchObject({ status: 'cancelled', counts: { total: 0 } });
-  await vi.waitFor(() => expect(engine.progress(third)?.queue?.position).toBe(1));
+  await eventually(() => expect(engine.progress(third)?.queue?.position).toBe(1));
   letGo('a');
   letGo('c');
   expect((await bench.ended(third)).status).toBe('completed');
@@ -173,7 +173,7 @@ test('batches wait on after a restart, in their order', async () => {
   await before.stop({ drainMs: 0 });
 
   const engine = await bench.start();
-  await vi.waitFor(() =>
+  await eventually(() =>
     expect([second, third].map((batch) => engine.progress(batch)?.queue?.position)).toEqual([1, 2]),
   );
   for (const prefix of ['a', 'b', 'c']) letGo(prefix);
@@ -221,7 +221,7 @@ test('a batch that waits for room waits for its deployment too, should that go',
   await engine.redeploy();
   letGo('a');
   letGo('b');
-  await vi.waitFor(() => expect(engine.progress(second)?.waiting).toContain("The deployment 'd' is gone."));
+  await eventually(() => expect(engine.progress(second)?.waiting).toContain("The deployment 'd' is gone."));
   expect(isTerminal((await bench.batch(second)).status)).toBe(false);
   bench.deployments.set('d', deployment);
 
@@ -232,20 +232,23 @@ test('a batch whose file took long to inspect waits or fails as its deployment s
   const one = await tokensOf(many(2, 'a'));
   bench.deploy({ enqueuedTokensMax: one, whenFull: 'wait' });
   bench.deploy({ name: 'e', enqueuedTokensMax: one, whenFull: 'fail' });
-  const engine = await bench.start({ createWaitMs: 0 });
+  const engine = await bench.start({ createWaitMs: 1 });
   const { letGo } = gates();
-  const strictly = many(2, 'a').replaceAll('"model":"d"', '"model":"e"');
-  const [holder, strictHolder] = [await bench.upload(many(2, 'a')), await bench.upload(strictly)];
-  await running((await bench.create(engine, holder)).batch);
-  await running((await bench.create(engine, strictHolder)).batch);
+  const strictly = (content: string): string => content.replaceAll('"model":"d"', '"model":"e"');
+  const [holder, strictHolder] = [many(2, 'a'), strictly(many(2, 'a'))];
+  await running(await wait(engine, holder));
+  await running(await wait(engine, strictHolder));
+  const inspected = Promise.withResolvers<void>();
+  bench.inspecting = inspected.promise;
 
-  const patient = await bench.create(engine, await bench.upload(many(2, 'b')));
-  const strict = await bench.create(engine, await bench.upload(strictly));
-  expect(patient.batch).toMatchObject({ deployment: null, whenFull: null });
+  const { batch: patient } = await bench.create(engine, await bench.upload(many(2, 'b')));
+  const { batch: strict } = await bench.create(engine, await bench.upload(strictly(many(2, 'b'))));
+  expect(patient).toMatchObject({ deployment: null, whenFull: null });
+  inspected.resolve();
 
-  await vi.waitFor(async () => expect((await bench.batch(patient.batch)).waitingTokens).toBe(one));
-  expect((await bench.ended(strict.batch)).errors?.data[0]?.code).toBe('token_limit_exceeded');
+  await eventually(async () => expect((await bench.batch(patient)).waitingTokens).toBe(one));
+  expect((await bench.ended(strict)).errors?.data[0]?.code).toBe('token_limit_exceeded');
   letGo('a');
   letGo('b');
-  expect((await bench.ended(patient.batch)).status).toBe('completed');
+  expect((await bench.ended(patient)).status).toBe('completed');
 });

@@ -58,6 +58,10 @@ export const requestLine = (id: string, model = 'd'): string =>
 export const many = (count: number, prefix = 'r'): string =>
   Array.from({ length: count }, (_, index) => requestLine(`${prefix}${index}`)).join('');
 
+/** Patient, since the machine may be slow and shared. */
+export const eventually = <T>(holds: () => T | Promise<T>): Promise<T> =>
+  vi.waitFor(holds, { timeout: 20_000, interval: 5 });
+
 interface ResultLine {
   readonly custom_id: string;
   readonly response: { readonly status_code: number } | null;
@@ -85,6 +89,8 @@ export class EngineBench {
     upstream: string,
   ) => UpstreamReply | Promise<UpstreamReply> = () => ok;
   hasRoom = true;
+  /** No file is inspected before. */
+  inspecting: Promise<void> = Promise.resolve();
   /** What callers can name; may change while engines run. */
   readonly deployments = new Map<string, Deployment>();
   readonly #dir: string;
@@ -139,7 +145,10 @@ export class EngineBench {
         find: (_scope, name) => Promise.resolve(deployments.get(name)),
         list: () => Promise.resolve([...deployments.values()]),
       },
-      inspect: (id) => inspectInput(blobs.read(id)),
+      inspect: async (id) => {
+        await this.inspecting;
+        return inspectInput(blobs.read(id));
+      },
       log: silentLog,
       failpoint: noFailpoints,
       owner: systemUuid(),
@@ -191,14 +200,11 @@ export class EngineBench {
   }
 
   async ended({ id }: Pick<Batch, 'id'>): Promise<Batch> {
-    return vi.waitFor(
-      async () => {
-        const batch = await this.batch({ id });
-        if (!isTerminal(batch.status)) throw new Error(`still ${batch.status}`);
-        return batch;
-      },
-      { timeout: 20_000, interval: 5 },
-    );
+    return eventually(async () => {
+      const batch = await this.batch({ id });
+      if (!isTerminal(batch.status)) throw new Error(`still ${batch.status}`);
+      return batch;
+    });
   }
 
   async linesOf(fileId: string): Promise<ResultLine[]> {
