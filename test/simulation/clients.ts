@@ -68,7 +68,7 @@ class Client {
   /** Null: the service said no. */
   async #create(fileId: string): Promise<string | null> {
     const { oracle } = this.#world;
-    const { withIdempotencyKey, name } = this.#job;
+    const { withIdempotencyKey, name, whenFull } = this.#job;
     for (;;) {
       const created = await this.#try(({ engine }) =>
         engine.createBatch(this.#scope, {
@@ -77,7 +77,7 @@ class Client {
           dialect: 'azure',
           metadata: { job: name },
           outputExpiresAfterS: null,
-          whenFull: this.#job.whenFull ?? undefined,
+          whenFull: whenFull ?? undefined,
           ...(withIdempotencyKey && { idempotency: { key: name, bodyDigest: fileId } }),
         }),
       );

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { MUTANTS } from './mutants.ts';
-import { makePlan, type Plan } from './plan.ts';
+import { makePlan, type Plan, type Weather } from './plan.ts';
 import { Pool } from './pool.ts';
 import { shrink } from './shrink.ts';
 import { Summary } from './summary.ts';
@@ -11,6 +11,7 @@ const HELP = `npm run dst -- [options]
   --from S        the first seed (1)
   --threads T     how many at a time (one per core)
   --seed X        one history, with its trace; a failing one is shrunk to the faults that it needs
+  --weather W     instead of the one that each seed draws
   --mutant NAME   with a planted bug; 'list' names them
 `;
 
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     from: { type: 'string', default: '1' },
     threads: { type: 'string' },
     seed: { type: 'string' },
+    weather: { type: 'string' },
     mutant: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
@@ -31,13 +33,18 @@ else process.exitCode = await explore();
 
 async function explore(): Promise<number> {
   const { mutant } = values;
+  const weather = weatherOf(mutant);
   const [first, count] = [Number(values.from), Number(values.seeds)];
   const pool = new Pool(values.threads === undefined ? undefined : Number(values.threads));
   const summary = new Summary();
   const startedMs = performance.now();
   await Promise.all(
     Array.from({ length: count }, async (_, i) => {
-      const history = await pool.run({ seed: first + i, ...(mutant !== undefined && { mutant }) });
+      const history = await pool.run({
+        seed: first + i,
+        ...(weather !== undefined && { weather }),
+        ...(mutant !== undefined && { mutant }),
+      });
       summary.add(history);
       if (history.violation !== null) console.log(`\rseed ${history.seed}: ${history.violation}`);
       if (process.stderr.isTTY) process.stderr.write(`\r${summary.histories}/${count} `);
@@ -50,7 +57,7 @@ async function explore(): Promise<number> {
 }
 
 async function replay(seed: number, mutant: string | undefined): Promise<number> {
-  const plan = makePlan(seed, mutant === undefined ? undefined : MUTANTS[mutant]?.weather);
+  const plan = makePlan(seed, weatherOf(mutant));
   const mutation = mutant === undefined ? undefined : MUTANTS[mutant];
   const history = await runHistory(plan, { mutation, trace: true });
   console.log(history.trace.join('\n'));
@@ -61,6 +68,11 @@ async function replay(seed: number, mutant: string | undefined): Promise<number>
   console.log(`seed ${seed}: ${history.violation}`);
   console.log(`it needs: ${describe(await shrink(plan, mutation))}`);
   return 1;
+}
+
+function weatherOf(mutant: string | undefined): Weather | undefined {
+  if (values.weather !== undefined) return values.weather as Weather;
+  return mutant === undefined ? undefined : MUTANTS[mutant]?.weather;
 }
 
 function describe({ tuning, deployments, jobs, outages, changes, faults }: Plan): string {

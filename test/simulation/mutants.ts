@@ -189,12 +189,9 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     state: (state) =>
       overriding(state, {
         batches: overriding(state.batches, {
-          create: (scope, batch, options) => state.batches.create(scope, batch, { ...options, room: null }),
-          plan: (seq, plan) =>
-            state.batches.plan(seq, {
-              ...plan,
-              room: { enqueuedTokensMax: Number.MAX_SAFE_INTEGER, sharedTokensMax: null },
-            }),
+          create: (scope, batch, options) =>
+            state.batches.create(scope, batch, { ...options, room: UNLIMITED }),
+          plan: (seq, plan) => state.batches.plan(seq, { ...plan, room: UNLIMITED }),
         }),
       }),
   },
@@ -286,6 +283,8 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     hasRoom: () => true,
   },
 };
+
+const UNLIMITED = { enqueuedTokensMax: Number.MAX_SAFE_INTEGER, sharedTokensMax: null };
 
 const epochOf = (database: DatabaseSync, batchSeq: number, index: number): number =>
   Number(

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { sortReply } from '../../src/batch/dispatch/decide.ts';
 import { isTerminal, TRANSITIONS } from '../../src/contract/batch.ts';
 import type { Batch, BatchStatus } from '../../src/contract/batch.ts';
@@ -11,6 +12,7 @@ import type { Call } from './sim-upstream.ts';
 import { BLOB_DIR, blobPath } from './blob-path.ts';
 import { Ending } from './ending.ts';
 import { Fence } from './fence.ts';
+import { WaitingRoom } from './waiting-room.ts';
 import type { World } from './world.ts';
 
 /** A promise was broken. */
@@ -44,6 +46,7 @@ const DOWN_SETTLING_MS = 3 * 60_000;
 export class Oracle {
   readonly #world: World;
   readonly fence = new Fence((condition, promise, what) => this.require(condition, promise, what));
+  readonly waitingRoom: WaitingRoom;
   readonly #known = new Map<number, Known>();
   /** By file id: what was acknowledged or published. */
   readonly #promised = new Map<string, Buffer>();
@@ -68,6 +71,11 @@ export class Oracle {
 
   constructor(world: World) {
     this.#world = world;
+    this.waitingRoom = new WaitingRoom(
+      world.plan,
+      () => Array.from(this.#known.values(), ({ batch }) => batch),
+      (condition, promise, what) => this.require(condition, promise, what),
+    );
   }
 
   get batches(): number {
@@ -278,7 +286,6 @@ export class Oracle {
 
   async #look(): Promise<void> {
     const { observer, plan } = this.#world;
-    const tokens = new Map<string, number>();
     for (let seq = 1; ; seq++) {
       const batch = await observer.batches.bySeq(seq);
       if (!batch && seq > this.#maxSeq) break;
@@ -299,15 +306,16 @@ export class Oracle {
       }
       if (isTerminal(batch.status)) continue;
       await this.#countResults(known);
-      const key = `${batch.resourceId}/${batch.deployment}`;
-      tokens.set(key, (tokens.get(key) ?? 0) + batch.enqueuedTokens);
     }
-    for (const { name, resourceId, enqueuedTokensMax } of plan.deployments) {
-      const held = tokens.get(`${resourceId}/${name}`) ?? 0;
-      this.require(held <= enqueuedTokensMax, 'P21', `${name} holds ${held} tokens of ${enqueuedTokensMax}`);
-      const figures = await observer.batches.enqueuedTokens({ resourceId, actor: 'oracle' });
-      const stored = figures.get(name)?.held ?? 0;
-      this.require(stored === held, 'P21', `${name} holds ${held} tokens, the store says ${stored}`);
+    this.waitingRoom.check();
+    for (const resourceId of new Set(plan.deployments.map((deployment) => deployment.resourceId))) {
+      const expected = this.waitingRoom.sums(resourceId);
+      const stored = await observer.batches.enqueuedTokens({ resourceId, actor: 'oracle' });
+      this.require(
+        isDeepStrictEqual(stored, expected),
+        'P21',
+        `${resourceId} has ${describe(expected)}, the store says ${describe(stored)}`,
+      );
     }
   }
 
@@ -561,6 +569,8 @@ export class Oracle {
     }
   }
 }
+
+const describe = (sums: ReadonlyMap<string, unknown>): string => JSON.stringify([...sums]);
 
 const batchOf = (key: string): string => key.slice(0, key.lastIndexOf('-'));
 

@@ -37,6 +37,8 @@ export interface DeploymentPlan {
   readonly upstreams: readonly string[];
   readonly concurrencyMax: number;
   readonly enqueuedTokensMax: number;
+  /** Of all deployments of a plan: they are in one quota group, over both resources. */
+  readonly sharedTokensMax: number | null;
   readonly whenFull: WhenFull;
   readonly latencyMs: readonly [number, number];
 }
@@ -113,12 +115,13 @@ const WEATHER = [
   [2, 'clock'],
   [4, 'everything'],
 ] as const;
-export type Weather = (typeof WEATHER)[number][1];
+/** `queue`: on request only; there is a crowd in other weathers, too. */
+export type Weather = (typeof WEATHER)[number][1] | 'queue';
 
 /** `asked`: instead of the weather that the seed would draw. */
 export function makePlan(seed: number, asked?: Weather): Plan {
   const rng = new Rng(seed).fork('plan');
-  const drawn = rng.weigh(WEATHER);
+  const drawn: Weather = rng.weigh(WEATHER);
   const weather = asked ?? drawn;
   const is = (...kinds: Weather[]) => kinds.includes(weather);
   const tuning: Tuning = {
@@ -133,22 +136,38 @@ export function makePlan(seed: number, asked?: Weather): Plan {
     diskLatencyMs: rng.pick([0, 1, 10]),
     callTimeoutMs: rng.pick([5_000, 60_000]),
   };
-  const roomy = makeDeployments(rng.fork('deployments'));
+  const quota = rng.fork('quota');
+  const isCrowded = is('queue') || (!is('killer') && quota.chance(0.3));
+  const roomy = makeDeployments(rng.fork('deployments'), quota);
   const killer = is('killer');
   // Spread out, or all at once.
   const spanMs = rng.pick([3_000, 90_000]);
   const jobs = Array.from({ length: rng.int(1, is('everything') ? 6 : 4) }, (_, i) =>
     makeJob(rng.fork(`job${i}`), { index: i, spanMs, deployments: roomy, tuning, killer: killer && i === 0 }),
   );
-  const deployments = rng.chance(0.4) ? roomy.map((deployment) => tighten(deployment, jobs)) : roomy;
+  const isTight = rng.chance(0.4);
+  const isLongDay = isCrowded && quota.chance(is('queue') ? 0.4 : 0.1);
+  if (isCrowded) {
+    const crowd = { index: 0, spanMs, deployments: roomy, tuning, killer: false };
+    jobs.push(...(isLongDay ? makeLongDay(quota, crowd) : makeCrowd(quota, crowd)));
+  }
+  const deployments =
+    isCrowded || isTight
+      ? share(
+          quota,
+          roomy.map((deployment) => tighten(deployment, jobs)),
+        )
+      : roomy;
   const times = new Times(rng.fork('times'), jobs);
   const chances = rng.fork('faults');
   const faults: Fault[] = [];
+  if (is('queue') && chances.chance(0.5)) faults.push(...makeCrashes(chances, times, rng.int(1, 3)));
   if (is('crashes', 'everything')) faults.push(...makeCrashes(chances, times, rng.int(1, 8)));
   if (is('zombies', 'everything')) faults.push(...makeZombies(chances, times));
   if (is('disk', 'everything')) faults.push(...makeDiskFaults(chances, times));
   if (is('clock', 'everything')) faults.push(...makeClockJumps(chances, times));
   const outages = is('outages', 'everything') ? makeOutages(rng.fork('outages'), times, deployments) : [];
+  if (isLongDay) outages.push(...makeLongOutage(quota, deployments));
   if (is('outages', 'clock', 'fair') && rng.chance(0.5)) faults.push(...makeCrashes(chances, times, 1));
   // A tick a second through a day of outage would show nothing new.
   const tickMs = outages.some(({ fromMs, toMs }) => toMs - fromMs > HOUR) ? 10 * MINUTE : tuning.tickMs;
@@ -157,11 +176,13 @@ export function makePlan(seed: number, asked?: Weather): Plan {
   return { seed, tuning: { ...tuning, tickMs }, deployments, jobs, outages, changes, faults, calmAtMs };
 }
 
-function makeDeployments(rng: Rng): DeploymentPlan[] {
+function makeDeployments(rng: Rng, quota: Rng): DeploymentPlan[] {
   const names = rng.chance(0.4) ? ['alpha', 'beta'] : ['alpha'];
-  return names.map((name) => ({
+  const resources = quota.chance(0.5) ? ['default', 'second'] : ['default', 'default'];
+  return names.map((name, i) => ({
     name,
-    resourceId: 'default',
+    resourceId: resources[i]!,
+    sharedTokensMax: null,
     upstreams: rng.chance(0.2) ? [`${name}-1`, `${name}-2`] : [`${name}-1`],
     concurrencyMax: rng.pick([1, 2, 3, 8]),
     enqueuedTokensMax: 1_000_000,
@@ -200,18 +221,66 @@ function tighten(deployment: DeploymentPlan, jobs: readonly Job[]): DeploymentPl
   return { ...deployment, enqueuedTokensMax: TOKENS_PER_LINE * Math.max(1, ...lines) };
 }
 
+/** Dynamic quota: what one leaves idle another may have. */
+function share(rng: Rng, deployments: readonly DeploymentPlan[]): DeploymentPlan[] {
+  if (rng.chance(0.5)) return [...deployments];
+  const all = deployments.reduce((sum, { enqueuedTokensMax }) => sum + enqueuedTokensMax, 0);
+  const [factor, part] = [rng.pick([1, 1.5]), rng.pick([0.4, 1])];
+  return deployments.map((deployment) => ({
+    ...deployment,
+    enqueuedTokensMax: Math.ceil(deployment.enqueuedTokensMax * part),
+    sharedTokensMax: rng.chance(0.8) ? Math.ceil(all * factor) : null,
+  }));
+}
+
+/** More callers than there is room for: most of them wait. */
+function makeCrowd(rng: Rng, context: JobContext): Job[] {
+  return Array.from({ length: rng.int(3, 9) }, (_, i) => ({
+    ...makeJob(rng.fork(`crowd${i}`), { ...context, index: 100 + i }),
+    whenFull: rng.weigh([
+      [6, 'wait' as const],
+      [2, null],
+      [1, 'fail' as const],
+    ]),
+  }));
+}
+
+/**
+ * One that needs all the room waits for one that an outage holds up, while small ones come and pass it: until it has
+ * waited long enough.
+ */
+function makeLongDay(rng: Rng, context: JobContext): Job[] {
+  const [deployment] = context.deployments;
+  const deployments = deployment ? [deployment] : [];
+  const job = (index: number, atMs: number, count: number): Job => ({
+    ...makeJob(rng.fork(`day${index}`), { ...context, deployments, index: 200 + index, counts: [count] }),
+    atMs,
+    cancelAfterMs: null,
+    whenFull: 'wait',
+  });
+  const small = Array.from({ length: rng.int(4, 10) }, (_, i) =>
+    job(i + 2, rng.int(20_000, 35 * MINUTE), rng.int(1, 3)),
+  );
+  return [job(0, 0, 12), job(1, 10_000, 30), ...small];
+}
+
 interface JobContext {
   readonly index: number;
   readonly spanMs: number;
   readonly deployments: readonly DeploymentPlan[];
   readonly tuning: Tuning;
   readonly killer: boolean;
+  /** Of lines. */
+  readonly counts?: readonly number[];
 }
 
-function makeJob(rng: Rng, { index, spanMs, deployments, tuning, killer }: JobContext): Job {
+function makeJob(
+  rng: Rng,
+  { index, spanMs, deployments, tuning, killer, counts = [1, 2, 5, 12, 30] }: JobContext,
+): Job {
   const deployment = rng.pick(deployments);
   const trouble = rng.pick([0, 0.05, 0.3]);
-  const count = rng.pick([1, 2, 5, 12, 30]);
+  const count = rng.pick(counts);
   const murderer = killer ? rng.int(0, count - 1) : -1;
   const lines = Array.from({ length: count }, (_, i): JobLine => {
     const name = `${index}:${i}`;
@@ -352,6 +421,12 @@ function makeClockJumps(rng: Rng, times: Times): Fault[] {
     atMs: times.pick(),
     byMs: rng.pick([26 * HOUR, -26 * HOUR, -5_000, 5_000, -HOUR]),
   }));
+}
+
+function makeLongOutage(rng: Rng, deployments: readonly DeploymentPlan[]): Outage[] {
+  const [fromMs, toMs] = [rng.int(1, 500), rng.int(20, 40) * MINUTE];
+  const upstreams = deployments.slice(0, 1).flatMap((deployment) => deployment.upstreams);
+  return upstreams.map((upstream) => ({ upstream, fromMs, toMs, how: '503' }));
 }
 
 function makeOutages(rng: Rng, times: Times, deployments: readonly DeploymentPlan[]): Outage[] {

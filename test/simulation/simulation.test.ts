@@ -144,6 +144,7 @@ function plainPlan(sizes: { readonly large: number; readonly small: number }): P
         upstreams: ['alpha-1'],
         concurrencyMax: 8,
         enqueuedTokensMax: 1_000_000,
+        sharedTokensMax: null,
         whenFull: 'fail',
         latencyMs: [100, 3_000],
       },

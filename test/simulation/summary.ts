@@ -10,6 +10,7 @@ export class Summary {
   powerCuts = 0;
   zombies = 0;
   readonly resends: number[] = [];
+  readonly room: Record<string, number> = {};
   readonly failpoints = new Map<string, number>();
   readonly violations: { readonly seed: number; readonly violation: string }[] = [];
 
@@ -22,6 +23,8 @@ export class Summary {
     this.powerCuts += history.powerCuts;
     this.zombies += history.zombies;
     this.resends.push(...history.resends);
+    for (const [what, count] of Object.entries(history.room))
+      this.room[what] = (this.room[what] ?? 0) + count;
     for (const [name, count] of history.failpoints)
       this.failpoints.set(name, (this.failpoints.get(name) ?? 0) + count);
     if (history.violation !== null)
@@ -35,6 +38,7 @@ export class Summary {
       `${this.histories} histories, ${this.violations.length} failed`,
       `${(this.virtualMs / 3_600_000).toFixed(0)} virtual hours, ${this.batches} batches, ${this.lines} lines`,
       `${this.crashes} crashes (${this.powerCuts} power cuts), ${this.zombies} zombies`,
+      `room for tokens: ${JSON.stringify(this.room)}`,
       `re-sent per end of a process: ${mean.toFixed(2)} on average, ${Math.max(0, ...this.resends)} at most`,
     ].join('; ');
   }

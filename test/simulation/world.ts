@@ -20,7 +20,11 @@ import { openDiskBlobs } from '../../src/stores/blobs/disk.ts';
 import type { BlobStore } from '../../src/stores/blobs/port.ts';
 import { StoreError } from '../../src/stores/state/ports.ts';
 import type { StateStore } from '../../src/stores/state/ports.ts';
-import { change, resourceOf } from '../../src/stores/state/contract/fixtures.ts';
+import {
+  change,
+  deploymentOf as deploymentRow,
+  resourceOf,
+} from '../../src/stores/state/contract/fixtures.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
 import { BLOB_DIR } from './blob-path.ts';
 import { Changes, type Serving } from './changes.ts';
@@ -35,6 +39,7 @@ import { Scheduler, settle } from './scheduler.ts';
 import type { Life } from './scheduler.ts';
 import { SimFs } from './sim-fs.ts';
 import { SimUpstream } from './sim-upstream.ts';
+import type { WaitingRoom } from './waiting-room.ts';
 
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 /** How long after the last fault every batch may still need, in virtual time (P3). */
@@ -68,6 +73,7 @@ export interface History {
   /** Requests sent again after each crash. */
   readonly resends: readonly number[];
   readonly failpoints: ReadonlyMap<string, number>;
+  readonly room: WaitingRoom['seen'];
   readonly trace: readonly string[];
 }
 
@@ -159,6 +165,7 @@ export class World {
       writeFileSync(this.#databasePath, await (template ??= makeTemplate()));
       this.observer = await openSqliteInline({ path: this.#databasePath });
       this.#plantTriggers();
+      await this.#storeDeployments();
       this.#scheduleFaults();
       this.#scheduleChanges();
       this.#boot(0);
@@ -183,6 +190,7 @@ export class World {
       zombies: this.zombies,
       resends,
       failpoints: this.failpoints,
+      room: this.oracle.waitingRoom.seen,
       trace: this.trace,
     };
   }
@@ -252,6 +260,18 @@ export class World {
 
   // ------------------------------------------------------------------ processes
 
+  /** Which of them share a quota is in their rows. */
+  async #storeDeployments(): Promise<void> {
+    const { deployments } = this.plan;
+    // Asked for by dynamic quota alone.
+    if (deployments.every(({ sharedTokensMax }) => sharedTokensMax === null)) return;
+    for (const { name, resourceId, enqueuedTokensMax } of deployments) {
+      const scope = { resourceId, actor: 'world' };
+      const row = deploymentRow(name, { resourceId, enqueuedTokensMax });
+      await this.observer.deployments.put(scope, row, { quotaTokensMax: null, atS: 0 });
+    }
+  }
+
   #plantTriggers(): void {
     const { schema } = this.#mutation;
     if (!schema) return;
@@ -308,7 +328,10 @@ export class World {
         crashHere: (point, after, who) => this.crashHere(point, after, who),
         storeFault: (call) => this.#storeFault(call),
         wrote: () => this.oracle.wrote(),
-        answered: (call, args, value) => this.oracle.fence.see(life, call, args, value),
+        answered: (call, args, value) => {
+          this.oracle.fence.see(life, call, args, value);
+          this.oracle.waitingRoom.see(call, args, value);
+        },
         storeLatencyMs: () => this.#latency(rng, this.plan.tuning.storeLatencyMs),
       },
     });
@@ -576,7 +599,7 @@ export class World {
       unusable: null,
       takesImages: true,
       enqueuedTokensMax: plan.enqueuedTokensMax,
-      sharedTokensMax: null,
+      sharedTokensMax: plan.sharedTokensMax,
       whenFull: plan.whenFull,
       concurrencyMax: concurrencyMax + (this.#mutation.windowExtra ?? 0),
       upstreams: upstreams.flatMap((name) => clients.get(name) ?? []),
@@ -664,7 +687,7 @@ async function makeTemplate(): Promise<Buffer> {
   try {
     const path = join(dir, 'offpeak.db');
     const store = await openSqliteInline({ path });
-    await store.resources.put(resourceOf('default'), change);
+    for (const id of ['default', 'second']) await store.resources.put(resourceOf(id), change);
     await store.close();
     return readFileSync(path);
   } finally {
