@@ -137,7 +137,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
   addHooks(app, deps, { options, targetOf });
   registerOpenApi(app);
   void app.register(async (routes) => {
-    refuseOtherMethods(routes);
+    const registerRefusals = refuseOtherMethods(routes);
     uploadRoutes(routes, deps);
     fileRoutes(routes, deps);
     contentRoutes(routes, deps);
@@ -147,6 +147,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     modelRoutes(routes, deps.control);
     armRoutes(routes, { ...deps, ...options });
     serviceRoutes(routes, deps);
+    registerRefusals();
   });
   return app;
 }
@@ -252,8 +253,8 @@ function parseBodies(app: FastifyInstance): void {
   void app.register(multipart);
 }
 
-/** A path that exists answers 405 and not 404 to a method that it does not have. */
-function refuseOtherMethods(app: FastifyInstance): void {
+/** A path that exists answers 405 and not 404 to a method that it does not have. Call what it returns after all routes. */
+function refuseOtherMethods(app: FastifyInstance): () => void {
   const methods = new Map<string, Set<string>>();
   let closed = false;
   app.addHook('onRoute', ({ url, method }) => {
@@ -265,7 +266,7 @@ function refuseOtherMethods(app: FastifyInstance): void {
   app.addHook('onReady', async () => {
     closed = true;
   });
-  void app.register(async (others) => {
+  const register = async (others: FastifyInstance): Promise<void> => {
     closed = true;
     const all: HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
     for (const [url, known] of methods) {
@@ -286,7 +287,8 @@ function refuseOtherMethods(app: FastifyInstance): void {
         handler: async () => undefined,
       });
     }
-  });
+  };
+  return () => void app.register(register);
 }
 
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, deps: HttpDeps): void {

@@ -148,6 +148,21 @@ test('an answer carries the request id that clients of ARM report, also when it 
   }
 });
 
+test.each([
+  ['POST', '', 'GET, PUT, PATCH, DELETE'],
+  ['GET', '/listKeys', 'POST'],
+  ['DELETE', '/deployments', 'GET'],
+  ['POST', '/deployments/d', 'GET, PUT, PATCH, DELETE'],
+])('%s %s is answered with the methods that there are', async (method, suffix, allow) => {
+  const answer = await service.fetch(`${FIXED}${suffix}?api-version=2025-09-01`, {
+    method,
+    headers: { 'api-key': ADMIN_KEY },
+  });
+
+  expect(answer.status).toBe(405);
+  expect(answer.headers.get('allow')?.split(', ').toSorted()).toEqual(allow.split(', ').toSorted());
+});
+
 test('the endpoint of an account is by host where the control plane was asked by a host of ours', async () => {
   const path = await newAccount();
   const answer = await service.raw(
