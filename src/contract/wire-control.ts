@@ -46,9 +46,7 @@ export const WireQuotaUsage = z
     limit_tokens: tokens
       .nullable()
       .meta({ description: 'Quota of the subscription there; null: none is set' }),
-    available_tokens: tokens
-      .nullable()
-      .meta({ description: 'Of the quota, not given to any deployment yet' }),
+    available_tokens: tokens.nullable().meta({ description: 'Of the quota, what a new deployment can have' }),
     allocated_tokens: tokens.meta({ description: 'Limits of the deployments of this resource' }),
     held_tokens: tokens.meta({ description: 'Held by live batches of this resource' }),
     waiting_tokens: tokens.meta({ description: 'Wanted by batches of this resource that wait for room' }),

@@ -403,6 +403,7 @@ describe('quota', () => {
         allocatedTokens: 60_000,
         heldTokens: 77,
         limitTokens: 5e9,
+        availableTokens: 5e9 - 60_000,
       },
       {
         ...place,
@@ -411,6 +412,7 @@ describe('quota', () => {
         allocatedTokens: 5_000,
         heldTokens: 0,
         limitTokens: null,
+        availableTokens: null,
       },
     ]);
     expect(usages).toContainEqual({
@@ -420,6 +422,7 @@ describe('quota', () => {
       allocatedTokens: 0,
       heldTokens: 0,
       limitTokens: 10e9,
+      availableTokens: 10e9,
     });
     expect(await world.control.listUsages(SUBSCRIPTION, 'atlantis')).toEqual([]);
   });
@@ -491,6 +494,32 @@ describe('what the configuration declares', () => {
     await world.control.deleteDeployment(scope, 'c');
     expect(await limits()).toEqual([2.5e9, 2.5e9]);
   });
+});
+
+test('what is available is what a new deployment gets, shares that give way included', async () => {
+  await world.apply([
+    declaredResource('acme', {
+      deployments: [
+        declaredDeployment('fixed', { enqueuedTokensMax: 1e9 }),
+        declaredDeployment('a', { enqueuedTokensMax: null }),
+        declaredDeployment('b', { enqueuedTokensMax: null }),
+      ],
+    }),
+  ]);
+  const available = async () =>
+    (await world.control.listUsages(SUBSCRIPTION, 'eastus')).find(
+      ({ model, sku }) => model === 'gpt-4o' && sku === 'GlobalBatch',
+    )?.availableTokens;
+  const put = (enqueuedTokensMax: number) =>
+    world.control.putDeployment(scope, { name: 'c', model: 'gpt-4o', enqueuedTokensMax });
+
+  const before = (await available()) ?? 0;
+  const tooMuch = put(before + 1_000);
+
+  expect(before).toBe(4e9 - 2_000);
+  await expect(tooMuch).rejects.toMatchObject({ code: 'insufficientQuota' });
+  await put(before);
+  expect(await available()).toBe(0);
 });
 
 describe('versions', () => {

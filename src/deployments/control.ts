@@ -97,4 +97,6 @@ export interface UsageView extends QuotaGroup {
   readonly heldTokens: number;
   /** Null: no limit. */
   readonly limitTokens: number | null;
+  /** What a new deployment can have, with what shares of the configuration would give way. Null: no limit. */
+  readonly availableTokens: number | null;
 }

@@ -1,4 +1,4 @@
-import type { DeploymentRow, Resource } from '../contract/control.ts';
+import { TOKENS_PER_CAPACITY, type DeploymentRow, type Resource } from '../contract/control.ts';
 import { nowS } from '../core/clock.ts';
 import type { ControlPlaneDeps } from './control-plane.ts';
 import { findDeclared, type Declared } from './declared.ts';
@@ -43,6 +43,13 @@ function isOfSameQuota(one: DeploymentRow, other: DeploymentRow, resources: read
   );
   return one.model === other.model && one.sku === other.sku && place === otherPlace;
 }
+
+/** What a share keeps when it gives way. */
+const SHARE_MIN = TOKENS_PER_CAPACITY;
+
+/** How much of a deployment's tokens others may have if they ask for it. */
+export const yieldedBy = (row: DeploymentRow, declared: Declared): number =>
+  givesWay(row, declared) ? Math.max(0, row.enqueuedTokensMax - SHARE_MIN) : 0;
 
 const givesWay = ({ resourceId, name, owner }: DeploymentRow, declared: Declared): boolean =>
   owner === 'configuration' &&

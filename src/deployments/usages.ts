@@ -1,7 +1,9 @@
-import { SKUS, type Offer, type Sku } from '../contract/control.ts';
+import { SKUS, type DeploymentRow, type Offer, type Resource, type Sku } from '../contract/control.ts';
+import type { StateStore } from '../stores/state/ports.ts';
 import type { Catalog } from './catalog.ts';
 import type { ControlPlaneDeps } from './control-plane.ts';
 import type { ControlPlane, UsageView } from './control.ts';
+import { yieldedBy } from './reshare.ts';
 
 type CatalogCalls = Pick<ControlPlane, 'listLocations' | 'listModels' | 'listUsages'>;
 
@@ -24,12 +26,13 @@ export function usagesOf(deps: ControlPlaneDeps): CatalogCalls {
 
 async function listUsages(
   place: { readonly subscriptionId: string; readonly location: string },
-  { store, catalog, offerDefault }: ControlPlaneDeps,
+  { store, catalog, offerDefault, declared }: ControlPlaneDeps,
 ): Promise<UsageView[]> {
   const [resources, used] = await Promise.all([
     store.resources.list({ subscriptionId: place.subscriptionId }),
     store.deployments.usages(place),
   ]);
+  const rows = await deploymentsAt(place.location, resources, store);
   const offers = resources.length === 0 ? [offerDefault] : resources.map(({ offer }) => offer);
   const present = catalog();
   const offered = present.names.flatMap((model) =>
@@ -43,8 +46,23 @@ async function listUsages(
     const limitTokens = limitOf(present, { model, sku }, offers);
     if (usage === undefined && limitTokens === null) return [];
     const { allocatedTokens, heldTokens } = usage ?? { allocatedTokens: 0, heldTokens: 0 };
-    return [{ ...place, model, sku, allocatedTokens, heldTokens, limitTokens }];
+    const yielded = rows
+      .filter((row) => row.model === model && row.sku === sku)
+      .reduce((sum, row) => sum + yieldedBy(row, declared()), 0);
+    const availableTokens =
+      limitTokens === null ? null : Math.max(0, limitTokens - allocatedTokens + yielded);
+    return [{ ...place, model, sku, allocatedTokens, heldTokens, limitTokens, availableTokens }];
   });
+}
+
+async function deploymentsAt(
+  location: string,
+  resources: readonly Resource[],
+  { deployments }: StateStore,
+): Promise<DeploymentRow[]> {
+  const there = resources.filter((resource) => resource.location === location);
+  const rows = there.map(({ id }) => deployments.list({ resourceId: id, actor: 'control plane' }));
+  return (await Promise.all(rows)).flat();
 }
 
 interface ModelSku {

@@ -153,7 +153,12 @@ describe('what is shown', () => {
       name,
       usageName: `OpenAI.${name}.m`,
     }));
-    const offpeak = { allocated_tokens: 150_000, held_tokens: 0, limit_tokens: 200_000 };
+    const offpeak = {
+      allocated_tokens: 150_000,
+      held_tokens: 0,
+      limit_tokens: 200_000,
+      available_tokens: 50_000,
+    };
 
     expect(
       skusAndQuota({ model: { name: 'm', skus } }, [{ name: { value: 'OpenAI.GlobalBatch.m' }, offpeak }]),

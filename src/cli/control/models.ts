@@ -40,8 +40,7 @@ export function skusAndQuota({ model }: Model, usages: readonly Usage[]): string
   const skus = (model.skus ?? []).map(({ name, usageName }) => {
     if (!BATCH_SKUS.some((sku) => sku === name)) return name;
     const usage = usages.find((candidate) => candidate.name.value === usageName)?.offpeak;
-    if (usage?.limit_tokens == null) return `${name} no limit`;
-    return `${name} ${tokenCount(Math.max(0, usage.limit_tokens - usage.allocated_tokens))}`;
+    return `${name} ${usage?.available_tokens == null ? 'no limit' : tokenCount(usage.available_tokens)}`;
   });
   return oneLine(skus.join(', '));
 }

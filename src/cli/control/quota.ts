@@ -25,7 +25,16 @@ export async function showQuota(flags: LocationFlags): Promise<ExitCode> {
   return EXIT.ok;
 }
 
-const HEADINGS = ['location', 'model', 'sku', 'allocated', 'held', 'limit', 'held, allocated, free'];
+const HEADINGS = [
+  'location',
+  'model',
+  'sku',
+  'allocated',
+  'held',
+  'available',
+  'limit',
+  'held, allocated, free',
+];
 
 const isUsed = ({ offpeak }: Usage): boolean => offpeak.allocated_tokens > 0 || offpeak.held_tokens > 0;
 
@@ -45,6 +54,7 @@ function quotaRow(usage: Usage & { readonly location: string }): string[] {
     oneLine(sku),
     tokenCount(allocated),
     tokenCount(held),
+    usage.offpeak.available_tokens === null ? 'no limit' : tokenCount(usage.offpeak.available_tokens),
     limit === null ? 'none' : tokenCount(limit),
     ...(process.stdout.isTTY && limit !== null ? [bar({ allocated, held, limit })] : []),
   ];

@@ -71,6 +71,8 @@ export const Usage = z.looseObject({
     allocated_tokens: z.number(),
     held_tokens: z.number(),
     limit_tokens: z.number().nullable(),
+    /** For a new deployment; more than the rest where shares of the configuration give way. */
+    available_tokens: z.number().nullable(),
   }),
 });
 export type Usage = z.output<typeof Usage>;

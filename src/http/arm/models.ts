@@ -23,8 +23,7 @@ export function capacityRange({ model, sku }: ModelSku, usages: readonly UsageVi
 /** What is left of it. */
 export function availableCapacity({ model, sku }: ModelSku, usages: readonly UsageView[]): number {
   const usage = usageOf({ model, sku }, usages);
-  if (usage === undefined || usage.limitTokens === null) return CAPACITY_MAX;
-  return toCapacity(Math.max(0, usage.limitTokens - usage.allocatedTokens));
+  return usage?.availableTokens == null ? CAPACITY_MAX : toCapacity(usage.availableTokens);
 }
 
 export interface ModelSku {

@@ -97,6 +97,7 @@ export const renderUsage = (usage: UsageView) => ({
     allocated_tokens: usage.allocatedTokens,
     held_tokens: usage.heldTokens,
     limit_tokens: usage.limitTokens,
+    available_tokens: usage.availableTokens,
   },
 });
 

@@ -81,7 +81,7 @@ const renderDeployment = (deployment: DeploymentView): WireDeployment => ({
 
 /** The quota is the subscription's; of what others do with it only the rest that they leave is told. */
 function renderUsage(usage: UsageView, all: readonly DeploymentView[]): WireQuotaUsage {
-  const { model, sku, location, limitTokens } = usage;
+  const { model, sku, location, limitTokens, availableTokens } = usage;
   const own = all.filter((deployment) => deployment.model === model && deployment.sku === sku);
   const sum = (of: (deployment: DeploymentView) => number): number =>
     own.reduce((total, deployment) => total + of(deployment), 0);
@@ -92,7 +92,7 @@ function renderUsage(usage: UsageView, all: readonly DeploymentView[]): WireQuot
     sku,
     location,
     limit_tokens: limitTokens,
-    available_tokens: limitTokens === null ? null : Math.max(0, limitTokens - usage.allocatedTokens),
+    available_tokens: availableTokens,
     allocated_tokens: sum(({ enqueuedTokensMax }) => enqueuedTokensMax),
     held_tokens: sum(({ tokens }) => tokens.held),
     waiting_tokens: sum(({ tokens }) => tokens.waiting),
