@@ -3,7 +3,6 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { openControl, type FirstKeys } from './app/control.ts';
-import { followedBy } from './app/followed.ts';
 import { openLocalDeployment } from './app/local.ts';
 import { openStorage, watchRoom, type Storage } from './app/storage.ts';
 import { Engine } from './batch/engine.ts';
@@ -138,7 +137,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<App> 
   const http = createHttpServer({
     ...core,
     importer,
-    control: followedBy(core.engine, control.plane),
+    control: control.plane,
     authenticate: control.authenticate,
     clock: systemClock,
     uuid: systemUuid,

@@ -9,12 +9,12 @@ import { createControlPlane } from '../deployments/control-plane.ts';
 import type { ControlPlane } from '../deployments/control.ts';
 import type { Declared } from '../deployments/declared.ts';
 import { createDeployments } from '../deployments/directory.ts';
-import { createExclusive } from '../deployments/exclusive.ts';
+import { createExclusive, type Exclusive } from '../deployments/exclusive.ts';
 import { Fleet, type FleetUpstream } from '../deployments/fleet.ts';
 import { hintOf, makeKey } from '../deployments/keys.ts';
 import type { Deployments } from '../deployments/port.ts';
 import { upgradeVersions } from '../deployments/versions.ts';
-import { createIdentity } from '../identity/identity.ts';
+import { createIdentity, type Identity } from '../identity/identity.ts';
 import { keyDigest } from '../identity/keys.ts';
 import type { Authenticate, IdentityConfig } from '../identity/port.ts';
 import type { ResourceStore, StateStore } from '../stores/state/ports.ts';
@@ -59,6 +59,47 @@ export async function openControl(
   );
   const store: StateStore = { ...state, resources: identity.resources };
   const exclusive = createExclusive();
+  const { current, fleet, apply } = startConfiguration(config, { store, identity, digest, exclusive, log });
+  await apply(config);
+
+  return {
+    plane: createControlPlane({
+      store,
+      catalog: () => current().catalog,
+      fleet,
+      declared: () => current().declared,
+      get offerDefault() {
+        return current().config.offer;
+      },
+      get enqueuedTokensDefault() {
+        return enqueuedTokensDefault(current().config);
+      },
+      get concurrencyDefault() {
+        return current().config.concurrencyMax;
+      },
+      makeKey,
+      digest,
+      clock: systemClock,
+      exclusive,
+    }),
+    deployments: createDeployments({ ...store, catalog: () => current().catalog, fleet }),
+    authenticate: identity.authenticate,
+    firstKeys: await makeFirstKeys(config, { resources: store.resources, digest }),
+    apply,
+    close: () => fleet.close(),
+  };
+}
+
+interface Parts {
+  readonly store: StateStore;
+  readonly identity: Identity;
+  readonly digest: (key: string) => string;
+  readonly exclusive: Exclusive;
+  readonly log: Log;
+}
+
+/** What is in force, which nothing is before the first `apply`. */
+function startConfiguration(config: AppConfig, { store, identity, digest, exclusive, log }: Parts) {
   let current: Omit<Prepared, 'upstreams'> = {
     config,
     catalog: createCatalog(),
@@ -81,39 +122,13 @@ export async function openControl(
     }
     for (const warning of warnings) log.warn({}, warning);
     current = prepared;
-    fleet.replace(prepared.upstreams);
     identity.replace(identityOf(next));
+    const stillUsed = await stillUsedOf(fleet.upstreams, prepared, store);
+    fleet.replace([...prepared.upstreams, ...stillUsed]);
     if (next.adminKey !== null) await store.resources.setAdminKeyDigest(digest(next.adminKey), change());
     await upgradeVersions({ ...prepared, before, store, exclusive, clock: systemClock, log });
   };
-  await apply(config);
-
-  return {
-    plane: createControlPlane({
-      store,
-      catalog: () => current.catalog,
-      fleet,
-      declared: () => current.declared,
-      get offerDefault() {
-        return current.config.offer;
-      },
-      get enqueuedTokensDefault() {
-        return enqueuedTokensDefault(current.config);
-      },
-      get concurrencyDefault() {
-        return current.config.concurrencyMax;
-      },
-      makeKey,
-      digest,
-      clock: systemClock,
-      exclusive,
-    }),
-    deployments: createDeployments({ ...store, catalog: () => current.catalog, fleet }),
-    authenticate: identity.authenticate,
-    firstKeys: await makeFirstKeys(config, { resources: store.resources, digest }),
-    apply,
-    close: () => fleet.close(),
-  };
+  return { current: () => current, fleet, apply };
 }
 
 async function prepare(config: AppConfig): Promise<Prepared> {
@@ -128,6 +143,26 @@ async function prepare(config: AppConfig): Promise<Prepared> {
   const { upstreams, faults } = await fleetOf(config, catalog);
   if (faults.length > 0) throw new ConfigError(faults);
   return { config, catalog, upstreams, declared: declaredOf(config) };
+}
+
+/** Upstreams of deployments that are no longer declared, but stay until their batches are over. */
+async function stillUsedOf(
+  upstreams: readonly FleetUpstream[],
+  { declared }: Prepared,
+  { deployments }: StateStore,
+): Promise<FleetUpstream[]> {
+  const used: FleetUpstream[] = [];
+  for (const upstream of upstreams) {
+    const { onlyFor } = upstream;
+    if (onlyFor === null) continue;
+    const { resourceId, deployment } = onlyFor;
+    const isDeclared = declared.resources
+      .find(({ id }) => id === resourceId)
+      ?.deployments.some(({ name }) => name === deployment);
+    if (isDeclared) continue;
+    if (await deployments.get({ resourceId, actor: 'configuration' }, deployment)) used.push(upstream);
+  }
+  return used;
 }
 
 const enqueuedTokensDefault = ({ enqueuedTokensMax }: AppConfig): number =>

@@ -5,8 +5,8 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { generate } from 'selfsigned';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { openLocalCa } from '../tls/local-ca.ts';
 import { Client } from './client.ts';
 import { resolveEndpoint } from './endpoint.ts';
 
@@ -158,8 +158,11 @@ test("the original's answer to a bad token is told in its words", async () => {
 });
 
 test('a certificate that is not trusted is named, with what to do', async () => {
-  const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }]);
-  const server = createTlsServer({ key, cert }, (_, response) => response.end('{}')).listen(0, '127.0.0.1');
+  const ca = await openLocalCa(dir, { nowMs: Date.now() });
+  const server = createTlsServer(await ca.issue(['127.0.0.1']), (_, response) => response.end('{}')).listen(
+    0,
+    '127.0.0.1',
+  );
   servers.push(server);
   await once(server, 'listening');
 

@@ -1,4 +1,4 @@
-import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { createPrivateKey, KeyObject, webcrypto, X509Certificate } from 'node:crypto';
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
@@ -27,31 +27,55 @@ export async function openLocalCa(dir: string, { nowMs }: { readonly nowMs: numb
   const [certPath, keyPath] = [join(dir, 'ca.pem'), join(dir, 'ca.key')];
   const ca =
     (await readCa({ certPath, keyPath }, nowMs)) ?? (await makeCa(dir, { certPath, keyPath }, nowMs));
-  const until = new Date(new X509Certificate(ca.cert).validTo);
   return {
     certPath,
     async issue(names) {
-      // It brings a lot of code, which only this needs.
-      const { generate } = await import('selfsigned');
-      const made = await generate([{ name: 'commonName', value: names[0] ?? 'localhost' }], {
-        ...SIGNATURE,
-        ca,
-        keyPair: makeKeyPair(),
-        notBeforeDate: new Date(nowMs - DAY_MS),
-        notAfterDate: until,
+      const x509 = await loadX509();
+      const keys = await makeKeys();
+      const authority = new x509.X509Certificate(ca.cert);
+      const made = await x509.X509CertificateGenerator.create({
+        subject: `CN=${names[0] ?? 'localhost'}`,
+        issuer: authority.subject,
+        notBefore: new Date(nowMs - DAY_MS),
+        notAfter: authority.notAfter,
+        publicKey: keys.publicKey,
+        signingKey: await importKey(ca.key),
+        signingAlgorithm: ALGORITHM,
         extensions: [
-          { name: 'basicConstraints', cA: false, critical: true },
-          { name: 'keyUsage', digitalSignature: true, critical: true },
-          { name: 'extKeyUsage', serverAuth: true },
-          { name: 'subjectAltName', altNames: names.map(toAltName) },
+          new x509.BasicConstraintsExtension(false, undefined, true),
+          new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+          new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+          new x509.SubjectAlternativeNameExtension(
+            names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),
+          ),
+          // Python asks for both.
+          await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+          await x509.AuthorityKeyIdentifierExtension.create(authority),
         ],
       });
-      return { cert: `${made.cert.trimEnd()}\n${ca.cert}`, key: made.private };
+      return { cert: `${made.toString('pem')}\n${ca.cert}`, key: await exportKey(keys.privateKey) };
     },
   };
 }
 
-const SIGNATURE = { keyType: 'ec', curve: 'P-256', algorithm: 'sha256' } as const;
+/** It is a lot of code, which only this needs. */
+const loadX509 = () => import('@peculiar/x509');
+
+const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+
+const makeKeys = () => webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+
+const exportKey = async (key: webcrypto.CryptoKey): Promise<string> =>
+  KeyObject.from(key).export({ type: 'pkcs8', format: 'pem' }).toString();
+
+const importKey = (pem: string): Promise<webcrypto.CryptoKey> =>
+  webcrypto.subtle.importKey(
+    'pkcs8',
+    createPrivateKey(pem).export({ type: 'pkcs8', format: 'der' }),
+    ALGORITHM,
+    false,
+    ['sign'],
+  );
 
 interface CaPaths {
   readonly certPath: string;
@@ -65,33 +89,27 @@ async function readCa({ certPath, keyPath }: CaPaths, nowMs: number): Promise<Ke
 }
 
 async function makeCa(dir: string, { certPath, keyPath }: CaPaths, nowMs: number): Promise<KeyedCertificate> {
-  const { generate } = await import('selfsigned');
-  const made = await generate([{ name: 'commonName', value: 'Offpeak on this machine' }], {
-    ...SIGNATURE,
-    notBeforeDate: new Date(nowMs - DAY_MS),
-    notAfterDate: new Date(nowMs + VALID_MS),
+  const x509 = await loadX509();
+  const keys = await makeKeys();
+  const made = await x509.X509CertificateGenerator.createSelfSigned({
+    name: 'CN=Offpeak on this machine',
+    notBefore: new Date(nowMs - DAY_MS),
+    notAfter: new Date(nowMs + VALID_MS),
+    keys,
+    signingAlgorithm: ALGORITHM,
     extensions: [
-      { name: 'basicConstraints', cA: true, pathLenConstraint: 0, critical: true },
-      { name: 'keyUsage', keyCertSign: true, critical: true },
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  const { cert, key } = { cert: `${made.cert.trimEnd()}\n`, key: made.private };
+  const [cert, key] = [`${made.toString('pem')}\n`, await exportKey(keys.privateKey)];
   await mkdir(dir, { recursive: true, mode: 0o700 });
   // Where the certificate is, its key is.
   await writeWhole(keyPath, key, 0o600);
   await writeWhole(certPath, cert, 0o644);
   return { cert, key };
 }
-
-const makeKeyPair = (): { privateKey: string; publicKey: string } =>
-  generateKeyPairSync('ec', {
-    namedCurve: 'P-256',
-    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
-    publicKeyEncoding: { type: 'spki', format: 'pem' },
-  });
-
-const toAltName = (name: string) =>
-  isIP(name) === 0 ? ({ type: 2, value: name } as const) : ({ type: 7, ip: name } as const);
 
 async function readIfThere(path: string): Promise<string | undefined> {
   return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {

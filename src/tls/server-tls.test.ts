@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, request, type Server } from 'node:https';
@@ -5,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { makeServerTls, readServerTls, type ServerTls } from './server-tls.ts';
 
@@ -50,6 +52,22 @@ test.each(['localhost', '127.0.0.1', 'search.localhost'])(
     expect(await ask(port, { host, ca: await readFile(certPath, 'utf8') })).toBe('hello');
   },
 );
+
+test('the strictest reading of the standard, which Python has by default, finds nothing wrong', async () => {
+  const { tls, certPath } = await make();
+  const leaf = join(dir, 'leaf.pem');
+  await writeFile(leaf, tls.cert);
+
+  const verified = await promisify(execFile)('openssl', [
+    'verify',
+    '-x509_strict',
+    '-CAfile',
+    certPath,
+    leaf,
+  ]);
+
+  expect(verified.stdout).toContain('OK');
+});
 
 test('a name that is not ours is not vouched for', async () => {
   const { tls, certPath } = await make();

@@ -1,0 +1,193 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
+import { offpeak, requests, scratch, serve, type Server } from './offpeak.ts';
+
+const ADMIN_KEY = 'admin-0123456789abcdef';
+
+let place: Awaited<ReturnType<typeof scratch>>;
+let servers: Server[];
+let upstreams: LedgerUpstream[];
+beforeEach(async () => {
+  place = await scratch();
+  servers = [];
+  upstreams = [];
+});
+afterEach(async () => {
+  for (const { child, ended } of servers) {
+    child.kill('SIGKILL');
+    await ended;
+  }
+  await Promise.all(upstreams.map((upstream) => upstream.stop()));
+  await place.remove();
+});
+
+async function startUpstream(latencyMs: number): Promise<LedgerUpstream> {
+  const upstream = await startLedgerUpstream({ script: { latencyMs } });
+  upstreams.push(upstream);
+  return upstream;
+}
+
+async function startServer(args: readonly string[] = [], env: Record<string, string> = {}): Promise<Server> {
+  const server = await serve(['--admin-key', ADMIN_KEY, ...args], { cwd: place.dir, env });
+  servers.push(server);
+  return server;
+}
+
+const configure = (file: string) => writeFile(join(place.dir, 'offpeak.yaml'), file);
+
+/** Sends the signal, and resolves with what the service said about it. */
+async function reload(server: Server, ends = /configuration read again/): Promise<string> {
+  const before = (await server.until(/./)).length;
+  server.child.kill('SIGHUP');
+  return (await server.until(new RegExp(`^[^]{${before}}[^]*${ends.source}`))).slice(before);
+}
+
+async function ask(server: Server, path: string, key = 'own-key'): Promise<{ status: number; body: string }> {
+  const response = await fetch(server.url + path, { headers: { 'api-key': key } });
+  return { status: response.status, body: await response.text() };
+}
+
+test('deployments and upstreams come and go under a running batch, which loses nothing', async () => {
+  const [first, second] = [await startUpstream(30), await startUpstream(0)];
+  const file = (named: string, deployments: string) =>
+    configure(`apiKey: own-key\nconcurrency: 4\nupstreams:\n${named}deployments: [${deployments}]\n`);
+  const [one, two] = [
+    `  - { name: one, url: ${first.url} }\n`,
+    `  - { name: two, url: ${second.url}, models: [llama, qwen] }\n`,
+  ];
+  await file(one, 'llama, old');
+  const server = await startServer();
+  await writeFile(join(place.dir, 'in.jsonl'), requests(200));
+  const cli = (...args: string[]) =>
+    offpeak(args, { cwd: place.dir, env: { OFFPEAK_ENDPOINT: server.url, OFFPEAK_API_KEY: 'own-key' } });
+  const id = (await cli('batches', 'create', '--file', 'in.jsonl')).stdout.trim();
+  while ((await first.stats()).requests < 20) await cli('batches', 'get', id);
+
+  await file(one + two, 'llama, new=qwen');
+  const added = await reload(server);
+  while ((await second.stats()).requests < 20) await cli('batches', 'get', id);
+  await file(two, 'llama, new=qwen');
+  const removed = await reload(server);
+  const sentToFirst = (await first.stats()).requests;
+  const watched = await cli('batches', 'watch', id);
+
+  for (const change of [
+    'deployment default/new added',
+    'deployment default/old removed',
+    'upstream two added',
+  ]) {
+    expect(added).toContain(change);
+  }
+  expect(removed).toContain('upstream one removed');
+  expect(watched.code).toBe(0);
+  expect((await first.stats()).requests).toBe(sentToFirst);
+  await cli('batches', 'download', id, '-o', 'out.jsonl');
+  const content = await offpeak(['batches', 'get', id, '--json'], {
+    cwd: place.dir,
+    env: { OFFPEAK_ENDPOINT: server.url, OFFPEAK_API_KEY: 'own-key' },
+  });
+  expect(JSON.parse(content.stdout)).toMatchObject({
+    request_counts: { total: 200, completed: 200, failed: 0 },
+  });
+  const deployments = await ask(server, '/openai/deployments?api-version=2024-10-21');
+  expect(deployments.body).toContain('"new"');
+  expect(deployments.body).not.toContain('"old"');
+});
+
+test('a deployment that goes while its batch runs keeps its own upstream until the batch is over', async () => {
+  const upstream = await startUpstream(30);
+  await configure(
+    `apiKey: own-key\nconcurrency: 4\ndeployments:\n  - { name: llama, upstreams: ['${upstream.url}'] }\n  - stays\n`,
+  );
+  const server = await startServer();
+  await writeFile(join(place.dir, 'in.jsonl'), requests(100));
+  const cli = (...args: string[]) =>
+    offpeak(args, { cwd: place.dir, env: { OFFPEAK_ENDPOINT: server.url, OFFPEAK_API_KEY: 'own-key' } });
+  const id = (await cli('batches', 'create', '--file', 'in.jsonl')).stdout.trim();
+  while ((await upstream.stats()).requests < 10) await cli('batches', 'get', id);
+
+  await configure('apiKey: own-key\nconcurrency: 4\ndeployments: [stays]\n');
+  const said = await reload(server);
+  const watched = await cli('batches', 'watch', id);
+  await reload(server);
+  const deployments = await ask(server, '/openai/deployments?api-version=2024-10-21');
+
+  expect(said).toMatch(/'llama'.*is no longer declared, but has live batches: it stays/);
+  expect(watched.code).toBe(0);
+  expect(deployments.body).not.toContain('"llama"');
+});
+
+test('a faulty file changes nothing: every fault is told with its line, and the service runs on', async () => {
+  await configure('apiKey: own-key\ndeployments: [a, b]\n');
+  const server = await startServer();
+  const before = await ask(server, '/openai/deployments?api-version=2024-10-21');
+
+  await configure(`apiKey: other-key
+deployments:
+  - c
+  - { name: d, model: gpt-4o, version: '1999' }
+resources:
+  - { name: team, location: eastus, deployments: [{ name: e, model: gpt-4o, enqueuedTokens: 6B }] }
+`);
+  const refused = await reload(server, /nothing was changed/);
+  await configure('apiKey: other-key\ndeployments: [c]\nlocatoin: x\n');
+  const misspelt = await reload(server, /nothing was changed/);
+  const after = await ask(server, '/openai/deployments?api-version=2024-10-21');
+
+  expect(refused).toMatch(/offpeak\.yaml:4.*1999/);
+  expect(refused).toMatch(/offpeak\.yaml:6.*quota/i);
+  expect(misspelt).toMatch(/offpeak\.yaml:3.*Did you mean 'location'/);
+  expect(after).toEqual(before);
+  expect(after.status).toBe(200);
+});
+
+test('a file that is gone is a fault, and options that need a restart are named', async () => {
+  await configure('apiKey: own-key\ndeployments: [a]\n');
+  const server = await startServer();
+
+  await configure('apiKey: own-key\ndeployments: [a]\nlocation: eastus\nmaxFiles: 7\nconcurrency: 3\n');
+  const said = await reload(server);
+  await rm(join(place.dir, 'offpeak.yaml'));
+  const gone = await reload(server, /nothing was changed/);
+
+  expect(said).toMatch(/"options":"--location, --max-files".*a restart is needed/);
+  expect(said).toContain('"change":"--concurrency"');
+  expect(gone).toMatch(/offpeak\.yaml.*there is no such file/);
+});
+
+test('without a file the signal breaks nothing', async () => {
+  const server = await startServer(['--api-key', 'own-key']);
+
+  const said = await reload(server);
+
+  expect(said).toContain('"changes":0');
+  expect((await ask(server, '/openai/deployments?api-version=2024-10-21')).status).toBe(200);
+});
+
+test('declared resources open with keys from the environment, and a second start leaves no trace in the log', async () => {
+  await configure(`apiKey: own-key
+resources:
+  - name: search
+    location: swedencentral
+    keys: ['\${SEARCH_KEY}']
+    deployments: [{ name: bulk, model: gpt-4o, enqueuedTokens: 1M }]
+`);
+  const env = { SEARCH_KEY: 'key-of-search' };
+  const first = await startServer([], env);
+  const opened = await ask(first, '/search/openai/deployments?api-version=2024-10-21', 'key-of-search');
+  const foreign = await ask(first, '/search/openai/deployments?api-version=2024-10-21');
+  const before = await ask(first, '/audit', ADMIN_KEY);
+  first.child.kill('SIGTERM');
+  await first.ended;
+
+  const second = await startServer([], env);
+  const after = await ask(second, '/audit', ADMIN_KEY);
+
+  expect(opened.body).toContain('"bulk"');
+  expect(foreign.status).toBe(401);
+  expect(before.body).toContain('deployment.create');
+  expect(before.body).not.toContain('key-of-search');
+  expect(after).toEqual(before);
+});

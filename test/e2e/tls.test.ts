@@ -1,0 +1,108 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFile, readFile, stat, writeFile } from 'node:fs/promises';
+import { request } from 'node:https';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { EXAMPLE, offpeak, scratch, serve, start, type Server } from './offpeak.ts';
+
+let place: Awaited<ReturnType<typeof scratch>>;
+let server: Server | undefined;
+beforeEach(async () => {
+  place = await scratch();
+});
+afterEach(async () => {
+  server?.child.kill('SIGKILL');
+  await server?.ended;
+  server = undefined;
+  await place.remove();
+});
+
+async function startServer(args: readonly string[]): Promise<Server> {
+  server = await serve(args, { cwd: place.dir });
+  return server;
+}
+
+/** As a client at that name, which trusts `ca` alone. */
+async function statusOf(url: string, options: { host: string; ca: string; key: string }): Promise<number> {
+  const { host, ca, key } = options;
+  const headers = { host: `${host}:${new URL(url).port}`, 'api-key': key };
+  const asked = request(`${url}/openai/v1/models`, { servername: host, ca, headers, agent: false });
+  asked.end();
+  const [response] = (await once(asked, 'response')) as [{ statusCode: number; resume(): void }];
+  response.resume();
+  return response.statusCode;
+}
+
+test('with --tls-self-signed a client that trusts the written certificate runs a batch over HTTPS', async () => {
+  const { url, env, certPath } = await startServer(['--tls-self-signed']);
+  const create = (trust: Record<string, string>) =>
+    offpeak(['batches', 'create', '--file', EXAMPLE, '--watch'], {
+      cwd: place.dir,
+      env: { ...env, ...trust },
+    });
+
+  const trusting = await create({ NODE_EXTRA_CA_CERTS: certPath });
+  const strange = await create({});
+
+  expect(url).toMatch(/^https:\/\/127\.0\.0\.1:\d+$/);
+  expect(trusting).toMatchObject({ code: 0 });
+  expect(strange).toMatchObject({ code: 3 });
+  expect((await stat(join(dirname(certPath), 'ca.key'))).mode & 0o777).toBe(0o600);
+  await expect(fetch(url.replace('https', 'http'))).rejects.toThrow('fetch failed');
+});
+
+test("each resource has its own host name, and the next start keeps the clients' trust", async () => {
+  await writeFile(
+    join(place.dir, 'offpeak.yaml'),
+    'tlsSelfSigned: true\napiKey: own\nresources: [{ name: search, keys: [key-of-search] }]\n',
+  );
+  const first = await startServer([]);
+  const ca = await readFile(first.certPath, 'utf8');
+  const ask = (url: string, host: string, key: string) => statusOf(url, { host, ca, key });
+
+  const answers = [
+    await ask(first.url, 'localhost', 'own'),
+    await ask(first.url, 'search.localhost', 'key-of-search'),
+    await ask(first.url, 'search.localhost', 'own'),
+  ];
+  first.child.kill('SIGTERM');
+  await first.ended;
+  const second = await startServer([]);
+
+  expect(answers).toEqual([200, 200, 401]);
+  expect(await ask(second.url, 'search.localhost', 'key-of-search')).toBe(200);
+});
+
+test('a certificate of the operator is served as it is', async () => {
+  const [cert, key] = [join(place.dir, 'cert.pem'), join(place.dir, 'key.pem')];
+  const what = `req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=offpeak.example -addext subjectAltName=DNS:offpeak.example`;
+  await promisify(execFile)('openssl', [...what.split(' '), '-keyout', key, '-out', cert]);
+  const { url } = await startServer(['--tls-cert', cert, '--tls-key', key, '--api-key', 'own']);
+
+  const status = await statusOf(url, {
+    host: 'offpeak.example',
+    ca: await readFile(cert, 'utf8'),
+    key: 'own',
+  });
+  await copyFile(cert, key);
+  const mixed = await offpeak(['serve', '--data-dir', 'other', '--tls-cert', cert, '--tls-key', key], {
+    cwd: place.dir,
+  });
+
+  expect(status).toBe(200);
+  expect(mixed.code).toBe(2);
+  expect(mixed.stderr).toContain('are not a certificate (PEM) and its private key');
+});
+
+test('for a person it shows both keys, the certificate and how to trust it', async () => {
+  const running = start(['serve', '--port', '0', '--ballast', '0', '--tls-self-signed'], { cwd: place.dir });
+  const text = await running.until(/curl/);
+  running.child.kill('SIGTERM');
+
+  expect(text).toMatch(/Offpeak is ready at https:/);
+  expect(text).toMatch(/admin key +[0-9a-f]{64}/);
+  expect(text).toMatch(/export NODE_EXTRA_CA_CERTS='.*ca\.pem'/);
+  expect((await running.ended).code).toBe(0);
+});
