@@ -171,3 +171,9 @@ test('a certificate that is not trusted is named, with what to do', async () => 
   await expect(refused).rejects.toMatchObject({ exitCode: 3 });
   await expect(refused).rejects.toThrow(/not trusted here.*NODE_EXTRA_CA_CERTS=/);
 });
+
+test('a resource whose host is not known here can be addressed by path, and the message says so', async () => {
+  await expect(clientOf('http://team-a.localhost:9').batch('b')).rejects.toThrow(
+    'http://localhost:9 with --resource team-a',
+  );
+});

@@ -54,12 +54,18 @@ export async function send(
     redirect: 'error',
     signal: waitMs === null ? null : AbortSignal.timeout(waitMs),
   }).catch((error: unknown) => {
-    throw new Unreachable(`Cannot reach ${service.baseUrl}: ${reasonOf(error)}`, EXIT.unreachable, {
-      cause: error,
-    });
+    const message = `Cannot reach ${service.baseUrl}: ${reasonOf(error)}${advice(url)}`;
+    throw new Unreachable(message, EXIT.unreachable, { cause: error });
   });
   if (!response.ok) throw await refusal(service, response);
   return response;
+}
+
+/** Not every system knows names below `localhost`, which browsers and curl resolve by themselves. */
+function advice({ hostname, port }: URL): string {
+  const [, resource] = /^(.+)\.localhost$/.exec(hostname) ?? [];
+  if (resource === undefined) return '';
+  return `. A resource is addressed by path, too: http://localhost${port && `:${port}`} with --resource ${resource}.`;
 }
 
 /** The same, for an answer in JSON of a certain shape. An empty answer is null. */

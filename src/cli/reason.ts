@@ -11,7 +11,7 @@ export const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 
 const UNTRUSTED =
-  'its certificate is not trusted here. If it is your own, name it: NODE_EXTRA_CA_CERTS=/path/cert.pem';
+  'its certificate is not trusted here. If it is your own, trust its authority: NODE_EXTRA_CA_CERTS=/path/ca.pem';
 
 const REASONS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there (connection refused)',

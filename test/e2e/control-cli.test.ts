@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { startIssuer, type Issuer } from '../support/issuer.ts';
 import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
 import { offpeak, scratch, serve, type Ended, type Server } from './offpeak.ts';
 
@@ -9,6 +10,7 @@ const ADMIN_KEY = 'admin-0123456789abcdef0123456789abcdef';
 let place: Awaited<ReturnType<typeof scratch>>;
 let server: Server | undefined;
 let upstream: LedgerUpstream | undefined;
+let issuer: Issuer | undefined;
 beforeEach(async () => {
   place = await scratch();
 });
@@ -18,6 +20,8 @@ afterEach(async () => {
   server = undefined;
   await upstream?.stop();
   upstream = undefined;
+  await issuer?.stop();
+  issuer = undefined;
   await place.remove();
 });
 
@@ -178,4 +182,51 @@ test('over TLS with the certificate that the service made, and a hint when that 
   expect(distrusted.stderr).toContain('NODE_EXTRA_CA_CERTS=');
   expect(trusted).toMatchObject({ code: 0 });
   expect(trusted.stdout).toMatch(/^default +koreacentral +enterprise +keys and tokens +https:/m);
+});
+
+test('a token opens what its roles allow, on both planes, of its resource alone', async () => {
+  issuer = await startIssuer();
+  await writeFile(
+    join(place.dir, 'offpeak.yaml'),
+    `identity:
+  issuers: [${issuer.url}]
+  audiences: [offpeak]
+  jwksUri: ${issuer.jwksUri}
+roleAssignments:
+  - { role: Cognitive Services OpenAI Contributor, group: team-a, resource: team-a }
+resources:
+  - name: team-a
+    disableKeyAuth: true
+    deployments:
+      - { name: nightly, model: gpt-4o }
+`,
+  );
+  await writeFile(join(place.dir, 'in.jsonl'), requestOf(10));
+  const admin = await startService([]);
+  const token = await issuer.token({ oid: 'alice', audience: 'offpeak', groups: ['team-a'] });
+  const env = { OFFPEAK_ENDPOINT: server?.url ?? '', OFFPEAK_TOKEN: token };
+  const alice: Cli = (...command) => offpeak(command, { cwd: place.dir, env });
+
+  const ran = await alice('batches', 'create', '--resource', 'team-a', '--file', 'in.jsonl', '--watch');
+  const listed = await alice('deployments', 'list', '--resource', 'team-a');
+  const elsewhere = await alice('batches', 'list');
+  const keys = await alice('resources', 'keys', 'team-a');
+  const made = await admin('resources', 'keys', 'team-a', '--json');
+  const keyed = await admin(
+    'batches',
+    'list',
+    '--resource',
+    'team-a',
+    '--api-key',
+    json<{ key1: string }>(made).key1,
+  );
+
+  expect(ran).toMatchObject({ code: 0 });
+  expect(listed.stdout).toMatch(/^nightly +gpt-4o /m);
+  expect(elsewhere).toMatchObject({ code: 1 });
+  expect(elsewhere.stderr).toContain('lacks the required data action');
+  expect(keys).toMatchObject({ code: 1 });
+  expect(keys.stderr).toContain('answered 403');
+  expect(keyed).toMatchObject({ code: 1 });
+  expect(keyed.stderr).toContain('Key based authentication is disabled');
 });
