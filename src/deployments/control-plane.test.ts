@@ -491,7 +491,20 @@ describe('what the configuration declares', () => {
     await expect(tooMuch).rejects.toMatchObject({ code: 'insufficientQuota' });
     expect(await limits()).toEqual([2e9, 2e9, 1e9]);
 
+    await world.control.putDeployment(scope, { name: 'c', enqueuedTokensMax: 1_000_000 });
+    expect(await limits()).toEqual([2_499_500_000, 2_499_500_000, 1_000_000]);
+    await world.control.putDeployment(scope, { name: 'c', model: 'o3' });
+    expect(await limits()).toEqual([2.5e9, 2.5e9, 1_000_000]);
+
+    await world.control.putDeployment(scope, { name: 'c', model: 'gpt-4o' });
     await world.control.deleteDeployment(scope, 'c');
+    expect(await limits()).toEqual([2.5e9, 2.5e9]);
+
+    const other = { resourceId: 'other', actor: 'bob' };
+    await world.control.putResource('bob', { ...ACME, id: 'other', location: 'eastus' });
+    await world.control.putDeployment(other, { name: 'x', model: 'gpt-4o', enqueuedTokensMax: 1e9 });
+    expect(await limits()).toEqual([2e9, 2e9]);
+    await world.control.deleteResource('bob', 'other');
     expect(await limits()).toEqual([2.5e9, 2.5e9]);
   });
 });

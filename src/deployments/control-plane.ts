@@ -100,7 +100,7 @@ async function putDeployment(
   const quotaTokensMax = quotaOf(resource.offer, catalog)(row);
   const options = { quotaTokensMax, atS: row.updatedAt };
   let put = await store.deployments.put(scope, row, options);
-  if (put.kind === 'insufficient_quota' && (await reshare({ resource, row, goes: false }, deps)))
+  if (put.kind === 'insufficient_quota' && (await reshare({ ...row, resource }, row, deps)))
     put = await store.deployments.put(scope, row, options);
   if (put.kind === 'no_resource') throw noResource(scope.resourceId);
   if (put.kind === 'insufficient_quota') {
@@ -111,6 +111,8 @@ async function putDeployment(
       limit: quotaTokensMax ?? 0,
     });
   }
+  // What it has given up, in this quota or in the one that it has left.
+  if (before) await reshare({ ...before, resource }, null, deps);
   const deployment = await view(scope, put.deployment, deps);
   if (!deployment) throw noResource(scope.resourceId);
   return { created: put.kind === 'created', deployment };
@@ -232,7 +234,7 @@ async function deleteDeployment(scope: Scope, name: string, deps: ControlPlaneDe
   const outcome = await store.deployments.delete(scope, name, nowS(clock));
   if (outcome !== 'in_use') {
     const resource = await store.resources.get(scope.resourceId);
-    if (resource) await reshare({ resource, row, goes: true }, deps);
+    if (resource) await reshare({ ...row, resource }, null, deps);
     return outcome === 'deleted';
   }
   throw new ApiError(

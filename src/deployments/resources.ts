@@ -4,6 +4,7 @@ import { nowS } from '../core/clock.ts';
 import type { ControlPlaneDeps } from './control-plane.ts';
 import type { ControlPlane, ResourceWanted } from './control.ts';
 import { findDeclared } from './declared.ts';
+import { reshare } from './reshare.ts';
 import { faultOfResource } from './rules.ts';
 
 type ResourceCalls = Pick<ControlPlane, 'listResources' | 'getResource' | 'putResource' | 'deleteResource'>;
@@ -116,8 +117,12 @@ async function deleteResource(actor: string, resourceId: string, deps: ControlPl
   const resource = await store.resources.get(resourceId);
   if (!resource) return false;
   refuseDeclared(resource, deps);
+  const rows = await store.deployments.list({ resourceId, actor });
   const outcome = await store.resources.delete(resourceId, { actor, atS: nowS(clock) });
-  if (outcome !== 'in_use') return outcome === 'deleted';
+  if (outcome !== 'in_use') {
+    for (const row of rows) await reshare({ ...row, resource }, null, deps);
+    return outcome === 'deleted';
+  }
   const live = (await store.batches.live()).filter((batch) => batch.resourceId === resourceId).length;
   throw new ApiError(
     'resourceInUse',
