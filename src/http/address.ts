@@ -9,7 +9,7 @@ export interface PathAddress {
   readonly path: string;
 }
 
-const RESOURCE_FIRST = /^\/([a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?)(\/(?:openai|v1)(?:\/.*)?)$/is;
+const RESOURCE_FIRST = /^\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(\/(?:openai|v1)(?:\/.*)?)$/is;
 
 /** `/alpha/openai/...` and `/alpha/v1/...`; every other path is plain. */
 export function addressOfPath(path: string): PathAddress {

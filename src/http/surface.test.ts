@@ -198,7 +198,7 @@ describe('the addressed resource', () => {
     '/al_pha/v1/files',
     '/%61lpha/v1/files',
     '/alpha%2fv1/files',
-    `/${'a'.repeat(65)}/v1/files`,
+    `/${'a'.repeat(64)}/v1/files`,
     '/control/v1/files',
     '/wire/openai/v1/batches',
     '/wire/v1/batches',

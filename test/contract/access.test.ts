@@ -1,231 +1,417 @@
+/** Who may do what: every registered route × every kind of caller × own, foreign and absent resources (P22). */
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { DEPLOYMENT, form, KEY_A, KEY_A2, KEY_B, lines, startService, type Service } from './harness.ts';
+import { ACTIONS, ROLES, type Action, type Role } from '../../src/contract/control.ts';
+import type { RoleAssignment } from '../../src/identity/port.ts';
+import { isDataAction, ROLE_ACTIONS } from '../../src/identity/roles.ts';
+import { startEntra, type Entra } from '../support/entra.ts';
+import {
+  ADMIN_KEY,
+  digest,
+  GROUP,
+  KEY_A,
+  KEY_A2,
+  KEY_B,
+  lines,
+  RESOURCE_A,
+  RESOURCE_B,
+  startService,
+  SUBSCRIPTION,
+  type Route,
+  type Service,
+} from './harness.ts';
 
-let service: Service;
-let operations: { method: string; path: string }[];
-/** Ids of resource A. */
-let owned: { batch: string; running: string; file: string; output: string; reserved: string };
-
-beforeAll(async () => {
-  service = await startService();
-  const done = await service.createBatch(lines(2));
-  const completed = await service.waitFor(done.id, 'completed');
-  service.gate.close();
-  const running = await service.createBatch(lines(2));
-  owned = {
-    batch: completed.id,
-    running: running.id,
-    file: completed.input_file_id,
-    output: completed.output_file_id,
-    reserved: running.offpeak.output_file_id,
-  };
-  const { paths } = (await service.json('/openapi.json')).body;
-  operations = [
-    ...Object.entries<object>(paths).flatMap(([path, methods]) =>
-      Object.keys(methods).map((method) => ({ method: method.toUpperCase(), path })),
+/**
+ * What every route asks for. A new one fails here until it is added: whoever adds it says who may use it.
+ * `/wire` is the data plane, under all of its surfaces.
+ */
+const ACTION_OF: Readonly<Record<string, Action>> = {
+  'POST /wire/files': 'accounts/OpenAI/files/write',
+  'POST /wire/files/import': 'accounts/OpenAI/files/write',
+  'GET /wire/files': 'accounts/OpenAI/files/read',
+  'GET /wire/files/:id': 'accounts/OpenAI/files/read',
+  'GET /wire/files/:id/content': 'accounts/OpenAI/files/read',
+  'DELETE /wire/files/:id': 'accounts/OpenAI/files/delete',
+  'POST /wire/batches': 'accounts/OpenAI/batch-jobs/write',
+  'GET /wire/batches': 'accounts/OpenAI/batches/read',
+  'GET /wire/batches/:id': 'accounts/OpenAI/batches/read',
+  'GET /wire/batches/:id/output': 'accounts/OpenAI/files/read',
+  'GET /wire/batches/:id/errors': 'accounts/OpenAI/files/read',
+  'POST /wire/batches/:id/cancel': 'accounts/OpenAI/batches/cancel/action',
+  'GET /wire/batches/:id/cancel': 'accounts/OpenAI/batches/cancel/action',
+  'GET /wire/deployments': 'accounts/OpenAI/deployments/read',
+  'GET /wire/deployments/:deployment': 'accounts/OpenAI/deployments/read',
+  'GET /wire/usages': 'accounts/OpenAI/usages/read',
+  'GET /wire/models': 'accounts/OpenAI/models/read',
+  'GET /wire/models/:id': 'accounts/OpenAI/models/read',
+  ...Object.fromEntries(
+    ['/chat/completions', '/completions', '/embeddings', '/responses'].flatMap((path) =>
+      ['', '/deployments/:deployment'].map((parent) => [
+        `POST /wire${parent}${path}`,
+        'accounts/OpenAI/deployments/chat/completions/action' as const,
+      ]),
     ),
-    { method: 'POST', path: '/chat/completions' },
-    { method: 'GET', path: '/batches/{id}/cancel' },
-    { method: 'GET', path: '/nothing' },
-    { method: 'PUT', path: '/batches' },
-  ];
-});
-afterAll(() => service.close());
-
-const SURFACES = ['/openai/v1', '/v1', '/openai', `/openai/deployments/${DEPLOYMENT}`];
-const urlOf = (surface: string, path: string, id: string): string =>
-  surface + path.replace('{id}', id) + (/^\/openai(?:$|\/d)/.test(surface) ? '?api-version=2024-10-21' : '');
-
-const initOf = (method: string, path: string, headers: Record<string, string>): RequestInit => {
-  if (method !== 'POST') return { method, headers };
-  if (path === '/files') return { method, headers, body: form(lines(1)) };
-  const body = JSON.stringify({
-    model: DEPLOYMENT,
-    input_file_id: owned.file,
-    endpoint: '/chat/completions',
-    completion_window: '24h',
-  });
-  return { method, headers: { ...headers, 'content-type': 'application/json' }, body };
+  ),
+  ...under('/control/subscriptions/:subscription', {
+    'GET /accounts': 'accounts/read',
+    'GET /locations/:location/usages': 'locations/usages/read',
+    'GET /locations/:location/models': 'locations/models/read',
+    'GET /locations/:location/modelCapacities': 'locations/models/read',
+    'GET /modelCapacities': 'locations/models/read',
+    'GET /resourceGroups/:group/accounts': 'accounts/read',
+  }),
+  ...under('/control/subscriptions/:subscription/resourceGroups/:group/accounts/:account', {
+    'GET ': 'accounts/read',
+    'PUT ': 'accounts/write',
+    'PATCH ': 'accounts/write',
+    'DELETE ': 'accounts/delete',
+    'POST /listKeys': 'accounts/listKeys/action',
+    'POST /regenerateKey': 'accounts/regenerateKey/action',
+    'GET /skus': 'accounts/read',
+    'GET /usages': 'accounts/usages/read',
+    'GET /models': 'accounts/models/read',
+    'GET /deployments': 'accounts/deployments/read',
+    'GET /deployments/:deployment': 'accounts/deployments/read',
+    'PUT /deployments/:deployment': 'accounts/deployments/write',
+    'PATCH /deployments/:deployment': 'accounts/deployments/write',
+    'DELETE /deployments/:deployment': 'accounts/deployments/delete',
+    'GET /deployments/:deployment/skus': 'accounts/deployments/read',
+  }),
+  'GET /control/audit': 'audit/read',
 };
 
-const BAD_CREDENTIALS: [string, Record<string, string>][] = [
-  ['no key', { authorization: '' }],
-  ['an empty key', { 'api-key': '' }],
-  ['a wrong key', { 'api-key': `${KEY_A}x` }],
-  ['a wrong bearer token', { authorization: `Bearer ${KEY_A}x` }],
-  ['another scheme', { authorization: `Basic ${btoa(`user:${KEY_A}`)}` }],
-  ['the key in another case', { 'api-key': KEY_A.toUpperCase() }],
-];
+function under(parent: string, routes: Readonly<Record<string, Action>>): Record<string, Action> {
+  return Object.fromEntries(
+    Object.entries(routes).map(([route, action]) => [route.replace(' ', ` ${parent}`), action]),
+  );
+}
 
-test('the document names the routes that the matrix needs', () => {
-  expect(operations.length).toBeGreaterThanOrEqual(13);
+/** Routes that name no resource and show each caller what it may see. */
+const FILTERED = new Set([
+  'GET /control/subscriptions/:subscription/accounts',
+  'GET /control/subscriptions/:subscription/resourceGroups/:group/accounts',
+  'GET /control/subscriptions/:subscription/locations/:location/models',
+  'GET /control/subscriptions/:subscription/locations/:location/modelCapacities',
+  'GET /control/subscriptions/:subscription/modelCapacities',
+]);
+
+const LOCKED = 'locked';
+const ABSENT = 'nobodys';
+const OTHER_SUBSCRIPTION = '99999999-9999-9999-9999-999999999999';
+const KEY_LOCKED = 'key-of-the-locked-resource-0123';
+const KEY_REVOKED = KEY_A2;
+
+interface Actor {
+  readonly name: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Undefined: nobody knows the caller on that plane. Null: the service as a whole. */
+  readonly may: (
+    plane: 'data' | 'control',
+    resource: string | null,
+    action: Action,
+  ) => boolean | 'locked' | undefined;
+  /** Sees all resources, so it is told that one does not exist. */
+  readonly everywhere?: boolean;
+}
+
+let service: Service;
+let entra: Entra;
+let actors: Actor[];
+let routes: Route[];
+const secrets = new Set([ADMIN_KEY, KEY_A, KEY_A2, KEY_B, KEY_LOCKED]);
+
+const SCOPES = [RESOURCE_A, RESOURCE_B, '*'];
+const oidOf = (role: Role, resource: string): string =>
+  createHash('sha256').update(`${role} on ${resource}`).digest('hex').slice(0, 32);
+const roleAssignments: RoleAssignment[] = ROLES.flatMap((role) =>
+  SCOPES.map((resource) => ({ role, resource, oid: oidOf(role, resource) })),
+);
+
+beforeAll(async () => {
+  entra = await startEntra();
+  service = await startService({
+    identity: { tokens: entra.config, roleAssignments },
+    http: { authFailuresPerMinuteMax: 1_000_000 },
+  });
+  routes = service.routes.filter(({ url }) => /^\/(?:wire|control)\//.test(url));
+  await lock();
+  // What is live cannot be deleted, so that nothing goes away while the matrix runs.
+  service.gate.close();
+  await service.createBatch(lines(1), KEY_A);
+  await service.createBatch(lines(1), KEY_B);
+  const regenerated = await service.json(account(RESOURCE_A, '/regenerateKey'), {
+    method: 'POST',
+    headers: { 'api-key': ADMIN_KEY, 'content-type': 'application/json' },
+    body: JSON.stringify({ keyName: 'Key2' }),
+  });
+  secrets.add(regenerated.body.key2);
+  actors = await everyActor(regenerated.body.key2);
+});
+afterAll(async () => {
+  await service.close();
+  await entra.close();
 });
 
-describe.each(SURFACES)('%s', (surface) => {
-  test.each(BAD_CREDENTIALS)('every route answers 401 to %s, and changes nothing', async (_name, headers) => {
-    for (const { method, path } of operations) {
-      const url = urlOf(surface, path, path.startsWith('/files') ? owned.file : owned.running);
+/** A resource that only tokens open. Nothing lives in it, so the matrix may delete it. */
+async function lock(): Promise<void> {
+  const { resources } = service.deps.state;
+  const model = await resources.get(RESOURCE_A);
+  const change = { actor: 'test', atS: 0 };
+  await resources.put({ ...model!, id: LOCKED, keyAuthDisabled: true }, change);
+  await resources.putKey(LOCKED, { slot: 1, digest: digest(KEY_LOCKED), hint: '0123' }, change);
+}
 
-      const { status } = await service.json(url, initOf(method, path, headers));
+async function everyActor(newKey: string): Promise<Actor[]> {
+  const bearer = async (claims: Record<string, unknown>): Promise<Record<string, string>> => {
+    const token = await entra.token(claims);
+    secrets.add(token);
+    return { authorization: `Bearer ${token}` };
+  };
+  const nobody = { may: () => undefined };
+  const keyOf =
+    (own: string): Actor['may'] =>
+    (plane, resource) =>
+      plane === 'data' && resource === own ? (own === LOCKED ? 'locked' : true) : undefined;
+  const withRoles = await Promise.all(
+    ROLES.flatMap((role) =>
+      SCOPES.map(async (scope): Promise<Actor> => ({
+        name: `${role} on ${scope}`,
+        headers: await bearer({ oid: oidOf(role, scope) }),
+        may: (_plane, resource, action) =>
+          (scope === '*' || scope === resource) && ROLE_ACTIONS[role].has(action),
+        everywhere: scope === '*',
+      })),
+    ),
+  );
+  return [
+    { name: 'nobody', headers: { authorization: '' }, ...nobody },
+    { name: 'a wrong key', headers: { 'api-key': `${KEY_A}x` }, ...nobody },
+    { name: 'a revoked key', headers: { 'api-key': KEY_REVOKED }, ...nobody },
+    { name: 'key 1 of A', headers: { 'api-key': KEY_A }, may: keyOf(RESOURCE_A) },
+    {
+      name: 'key 2 of A, as a bearer',
+      headers: { authorization: `Bearer ${newKey}` },
+      may: keyOf(RESOURCE_A),
+    },
+    { name: 'key 1 of B', headers: { 'api-key': KEY_B }, may: keyOf(RESOURCE_B) },
+    { name: 'a disabled key', headers: { 'api-key': KEY_LOCKED }, may: keyOf(LOCKED) },
+    {
+      name: 'the admin key',
+      headers: { 'api-key': ADMIN_KEY },
+      may: (plane) => (plane === 'control' ? true : undefined),
+      everywhere: true,
+    },
+    { name: 'a token without a role', headers: await bearer({ oid: 'no-role' }), may: () => false },
+    { name: 'an expired token', headers: await bearer({ exp: 1 }), ...nobody },
+    {
+      name: 'a token of another tenant',
+      headers: await bearer({ tid: OTHER_SUBSCRIPTION, oid: oidOf('Reader', '*') }),
+      ...nobody,
+    },
+    ...withRoles,
+  ];
+}
 
-      expect([method, url, status]).toEqual([method, url, 401]);
+const account = (resource: string, rest = '', subscription = SUBSCRIPTION): string =>
+  `/subscriptions/${subscription}/resourceGroups/${GROUP}/providers/Microsoft.CognitiveServices/accounts/${resource}${rest}?api-version=2025-09-01`;
+
+/** A URL of a route, as callers write it. Every id in it but the resource's own is of nothing that exists. */
+function urlOf({ url }: Pick<Route, 'url'>, resource: string, subscription = SUBSCRIPTION): string {
+  const filled = url
+    .replace(':subscription', subscription)
+    .replace(':group', GROUP)
+    .replace(':account', resource)
+    .replace(':location', 'koreacentral')
+    .replace(/:(?:id|deployment)/, 'none');
+  if (url === '/control/audit') return '/audit';
+  if (!url.startsWith('/control')) return filled.replace('/wire', `/${resource}/openai/v1`);
+  const provider = 'providers/Microsoft.CognitiveServices/';
+  const path = filled
+    .replace('/control', '')
+    .replace(/\/(accounts|locations|modelCapacities)(?=\/|$)/, `/${provider}$1`);
+  return `${path}?api-version=2025-09-01`;
+}
+
+const names = (route: Pick<Route, 'method' | 'url'>): string => `${route.method} ${route.url}`;
+const planeOf = ({ url }: Pick<Route, 'url'>): 'data' | 'control' =>
+  url.startsWith('/wire') ? 'data' : 'control';
+
+async function ask(route: Route, resource: string, { headers }: Actor, subscription?: string) {
+  const answer = await service.json(urlOf(route, resource, subscription), {
+    method: route.method,
+    headers: { ...headers },
+  });
+  return { ...answer, refused: answer.status === 401 || answer.status === 403 };
+}
+
+test('every route says what it asks for, and it is what this table says', () => {
+  const said = routes.filter(({ action }) => action !== 'none').map((route) => [names(route), route.action]);
+
+  expect(Object.fromEntries(said)).toEqual(ACTION_OF);
+  for (const action of Object.values(ACTION_OF)) expect(ACTIONS).toContain(action);
+  for (const [route, action] of Object.entries(ACTION_OF))
+    expect([route, isDataAction(action)]).toEqual([route, route.includes(' /wire')]);
+});
+
+test('a route that asks for nothing refuses everybody', async () => {
+  const admin = actors.find(({ name }) => name === 'the admin key')!;
+  const key = actors.find(({ name }) => name === 'key 1 of A')!;
+
+  for (const route of routes.filter(({ action, method }) => action === 'none' && method !== 'HEAD')) {
+    const { status } = await ask(route, RESOURCE_A, planeOf(route) === 'data' ? key : admin);
+
+    expect([names(route), status]).toEqual([names(route), 405]);
+  }
+});
+
+test('a route that does not say what it asks for keeps the service from starting', async () => {
+  const { createHttpServer } = await import('../../src/http/server.ts');
+  const app = createHttpServer(service.deps);
+
+  for (const url of ['/wire/secrets', '/control/secrets'])
+    expect(() => app.get(url, async () => 'secret')).toThrow('config.action');
+  await app.close();
+});
+
+describe('every route', () => {
+  const RESOURCES = [RESOURCE_A, RESOURCE_B, LOCKED, ABSENT];
+
+  test.each(Object.keys(ACTION_OF))('%s lets in who may, and refuses the others', async (name) => {
+    await lock();
+    const route = routes.find((candidate) => names(candidate) === name)!;
+    const action = ACTION_OF[name]!;
+    const plane = planeOf(route);
+    const namesResource = plane === 'data' || name.includes(':account');
+    const wrong: unknown[] = [];
+    for (const actor of actors) {
+      for (const resource of namesResource ? RESOURCES : [RESOURCE_A]) {
+        const { status, body, refused } = await ask(route, resource, actor);
+        const may = namesResource
+          ? actor.may(plane, resource, action)
+          : mayWithoutResource(actor, name, action);
+        const expected = {
+          unknown: status === 401 && body.error?.code !== 'PermissionDenied',
+          locked: status === 403 && body.error?.code === 'AuthenticationTypeDisabled',
+          denied:
+            plane === 'data'
+              ? status === 401 && body.error?.code === 'PermissionDenied'
+              : status === 403 && body.error?.code === 'AuthorizationFailed',
+          // Nothing of this name is there, or what was sent is no good: the door was open.
+          allowed: !refused && status < 500,
+        }[verdictOf(may)];
+        if (!expected) wrong.push({ actor: actor.name, resource, may: verdictOf(may), status, body });
+      }
     }
-    expect((await service.json(`/openai/v1/batches/${owned.running}`)).body.status).toBe('in_progress');
-    expect((await service.json(`/openai/v1/files/${owned.file}`)).status).toBe(200);
+
+    expect(wrong).toEqual([]);
   });
 
-  test("every route answers another resource's key as if the id did not exist", async () => {
-    const headers = { 'api-key': KEY_B };
-    const foreign = [owned.file, owned.output, owned.reserved, owned.batch, owned.running];
-    for (const { method, path } of operations.filter((operation) => operation.path.includes('{id}'))) {
-      for (const id of foreign) {
-        const absent = path.startsWith('/files') ? `file-${'0'.repeat(32)}` : 'batch_none';
+  /** `some` is enough where the route shows each caller its own. */
+  function mayWithoutResource(actor: Actor, name: string, action: Action): boolean | undefined {
+    const all = actor.may('control', null, action);
+    if (all === undefined || typeof all === 'string') return undefined;
+    return (
+      all || (FILTERED.has(name) && SCOPES.some((scope) => actor.may('control', scope, action) === true))
+    );
+  }
 
-        const theirs = await service.json(urlOf(surface, path, id), initOf(method, path, headers));
-        const nothing = await service.json(urlOf(surface, path, absent), initOf(method, path, headers));
+  const verdictOf = (may: ReturnType<Actor['may']>) =>
+    may === undefined ? 'unknown' : may === 'locked' ? 'locked' : may ? 'allowed' : 'denied';
+});
 
-        expect([method, path, theirs.status]).toEqual([method, path, 404]);
-        expect(JSON.stringify(theirs.body).replaceAll(id, 'ID')).toBe(
-          JSON.stringify(nothing.body).replaceAll(absent, 'ID'),
+describe('a resource that does not exist', () => {
+  test('is refused as a foreign one is, word for word, save for the name', async () => {
+    for (const route of routes.filter(({ action }) => action !== 'none')) {
+      const namesResource = planeOf(route) === 'data' || route.url.includes(':account');
+      for (const actor of namesResource ? actors : []) {
+        const foreign = await ask(route, RESOURCE_B, actor);
+        if (!foreign.refused || actor.everywhere === true) continue;
+
+        const absent = await ask(route, ABSENT, actor);
+
+        expect(absent.status).toBe(foreign.status);
+        expect(JSON.stringify(absent.body).replaceAll(ABSENT, 'R')).toBe(
+          JSON.stringify(foreign.body)
+            .replaceAll(`/${RESOURCE_B}/`, '/R/')
+            .replaceAll(`/${RESOURCE_B}'`, "/R'"),
         );
+        expect([...absent.headers.keys()]).toEqual([...foreign.headers.keys()]);
+        expect(foreign.headers.get('x-ms-region')).toBeNull();
       }
     }
   });
-});
 
-describe("another resource's key", () => {
-  const headers = { 'api-key': KEY_B };
+  test('is named to callers that see all of them', async () => {
+    const everywhere = actors.find(({ name }) => name === 'Cognitive Services OpenAI User on *')!;
+    const route = routes.find((candidate) => names(candidate) === 'GET /wire/files')!;
 
-  test('lists nothing', async () => {
-    const batches = await service.json('/openai/v1/batches', { headers });
-    const files = await service.json('/openai/v1/files', { headers });
+    const { status, body } = await ask(route, ABSENT, everywhere);
 
-    expect([batches.body.data, files.body.data]).toEqual([[], []]);
-  });
-
-  test('cannot go on from a foreign id', async () => {
-    const batches = await service.json(`/openai/v1/batches?after=${owned.batch}`, { headers });
-    const files = await service.json(`/openai/v1/files?after=${owned.file}`, { headers });
-
-    expect([batches.status, files.status]).toEqual([400, 400]);
-  });
-
-  test('cannot use a foreign file as input', async () => {
-    const foreign = await service.json('/openai/v1/batches', initOf('POST', '/batches', headers));
-
-    expect(foreign.status).toBe(400);
-    expect(foreign.body.error.message).toContain('does not exist in this resource');
-  });
-
-  test('sees its own region', async () => {
-    const { headers: answered } = await service.json('/openai/v1/batches', { headers });
-
-    expect(answered.get('x-ms-region')).toBe('westus');
+    expect([status, body.error.code]).toEqual([404, 'ResourceNotFound']);
+    expect(body.error.message).toContain(`'${ABSENT}'`);
   });
 });
 
-describe('a key', () => {
-  test('both keys of a resource open it', async () => {
-    const first = await service.json(`/openai/v1/files/${owned.file}`);
-    const second = await service.json(`/openai/v1/files/${owned.file}`, { headers: { 'api-key': KEY_A2 } });
+test('an account is not found in another subscription, not even by operators', async () => {
+  const admin = actors.find(({ name }) => name === 'the admin key')!;
+  for (const route of routes.filter(({ action, url }) => action !== 'none' && url.includes(':account'))) {
+    if (route.method === 'PUT') continue;
+    const { status } = await ask(route, RESOURCE_A, admin, OTHER_SUBSCRIPTION);
 
-    expect(second.body).toEqual(first.body);
-  });
-
-  test('that is missing or wrong is refused in the words of each dialect', async () => {
-    const bodies = async (path: string, headers: Record<string, string>) =>
-      (await service.json(path, { headers })).body;
-    const wrongKey = {
-      error: {
-        code: '401',
-        message:
-          'Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an active subscription and use a correct regional API endpoint for your resource.',
-      },
-    };
-
-    expect(await bodies('/openai/v1/batches', { 'api-key': 'x' })).toEqual(wrongKey);
-    expect(await bodies('/openai/files?api-version=2024-10-21', { 'api-key': '' })).toEqual(wrongKey);
-    expect(await bodies('/openai/v1/batches', { authorization: 'Bearer x' })).toEqual({
-      statusCode: 401,
-      message:
-        'Unauthorized. Access token is missing, invalid, audience is incorrect (https://cognitiveservices.azure.com), or have expired.',
-    });
-    expect((await bodies('/v1/batches', { authorization: 'Bearer x' })).error).toMatchObject({
-      type: 'authentication_error',
-      code: 'invalid_api_key',
-      param: null,
-    });
-  });
-
-  test('is never in the log, right or wrong', async () => {
-    await service.json('/openai/v1/batches', { headers: { 'api-key': 'canary-wrong-key' } });
-    await service.json('/openai/v1/batches?api-key=canary-query-key');
-
-    const log = service.logged.join('\n');
-
-    expect(log).toContain('"route":"/openai/v1/batches","status":200');
-    expect(log).toContain('"actor":"key:1"');
-    for (const secret of [KEY_A, KEY_A2, KEY_B, 'canary']) expect(log).not.toContain(secret);
-  });
-
-  test('is not looked for in the query', async () => {
-    const { status } = await service.json(`/openai/v1/batches?api-key=${KEY_A}`, {
-      headers: { authorization: '' },
-    });
-
-    expect(status).toBe(401);
-  });
+    // A DELETE of nothing, and bodies that are looked at first.
+    expect([204, 400, 404]).toContain(status);
+  }
+  expect(await service.deps.state.resources.get(RESOURCE_A)).toBeDefined();
 });
 
-describe('many wrong keys from one address', () => {
-  test('are answered 429 with a time to come back, and good keys still work', async () => {
-    const limited = await startService({ http: { authFailuresPerMinuteMax: 3 } });
-    try {
-      const attempt = () => limited.json('/v1/batches', { headers: { 'api-key': 'wrong' } });
-      const statuses = [];
-      for (let count = 0; count < 4; count++) statuses.push((await attempt()).status);
-      const refused = await attempt();
+test('lists of accounts show each caller its own', async () => {
+  await lock();
+  const list = async (name: string) => {
+    const { headers } = actors.find((actor) => actor.name === name)!;
+    const path = `/subscriptions/${SUBSCRIPTION}/providers/Microsoft.CognitiveServices/accounts?api-version=2025-09-01`;
+    const { body } = await service.json(path, { headers: { ...headers } });
+    return body.value.map((shown: { name: string }) => shown.name);
+  };
 
-      expect(statuses).toEqual([401, 401, 401, 429]);
-      expect(refused.body.error).toMatchObject({ type: 'rate_limit_error', code: 'rate_limit_exceeded' });
-      expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(50);
-      expect((await limited.json('/v1/batches')).status).toBe(200);
-    } finally {
-      await limited.close();
-    }
-  });
+  expect(await list('the admin key')).toEqual([RESOURCE_B, RESOURCE_A, LOCKED]);
+  expect(await list('Reader on *')).toEqual([RESOURCE_B, RESOURCE_A, LOCKED]);
+  expect(await list(`Reader on ${RESOURCE_B}`)).toEqual([RESOURCE_B]);
 });
 
-describe('without a key', () => {
-  test('health, the document and its page are open', async () => {
-    const open = (path: string) => fetch(service.url + path);
+test('the audit log of one resource is read with a role on it, that of all of them with a role on all', async () => {
+  const { headers } = actors.find(({ name }) => name === `Reader on ${RESOURCE_B}`)!;
+  const read = async (query: string) => service.json(`/audit${query}`, { headers: { ...headers } });
 
-    expect(await (await open('/healthz')).json()).toEqual({ status: 'ready' });
-    expect((await open('/openapi.json')).status).toBe(200);
-    const page = await open('/docs');
-    expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
-    expect(page.headers.get('content-security-policy')).toContain("script-src 'self'");
-    const html = await page.text();
-    expect(html).not.toMatch(/https?:\/\/|<script(?![^>]*src=)|style=/);
-    for (const [, asset] of html.matchAll(/(?:src|href)="(\/docs\/[^"]+)"/g))
-      expect((await open(asset ?? '')).status).toBe(200);
+  expect((await read('')).status).toBe(403);
+  expect((await read(`?resource=${RESOURCE_A}`)).status).toBe(403);
+  const own = await read(`?resource=${RESOURCE_B}`);
+  expect(own.status).toBe(200);
+  expect(own.body.data.length).toBeGreaterThan(0);
+});
+
+test('no key and no token is in the log, or in any file of the service', async () => {
+  const { headers } = actors.find(({ name }) => name === 'the admin key')!;
+  const shown = await service.json(account(RESOURCE_B, '/listKeys'), {
+    method: 'POST',
+    headers: { ...headers },
   });
+  for (const key of [shown.body.key1, shown.body.key2]) if (!key.startsWith('shown-once')) secrets.add(key);
+  expect(secrets.size).toBeGreaterThan(ROLES.length * SCOPES.length + 5);
 
-  test('a service that is starting says so', async () => {
-    const starting = await startService({ ready: () => false });
-    try {
-      const answer = await fetch(`${starting.url}/healthz`);
+  const files = await readdir(service.dir, { recursive: true, withFileTypes: true });
+  const texts = await Promise.all(
+    files
+      .filter((file) => file.isFile())
+      .map(async ({ parentPath, name }) => readFile(join(parentPath, name), 'latin1')),
+  );
+  const written = [...texts, service.logged.join('\n')].join('\n');
 
-      expect([answer.status, await answer.json()]).toEqual([503, { status: 'starting' }]);
-    } finally {
-      await starting.close();
-    }
-  });
-
-  test('paths outside of the API are not found', async () => {
-    expect((await fetch(`${service.url}/favicon.ico`)).status).toBe(404);
-    expect((await fetch(`${service.url}/wire/batches`)).status).toBe(404);
-    expect((await fetch(`${service.url}/docs/../package.json`)).status).toBe(404);
-    expect((await fetch(`${service.url}/docs/%2e%2e%2fserver.ts`)).status).toBe(404);
-  });
+  expect(written).toContain('key:1');
+  for (const secret of secrets) {
+    // Neither whole nor the signature of a token alone.
+    expect(written.includes(secret)).toBe(false);
+    expect(written.includes(secret.split('.').at(-1)!)).toBe(false);
+  }
 });

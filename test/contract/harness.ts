@@ -1,6 +1,6 @@
 /**
  * A whole service on a real socket: SQLite file, blobs on disk, engine, simulator. Two resources of one subscription, each
- * with a deployment of the same name: A is the default one, which plain addresses lead to, and B is at `/b/...`.
+ * with a deployment of the same name: A is the default one, which plain addresses lead to, and B is at `/beta/...`.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import { Engine } from '../../src/batch/engine.ts';
 import { createImporter } from '../../src/batch/upload/import.ts';
 import { createUploader } from '../../src/batch/upload/upload.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
-import type { DeploymentRow, Resource } from '../../src/contract/control.ts';
+import type { Action, DeploymentRow, Resource } from '../../src/contract/control.ts';
 import { DEFAULT_RESOURCE_ID } from '../../src/contract/scope.ts';
 import { nowS, systemClock } from '../../src/core/clock.ts';
 import { createDiskGuard } from '../../src/core/disk-guard.ts';
@@ -35,7 +35,7 @@ import { createSimulator } from '../../src/upstream/simulator/simulator.ts';
 
 export const DEPLOYMENT = 'gpt-4o-batch-deployment';
 export const RESOURCE_A = DEFAULT_RESOURCE_ID;
-export const RESOURCE_B = 'b';
+export const RESOURCE_B = 'beta';
 export const KEY_A = 'key-of-resource-a-0123456789';
 export const KEY_A2 = 'second-key-of-resource-a-0123';
 export const KEY_B = 'key-of-resource-b-0123456789';
@@ -44,10 +44,18 @@ export const SUBSCRIPTION = '00000000-0000-0000-0000-000000000000';
 export const GROUP = 'offpeak';
 export const LIMIT = 100_000;
 
+export interface Route {
+  readonly method: string;
+  readonly url: string;
+  readonly action: Action | 'none' | undefined;
+}
+
 export interface Service {
   readonly url: string;
   readonly port: number;
   readonly logged: string[];
+  /** As registered, paths as the router knows them. */
+  readonly routes: readonly Route[];
   readonly deps: HttpDeps;
   readonly identity: Identity;
   /** Where the database and all files are. */
@@ -154,6 +162,10 @@ export async function startService(options: StartOptions = {}): Promise<Service>
   };
   const deps = options.wrap?.(plain) ?? plain;
   const http = createHttpServer(deps);
+  const routes: Route[] = [];
+  http.addHook('onRoute', ({ method, url, config }) => {
+    for (const name of [method].flat()) routes.push({ method: name, url, action: config?.action });
+  });
   await engine.start();
   const url = await http.listen({ host: '127.0.0.1', port: 0 });
   const port = Number(new URL(url).port);
@@ -162,6 +174,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     url,
     port,
     logged,
+    routes,
     deps,
     identity,
     dir,
@@ -229,7 +242,8 @@ function upstreamBehind(gate: Gate): FleetUpstream {
 }
 
 const PEPPER = 'pepper';
-const digest = (key: string): string => keyDigest(PEPPER, key);
+/** As the store keeps keys. */
+export const digest = (key: string): string => keyDigest(PEPPER, key);
 
 async function fill(state: StateStore): Promise<void> {
   const change = { actor: 'test', atS: nowS(systemClock) };

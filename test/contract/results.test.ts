@@ -108,7 +108,7 @@ describe('while a batch runs', () => {
   test("another resource's key sees nothing of it", async () => {
     const batch = await halfway(3, 1);
 
-    const foreign = await service.fetch(`/b/openai/v1/files/${batch.offpeak.output_file_id}/content`, {
+    const foreign = await service.fetch(`/beta/openai/v1/files/${batch.offpeak.output_file_id}/content`, {
       headers: { 'api-key': KEY_B },
     });
 

@@ -46,8 +46,8 @@ export async function startEntra(): Promise<Entra> {
   });
   const server = createServer((request, response) => {
     asked += 1;
-    if (answering !== null) return void answering(request, response);
-    void publicJwk().then((jwk) => response.end(JSON.stringify({ keys: [jwk] })));
+    if (answering !== null) answering(request, response);
+    else void publicJwk().then((jwk) => response.end(JSON.stringify({ keys: [jwk] })));
   });
   const { promise: listening, resolve } = Promise.withResolvers<void>();
   server.listen(0, '127.0.0.1', resolve);
