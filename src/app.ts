@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { openControl, type FirstKeys } from './app/control.ts';
+import { followedBy } from './app/followed.ts';
 import { openLocalDeployment } from './app/local.ts';
 import { openStorage, watchRoom, type Storage } from './app/storage.ts';
 import { Engine } from './batch/engine.ts';
@@ -137,7 +138,7 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<App> 
   const http = createHttpServer({
     ...core,
     importer,
-    control: control.plane,
+    control: followedBy(core.engine, control.plane),
     authenticate: control.authenticate,
     clock: systemClock,
     uuid: systemUuid,

@@ -66,7 +66,8 @@ Additions to the built-in catalog. An entry with the name and version of another
 - \`inputs\`: list of text, image; both when omitted
 - \`regions\`: everywhere, or by SKU a list of regions or everywhere; a SKU that is not there cannot be deployed. Everywhere
   with every SKU when omitted
-- \`quota\`: by SKU and offer, enqueued tokens that a subscription has in each region, or none. No limit when omitted
+- \`quota\`: by SKU and offer, enqueued tokens that a subscription has in each region, or none. When
+  omitted, that of the model's other versions; no limit if there is none
 - \`price\`: \`input\` and \`output\`, USD per million tokens
 
 ### \`dataZones\`

@@ -117,6 +117,20 @@ describe('models of the configuration', () => {
     expect(changed.defaultVersion('gpt-4o')?.version).toBe('2024-11-20');
   });
 
+  test('have the quota of their other versions where they name none', () => {
+    const changed = createCatalog({
+      models: [
+        model({ version: '2027-01-01' }),
+        model({ version: '2027-02-02', quotaTokens: { GlobalBatch: { msdn: 7_000 } } }),
+      ],
+    });
+    const quota = (version: string, offer: 'msdn' | 'default') =>
+      changed.quotaTokens({ offer, sku: 'GlobalBatch', model: 'gpt-4o', version });
+
+    expect(quota('2027-01-01', 'msdn')).toBe(90_000);
+    expect([quota('2027-02-02', 'msdn'), quota('2027-02-02', 'default')]).toEqual([7_000, 0]);
+  });
+
   test('take over the default', () => {
     const changed = createCatalog({ models: [model({ version: '2027-01-01', isDefault: true })] });
 
@@ -127,7 +141,7 @@ describe('models of the configuration', () => {
   test('always leave one default', () => {
     const changed = createCatalog({ models: [model({ version: '2024-11-20' }), model({ name: 'own' })] });
 
-    expect(changed.defaultVersion('gpt-4o')).toBeDefined();
+    expect(changed.defaultVersion('gpt-4o')?.version).toBe('2024-11-20');
     expect(changed.defaultVersion('own')).toMatchObject({ version: null, isDefault: true });
   });
 

@@ -17,7 +17,7 @@ export interface Catalog {
   offered(model: CatalogModel, location: string): readonly Sku[];
   /**
    * Enqueued tokens that a subscription has of a model in each region. Null: there is no quota. 0: its offer has none to
-   * give. A version that has left the catalog has what the default one of its name has.
+   * give. A version that has left the catalog, or has no quota of its own, has what the others of its name have.
    */
   quotaTokens(wanted: {
     readonly offer: Offer;
@@ -66,7 +66,8 @@ export function createCatalog({
         return where === 'everywhere' || where?.includes(location);
       }),
     quotaTokens: ({ offer, sku, model, version }) => {
-      const quota = (find(model, version) ?? defaultVersion(model))?.quotaTokens[sku];
+      const known = [find(model, version) ?? defaultVersion(model), ...versions(model)];
+      const quota = known.find((one) => one?.quotaTokens[sku])?.quotaTokens[sku];
       return offer === 'unlimited' || quota === undefined ? null : (quota[offer] ?? 0);
     },
     dataZoneOf: (region) => zones.get(region) ?? region,
@@ -79,18 +80,22 @@ function mergeModels(
 ): ReadonlyMap<string, readonly CatalogModel[]> {
   const byName = new Map<string, CatalogModel[]>();
   for (const model of BUILT_IN_MODELS) byName.set(model.name, [...(byName.get(model.name) ?? []), model]);
-  for (const model of added) {
-    const others = (byName.get(model.name) ?? []).filter((other) => other.version !== model.version);
-    // A later default takes over from an earlier one.
-    const kept = model.isDefault ? others.map((other) => ({ ...other, isDefault: false })) : others;
-    byName.set(model.name, [...kept, model]);
-  }
+  for (const model of added) byName.set(model.name, withModel(byName.get(model.name) ?? [], model));
   for (const [name, [first, ...others]] of byName) {
     const hasDefault = first === undefined || [first, ...others].some(({ isDefault }) => isDefault);
     if (!hasDefault) byName.set(name, [{ ...first, isDefault: true }, ...others]);
   }
   for (const name of impliedModels) if (!byName.has(name)) byName.set(name, [ownModel(name)]);
   return byName;
+}
+
+/** In the place of the version that it replaces, whose being the default it keeps, or as another one. */
+function withModel(versions: readonly CatalogModel[], model: CatalogModel): CatalogModel[] {
+  const replaced = versions.find(({ version }) => version === model.version);
+  const added = { ...model, isDefault: model.isDefault || (replaced?.isDefault ?? false) };
+  // A later default takes over from an earlier one.
+  const others = versions.map((one) => (added.isDefault ? { ...one, isDefault: false } : one));
+  return replaced ? others.map((one) => (one.version === added.version ? added : one)) : [...others, added];
 }
 
 /** A model of the operator's own: no version, everywhere, no quota. */

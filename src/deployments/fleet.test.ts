@@ -156,26 +156,30 @@ describe('who serves a deployment', () => {
 });
 
 describe('a new configuration', () => {
-  test('keeps what is reached in the same way, also when its place in the list, its region or its models change', () => {
+  test('keeps what is reached in the same way, also when its place in the list or its models change', () => {
     const { fleet, spec, events } = world();
     fleet.replace([spec('a'), spec('b')]);
     const [a] = fleet.serving(query());
 
-    fleet.replace([spec('b'), spec('a', { region: 'westus', models: { 'gpt-4o': 'gpt-4o' } })]);
+    fleet.replace([spec('b'), spec('a', { models: { 'gpt-4o': 'gpt-4o' } })]);
 
     expect(fleet.serving(query())[1]).toBe(a);
-    expect(names(fleet.serving(query({ sku: 'Standard' })))).toEqual(['b']);
     expect(events).toEqual(['open a gpt-4o', 'open b gpt-4o']);
   });
 
-  test('replaces what is reached in another way', () => {
+  test.each([
+    ['is reached in another way', { fingerprint: 'another key' }],
+    ['moves to another region', { region: 'westus' }],
+    ['moves to another data zone', { dataZone: 'EU' }],
+  ])('replaces what %s, and sends nothing more to what it was', async (_, change) => {
     const { fleet, spec } = world();
     fleet.replace([spec('a')]);
     const [before] = fleet.serving(query());
 
-    fleet.replace([spec('a', { fingerprint: 'another key' })]);
+    fleet.replace([spec('a', change)]);
 
     expect(fleet.serving(query())[0]).not.toBe(before);
+    expect(await before!.call(request, signal)).toMatchObject({ kind: 'failure', sent: false });
   });
 
   test('closes what it leaves out once its calls are over, and sends nothing new there', async () => {

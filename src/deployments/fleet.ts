@@ -135,8 +135,9 @@ export class Fleet {
   }
 }
 
-const identityOf = ({ name, onlyFor, fingerprint }: FleetUpstream): string =>
-  JSON.stringify([name, onlyFor?.resourceId, onlyFor?.deployment, fingerprint]);
+/** One that moves is another one, so that nobody who holds the old one can send it what the SKU forbids by now. */
+const identityOf = ({ name, region, dataZone, onlyFor, fingerprint }: FleetUpstream): string =>
+  JSON.stringify([name, region, dataZone, onlyFor?.resourceId, onlyFor?.deployment, fingerprint]);
 
 /** An upstream that ends its calls before it closes, and takes no more once it is to. */
 class OpenUpstream implements Upstream {

@@ -33,7 +33,9 @@ async function listUsages(
     store.deployments.usages(place),
   ]);
   const rows = await deploymentsAt(place.location, resources, store);
-  const offers = resources.length === 0 ? [offerDefault] : resources.map(({ offer }) => offer);
+  const here = resources.filter(({ location }) => location === place.location);
+  const known = here.length > 0 ? here : resources;
+  const offers = known.length === 0 ? [offerDefault] : known.map(({ offer }) => offer);
   const present = catalog();
   const offered = present.names.flatMap((model) =>
     SKUS.filter((sku) => isOffered(present, { model, sku }, place.location)).map((sku) => ({ model, sku })),

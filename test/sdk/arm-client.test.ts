@@ -1,7 +1,10 @@
 import { CognitiveServicesManagementClient } from '@azure/arm-cognitiveservices';
 import type { TokenCredential } from '@azure/core-auth';
-import { generate } from 'selfsigned';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openLocalCa } from '../../src/tls/local-ca.ts';
 import { ADMIN_KEY, startService, type Service } from '../contract/harness.ts';
 import { startIssuer, type Issuer } from '../support/issuer.ts';
 
@@ -13,24 +16,14 @@ const READER = 'aaaaaaaa-0000-0000-0000-000000000002';
 let issuer: Issuer;
 let service: Service;
 let ca: string;
+let dir: string;
 beforeAll(async () => {
   issuer = await startIssuer();
-  const certificate = await generate([{ name: 'commonName', value: 'localhost' }], {
-    keyType: 'ec',
-    algorithm: 'sha256',
-    extensions: [
-      {
-        name: 'subjectAltName',
-        altNames: [
-          { type: 2, value: 'localhost' },
-          { type: 7, ip: '127.0.0.1' },
-        ],
-      },
-    ],
-  });
-  ca = certificate.cert;
+  dir = await mkdtemp(join(tmpdir(), 'offpeak-arm-'));
+  const authority = await openLocalCa(dir, { nowMs: Date.now() });
+  ca = await readFile(authority.certPath, 'utf8');
   service = await startService({
-    tls: { cert: certificate.cert, key: certificate.private },
+    tls: { ...(await authority.issue(['localhost', '127.0.0.1'])), minVersion: 'TLSv1.2' },
     identity: {
       tokens: { issuers: [issuer.url], jwksUri: issuer.jwksUri },
       roleAssignments: [
@@ -42,6 +35,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await service.close();
+  await rm(dir, { recursive: true });
   await issuer.stop();
 });
 
