@@ -136,7 +136,7 @@ export class Engine {
 
   /** Deployments or their upstreams have changed: when this resolves, every request from now on goes where they say. */
   async redeploy(): Promise<void> {
-    await this.#dispatchers.refresh([]);
+    await this.#patiently(() => this.#dispatchers.refresh([]));
     this.wake();
   }
 
@@ -190,6 +190,7 @@ export class Engine {
       // From before the look: what changes meanwhile makes it look again.
       const woken = this.#woken.promise;
       await this.#patiently(async () => {
+        this.#quotas.startLook();
         const live = await this.#deps.state.batches.live();
         this.#quotas.look(live, await this.#dispatchers.refresh(live), nowS(this.#deps.clock));
         for (const batch of live) this.#attend(batch);

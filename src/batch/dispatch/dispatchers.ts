@@ -6,6 +6,8 @@ import { Dispatcher, type DispatchDeps, type DispatchOptions } from './dispatche
 
 /** Upstreams are remembered for this long after the last batch: longer than any of them may ask us to wait. */
 const IDLE_MS = 15 * 60_000;
+/** One that was asked for is about to get a batch. */
+const WANTED_MS = 10_000;
 
 interface Live {
   readonly scope: Scope;
@@ -58,13 +60,15 @@ export class Dispatchers {
   }
 
   /**
-   * Looks at all deployments anew. When it resolves, every request sent from now on goes where they say. Returns what
-   * it found of those deployments and of the batches' ones.
+   * Looks at all deployments with work anew. When it resolves, every request sent from now on goes where they say. Returns
+   * what it found of those deployments and of the batches' ones.
    */
   async refresh(batches: readonly Batch[]): Promise<ReadonlyMap<DeploymentKey, Deployment | undefined>> {
     return this.#inTurn(async () => {
       this.#dropIdle();
-      const wanted = new Map<DeploymentKey, Pick<Live, 'scope' | 'name'>>(this.#live);
+      const wanted = new Map<DeploymentKey, Pick<Live, 'scope' | 'name'>>();
+      const wantedSinceMs = this.#deps.clock.mono() - WANTED_MS;
+      for (const [key, live] of this.#live) if (live.usedAtMs >= wantedSinceMs) wanted.set(key, live);
       for (const { resourceId, deployment: name } of batches) {
         if (name === null) continue;
         const key = deploymentKey({ resourceId, deployment: name });
@@ -95,7 +99,7 @@ export class Dispatchers {
 
   #update(live: Live, deployment: Deployment | undefined): void {
     const isGone = deployment === undefined;
-    if (isGone && !live.isGone)
+    if (isGone && !live.isGone && !live.dispatcher.isIdle)
       this.#deps.log.warn({ deployment: live.name, ...live.scope }, 'a deployment that has batches is gone');
     live.isGone = isGone;
     // The limit of one that is gone stays: its requests in flight count, and it may come back.

@@ -109,6 +109,21 @@ test('places are told by age, and a batch has its place as soon as it is created
   expect(quotas.place(live[0]!)).toBe(null);
 });
 
+test('a batch that is created during a look keeps its place, and loses it with the next look that lacks it', () => {
+  const live = [running(1, 100)];
+  const quotas = new Quotas();
+  const young = waiting(2, 20);
+
+  quotas.startLook();
+  quotas.add(young, deployment(100), 100);
+  look(live, { quotas });
+  expect(quotas.place(young)?.position).toBe(1);
+
+  quotas.startLook();
+  look(live, { quotas });
+  expect(quotas.place(young)).toBe(null);
+});
+
 test('the reason says the place, what is needed and what is free', () => {
   const place = { position: 2, length: 2, tokens: 30_000, tokensAhead: 40_000 };
 

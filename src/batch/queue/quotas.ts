@@ -32,8 +32,15 @@ const TRY_AGAIN_S = 60;
  */
 export class Quotas {
   #quotas: ReadonlyMap<DeploymentKey, Quota> = new Map();
+  /** Created since the last look began, which may not have seen them. */
+  #added: { readonly batch: Batch; readonly deployment: Deployment; readonly held: number }[] = [];
   /** What the quota was like when a waiting batch was last tried. */
   readonly #tried = new Map<number, string>();
+
+  /** Call before the live batches are read. */
+  startLook(): void {
+    this.#added = [];
+  }
 
   look(
     live: readonly Batch[],
@@ -52,6 +59,7 @@ export class Quotas {
         quotaOf(own, { deployment: deployments.get(key), heldByAll, nowS }),
       ]),
     );
+    for (const { batch, deployment, held } of this.#added) this.#place(batch, { deployment, held });
     const waiting = new Set(live.filter(isWaiting).map(({ seq }) => seq));
     for (const seq of this.#tried.keys()) if (!waiting.has(seq)) this.#tried.delete(seq);
   }
@@ -60,6 +68,11 @@ export class Quotas {
   add(batch: Batch, deployment: Deployment, held: number): void {
     // A repeated create answers with its batch, whatever became of that.
     if (batch.deployment !== deployment.name || isTerminal(batch.status)) return;
+    this.#added.push({ batch, deployment, held });
+    this.#place(batch, { deployment, held });
+  }
+
+  #place(batch: Batch, { deployment, held }: { deployment: Deployment; held: number }): void {
     const key = deploymentKey(batch);
     const known = this.#quotas.get(key);
     const quota: Quota = known ?? { deployment, held, waiting: [], next: new Set(), state: '' };

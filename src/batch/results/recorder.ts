@@ -68,6 +68,10 @@ export class Recorder {
     this.#groupMax = this.#options.groupMax ?? groupFor(inFlightMax);
   }
 
+  get groupMax(): number {
+    return this.#groupMax;
+  }
+
   get #enough(): number {
     return this.#groupMax / 2;
   }
