@@ -6,26 +6,26 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openLocalCa } from '../../src/tls/local-ca.ts';
 import { ADMIN_KEY, startService, type Service } from '../contract/harness.ts';
-import { startIssuer, type Issuer } from '../support/issuer.ts';
+import { startEntra, type Entra } from '../support/entra.ts';
 
 const SUBSCRIPTION = '11111111-2222-3333-4444-555555555555';
 const GROUP = 'research';
 const OPERATOR = 'aaaaaaaa-0000-0000-0000-000000000001';
 const READER = 'aaaaaaaa-0000-0000-0000-000000000002';
 
-let issuer: Issuer;
+let entra: Entra;
 let service: Service;
-let ca: string;
 let dir: string;
+let ca: string;
 beforeAll(async () => {
-  issuer = await startIssuer();
+  entra = await startEntra();
   dir = await mkdtemp(join(tmpdir(), 'offpeak-arm-'));
   const authority = await openLocalCa(dir, { nowMs: Date.now() });
   ca = await readFile(authority.certPath, 'utf8');
   service = await startService({
-    tls: { ...(await authority.issue(['localhost', '127.0.0.1'])), minVersion: 'TLSv1.2' },
+    tls: await authority.issue(['localhost', '127.0.0.1']),
     identity: {
-      tokens: { issuers: [issuer.url], jwksUri: issuer.jwksUri },
+      tokens: entra.config,
       roleAssignments: [
         { role: 'Cognitive Services Contributor', resource: '*', oid: OPERATOR },
         { role: 'Reader', resource: 'reader-sees-this', oid: READER },
@@ -35,8 +35,8 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await service.close();
-  await rm(dir, { recursive: true });
-  await issuer.stop();
+  await entra.close();
+  await rm(dir, { recursive: true, force: true });
 });
 
 const credentialOf = (token: () => Promise<string>): TokenCredential => ({
@@ -66,12 +66,12 @@ const OPERATORS: Operator[] = [
   {
     what: 'a token of a local issuer',
     account: 'by-token',
-    token: () => issuer.token({ oid: OPERATOR }),
+    token: () => entra.token({ oid: OPERATOR }),
   },
   {
     what: 'a token meant for Azure Resource Manager',
     account: 'by-arm-token',
-    token: () => issuer.token({ oid: OPERATOR, audience: 'https://management.azure.com' }),
+    token: () => entra.token({ oid: OPERATOR, aud: 'https://management.azure.com' }),
   },
 ];
 
@@ -210,7 +210,7 @@ test('who may read one account sees that one alone, and changes nothing', async 
   const operator = clientOf(async () => ADMIN_KEY);
   for (const name of ['reader-sees-this', 'reader-sees-not'])
     await operator.accounts.beginCreateAndWait(GROUP, name, { location: 'swedencentral' });
-  const { accounts, deployments } = clientOf(() => issuer.token({ oid: READER }));
+  const { accounts, deployments } = clientOf(() => entra.token({ oid: READER }));
 
   expect((await all(accounts.list())).map(({ name }) => name)).toEqual(['reader-sees-this']);
   expect((await all(accounts.listByResourceGroup(GROUP))).map(({ name }) => name)).toEqual([
@@ -226,7 +226,7 @@ test('who may read one account sees that one alone, and changes nothing', async 
 });
 
 test('a wrong key, a key of a resource and a token of nobody are refused', async () => {
-  for (const token of ['wrong', 'key-of-resource-a-0123456789', await issuer.token({ oid: 'nobody' })]) {
+  for (const token of ['wrong', 'key-of-resource-a-0123456789', await entra.token({ oid: 'nobody' })]) {
     const { accounts } = clientOf(async () => token);
 
     await expect(accounts.get(GROUP, 'reader-sees-this')).rejects.toMatchObject({

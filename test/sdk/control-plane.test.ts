@@ -5,7 +5,7 @@ import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { AzureOpenAI, toFile } from 'openai';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { requests, scratch, serve, type Server } from '../e2e/offpeak.ts';
-import { startIssuer, type Issuer } from '../support/issuer.ts';
+import { startEntra, TENANT, type Entra } from '../support/entra.ts';
 import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
 
 const SUBSCRIPTION = '11111111-2222-3333-4444-555555555555';
@@ -17,13 +17,13 @@ const MEMBER_OF_B = 'aaaaaaaa-0000-0000-0000-00000000000b';
 const MODEL = { format: 'OpenAI', name: 'gpt-4o', version: '2024-08-06' };
 const REQUESTS = 40;
 
-let issuer: Issuer;
+let entra: Entra;
 let place: Awaited<ReturnType<typeof scratch>>;
 let upstreams: Record<'frankfurt' | 'virginia', LedgerUpstream>;
 let server: Server;
 let arm: CognitiveServicesManagementClient;
 beforeAll(async () => {
-  issuer = await startIssuer();
+  entra = await startEntra();
   place = await scratch();
   const [frankfurt, virginia] = await Promise.all([
     startLedgerUpstream({ script: { latencyMs: 10 } }),
@@ -36,11 +36,7 @@ beforeAll(async () => {
       { name: 'frankfurt', url: frankfurt.url, region: 'germanywestcentral' },
       { name: 'virginia', url: virginia.url, region: 'eastus' },
     ],
-    identity: {
-      issuers: [issuer.url],
-      audiences: ['https://cognitiveservices.azure.com'],
-      jwksUri: issuer.jwksUri,
-    },
+    identity: { tenant: TENANT, jwksUri: entra.config.jwksUri },
     roleAssignments: [
       { role: 'Cognitive Services Contributor', oid: OPERATOR, resource: '*' },
       { role: 'Cognitive Services OpenAI Contributor', oid: MEMBER_OF_A, resource: 'team-a' },
@@ -55,7 +51,8 @@ beforeAll(async () => {
   arm = new CognitiveServicesManagementClient(
     {
       getToken: async () => ({
-        token: await issuer.token({ oid: OPERATOR }),
+        // As a credential of Azure's gets it for this client.
+        token: await entra.token({ oid: OPERATOR, aud: 'https://management.azure.com' }),
         expiresOnTimestamp: Date.now() + 3_600_000,
       }),
     },
@@ -66,7 +63,7 @@ beforeAll(async () => {
 afterAll(async () => {
   server.child.kill('SIGKILL');
   await server.ended;
-  await Promise.all([upstreams.frankfurt.stop(), upstreams.virginia.stop(), issuer.stop()]);
+  await Promise.all([upstreams.frankfurt.stop(), upstreams.virginia.stop(), entra.close()]);
   await place.remove();
 });
 
@@ -76,7 +73,7 @@ const clientOf = (endpoint: string, oid: string): AzureOpenAI =>
   new AzureOpenAI({
     endpoint,
     apiVersion: '2025-04-01-preview',
-    azureADTokenProvider: () => issuer.token({ oid }),
+    azureADTokenProvider: () => entra.token({ oid }),
     maxRetries: 0,
   });
 
