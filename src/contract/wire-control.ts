@@ -95,7 +95,7 @@ export type WireBaseModel = z.infer<typeof WireBaseModel>;
 export const WireAnyModel = z.union([WireModel, WireBaseModel]);
 export const WireModelList = z.union([plainListOf(WireModel), plainListOf(WireBaseModel)]);
 
-export const WireAuditEntry = z
+const WireAuditEntry = z
   .object({
     object: z.literal('audit.entry'),
     seq: z.int(),

@@ -21,7 +21,7 @@ export function capacityRange({ model, sku }: ModelSku, usages: readonly UsageVi
 }
 
 /** What is left of it. */
-export function availableCapacity({ model, sku }: ModelSku, usages: readonly UsageView[]): number {
+function availableCapacity({ model, sku }: ModelSku, usages: readonly UsageView[]): number {
   const usage = usageOf({ model, sku }, usages);
   return usage?.availableTokens == null ? CAPACITY_MAX : toCapacity(usage.availableTokens);
 }

@@ -4,7 +4,7 @@ import { TOKENS_PER_CAPACITY, type EnqueuedTokens, type Resource, type Sku } fro
 import type { DeploymentView, KeyShown, UsageView } from '../../deployments/control.ts';
 import { DEFAULT_CONTENT_FILTER, KIND, PROVIDER } from './words.ts';
 
-export interface ResourcePath {
+interface ResourcePath {
   readonly subscriptionId: string;
   readonly resourceGroup: string;
   readonly id: string;
