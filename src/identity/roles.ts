@@ -1,8 +1,8 @@
 /** What each role allows, and to whom roles are given. A good token without a role may do nothing. */
-import { ACTIONS, type Action, type Role } from '../contract/control.ts';
+import { ACTIONS, type Action, type DataAction, type Role } from '../contract/control.ts';
 import type { Principal, RoleAssignment } from './port.ts';
 
-export const isDataAction = (action: Action): boolean => action.startsWith('accounts/OpenAI/');
+export const isDataAction = (action: Action): action is DataAction => action.startsWith('accounts/OpenAI/');
 
 const READ_CATALOG = [
   'accounts/read',
@@ -41,7 +41,7 @@ export const ROLE_ACTIONS: Readonly<Record<Role, ReadonlySet<Action>>> = {
   Reader: new Set<Action>([...READ_CATALOG, 'accounts/usages/read', 'locations/usages/read', 'audit/read']),
 };
 
-export const EVERY_RESOURCE = '*';
+const EVERY_RESOURCE = '*';
 
 type Permissions = Pick<Principal, 'allows' | 'allowsSome'>;
 

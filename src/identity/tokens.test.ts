@@ -199,6 +199,13 @@ describe('a token is refused', () => {
   });
 });
 
+test('a tenant may be configured in capitals', async () => {
+  const tenant = issuer.config.tenant?.toUpperCase();
+  const loud = createTokenVerifier({ ...issuer.config, tenant }, { clock: systemClock, log });
+
+  expect((await loud(await issuer.token())).kind).toBe('good');
+});
+
 describe('another issuer', () => {
   const config = (): TokenConfig => ({
     issuers: ['https://keycloak.example/realms/lab'],

@@ -6,7 +6,7 @@ import { createIssuerKeys, IssuerUnavailable } from './issuer-keys.ts';
 import type { TokenConfig } from './port.ts';
 import type { TokenSubject } from './roles.ts';
 
-export const AZURE_AUDIENCES = [
+const AZURE_AUDIENCES = [
   'https://cognitiveservices.azure.com',
   'https://ai.azure.com',
   'https://management.azure.com',
@@ -39,7 +39,9 @@ export function createTokenVerifier(
   config: TokenConfig,
   { clock, log }: { readonly clock: Clock; readonly log: Log },
 ): VerifyToken {
-  const { tenant, clockSkewMs = CLOCK_SKEW_MS } = config;
+  const { clockSkewMs = CLOCK_SKEW_MS } = config;
+  // As Entra writes it in its tokens.
+  const tenant = config.tenant?.toLowerCase();
   const issuers = config.issuers ?? (tenant === undefined ? [] : entraIssuers(tenant));
   const jwksUri = config.jwksUri ?? (tenant === undefined ? undefined : entraKeys(tenant));
   if (jwksUri === undefined) throw new Error('Tokens need a tenant, or issuers and a jwksUri.');
