@@ -149,7 +149,8 @@ describe('a batch that finds no room', () => {
 
     await deploy({ enqueuedTokensMax: 2 * pair });
 
-    await service.waitFor(waiting.body.id, 'in_progress');
+    const started = await service.waitFor(waiting.body.id, 'in_progress');
+    expect(started.offpeak.enqueued_tokens).toMatchObject({ used: pair, limit: 2 * pair });
   });
 
   test('is another request than one that would not wait', async () => {
