@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { Readable } from 'node:stream';
 import type { BlobStore } from '../../src/stores/blobs/port.ts';
-import { StoreError, type ClaimedSegment } from '../../src/stores/state/ports.ts';
+import { StoreError, type ClaimedSegment, type Room } from '../../src/stores/state/ports.ts';
 import { NO_USAGE, type Upstream } from '../../src/upstream/port.ts';
 import type { Mutation } from './mutation.ts';
 import { overriding } from './overriding.ts';
@@ -196,6 +196,97 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
       }),
   },
 
+  'what waits is not looked at before another is let in': {
+    weather: 'queue',
+    store: (store, database) =>
+      overriding(store, {
+        batches: overriding(store.batches, {
+          create: (...args) => withoutWaiting(database, 0, () => store.batches.create(...args)),
+          plan: (seq, plan) => withoutWaiting(database, seq, () => store.batches.plan(seq, plan)),
+        }),
+      }),
+  },
+
+  'no room is kept for one that has waited long': {
+    weather: 'queue',
+    store: (store) =>
+      overriding(store, {
+        batches: overriding(store.batches, {
+          // By this clock nobody has waited yet.
+          plan: (seq, plan) => store.batches.plan(seq, { ...plan, atS: 0 }),
+        }),
+      }),
+  },
+
+  'a plan ignores the limit': {
+    weather: 'queue',
+    store: (store) =>
+      overriding(store, {
+        batches: overriding(store.batches, {
+          plan: (seq, plan) => store.batches.plan(seq, { ...plan, room: UNLIMITED }),
+        }),
+      }),
+  },
+
+  'tokens of ended batches are not released': {
+    weather: 'queue',
+    store: (store, database) =>
+      overriding(store, {
+        batches: overriding(store.batches, {
+          create: (scope, batch, options) =>
+            store.batches.create(scope, batch, {
+              ...options,
+              room: options.room && lessEnded(database, batch.deployment, options.room),
+            }),
+          plan: (seq, plan) =>
+            store.batches.plan(seq, { ...plan, room: lessEnded(database, plan.deployment, plan.room) }),
+        }),
+      }),
+  },
+
+  'a batch that waits holds its tokens': {
+    weather: 'queue',
+    schema: ['insert', 'update of waiting_tokens']
+      .map(
+        (
+          event,
+          i,
+        ) => `create trigger hold${i} after ${event} on batches when new.waiting_tokens is not null begin
+          update batches set enqueued_tokens = new.waiting_tokens where seq = new.seq; end;`,
+      )
+      .join(''),
+  },
+
+  'dynamic quota counts the deployment alone': {
+    weather: 'queue',
+    schema: `create trigger alone after insert on deployments begin
+      delete from deployments where name = new.name; end`,
+  },
+
+  'a batch that waits is forgotten': {
+    weather: 'queue',
+    state: (state) =>
+      overriding(state, {
+        batches: overriding(state.batches, {
+          live: async () =>
+            (await state.batches.live()).filter(({ waitingTokens }) => waitingTokens === null),
+        }),
+      }),
+  },
+
+  'a batch that is cancelled goes on waiting': {
+    weather: 'queue',
+    schema: `create trigger goes_on after update of status on batches
+      when new.status = 'cancelling' and old.waiting_tokens is not null begin
+      update batches set waiting_tokens = old.waiting_tokens where seq = new.seq; end`,
+  },
+
+  'a cancel is not written down': {
+    weather: 'fair',
+    schema: `create trigger silent before insert on audit when new.action = 'batch.cancel' begin
+      select raise(ignore); end`,
+  },
+
   'a change of a deployment is not followed': {
     weather: 'fair',
     deafToChanges: true,
@@ -285,6 +376,36 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
 };
 
 const UNLIMITED = { enqueuedTokensMax: Number.MAX_SAFE_INTEGER, sharedTokensMax: null };
+
+/** As if no other batch than `seq` waited. */
+async function withoutWaiting<T>(database: DatabaseSync, seq: number, effect: () => Promise<T>): Promise<T> {
+  const others = database
+    .prepare(
+      'select seq, waiting_tokens as tokens from batches where waiting_tokens is not null and seq <> ?',
+    )
+    .all(seq);
+  const set = database.prepare('update batches set waiting_tokens = ? where seq = ?');
+  for (const other of others) set.run(null, Number(other['seq']));
+  try {
+    return await effect();
+  } finally {
+    for (const other of others) set.run(Number(other['tokens']), Number(other['seq']));
+  }
+}
+
+function lessEnded(database: DatabaseSync, deployment: string | null, room: Room): Room {
+  const ended = database
+    .prepare(
+      `select coalesce(sum(enqueued_tokens), 0) as tokens from batches
+       where deployment = ? and status in ('completed', 'failed', 'expired', 'cancelled')`,
+    )
+    .get(deployment);
+  const tokens = Number(ended?.['tokens']);
+  return {
+    enqueuedTokensMax: room.enqueuedTokensMax - tokens,
+    sharedTokensMax: room.sharedTokensMax && room.sharedTokensMax - tokens,
+  };
+}
 
 const epochOf = (database: DatabaseSync, batchSeq: number, index: number): number =>
   Number(

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { sortReply } from '../../src/batch/dispatch/decide.ts';
 import { isTerminal, TRANSITIONS } from '../../src/contract/batch.ts';
 import type { Batch, BatchStatus } from '../../src/contract/batch.ts';
+import type { AuditAction } from '../../src/contract/control.ts';
 import type { ApiError } from '../../src/contract/error.ts';
 import type { FileRow } from '../../src/contract/file.ts';
 import { BlobStoreError } from '../../src/stores/blobs/port.ts';
@@ -512,6 +513,7 @@ export class Oracle {
       this.#checkCancel(batch, seenAtMs);
     }
     this.#checkOutages(calls);
+    await this.#checkAudit();
     this.#raise();
   }
 
@@ -524,6 +526,25 @@ export class Oracle {
       if (!job.withIdempotencyKey) continue;
       const own = [...this.#known.values()].filter(({ batch }) => batch.metadata?.['job'] === job.name);
       this.require(own.length <= 1, 'P23', `${job.name} has ${own.length} batches with one Idempotency-Key`);
+    }
+  }
+
+  /** What was cancelled, and a file that was deleted, is in the log once, however often it was asked for. */
+  async #checkAudit(): Promise<void> {
+    const log = await this.#world.observer.audit.list({ resourceId: null, limit: 1e6 });
+    const times = (action: AuditAction, target: string) =>
+      log.filter((entry) => entry.action === action && entry.target === target).length;
+    for (const { batch } of this.#known.values()) {
+      const [found, expected] = [times('batch.cancel', batch.id), batch.cancellingAt === null ? 0 : 1];
+      this.require(found === expected, 'audit', `the cancel of ${batch.id} is in the log ${found} times`);
+    }
+    for (const { target } of log.filter(({ action }) => action === 'file.delete')) {
+      const found = times('file.delete', target);
+      this.require(
+        found === 1 && this.#deletes.has(target),
+        'audit',
+        `the deletion of ${target} is in the log ${found} times`,
+      );
     }
   }
 
