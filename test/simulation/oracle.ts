@@ -309,6 +309,9 @@ export class Oracle {
       await this.#countResults(known);
     }
     this.waitingRoom.check();
+    const { nowMs } = this.#world.scheduler;
+    const nowS = Math.floor(this.#world.wallMs / 1000);
+    this.waitingRoom.checkPrompt({ nowMs, nowS }, (fromMs, toMs) => this.#isUnsettled(fromMs, toMs));
     for (const resourceId of new Set(plan.deployments.map((deployment) => deployment.resourceId))) {
       const expected = this.waitingRoom.sums(resourceId);
       const stored = await observer.batches.enqueuedTokens({ resourceId, actor: 'oracle' });
@@ -568,6 +571,19 @@ export class Oracle {
   isDisturbed(fromMs: number, toMs: number): boolean {
     return this.#world.plan.faults.some(
       (fault) => 'fromMs' in fault && fault.fromMs <= toMs && fault.toMs + STORE_RETRY_MS >= fromMs,
+    );
+  }
+
+  /** As `isDisturbed`, or processes ended or deployments changed meanwhile, or no clock can be trusted. */
+  #isUnsettled(fromMs: number, toMs: number): boolean {
+    const { plan, front, zombieLives } = this.#world;
+    return (
+      front === null ||
+      this.isDisturbed(fromMs, toMs) ||
+      [...this.#endedAtMs.values()].some((atMs) => atMs >= fromMs && atMs <= toMs) ||
+      [...zombieLives].some(({ alive }) => alive) ||
+      plan.changes.some((change) => change.fromMs <= toMs && change.toMs >= fromMs) ||
+      plan.faults.some(({ kind }) => kind === 'clock')
     );
   }
 

@@ -225,7 +225,8 @@ function tighten(deployment: DeploymentPlan, jobs: readonly Job[]): DeploymentPl
 function share(rng: Rng, deployments: readonly DeploymentPlan[]): DeploymentPlan[] {
   if (rng.chance(0.5)) return [...deployments];
   const all = deployments.reduce((sum, { enqueuedTokensMax }) => sum + enqueuedTokensMax, 0);
-  const [factor, part] = [rng.pick([1, 1.5]), rng.pick([0.4, 1])];
+  const part = rng.pick([0.4, 1]);
+  const factor = rng.pick(part === 1 ? [1, 1.5] : [0.4, 0.5, 1]);
   return deployments.map((deployment) => ({
     ...deployment,
     enqueuedTokensMax: Math.ceil(deployment.enqueuedTokensMax * part),
@@ -246,13 +247,16 @@ function makeCrowd(rng: Rng, context: JobContext): Job[] {
 }
 
 /**
- * One that needs all the room waits for one that an outage holds up, while small ones come and pass it: until it has
- * waited long enough.
+ * One that needs all the room waits for one that an outage holds up, perhaps of another deployment with the same quota,
+ * while small ones come and pass it: until it has waited long enough.
  */
 function makeLongDay(rng: Rng, context: JobContext): Job[] {
-  const [deployment] = context.deployments;
-  const deployments = deployment ? [deployment] : [];
-  const job = (index: number, atMs: number, count: number): Job => ({
+  const job = (
+    index: number,
+    atMs: number,
+    count: number,
+    deployments = context.deployments.slice(0, 1),
+  ): Job => ({
     ...makeJob(rng.fork(`day${index}`), { ...context, deployments, index: 200 + index, counts: [count] }),
     atMs,
     cancelAfterMs: null,
@@ -261,7 +265,8 @@ function makeLongDay(rng: Rng, context: JobContext): Job[] {
   const small = Array.from({ length: rng.int(4, 10) }, (_, i) =>
     job(i + 2, rng.int(20_000, 35 * MINUTE), rng.int(1, 3)),
   );
-  return [job(0, 0, 12), job(1, 10_000, 30), ...small];
+  const busy = context.deployments.slice(-1);
+  return [job(0, 0, context.deployments.length > 1 ? 30 : 12, busy), job(1, 10_000, 30), ...small];
 }
 
 interface JobContext {
@@ -425,7 +430,7 @@ function makeClockJumps(rng: Rng, times: Times): Fault[] {
 
 function makeLongOutage(rng: Rng, deployments: readonly DeploymentPlan[]): Outage[] {
   const [fromMs, toMs] = [rng.int(1, 500), rng.int(20, 40) * MINUTE];
-  const upstreams = deployments.slice(0, 1).flatMap((deployment) => deployment.upstreams);
+  const upstreams = deployments.slice(-1).flatMap((deployment) => deployment.upstreams);
   return upstreams.map((upstream) => ({ upstream, fromMs, toMs, how: '503' }));
 }
 

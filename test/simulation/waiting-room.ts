@@ -4,6 +4,9 @@ import { QUEUE_PASS_S } from '../../src/contract/control.ts';
 import type { BatchPlan, BatchStore, NewBatch } from '../../src/stores/state/ports.ts';
 import type { DeploymentPlan, Plan } from './plan.ts';
 
+/** For steps, inspections and a question to the store beyond a tick. */
+const SETTLING_MS = 2 * 60_000;
+
 type Require = (condition: unknown, promise: string, what: string) => void;
 type Created = Awaited<ReturnType<BatchStore['create']>>;
 type Planned = Awaited<ReturnType<BatchStore['plan']>>;
@@ -16,6 +19,8 @@ export class WaitingRoom {
   readonly #plan: Plan;
   readonly #require: Require;
   readonly #before: () => readonly Batch[];
+  /** Since when a batch that waits could start. */
+  readonly #readySinceMs = new Map<number, number>();
   /** How often something was seen: a simulation in which nobody waits proves nothing. */
   readonly seen = { waited: 0, admittedAfterWaiting: 0, borrowed: 0, heldBack: 0, refused: 0 };
 
@@ -36,7 +41,7 @@ export class WaitingRoom {
     if (outcome.kind === 'replayed' || outcome.kind === 'idempotency_mismatch') return;
     const deployment = this.#deployment(name);
     const wanted = { seq: Infinity, tokens: enqueuedTokens, nowS: batch.createdAt };
-    const expected = this.#isAdmitted(deployment, wanted)
+    const expected = this.#isAdmitted(deployment, wanted, this.seen)
       ? 'admitted'
       : batch.whenFull === 'wait' && enqueuedTokens <= largestRoom(deployment)
         ? 'waiting'
@@ -66,7 +71,7 @@ export class WaitingRoom {
       batch.deployment === plan.deployment && batch.waitingTokens === null && plan.enqueuedTokens <= reserved;
     const wanted = { seq, tokens: plan.enqueuedTokens - reserved, nowS: plan.atS };
     const expected =
-      isReserved || this.#isAdmitted(deployment, wanted)
+      isReserved || this.#isAdmitted(deployment, wanted, this.seen)
         ? 'planned'
         : (batch.whenFull ?? plan.whenFull) === 'wait' && plan.enqueuedTokens <= largestRoom(deployment)
           ? 'waiting'
@@ -83,6 +88,7 @@ export class WaitingRoom {
   #isAdmitted(
     deployment: DeploymentPlan,
     { seq, tokens, nowS }: { seq: number; tokens: number; nowS: number },
+    seen?: WaitingRoom['seen'],
   ): boolean {
     const own = deployment.enqueuedTokensMax - this.#held([deployment]);
     const group = this.#plan.deployments;
@@ -100,9 +106,37 @@ export class WaitingRoom {
     const isHeldBack = isOwn
       ? late.some(({ waitingTokens }) => (waitingTokens ?? 0) <= deployment.enqueuedTokensMax)
       : late.length > 0;
-    if ((isOwn || isShared) && isHeldBack) this.seen.heldBack += 1;
-    if (!isOwn && isShared && !isHeldBack) this.seen.borrowed += 1;
+    if (seen && (isOwn || isShared) && isHeldBack) seen.heldBack += 1;
+    if (seen && !isOwn && isShared && !isHeldBack) seen.borrowed += 1;
     return (isOwn || isShared) && !isHeldBack;
+  }
+
+  /**
+   * Nobody waits for long who could start. `isExcused`: something went wrong between two times, or processes knew
+   * otherwise.
+   */
+  checkPrompt(
+    { nowMs, nowS }: { nowMs: number; nowS: number },
+    isExcused: (fromMs: number, toMs: number) => boolean,
+  ): void {
+    const limitMs = this.#plan.tuning.tickMs + SETTLING_MS;
+    for (const { id, seq, deployment, waitingTokens: tokens } of this.#before()) {
+      const isReady =
+        tokens !== null &&
+        deployment !== null &&
+        this.#isAdmitted(this.#deployment(deployment), { seq, tokens, nowS });
+      if (!isReady) {
+        this.#readySinceMs.delete(seq);
+        continue;
+      }
+      const sinceMs = this.#readySinceMs.get(seq) ?? nowMs;
+      this.#readySinceMs.set(seq, sinceMs);
+      this.#require(
+        nowMs - sinceMs <= limitMs || isExcused(sinceMs, nowMs),
+        'P21',
+        `${id} of ${tokens} tokens has waited for ${nowMs - sinceMs} ms while there was room: ${this.#describe(this.#deployment(deployment))}`,
+      );
+    }
   }
 
   /** What must be so between any two steps. */
