@@ -74,6 +74,12 @@ test('dynamic quota lets more have a turn', () => {
   expect(turns(look(live, { of: deployment(100, 180) }), live)).toEqual([1, 2]);
 });
 
+test('one that waits for what others leave idle takes no turn from a smaller one', () => {
+  const live = [waiting(1, 950), waiting(2, 80)];
+
+  expect(turns(look(live, { of: deployment(100, 1_000) }), live)).toEqual([1, 2]);
+});
+
 test('a batch that was told to wait has no other turn before something changes', () => {
   const live = [running(1, 60), waiting(2, 20)];
   const quotas = look(live);

@@ -149,7 +149,10 @@ function quotaOf(
   };
 }
 
-/** Oldest first; a small one passes a large one that must wait, unless that has waited long enough. */
+/**
+ * Oldest first; a small one passes a large one that must wait, unless that has waited long enough. What others leave idle
+ * is not known here: one that needs that is tried, and takes no turn from those that may do without.
+ */
 function nextOf(
   waiting: readonly Waiting[],
   { held, ownMax, max, nowS }: { held: number; ownMax: number; max: number; nowS: number },
@@ -157,11 +160,12 @@ function nextOf(
   const next = new Set<number>();
   let taken = held;
   for (const { seq, tokens, createdAt } of waiting) {
-    const never = tokens > max;
-    if (never || taken + tokens <= max) {
+    if (tokens > max) {
       // One that can never start is tried so that it ends.
       next.add(seq);
-      if (!never) taken += tokens;
+    } else if (taken + tokens <= max) {
+      next.add(seq);
+      if (taken + tokens <= ownMax) taken += tokens;
     } else if (tokens <= ownMax && nowS - createdAt > QUEUE_PASS_S) {
       break;
     }
