@@ -103,6 +103,14 @@ describe('settings of a deployment', () => {
   });
 });
 
+test('the name of a configured deployment may be that of a model of one’s own', () => {
+  const fault = (name: string) => faultOfSettings(row({ name, owner: 'configuration' }));
+
+  for (const name of ['meta-llama/Llama-3.3-70B', 'llama3.2:3b', '가나다'])
+    expect(fault(name)).toBeUndefined();
+  for (const name of ['', 'a b', 'a\n', 'a\u0000', 'x'.repeat(257)]) expect(fault(name)).toBeDefined();
+});
+
 describe('a model', () => {
   test('that can be had there is taken', () => {
     expect(place({})).toBeUndefined();

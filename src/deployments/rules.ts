@@ -12,6 +12,8 @@ const LOCATION = /^[a-z0-9][a-z0-9-]{0,62}$/;
 const SUBSCRIPTION = /^[A-Za-z0-9-]{1,64}$/;
 const RESOURCE_GROUP = /^[\p{L}\p{N}_().-]{1,90}$/u;
 const DEPLOYMENT_NAME = /^[A-Za-z0-9._-]{1,64}$/;
+/** People with a server of their own call deployments as their models are called: `meta-llama/Llama-3.3`, `llama3.2:3b`. */
+const CONFIGURED_NAME = /^[^\s\p{C}]{1,256}$/u;
 const FINE_TUNED = /^ft:|\.ft-/;
 
 const ENQUEUED_TOKENS_MAX = 1e15;
@@ -68,9 +70,10 @@ export function faultOfResource(
 /** Names and figures of a deployment, whatever it deploys. */
 export function faultOfSettings(deployment: DeploymentRow): ApiError | undefined {
   const { name, sku, enqueuedTokensMax, concurrencyMax, contentFilter, upstreams, tags } = deployment;
-  if (!DEPLOYMENT_NAME.test(name)) {
+  const isConfigured = deployment.owner === 'configuration';
+  if (!(isConfigured ? CONFIGURED_NAME : DEPLOYMENT_NAME).test(name)) {
     return invalid(
-      `The deployment name '${shorten(name)}' cannot be used. Take 1 to 64 letters, digits, hyphens, underscores and dots.`,
+      `The deployment name '${shorten(name)}' cannot be used. Take 1 to ${isConfigured ? '256 characters without white space' : '64 letters, digits, hyphens, underscores and dots'}.`,
       'name',
     );
   }
