@@ -1,7 +1,19 @@
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DeclaredDeployment, DeclaredResource } from '../../src/deployments/declared.ts';
 import type { HttpDeps } from '../../src/http/server.ts';
-import { ADMIN_KEY, form, line, startService, type Json, type Service } from './harness.ts';
+import { startEntra } from '../support/entra.ts';
+import {
+  ADMIN_KEY,
+  form,
+  GROUP as HARNESS_GROUP,
+  line,
+  RESOURCE_B,
+  startService,
+  SUBSCRIPTION as HARNESS_SUBSCRIPTION,
+  type Json,
+  type Service,
+} from './harness.ts';
 
 /** In `default`: gpt-4o has 200,000 thousand on GlobalBatch. */
 const OFFER = 'default';
@@ -812,5 +824,87 @@ describe('with the key of a resource', () => {
     expect((await get(`${own}/deployments/secret-name`, key1)).status).toBe(404);
     for (const path of ['/deployments', '/deployments/secret-name', '/usages', '/models'])
       expect((await get(foreign + path, key1)).status).toBe(401);
+  });
+});
+
+test('who runs one account changes it, but not the offer that decides the quotas of all', async () => {
+  const oid = 'aaaaaaaa-0000-0000-0000-000000000003';
+  const entra = await startEntra();
+  const own = await startService({
+    identity: {
+      tokens: entra.config,
+      roleAssignments: [{ role: 'Cognitive Services Contributor', resource: RESOURCE_B, oid }],
+    },
+  });
+  const patch = async (body: Json): Promise<unknown[]> => {
+    const path = `/subscriptions/${HARNESS_SUBSCRIPTION}/resourceGroups/${HARNESS_GROUP}/${PROVIDER}/accounts/${RESOURCE_B}`;
+    const answer = await own.json(`${path}?api-version=2025-09-01`, {
+      method: 'PATCH',
+      headers: { authorization: `Bearer ${await entra.token({ oid })}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    return [answer.status, answer.body.error?.code];
+  };
+  try {
+    expect(await patch({ tags: { kept: 'well' } })).toEqual([200, undefined]);
+    expect(await patch({ properties: { offpeak: { offer: 'enterprise' } } })).toEqual([200, undefined]);
+    expect(await patch({ properties: { offpeak: { offer: 'unlimited' } } })).toEqual([
+      403,
+      'AuthorizationFailed',
+    ]);
+  } finally {
+    await own.close();
+    await entra.close();
+  }
+});
+
+describe('hostile input', () => {
+  const anything = fc.jsonValue({ maxDepth: 2 });
+  const some = (members: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<unknown> =>
+    fc.record(members, { requiredKeys: [] });
+  const body = fc.oneof(
+    anything,
+    some({
+      location: fc.oneof(anything, fc.constant('swedencentral')),
+      kind: anything,
+      sku: fc.oneof(anything, some({ name: fc.constant('GlobalBatch'), capacity: anything })),
+      tags: fc.oneof(anything, fc.dictionary(fc.string(), anything)),
+      properties: some({
+        model: fc.oneof(anything, some({ name: fc.constant('gpt-4o'), version: anything })),
+        disableLocalAuth: anything,
+        versionUpgradeOption: anything,
+        raiPolicyName: anything,
+        offpeak: some({ offer: anything, whenFull: anything, concurrency: anything, upstreams: anything }),
+      }),
+    }),
+  );
+  const name = fc.oneof(
+    fc.string({ unit: 'binary', minLength: 1, maxLength: 100 }),
+    fc.constantFrom('__proto__', 'constructor', '\0', '..', '%', 'a/b', "' OR 1=1 --", '이름'),
+  );
+
+  test('is refused or taken, never met with a failure', async () => {
+    const path = await newAccount();
+    const call = async (method: string, url: string, sent?: unknown): Promise<void> => {
+      const { status } = await arm(method, url, sent);
+      expect([method, url, sent, status < 500]).toEqual([method, url, sent, true]);
+    };
+
+    await fc.assert(
+      fc.asyncProperty(body, name, async (sent, hostile) => {
+        const segment = encodeURIComponent(hostile.toWellFormed());
+        await call('PUT', `${path}/deployments/fuzzed`, sent);
+        await call('PATCH', path, sent);
+        await call('POST', `${path}/regenerateKey`, sent);
+        await call('PUT', `${GROUP}/${segment}`, sent);
+        await call('PUT', `${path}/deployments/${segment}`, sent);
+        await call('GET', `/subscriptions/${segment}/${PROVIDER}/locations/${segment}/usages`);
+        await call('GET', `/subscriptions/${segment}/resourceGroups/${segment}/${PROVIDER}/accounts`);
+        await call('DELETE', `${path}/deployments/${segment}`);
+        const audit = await get(`/audit?resource=${segment}&before=${segment}`, ADMIN_KEY);
+        expect(audit.status).toBeLessThan(500);
+      }),
+      { numRuns: 60 },
+    );
   });
 });
