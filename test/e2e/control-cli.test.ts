@@ -148,12 +148,14 @@ test('what the service refuses is told in its words, and the key of a resource o
   const create = (...flags: string[]) =>
     cli('deployments', 'create', 'nightly', '--capacity', '50', ...flags);
 
+  const near = await cli('resources', 'create', 'team-b', '--json');
   const owned = await cli('deployments', 'delete', 'gpt-4o-batch-deployment');
   const unknown = await create('--model', 'gpt-9');
   const tooMuch = await create('--model', 'gpt-4o-mini', '--capacity', '500');
   const wrongKey = await cli('quota', '--admin-key', server?.key ?? '');
   const misused = await create('--model', 'gpt-4o', '--sku', 'Bulk');
 
+  expect(json(near)).toMatchObject({ name: 'team-b', location: 'koreacentral' });
   expect(owned).toMatchObject({ code: 1 });
   expect(owned.stderr).toContain('OwnedByConfiguration');
   expect(unknown).toMatchObject({ code: 1 });

@@ -22,9 +22,11 @@ export class ControlClient {
     this.#flags = flags;
   }
 
-  async resources(): Promise<Account[]> {
+  /** Of the group that was named, or of the whole subscription. */
+  async resources({ everyGroup = false } = {}): Promise<Account[]> {
     const { subscription, resourceGroup } = this.#flags;
-    const group = resourceGroup === undefined ? '' : `/resourceGroups/${segment(resourceGroup)}`;
+    const group =
+      everyGroup || resourceGroup === undefined ? '' : `/resourceGroups/${segment(resourceGroup)}`;
     const path = `/subscriptions/${segment(subscription)}${group}/${PROVIDER}/accounts`;
     return (await this.#get(path, listOf(Account))).value;
   }

@@ -43,7 +43,7 @@ function addResources(resources: Command, run: Run): void {
     run(on<ControlCommandFlags>((module, name, flags) => module.showResource(name, flags))),
   );
   withResource(named(control(resources, 'create', 'Create a resource')))
-    .option('--location <REGION>', "region; by default the service's")
+    .option('--location <REGION>', 'region; by default that of the default resource')
     .action(run(on<ResourceFlags>((module, name, flags) => module.createResource(name, flags))));
   withResource(named(control(resources, 'update', 'Change a resource')))
     .option('--enable-key-auth', 'let its keys in again')

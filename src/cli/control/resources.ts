@@ -1,4 +1,5 @@
 import { OFFERS, type Offer } from '../../contract/control.ts';
+import { DEFAULT_RESOURCE_ID } from '../../contract/scope.ts';
 import { CliError, EXIT, type ExitCode } from '../exit.ts';
 import { note, oneLine, print, printJson, printTable, table } from '../terminal.ts';
 import { ControlClient, type ControlCommandFlags } from './client.ts';
@@ -26,9 +27,18 @@ export interface ResourceFlags extends ControlCommandFlags {
 
 export async function createResource(name: string, flags: ResourceFlags): Promise<ExitCode> {
   const client = new ControlClient(flags);
-  tell(await client.putResource(name, { kind: 'OpenAI', sku: { name: 'S0' }, ...bodyOf(flags) }), flags);
+  const location = flags.location ?? (await locationFor(name, client));
+  const body = bodyOf({ ...flags, ...(location !== undefined && { location }) });
+  tell(await client.putResource(name, { kind: 'OpenAI', sku: { name: 'S0' }, ...body }), flags);
   if (!flags.json) note(`next: offpeak resources keys ${oneLine(name)}`);
   return EXIT.ok;
+}
+
+/** Where the default resource is, unless there is such a resource already: that one stays where it is. */
+async function locationFor(name: string, client: ControlClient): Promise<string | undefined> {
+  const resources = await client.resources({ everyGroup: true });
+  if (resources.some((resource) => resource.name === name.toLowerCase())) return undefined;
+  return resources.find((resource) => resource.name === DEFAULT_RESOURCE_ID)?.location;
 }
 
 export async function updateResource(name: string, flags: ResourceFlags): Promise<ExitCode> {
