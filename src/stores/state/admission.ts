@@ -20,7 +20,7 @@ export interface Admission {
 }
 
 /** What matters of batches that wait. Infinity where there is none. */
-export interface Waiters {
+interface Waiters {
   readonly fewestTokens: number;
   /** When the oldest one began to wait, of those that the deployment's own limit can take, and of the others. */
   readonly ownSinceS: number;
