@@ -11,7 +11,7 @@ import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TokenConfig } from '../../src/identity/port.ts';
 
-const TENANT = '5c1e0f7a-3b52-4d9c-8f10-6a7b8c9d0e1f';
+export const TENANT = '5c1e0f7a-3b52-4d9c-8f10-6a7b8c9d0e1f';
 export const ISSUER_V1 = `https://sts.windows.net/${TENANT}/`;
 export const ISSUER_V2 = `https://login.microsoftonline.com/${TENANT}/v2.0`;
 export const AUDIENCE = 'https://cognitiveservices.azure.com';
