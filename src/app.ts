@@ -1,17 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import { openControl, type FirstKeys } from './app/control.ts';
 import { followedBy } from './app/followed.ts';
 import { openLocalDeployment } from './app/local.ts';
-import { openStorage, watchRoom, type Storage } from './app/storage.ts';
+import { closeStorage, openStorage, watchRoom, type Storage } from './app/storage.ts';
 import { Engine } from './batch/engine.ts';
 import { runExpiry } from './batch/upload/expiry.ts';
 import { createImporter } from './batch/upload/import.ts';
 import { createUploader, type Uploader } from './batch/upload/upload.ts';
 import { createInspectorPool } from './batch/validate/pool.ts';
 import type { AppConfig } from './config/config.ts';
+import { ConfigError } from './config/fault.ts';
 import { systemClock } from './core/clock.ts';
 import { noFailpoints, type Failpoint } from './core/failpoint.ts';
 import { systemUuid } from './core/ids.ts';
@@ -21,7 +23,7 @@ import type { Deployments } from './deployments/port.ts';
 import { createHttpServer } from './http/server.ts';
 import type { DiskBlobs } from './stores/blobs/disk.ts';
 import type { StateStore } from './stores/state/ports.ts';
-import { makeServerTls, readServerTls, type ServerTls } from './tls/server-tls.ts';
+import { makeServerTls, readServerTls, TlsError, type ServerTls } from './tls/server-tls.ts';
 
 /** The composition root: here, and in `app/`, are the only files that name an implementation of a port. */
 
@@ -55,7 +57,7 @@ interface CoreParts extends AppDeps {
 
 async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
   const { log, onFatal, directory, storage } = parts;
-  const { dataDir, state, blobs, diskGuard } = storage;
+  const { state, blobs, diskGuard } = storage;
   const background = new AbortController();
   const room = watchRoom(diskGuard, { signal: background.signal, onFatal });
   const inspectors = createInspectorPool({
@@ -103,9 +105,7 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
       await expiry;
       await inspectors.close();
       await directory.close();
-      await state.close();
-      await blobs.close();
-      dataDir.close();
+      await closeStorage(storage);
     },
   };
 }
@@ -126,8 +126,12 @@ export interface App extends Core {
 
 export async function createApp(config: AppConfig, deps: AppDeps): Promise<App> {
   const storage = await openStorage(config, deps.onFatal);
-  const { tls, localCertPath } = await tlsOf(config, storage);
-  const control = await openControl(config, storage, deps.log);
+  const { tls, localCertPath, control } = await govern(config, storage, deps).catch(
+    async (error: unknown) => {
+      await closeStorage(storage);
+      throw error;
+    },
+  );
   const core = await startCore(config, { ...deps, storage, directory: control });
   let ready = false;
   const importer = createImporter({
@@ -160,7 +164,9 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<App> 
       return { url };
     },
     async apply(next) {
+      const renewed = await ownTls(config);
       await control.apply(next);
+      if (renewed && http.server instanceof TlsServer) http.server.setSecureContext(renewed);
       await core.engine.redeploy();
     },
     async close(options) {
@@ -170,20 +176,29 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<App> 
   };
 }
 
-async function tlsOf(
-  { tlsCertPath, tlsKeyPath, tlsSelfSigned, host, resourceDomains }: AppConfig,
-  { dataDir }: Storage,
-): Promise<{ readonly tls: ServerTls | null; readonly localCertPath: string | null }> {
-  if (tlsSelfSigned) {
-    const dir = join(dataDir.path, 'tls');
-    const made = await makeServerTls({ dir, host, resourceDomains, nowMs: systemClock.now() });
-    return { tls: made.tls, localCertPath: made.certPath };
-  }
-  if (tlsCertPath === null || tlsKeyPath === null) return { tls: null, localCertPath: null };
+/** All that may turn out to be wrong with a configuration. */
+async function govern(config: AppConfig, storage: Storage, { log }: AppDeps) {
+  const { tlsSelfSigned, host, resourceDomains } = config;
+  const dir = join(storage.dataDir.path, 'tls');
+  const local = tlsSelfSigned
+    ? await makeServerTls({ dir, host, resourceDomains, nowMs: systemClock.now() })
+    : null;
   return {
-    tls: await readServerTls({ certPath: tlsCertPath, keyPath: tlsKeyPath }),
-    localCertPath: null,
+    tls: local?.tls ?? (await ownTls(config)),
+    localCertPath: local?.certPath ?? null,
+    control: await openControl(config, storage, log),
   };
+}
+
+/** The operator's certificate; null: there is none. */
+async function ownTls({ tlsCertPath, tlsKeyPath }: AppConfig): Promise<ServerTls | null> {
+  if (tlsCertPath === null || tlsKeyPath === null) return null;
+  try {
+    return await readServerTls({ certPath: tlsCertPath, keyPath: tlsKeyPath });
+  } catch (error) {
+    if (!(error instanceof TlsError)) throw error;
+    throw new ConfigError([{ source: '--tls-cert', message: error.message }]);
+  }
 }
 
 /** `OFFPEAK_FAILPOINT=name` kills the process, as kill -9 does, when it gets there: for crash tests. */

@@ -48,6 +48,12 @@ export async function openStorage(
   }
 }
 
+export async function closeStorage({ state, blobs, dataDir }: Storage): Promise<void> {
+  await state.close();
+  await blobs.close();
+  dataDir.close();
+}
+
 /** The dispatchers ask before every request, so the guard's answer is kept at hand. */
 export function watchRoom(
   guard: DiskGuard,

@@ -27,8 +27,15 @@ export function reloadSignal(): { reloadWith(reload: () => Promise<void>): void 
     running = false;
     asked = 0;
   };
+  let closed = false;
   process.on('SIGHUP', () => {
-    if (terminal && !hasTerminal()) {
+    // It comes twice, and a second SIGTERM would end the process at once.
+    if (closed) return;
+    closed = terminal && !hasTerminal();
+    if (closed) {
+      // Nobody reads there any more.
+      for (const stream of [process.stdout, process.stderr])
+        stream.removeAllListeners('error').on('error', () => {});
       process.kill(process.pid, 'SIGTERM');
       return;
     }

@@ -7,7 +7,6 @@ import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import { DataDirError } from '../core/data-dir.ts';
 import type { Log } from '../core/log.ts';
 import { StoreError } from '../stores/state/ports.ts';
-import { TlsError } from '../tls/server-tls.ts';
 import { detectLocalServers } from '../upstream/detect.ts';
 import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
@@ -54,7 +53,6 @@ async function start(config: AppConfig, log: Log): Promise<App> {
     return await createApp(config, { log, onFatal: die });
   } catch (error) {
     if (error instanceof ConfigError) throw new CliError(error.message, EXIT.usage, { cause: error });
-    if (error instanceof TlsError) throw new CliError(error.message, EXIT.usage, { cause: error });
     if (error instanceof DataDirError) throw new CliError(error.message, EXIT.failed, { cause: error });
     if (!(error instanceof StoreError)) throw error;
     const exitCode = error.reason === 'connection' ? EXIT.unreachable : EXIT.failed;

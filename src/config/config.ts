@@ -22,7 +22,7 @@ export interface AppConfig extends Omit<Values, SectionName | 'deployments' | 'u
   readonly roleAssignments: readonly RoleAssignmentEntry[];
 }
 
-export interface ResourceConfig {
+interface ResourceConfig {
   readonly name: string;
   readonly location: string;
   readonly subscriptionId: string;
@@ -38,7 +38,7 @@ export interface ResourceConfig {
   readonly source: string;
 }
 
-export interface DeploymentConfig {
+interface DeploymentConfig {
   readonly name: string;
   readonly model: string;
   /** Null: the model's default one. */

@@ -36,7 +36,6 @@ export type ModelEntry = z.output<typeof model>;
 export const dataZones = z.record(name.schema, each(region.schema, 'region'), {
   error: 'expected `zone: [region, …]` lines',
 });
-export type DataZonesEntry = z.output<typeof dataZones>;
 
 /** As in the catalog, with the place where it stands. */
 export interface ModelConfig extends Omit<CatalogModel, 'isDefault'> {

@@ -19,7 +19,7 @@ export const SECTIONS = {
 export type SectionName = keyof typeof SECTIONS;
 export const SECTION_NAMES = Object.keys(SECTIONS) as SectionName[];
 
-export type SectionValues = {
+type SectionValues = {
   readonly [Name in SectionName]: z.output<(typeof SECTIONS)[Name]> | null;
 };
 

@@ -3,7 +3,7 @@ import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 
-export interface KeyedCertificate {
+interface KeyedCertificate {
   /** PEM, with whoever signed it. */
   readonly cert: string;
   readonly key: string;

@@ -50,7 +50,7 @@ async function ask(server: Server, path: string, key = 'own-key'): Promise<{ sta
 }
 
 test('deployments and upstreams come and go under a running batch, which loses nothing', async () => {
-  const [first, second] = [await startUpstream(30), await startUpstream(0)];
+  const [first, second] = [await startUpstream(300), await startUpstream(0)];
   const file = (named: string, deployments: string) =>
     configure(`apiKey: own-key\nconcurrency: 4\nupstreams:\n${named}deployments: [${deployments}]\n`);
   const [one, two] = [
@@ -97,7 +97,7 @@ test('deployments and upstreams come and go under a running batch, which loses n
 });
 
 test('a deployment that goes while its batch runs keeps its own upstream until the batch is over', async () => {
-  const upstream = await startUpstream(30);
+  const upstream = await startUpstream(1_000);
   await configure(
     `apiKey: own-key\nconcurrency: 4\ndeployments:\n  - { name: llama, upstreams: ['${upstream.url}'] }\n  - stays\n`,
   );
@@ -110,6 +110,7 @@ test('a deployment that goes while its batch runs keeps its own upstream until t
 
   await configure('apiKey: own-key\nconcurrency: 4\ndeployments: [stays]\n');
   const said = await reload(server);
+  await upstream.script({ latencyMs: 0 });
   const watched = await cli('batches', 'watch', id);
   await reload(server);
   const deployments = await ask(server, '/openai/deployments?api-version=2024-10-21');
@@ -155,6 +156,28 @@ test('a file that is gone is a fault, and options that need a restart are named'
   expect(said).toMatch(/"options":"--location, --max-files".*a restart is needed/);
   expect(said).toContain('"change":"--concurrency"');
   expect(gone).toMatch(/offpeak\.yaml.*there is no such file/);
+});
+
+test('a key that is replaced opens nothing from then on', async () => {
+  await configure('apiKey: own-key\nadminKey: first-admin-key\ndeployments: [a]\n');
+  const server = await serve([], { cwd: place.dir });
+  servers.push(server);
+  const files = '/openai/v1/files';
+  const before = [await ask(server, files), await ask(server, '/audit', 'first-admin-key')];
+
+  await configure('apiKey: new-key\nadminKey: second-admin-key\ndeployments: [a]\n');
+  const said = await reload(server);
+  const old = [await ask(server, files), await ask(server, '/audit', 'first-admin-key')];
+  const now = [await ask(server, files, 'new-key'), await ask(server, '/audit', 'second-admin-key')];
+
+  const statuses = [before, old, now].map((answers) => answers.map(({ status }) => status));
+  expect(statuses).toEqual([
+    [200, 200],
+    [401, 401],
+    [200, 200],
+  ]);
+  expect(said).toContain('"change":"--api-key"');
+  expect(said).not.toContain('new-key');
 });
 
 test('without a file the signal breaks nothing', async () => {

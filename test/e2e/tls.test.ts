@@ -75,25 +75,32 @@ test("each resource has its own host name, and the next start keeps the clients'
   expect(await ask(second.url, 'search.localhost', 'key-of-search')).toBe(200);
 });
 
-test('a certificate of the operator is served as it is', async () => {
+test('a certificate of the operator is served as it is, and a renewed one after SIGHUP', async () => {
   const [cert, key] = [join(place.dir, 'cert.pem'), join(place.dir, 'key.pem')];
-  const what = `req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=offpeak.example -addext subjectAltName=DNS:offpeak.example`;
-  await promisify(execFile)('openssl', [...what.split(' '), '-keyout', key, '-out', cert]);
-  const { url } = await startServer(['--tls-cert', cert, '--tls-key', key, '--api-key', 'own']);
+  const makeCertificate = async () => {
+    const what = `req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=offpeak.example -addext subjectAltName=DNS:offpeak.example`;
+    await promisify(execFile)('openssl', [...what.split(' '), '-keyout', key, '-out', cert]);
+    return { host: 'offpeak.example', ca: await readFile(cert, 'utf8'), key: 'own' };
+  };
+  const first = await makeCertificate();
+  const running = await startServer(['--tls-cert', cert, '--tls-key', key, '--api-key', 'own']);
 
-  const status = await statusOf(url, {
-    host: 'offpeak.example',
-    ca: await readFile(cert, 'utf8'),
-    key: 'own',
-  });
+  const { url, child } = running;
+  const before = await statusOf(url, first);
+  const second = await makeCertificate();
+  child.kill('SIGHUP');
+  await running.until(/configuration read again/);
+  const after = await statusOf(url, second);
   await copyFile(cert, key);
-  const mixed = await offpeak(['serve', '--data-dir', 'other', '--tls-cert', cert, '--tls-key', key], {
-    cwd: place.dir,
-  });
+  child.kill('SIGHUP');
+  await running.until(/are not a certificate \(PEM\) and its private key[^]*nothing was changed/);
 
-  expect(status).toBe(200);
-  expect(mixed.code).toBe(2);
-  expect(mixed.stderr).toContain('are not a certificate (PEM) and its private key');
+  expect([before, after, await statusOf(url, second)]).toEqual([200, 200, 200]);
+  await expect(statusOf(url, first)).rejects.toThrow(/self-signed certificate/);
+  const start = ['serve', '--data-dir', 'other', '--tls-cert', cert, '--tls-key', key];
+  const refused = await offpeak(start, { cwd: place.dir });
+  expect(refused).toMatchObject({ code: 2, stdout: '' });
+  expect(refused.stderr).toContain('are not a certificate (PEM) and its private key');
 });
 
 test('for a person it shows both keys, the certificate and how to trust it', async () => {
