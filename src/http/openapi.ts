@@ -31,7 +31,7 @@ export function registerOpenApi(app: FastifyInstance): void {
       components: {
         securitySchemes: {
           apiKey: { type: 'apiKey', in: 'header', name: 'api-key' },
-          bearer: { type: 'http', scheme: 'bearer', description: 'The same key' },
+          bearer: { type: 'http', scheme: 'bearer', description: 'The same key, or a token' },
         },
       },
       security: [{ apiKey: [] }, { bearer: [] }],

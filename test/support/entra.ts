@@ -41,8 +41,8 @@ export async function startEntra(): Promise<Entra> {
   const publicJwk = async (): Promise<JWK> => ({
     ...(await exportJWK(key.publicKey)),
     kid: key.kid,
+    // As Entra publishes them: without `alg`, so only whoever checks a token pins it.
     use: 'sig',
-    alg: 'RS256',
   });
   const server = createServer((request, response) => {
     asked += 1;
