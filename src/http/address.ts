@@ -9,6 +9,7 @@ export interface PathAddress {
   readonly path: string;
 }
 
+const NAME_CHARS_MAX = 63;
 const RESOURCE_FIRST = /^\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(\/(?:openai|v1)(?:\/.*)?)$/is;
 
 /** `/alpha/openai/...` and `/alpha/v1/...`; every other path is plain. */
@@ -26,5 +27,6 @@ export function resourceOfHost(host: string | undefined, domains: readonly strin
   const [longest] = domains
     .filter((domain) => name.endsWith(`.${domain}`))
     .toSorted((one, other) => other.length - one.length);
-  return longest === undefined ? undefined : name.slice(0, -longest.length - 1);
+  // Longer than any name, so still nobody's; what is told and logged of it stays short.
+  return longest === undefined ? undefined : name.slice(0, -longest.length - 1).slice(0, NAME_CHARS_MAX + 1);
 }

@@ -171,6 +171,10 @@ describe('the addressed resource', () => {
     expect(target.refusal).toBeUndefined();
   });
 
+  test('of a very long host is cut, and still no name that a resource can have', () => {
+    expect(resolve('/v1/batches', `${'a'.repeat(10_000)}.localhost`).resource).toBe('a'.repeat(64));
+  });
+
   test('must be the same in host and path', () => {
     const target = resolve('/alpha/v1/files', 'beta.localhost');
 
