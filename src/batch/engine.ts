@@ -263,7 +263,11 @@ export class Engine {
       throw error;
     });
     if (inspection === undefined) {
-      await state.batches.fail(batch.seq, { atS: nowS(clock), errors: faulty(inputGone(batch)).errors });
+      await state.batches.fail(batch.seq, {
+        from: 'validating',
+        atS: nowS(clock),
+        errors: faulty(inputGone(batch)).errors,
+      });
       return;
     }
     const verdict = await judge(
@@ -279,7 +283,7 @@ export class Engine {
       const hadOne = batch.deployment !== null && batch.deployment === inspection.model;
       if (hadOne && verdict.errors.data[0]?.code === 'model_not_found')
         return this.#rest(this.#options.tickMs);
-      await state.batches.fail(batch.seq, { atS, errors: verdict.errors });
+      await state.batches.fail(batch.seq, { from: 'validating', atS, errors: verdict.errors });
       return;
     }
     const { deployment } = verdict;
@@ -294,7 +298,7 @@ export class Engine {
     });
     if (planned === 'token_limit_exceeded') {
       const { errors } = faulty(tokenLimitExceeded(deployment, inspection.tokens));
-      await state.batches.fail(batch.seq, { atS, errors });
+      await state.batches.fail(batch.seq, { from: 'validating', atS, errors });
     }
     // Others may have waited for this one to start.
     if (planned === 'planned' && batch.waitingTokens !== null) this.wake();
@@ -314,7 +318,11 @@ export class Engine {
       await dispatcher.run(batch);
     } catch (error) {
       if (!(error instanceof BlobNotFound)) throw error;
-      await state.batches.fail(batch.seq, { atS: nowS(clock), errors: faulty(inputGone(batch)).errors });
+      await state.batches.fail(batch.seq, {
+        from: 'in_progress',
+        atS: nowS(clock),
+        errors: faulty(inputGone(batch)).errors,
+      });
       return;
     }
     if (await state.batches.startFinalizing(batch.seq, nowS(clock))) return;

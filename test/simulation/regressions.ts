@@ -9,6 +9,7 @@ export const REGRESSIONS: Readonly<Record<number, string>> = {
   327: 'a suspect line was sent although the upstream had asked to wait meanwhile',
   345: 'one poison line kept an upstream closed off after an outage',
   389: 'an innocent line was blamed for the end of the process',
+  399: 'a process that came late failed a batch that its successor had started',
   480: 'a process that came late wrote answered lines into the error file of a cancelled batch',
   529: 'two processes on one store made each other look for work without a pause',
   20099: 'a create that met a stop was answered with an internal failure',

@@ -153,7 +153,7 @@ export async function openControlPlane(options: { readonly offerDefault?: Offer 
     },
     async endBatches(): Promise<void> {
       for (const { seq } of await store.batches.live())
-        await store.batches.fail(seq, { atS, errors: { data: [], omitted: 0 } });
+        await store.batches.fail(seq, { from: 'validating', atS, errors: { data: [], omitted: 0 } });
     },
     async close(): Promise<void> {
       await fleet.close();

@@ -438,7 +438,7 @@ describe('deleting', () => {
     expect(await storedIds()).toEqual([file.id]);
 
     const seq = created.kind === 'created' ? created.batch.seq : -1;
-    await state.batches.fail(seq, { atS: 3, errors: { data: [], omitted: 0 } });
+    await state.batches.fail(seq, { from: 'validating', atS: 3, errors: { data: [], omitted: 0 } });
     expect(await uploader.sweepStrays()).toBe(1);
     await expectNothing();
   });

@@ -77,10 +77,10 @@ export function createBatchStore(database: Database): BatchStore {
 
     plan: (seq, plan) => database.transact((trx) => startWork(trx, database, seq, plan)),
 
-    fail: (seq, { atS, errors }) =>
+    fail: (seq, { from, atS, errors }) =>
       database.transact(async (trx) => {
         const batch = await lockBatch(trx, seq);
-        if (batch?.status !== 'validating' && batch?.status !== 'in_progress') return false;
+        if (batch?.status !== from) return false;
         await transition(trx, batch, 'failed', { atS, errors: JSON.stringify(errors) });
         return true;
       }),

@@ -231,8 +231,18 @@ export interface BatchStore {
    * `stale`: the batch is no longer `validating`.
    */
   plan(seq: number, plan: BatchPlan): Promise<'planned' | 'waiting' | 'token_limit_exceeded' | 'stale'>;
-  /** `validating` or `in_progress` → `failed`, dropping its work. False: it is in another state. */
-  fail(seq: number, at: { readonly atS: number; readonly errors: BatchErrors }): Promise<boolean>;
+  /**
+   * `from` → `failed`, dropping its work. False: it is in another state, and whoever found the fault is late: what
+   * another has started must not fail by what it was before.
+   */
+  fail(
+    seq: number,
+    fault: {
+      readonly from: Extract<BatchStatus, 'validating' | 'in_progress'>;
+      readonly atS: number;
+      readonly errors: BatchErrors;
+    },
+  ): Promise<boolean>;
   /** `in_progress` → `finalizing`, only when every request has a result. False: it is in another state, or not done. */
   startFinalizing(seq: number, atS: number): Promise<boolean>;
   /** Rows of the produced files, terminal state, counts and release of the tokens in one transaction. False: not in `from`. */

@@ -5,6 +5,7 @@ import {
   batchBySeq,
   batchOf,
   createBatch,
+  endBatch,
   fileOf,
   heldBy,
   numbers,
@@ -53,7 +54,7 @@ export function batchContract(subject: () => Subject): void {
     await createBatch(store, 'validating');
     await startBatch(store, 'running', planOf(1), { resourceId: 'beta', actor: 'cli' });
     const failed = await createBatch(store, 'failed');
-    await store.batches.fail(failed.seq, { atS: 1_100, errors });
+    await endBatch(store, failed.seq);
 
     const live = await store.batches.live();
 
@@ -106,16 +107,17 @@ export function batchContract(subject: () => Subject): void {
     expect(await heldBy(store, 'gpt')).toBe(70);
   });
 
-  test('a batch fails from validating or in progress, gives up its work and its tokens, and stays failed', async () => {
+  test('a batch fails from what it is known to do, gives up its work and its tokens, and stays failed', async () => {
     const { store } = subject();
     const seq = await startBatch(store, 'b1', planOf(2));
 
-    expect(await store.batches.fail(seq, { atS: 1_100, errors })).toBe(true);
+    expect(await store.batches.fail(seq, { from: 'validating', atS: 1_100, errors })).toBe(false);
+    expect(await store.batches.fail(seq, { from: 'in_progress', atS: 1_100, errors })).toBe(true);
 
     expect(await batchBySeq(store, seq)).toMatchObject({ status: 'failed', failedAt: 1_100, errors });
     expect(await store.work.claim(seq, { owner: 'w', segmentsMax: 9 })).toEqual([]);
     expect(await heldBy(store, 'gpt')).toBe(0);
-    expect(await store.batches.fail(seq, { atS: 1_200, errors })).toBe(false);
+    expect(await endBatch(store, seq)).toBe(false);
     expect(await store.batches.startFinalizing(seq, 1_200)).toBe(false);
     const published = { from: 'in_progress', to: 'expired', atS: 1_200, completed: 0, failed: 8 } as const;
     expect(await store.batches.publish(seq, { ...published, files: [] })).toBe(false);

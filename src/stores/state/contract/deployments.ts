@@ -5,6 +5,7 @@ import type { Scope } from '../../../contract/scope.ts';
 import {
   change,
   createBatch,
+  endBatch,
   deploymentOf,
   numbers,
   planOf,
@@ -81,7 +82,7 @@ export function deploymentContract(subject: () => Subject): void {
     await put('gpt');
     const { seq } = await createBatch(store, 'b1', { deployment: 'gpt' });
     expect(await store.deployments.delete(scope, 'gpt', 2_000)).toBe('in_use');
-    await store.batches.fail(seq, { atS: 2_000, errors: { data: [], omitted: 0 } });
+    await endBatch(store, seq);
 
     expect(await store.deployments.delete(scope, 'gpt', 2_000)).toBe('deleted');
 
@@ -192,7 +193,7 @@ function quotaContract(
     await createBatch(store, 'b3', { enqueuedTokens: 500, deployment: 'without-a-row' });
     const over = await createBatch(store, 'over', { enqueuedTokens: 11 });
     await store.batches.plan(over.seq, planOf(1));
-    await store.batches.fail(over.seq, { atS: 2_000, errors: { data: [], omitted: 0 } });
+    await endBatch(store, over.seq);
 
     const here = [
       { model: 'gpt-4o', allocatedTokens: 120, heldTokens: 37 },

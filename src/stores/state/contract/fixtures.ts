@@ -190,3 +190,11 @@ export async function batchBySeq(store: StateStore, seq: number): Promise<Batch>
 export async function heldBy(store: StateStore, deployment: string, owner = scope): Promise<number> {
   return (await store.batches.enqueuedTokens(owner)).get(deployment)?.held ?? 0;
 }
+
+/** Fails a live batch, whatever it is doing; false: it is over, or being cancelled. */
+export async function endBatch(store: StateStore, seq: number, atS = 2_000): Promise<boolean> {
+  const errors = { data: [], omitted: 0 };
+  for (const from of ['validating', 'in_progress'] as const)
+    if (await store.batches.fail(seq, { from, atS, errors })) return true;
+  return false;
+}

@@ -8,6 +8,7 @@ import {
   batchOf,
   change,
   deploymentOf,
+  endBatch,
   fileOf,
   planOf,
   resourceOf,
@@ -18,8 +19,6 @@ import {
 import type { Subject } from './fixtures.ts';
 import { races } from './races.ts';
 
-const OVER = { atS: 2_000, errors: { data: [], omitted: 0 } };
-
 /** What becomes of batches for which there is no room. */
 export function queueingContract(subject: () => Subject): void {
   const create = async (id: string, given: Partial<NewBatch>, room: Room, owner: Scope = scope) =>
@@ -28,8 +27,7 @@ export function queueingContract(subject: () => Subject): void {
     (await subject().store.batches.get(owner, id))?.seq ?? 0;
   const plan = async (id: string, enqueuedTokens: number, room: Room, given = {}, owner: Scope = scope) =>
     subject().store.batches.plan(await seqOf(id, owner), planOf(1, { enqueuedTokens, room, ...given }));
-  const end = async (id: string, owner: Scope = scope) =>
-    subject().store.batches.fail(await seqOf(id, owner), OVER);
+  const end = async (id: string, owner: Scope = scope) => endBatch(subject().store, await seqOf(id, owner));
   const tokens = async (owner: Scope = scope) =>
     (await subject().store.batches.enqueuedTokens(owner)).get('gpt');
 

@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import type { Scope } from '../../../contract/scope.ts';
 import { assert } from '../../../core/assert.ts';
 import type { StateStore } from '../ports.ts';
-import { batchOf, planOf, upTo } from './fixtures.ts';
+import { batchOf, endBatch, planOf, upTo } from './fixtures.ts';
 import type { Subject } from './fixtures.ts';
 
 const RACES = 100;
@@ -96,11 +96,7 @@ class Race {
   /** All at once, and each twice: only the first time counts. */
   async #endSome(): Promise<void> {
     const ending = [...this.#holding.values()].filter(() => this.#random() < 0.4);
-    const ended = await Promise.all(
-      [...ending, ...ending].map(({ seq }) =>
-        this.#store.batches.fail(seq, { atS: 1_500, errors: { data: [], omitted: 0 } }),
-      ),
-    );
+    const ended = await Promise.all([...ending, ...ending].map(({ seq }) => endBatch(this.#store, seq)));
     expect(ended.filter(Boolean)).toHaveLength(ending.length);
     for (const { seq } of ending) this.#holding.delete(seq);
     await this.#checkSum();

@@ -7,6 +7,7 @@ import {
   claimOne,
   createBatch,
   deploymentOf,
+  endBatch,
   fileOf,
   NO_LIMITS,
   resourceOf,
@@ -131,8 +132,7 @@ export function resourceContract(subject: () => Subject): void {
     const seq = await startBatch(store, 'with-results');
     await store.results.commit(resultsOf(await claimOne(store, seq)));
     expect(await store.resources.delete('alpha', change)).toBe('in_use');
-    for (const { seq: one } of await store.batches.live())
-      await store.batches.fail(one, { atS: 2_000, errors: { data: [], omitted: 0 } });
+    for (const { seq: one } of await store.batches.live()) await endBatch(store, one);
 
     expect(await store.resources.delete('alpha', change)).toBe('deleted');
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import {
   batchBySeq,
+  endBatch,
   bytes,
   claimAll,
   claimOne,
@@ -355,7 +356,7 @@ function purgeContract(subject: () => Subject): void {
     for (const id of ['b1', 'b2', 'b3']) {
       const seq = await startBatch(store, id);
       await store.results.commit(resultsOf(await claimOne(store, seq)));
-      await store.batches.fail(seq, { atS: 1_100, errors: { data: [], omitted: 0 } });
+      await endBatch(store, seq);
     }
 
     while (await store.results.purge(100));
