@@ -128,6 +128,7 @@ export const AUDIT_ACTIONS = [
   'resource.delete',
   'key.create',
   'key.regenerate',
+  'key.delete',
   'deployment.create',
   'deployment.update',
   'deployment.delete',

@@ -81,6 +81,22 @@ describe('what is declared', () => {
     expect(await world.store.deployments.get(scope(), 'a')).toMatchObject({ updatedAt: 1_000 });
   });
 
+  test('loses the key that is taken off its list, and keeps its keys without a list', async () => {
+    const isOpenedBy = async (key: string) =>
+      (await world.store.resources.findByKeyDigest(digest(key)))?.resource.id;
+    await world.apply([declaredResource('second', { keys: ['first-key', 'other-key'] })]);
+
+    await world.apply([declaredResource('second', { keys: ['other-key'] })]);
+    expect([await isOpenedBy('first-key'), await isOpenedBy('other-key')]).toEqual([undefined, 'second']);
+
+    await world.apply([declaredResource('second', { keys: ['new-key', 'other-key'] })]);
+    await world.apply([declaredResource('second', { keys: ['new-key'] })]);
+    expect([await isOpenedBy('new-key'), await isOpenedBy('other-key')]).toEqual(['second', undefined]);
+
+    await world.apply([declaredResource('second', { keys: null })]);
+    expect(await isOpenedBy('new-key')).toBe('second');
+  });
+
   test('changes with its file', async () => {
     await world.apply([one([declaredDeployment('a')])]);
     world.advance(5);

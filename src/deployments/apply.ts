@@ -68,6 +68,13 @@ async function readStanding(declared: Declared, { store, digest }: ApplyDeps): P
     ),
     deployments: inner.flat(),
     keyOwners,
+    keySlots: new Map(
+      await Promise.all(
+        resources.map(
+          async ({ id }) => [id, (await store.resources.keys(id)).map(({ slot }) => slot)] as const,
+        ),
+      ),
+    ),
   };
 }
 
@@ -98,6 +105,8 @@ async function carryOut(plan: Plan, deps: ApplyDeps): Promise<Applied> {
   for (const resource of plan.resources) await store.resources.put(resource, change);
   for (const { resourceId, slot, key } of plan.keys)
     await store.resources.putKey(resourceId, { slot, digest: digest(key), hint: hintOf(key) }, change);
+  for (const { resourceId, slot } of plan.revokedKeys)
+    await store.resources.deleteKey(resourceId, slot, change);
   const faults = await putAll(plan.deployments, change, deps);
   for (const resourceId of plan.removedResources) {
     if ((await store.resources.delete(resourceId, change)) === 'in_use')

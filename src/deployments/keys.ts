@@ -21,7 +21,9 @@ export function keysOf(deps: ControlPlaneDeps): Pick<ControlPlane, 'listKeys' | 
       exclusive(async () => {
         await refuseUnknown(resourceId, deps);
         const known = await store.resources.keys(resourceId);
-        const missing = SLOTS.filter((slot) => !known.some((key) => key.slot === slot));
+        const missing = areDeclared(resourceId, deps)
+          ? []
+          : SLOTS.filter((slot) => !known.some((key) => key.slot === slot));
         const made: KeyShown[] = [];
         for (const slot of missing) made.push(await setKey({ actor, resourceId, slot }, deps));
         return inOrder([...known.map(hidden), ...made]);
@@ -30,7 +32,7 @@ export function keysOf(deps: ControlPlaneDeps): Pick<ControlPlane, 'listKeys' | 
     regenerateKey: (actor, resourceId, slot) =>
       exclusive(async () => {
         await refuseUnknown(resourceId, deps);
-        refuseDeclared({ resourceId, slot }, deps);
+        refuseDeclared(resourceId, deps);
         const made = await setKey({ actor, resourceId, slot }, deps);
         const others = (await store.resources.keys(resourceId)).filter((key) => key.slot !== slot);
         return inOrder([...others.map(hidden), made]);
@@ -43,16 +45,16 @@ async function refuseUnknown(resourceId: string, { store }: ControlPlaneDeps): P
   throw new ApiError('resourceNotFound', `The resource '${resourceId.slice(0, 100)}' does not exist.`);
 }
 
-/** The next start would bring the declared one back. */
-function refuseDeclared(
-  { resourceId, slot }: { readonly resourceId: string; readonly slot: 1 | 2 },
-  { declared }: ControlPlaneDeps,
-): void {
-  const found = findDeclared(declared(), resourceId);
-  if (found?.keys?.[slot - 1] === undefined) return;
+/** The configuration gives all keys of a resource or none: what it does not name is revoked when it is applied. */
+const areDeclared = (resourceId: string, { declared }: ControlPlaneDeps): boolean =>
+  (findDeclared(declared(), resourceId)?.keys ?? null) !== null;
+
+function refuseDeclared(resourceId: string, deps: ControlPlaneDeps): void {
+  if (!areDeclared(resourceId, deps)) return;
+  const path = findDeclared(deps.declared(), resourceId)?.path;
   throw new ApiError(
     'ownedByConfiguration',
-    `Key ${slot} of the resource '${resourceId}' is given in the configuration (${found.path}) and cannot be regenerated here. Change it there and reload.`,
+    `The keys of the resource '${resourceId}' are given in the configuration (${path}) and cannot be regenerated here. Change them there and reload.`,
   );
 }
 

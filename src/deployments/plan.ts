@@ -22,6 +22,8 @@ export interface Standing {
   readonly deployments: readonly { readonly row: DeploymentRow; readonly isLive: boolean }[];
   /** The resources that declared keys open already. */
   readonly keyOwners: ReadonlyMap<string, string>;
+  /** The slots that have a key, by resource. */
+  readonly keySlots: ReadonlyMap<string, readonly (1 | 2)[]>;
 }
 
 export interface PlannedDeployment {
@@ -36,6 +38,8 @@ export interface Plan {
   readonly warnings: readonly string[];
   readonly resources: readonly Resource[];
   readonly keys: readonly { readonly resourceId: string; readonly slot: 1 | 2; readonly key: string }[];
+  /** Keys that are there and no longer declared, of resources whose keys are. */
+  readonly revokedKeys: readonly { readonly resourceId: string; readonly slot: 1 | 2 }[];
   /** Those that shrink first. */
   readonly deployments: readonly PlannedDeployment[];
   readonly removedDeployments: readonly DeploymentRow[];
@@ -87,6 +91,11 @@ export function planConfiguration(declared: Declared, standing: Standing, facts:
     resources,
     keys: declared.resources.flatMap(({ id, keys }) =>
       (keys ?? []).map((key, index) => ({ resourceId: id, slot: index === 0 ? 1 : 2, key }) as const),
+    ),
+    revokedKeys: declared.resources.flatMap(({ id, keys }) =>
+      (standing.keySlots.get(id) ?? [])
+        .filter((slot) => keys !== null && slot > keys.length)
+        .map((slot) => ({ resourceId: id, slot })),
     ),
     deployments: shrinkingFirst(shares.deployments, standing),
     removedDeployments: removals.deployments,

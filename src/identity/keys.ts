@@ -75,6 +75,7 @@ function forgetting(resources: ResourceStore, forget: () => void): ResourceStore
     put: (resource, change) => then(resources.put(resource, change)),
     delete: (resourceId, change) => then(resources.delete(resourceId, change)),
     putKey: (resourceId, key, change) => then(resources.putKey(resourceId, key, change)),
+    deleteKey: (resourceId, slot, change) => then(resources.deleteKey(resourceId, slot, change)),
     setAdminKeyDigest: (digest, change) => then(resources.setAdminKeyDigest(digest, change)),
   };
 }

@@ -58,6 +58,8 @@ export interface ResourceStore {
   keys(resourceId: string): Promise<ResourceKey[]>;
   /** Sets one key. Audited as created or regenerated; a key that is the same already changes nothing. */
   putKey(resourceId: string, key: ResourceKey, change: Change): Promise<void>;
+  /** Audited. False: the slot is empty. */
+  deleteKey(resourceId: string, slot: 1 | 2, change: Change): Promise<boolean>;
   findByKeyDigest(
     digest: string,
   ): Promise<{ readonly resource: Resource; readonly key: ResourceKey } | undefined>;

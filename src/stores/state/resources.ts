@@ -47,6 +47,12 @@ export function createResourceStore(database: Database): ResourceStore {
         await putKey(trx, { resourceId, key, change });
       }),
 
+    deleteKey: (resourceId, slot, change) =>
+      database.transact(async (trx) => {
+        await database.lock(trx, 'resource', resourceId);
+        return deleteKey(trx, { resourceId, slot, change });
+      }),
+
     findByKeyDigest: (digest) =>
       database.read(async (db) => {
         const row = await db
@@ -180,6 +186,27 @@ async function putKey(
     target: `key${slot}`,
     detail: { hint },
   });
+}
+
+async function deleteKey(
+  trx: Trx,
+  { resourceId, slot, change }: { resourceId: string; slot: 1 | 2; change: Change },
+): Promise<boolean> {
+  const deleted = await trx
+    .deleteFrom('resource_keys')
+    .where('resource_id', '=', resourceId)
+    .where('slot', '=', slot)
+    .returning('hint')
+    .executeTakeFirst();
+  if (!deleted) return false;
+  await writeAudit(trx, {
+    ...change,
+    resourceId,
+    action: 'key.delete',
+    target: `key${slot}`,
+    detail: { hint: deleted.hint },
+  });
+  return true;
 }
 
 async function adminKeyDigest(db: Db): Promise<string | undefined> {

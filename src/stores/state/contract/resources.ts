@@ -96,6 +96,23 @@ export function resourceContract(subject: () => Subject): void {
     expect(await resources.keys('alpha')).toEqual([keyOf(1, 'b')]);
   });
 
+  test('a key that was deleted opens nothing, and the other one still does', async () => {
+    const { resources, audit } = subject().store;
+    await resources.put(resourceOf('alpha'), change);
+    await resources.putKey('alpha', keyOf(1, 'a'), change);
+    await resources.putKey('alpha', keyOf(2, 'b'), change);
+
+    expect(await resources.deleteKey('alpha', 2, change)).toBe(true);
+
+    expect(await resources.keys('alpha')).toEqual([keyOf(1, 'a')]);
+    expect(await resources.findByKeyDigest('b')).toBeUndefined();
+    expect((await audit.list({ resourceId: 'alpha', limit: 1 }))[0]).toMatchObject({
+      action: 'key.delete',
+      target: 'key2',
+    });
+    expect(await resources.deleteKey('alpha', 2, change)).toBe(false);
+  });
+
   test('a key opens one resource only: a second that claims it is refused and changes nothing', async () => {
     const { resources } = subject().store;
     await resources.put(resourceOf('alpha'), change);
