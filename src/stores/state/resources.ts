@@ -31,40 +31,7 @@ export function createResourceStore(database: Database): ResourceStore {
         return remove(trx, resourceId, change);
       }),
 
-    keys: (resourceId) =>
-      database.read((db) =>
-        db
-          .selectFrom('resource_keys')
-          .select(['slot', 'digest', 'hint'])
-          .where('resource_id', '=', resourceId)
-          .orderBy('slot')
-          .execute(),
-      ),
-
-    putKey: (resourceId, key, change) =>
-      database.transact(async (trx) => {
-        await database.lock(trx, 'resource', resourceId);
-        await putKey(trx, { resourceId, key, change });
-      }),
-
-    deleteKey: (resourceId, slot, change) =>
-      database.transact(async (trx) => {
-        await database.lock(trx, 'resource', resourceId);
-        return deleteKey(trx, { resourceId, slot, change });
-      }),
-
-    findByKeyDigest: (digest) =>
-      database.read(async (db) => {
-        const row = await db
-          .selectFrom('resource_keys')
-          .innerJoin('resources', 'resources.id', 'resource_keys.resource_id')
-          .selectAll('resources')
-          .select(['slot', 'digest', 'hint'])
-          .where('digest', '=', digest)
-          .executeTakeFirst();
-        if (!row) return undefined;
-        return { resource: toResource(row), key: { slot: row.slot, digest: row.digest, hint: row.hint } };
-      }),
+    ...keyStore(database),
 
     adminKeyDigest: () => database.read(adminKeyDigest),
 
@@ -88,6 +55,45 @@ export function createResourceStore(database: Database): ResourceStore {
       }),
   };
 }
+
+type KeyStore = Pick<ResourceStore, 'keys' | 'putKey' | 'deleteKey' | 'findByKeyDigest'>;
+
+const keyStore = (database: Database): KeyStore => ({
+  keys: (resourceId) =>
+    database.read((db) =>
+      db
+        .selectFrom('resource_keys')
+        .select(['slot', 'digest', 'hint'])
+        .where('resource_id', '=', resourceId)
+        .orderBy('slot')
+        .execute(),
+    ),
+
+  putKey: (resourceId, key, change) =>
+    database.transact(async (trx) => {
+      await database.lock(trx, 'resource', resourceId);
+      await putKey(trx, { resourceId, key, change });
+    }),
+
+  deleteKey: (resourceId, slot, change) =>
+    database.transact(async (trx) => {
+      await database.lock(trx, 'resource', resourceId);
+      return deleteKey(trx, { resourceId, slot, change });
+    }),
+
+  findByKeyDigest: (digest) =>
+    database.read(async (db) => {
+      const row = await db
+        .selectFrom('resource_keys')
+        .innerJoin('resources', 'resources.id', 'resource_keys.resource_id')
+        .selectAll('resources')
+        .select(['slot', 'digest', 'hint'])
+        .where('digest', '=', digest)
+        .executeTakeFirst();
+      if (!row) return undefined;
+      return { resource: toResource(row), key: { slot: row.slot, digest: row.digest, hint: row.hint } };
+    }),
+});
 
 async function find(db: Db, resourceId: string): Promise<Resource | undefined> {
   const row = await db.selectFrom('resources').selectAll().where('id', '=', resourceId).executeTakeFirst();
