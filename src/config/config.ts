@@ -30,6 +30,8 @@ interface ResourceConfig {
   readonly offer: Offer;
   /** Key 1 and key 2, where the configuration says which. */
   readonly keys: readonly string[];
+  /** True: they are `--api-key` alone, and key 2 is the API's. */
+  readonly sharesKeys: boolean;
   readonly keyAuthDisabled: boolean;
   readonly tags: Readonly<Record<string, string>>;
   /** Names are unique. */
@@ -141,6 +143,7 @@ function resolveResource(entry: ResourceEntry, { values, at, index, more }: Plac
       subscriptionId: entry.subscription ?? values.subscription,
       resourceGroup: entry.resourceGroup ?? DEFAULT_RESOURCE_GROUP,
       offer: entry.offer ?? values.offer,
+      sharesKeys: entry.keys === undefined,
       keys: entry.keys ?? (isDefault && values.apiKey !== null ? [values.apiKey] : []),
       keyAuthDisabled: entry.disableKeyAuth ?? false,
       tags: entry.tags ?? {},

@@ -81,6 +81,18 @@ describe('what is declared', () => {
     expect(await world.store.deployments.get(scope(), 'a')).toMatchObject({ updatedAt: 1_000 });
   });
 
+  test('keeps the key that the API made beside one that alone is declared', async () => {
+    const { store } = world;
+    await world.apply([declaredResource('second', { keys: ['first-key'], sharesKeys: true })]);
+    const other = { slot: 2, digest: digest('made-key'), hint: '-key' } as const;
+    await store.resources.putKey('second', other, { actor: 'alice', atS: 1 });
+
+    await world.apply([declaredResource('second', { keys: ['next-key'], sharesKeys: true })]);
+
+    expect((await store.resources.findByKeyDigest(digest('made-key')))?.resource.id).toBe('second');
+    expect(await store.resources.findByKeyDigest(digest('first-key'))).toBeUndefined();
+  });
+
   test('loses the key that is taken off its list, and keeps its keys without a list', async () => {
     const isOpenedBy = async (key: string) =>
       (await world.store.resources.findByKeyDigest(digest(key)))?.resource.id;

@@ -13,6 +13,8 @@ export interface DeclaredResource extends Pick<
   readonly path: string;
   /** Key 1 and key 2 as they are; null: whatever keys it has, it keeps. */
   readonly keys: readonly string[] | null;
+  /** True: only the keys that are given are declared (`--api-key` gives key 1 alone); the other one is the API's. */
+  readonly sharesKeys?: boolean;
   readonly deployments: readonly DeclaredDeployment[];
 }
 

@@ -21,9 +21,9 @@ export function keysOf(deps: ControlPlaneDeps): Pick<ControlPlane, 'listKeys' | 
       exclusive(async () => {
         await refuseUnknown(resourceId, deps);
         const known = await store.resources.keys(resourceId);
-        const missing = areDeclared(resourceId, deps)
-          ? []
-          : SLOTS.filter((slot) => !known.some((key) => key.slot === slot));
+        const missing = SLOTS.filter(
+          (slot) => !isDeclared({ resourceId, slot }, deps) && !known.some((key) => key.slot === slot),
+        );
         const made: KeyShown[] = [];
         for (const slot of missing) made.push(await setKey({ actor, resourceId, slot }, deps));
         return inOrder([...known.map(hidden), ...made]);
@@ -32,7 +32,7 @@ export function keysOf(deps: ControlPlaneDeps): Pick<ControlPlane, 'listKeys' | 
     regenerateKey: (actor, resourceId, slot) =>
       exclusive(async () => {
         await refuseUnknown(resourceId, deps);
-        refuseDeclared(resourceId, deps);
+        refuseDeclared({ resourceId, slot }, deps);
         const made = await setKey({ actor, resourceId, slot }, deps);
         const others = (await store.resources.keys(resourceId)).filter((key) => key.slot !== slot);
         return inOrder([...others.map(hidden), made]);
@@ -45,12 +45,19 @@ async function refuseUnknown(resourceId: string, { store }: ControlPlaneDeps): P
   throw new ApiError('resourceNotFound', `The resource '${resourceId.slice(0, 100)}' does not exist.`);
 }
 
-/** The configuration gives all keys of a resource or none: what it does not name is revoked when it is applied. */
-const areDeclared = (resourceId: string, { declared }: ControlPlaneDeps): boolean =>
-  (findDeclared(declared(), resourceId)?.keys ?? null) !== null;
+interface Slot {
+  readonly resourceId: string;
+  readonly slot: 1 | 2;
+}
 
-function refuseDeclared(resourceId: string, deps: ControlPlaneDeps): void {
-  if (!areDeclared(resourceId, deps)) return;
+/** The configuration's list of keys is whole, so what it does not name is revoked when it is applied; one key alone is no list. */
+function isDeclared({ resourceId, slot }: Slot, { declared }: ControlPlaneDeps): boolean {
+  const { keys, sharesKeys } = findDeclared(declared(), resourceId) ?? { keys: null };
+  return keys !== null && (!sharesKeys || keys[slot - 1] !== undefined);
+}
+
+function refuseDeclared({ resourceId, slot }: Slot, deps: ControlPlaneDeps): void {
+  if (!isDeclared({ resourceId, slot }, deps)) return;
   const path = findDeclared(deps.declared(), resourceId)?.path;
   throw new ApiError(
     'ownedByConfiguration',

@@ -92,9 +92,9 @@ export function planConfiguration(declared: Declared, standing: Standing, facts:
     keys: declared.resources.flatMap(({ id, keys }) =>
       (keys ?? []).map((key, index) => ({ resourceId: id, slot: index === 0 ? 1 : 2, key }) as const),
     ),
-    revokedKeys: declared.resources.flatMap(({ id, keys }) =>
+    revokedKeys: declared.resources.flatMap(({ id, keys, sharesKeys }) =>
       (standing.keySlots.get(id) ?? [])
-        .filter((slot) => keys !== null && slot > keys.length)
+        .filter((slot) => keys !== null && !sharesKeys && slot > keys.length)
         .map((slot) => ({ resourceId: id, slot })),
     ),
     deployments: shrinkingFirst(shares.deployments, standing),
