@@ -27,6 +27,8 @@ test(`${SEEDS} histories of crashes, power cuts, zombies and bad upstreams keep 
   expect(summary.powerCuts).toBeGreaterThan(SEEDS / 4);
   expect(summary.zombies).toBeGreaterThan(SEEDS / 10);
   expect(summary.resends.some((count) => count > 0)).toBe(true);
+  expect(summary.room['admittedAfterWaiting']).toBeGreaterThan(SEEDS / 10);
+  expect(summary.room['borrowed']).toBeGreaterThan(SEEDS / 10);
 });
 
 test.each(Object.entries(REGRESSIONS))('seed %s keeps every promise: %s', async (seed) => {
