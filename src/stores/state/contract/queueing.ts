@@ -297,10 +297,7 @@ export function queueingContract(subject: () => Subject): void {
     });
   });
 
-  test('quota is exact under 50 concurrent creates, a hundred times over', async () => {
-    const ran = await races(subject);
-
-    expect(ran.races).toBe(100);
-    expect(ran.batches).toBeGreaterThan(1_000);
-  }, 300_000);
+  test('quota is exact under 50 concurrent creates', async () => {
+    expect(await races(subject().store, 10)).toBeGreaterThan(100);
+  });
 }

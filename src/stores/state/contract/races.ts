@@ -4,21 +4,18 @@ import type { Scope } from '../../../contract/scope.ts';
 import { assert } from '../../../core/assert.ts';
 import type { StateStore } from '../ports.ts';
 import { batchOf, endBatch, planOf, upTo } from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
 
-const RACES = 100;
 const AT_ONCE = 5;
 const CREATES = 50;
 
-/** Batches of all sizes race for the quota of one deployment, in a hundred resources, until all are over. */
-export async function races(subject: () => Subject): Promise<{ races: number; batches: number }> {
-  const { store } = subject();
+/** Batches of all sizes race for the quota of one deployment, in `count` resources, until all are over: how many ran. */
+export async function races(store: StateStore, count: number): Promise<number> {
   let batches = 0;
-  for (let first = 0; first < RACES; first += AT_ONCE) {
+  for (let first = 0; first < count; first += AT_ONCE) {
     const runs = Array.from({ length: AT_ONCE }, (_, n) => new Race(store, first + n).run());
     for (const ran of await Promise.all(runs)) batches += ran;
   }
-  return { races: RACES, batches };
+  return batches;
 }
 
 interface Contender {
