@@ -141,9 +141,14 @@ describe('connections', () => {
 
   test('deadlocked with a stranger, a transaction runs again', async () => {
     await empty();
-    const store = await open();
+    // Long enough for the stranger to get in each other's way on a busy machine.
+    const patient = new URL(database.url);
+    patient.searchParams.set('options', '-c deadlock_timeout=4s');
+    const store = await openPostgresStore({ url: patient.href });
     const { seq } = await createBatch(store, 'b1');
     const stranger = await connect();
+    // Whoever looks for a deadlock first is its victim, and looks once: this one never does.
+    await stranger.query("set deadlock_timeout = '1h'");
     await stranger.query('begin');
     await stranger.query('select 1 from batches where seq = $1 for update', [seq]);
 
