@@ -7,8 +7,10 @@ const fromCheckout = import.meta.url.endsWith('.ts');
 export const COMMAND = fromCheckout ? 'bin/offpeak' : 'offpeak';
 /** The batch file that comes with the program. */
 export const EXAMPLE = fileURLToPath(new URL('../../examples/test.jsonl', import.meta.url));
+/** What its lines name as their model. */
+export const EXAMPLE_DEPLOYMENT = 'gpt-4o-batch-deployment';
 
-/** The same, to be copied into a shell. */
+/** The path of `EXAMPLE`, to be copied into a shell. */
 export function exampleArgument(): string {
   const near = relative(process.cwd(), EXAMPLE);
   const path = near.startsWith('..') ? EXAMPLE : near;

@@ -14,7 +14,7 @@ import { createLog } from './log.ts';
 import type { TableFlags } from './program.ts';
 import { codeOf, reasonOf } from './reason.ts';
 import { createReload, reloadSignal } from './reload.ts';
-import { COMMAND, EXAMPLE, exampleArgument } from './self.ts';
+import { COMMAND, EXAMPLE, EXAMPLE_DEPLOYMENT, exampleArgument } from './self.ts';
 import { die, stopSignal } from './stop.ts';
 import { note, print, printJson } from './terminal.ts';
 
@@ -133,14 +133,22 @@ Offpeak is ready at ${url}
 
 ${rows.map(([name = '', value = '']) => `  ${name.padEnd(INDENT - 2)}${value}`).join('\n')}
 
-Try it:
-  export OFFPEAK_API_KEY=${apiKey ?? 'KEY'} OFFPEAK_ENDPOINT=${url}
+${deployments.some(({ name }) => name === EXAMPLE_DEPLOYMENT) ? tryIt({ key: apiKey ?? 'KEY', url, trust }) : deployFirst({ adminKey, url })}
+`;
+}
+
+const tryIt = ({ key, url, trust }: { key: string; url: string; trust: string }): string => `Try it:
+  export OFFPEAK_API_KEY=${key} OFFPEAK_ENDPOINT=${url}
   ${COMMAND} batches create --file ${exampleArgument()} --watch
 or upload with curl:
   curl${trust} "${url}/openai/files?api-version=2024-10-21" -H "api-key: $OFFPEAK_API_KEY" \\
-    -F purpose=batch -F "file=@${EXAMPLE};type=application/json"
-`;
-}
+    -F purpose=batch -F "file=@${EXAMPLE};type=application/json"`;
+
+/** The example names a deployment that is not there. */
+const deployFirst = ({ adminKey, url }: { adminKey: string | null; url: string }): string => `Deploy a model:
+  export OFFPEAK_ADMIN_KEY=${adminKey ?? 'ADMIN_KEY'} OFFPEAK_ENDPOINT=${url}
+  ${COMMAND} models
+  ${COMMAND} deployments create ${EXAMPLE_DEPLOYMENT} --model MODEL --capacity 50`;
 
 const INDENT = 15;
 
@@ -163,7 +171,7 @@ async function hintAtLocalServers(ownPort: number): Promise<void> {
     // The line is there to be copied into a shell, so a name that a shell could misread stays out.
     const model = models.find((candidate) => /^[\w.:/@-]+$/.test(candidate)) ?? 'MODEL';
     note(
-      `  ${name} runs here: ${COMMAND} serve --upstream ${baseUrl} --deployment gpt-4o-batch-deployment=${model}`,
+      `  ${name} runs here: ${COMMAND} serve --upstream ${baseUrl} --deployment ${EXAMPLE_DEPLOYMENT}=${model}`,
     );
   }
 }
