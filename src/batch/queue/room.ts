@@ -48,13 +48,14 @@ export function waitsForRoom(
   return `${place}, ${abbreviate(free)} of ${abbreviate(quota.limit)} are free${kept}.`;
 }
 
+/** `30K` and `1.5M`; a figure that is not round stays whole: `58,212`. */
 function abbreviate(tokens: number): string {
   for (const [unit, letter] of [
     [1e9, 'B'],
     [1e6, 'M'],
     [1e3, 'K'],
   ] as const) {
-    if (tokens >= unit && tokens % (unit / 1_000) === 0) return `${tokens / unit}${letter}`;
+    if (tokens >= unit && tokens % (unit / 10) === 0) return `${tokens / unit}${letter}`;
   }
-  return String(tokens);
+  return tokens.toLocaleString('en-US');
 }
