@@ -8,6 +8,7 @@ import { followedBy } from './app/followed.ts';
 import { openLocalDeployment } from './app/local.ts';
 import { closeStorage, openStorage, watchRoom, type Storage } from './app/storage.ts';
 import { Engine } from './batch/engine.ts';
+import { OutputsAlong } from './batch/finalize/along.ts';
 import { runExpiry } from './batch/upload/expiry.ts';
 import { createImporter } from './batch/upload/import.ts';
 import { createUploader, type Uploader } from './batch/upload/upload.ts';
@@ -73,6 +74,7 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
     blobs,
     deployments,
     inspect: inspectors.inspect,
+    along: new OutputsAlong({ blobs, log, onFatal }),
     log,
     failpoint: failpointFromEnv(),
     owner: `${process.pid}-${randomUUID()}`,
@@ -89,6 +91,7 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
     diskGuard,
     log,
     limits,
+    inspectAhead: { inspect: inspectors.inspectAhead, onFatal },
   });
   await engine.start();
   const expiry = runExpiry({ uploader, clock: systemClock, log }, background.signal).catch(onFatal);

@@ -12,6 +12,7 @@ import { BlobNotFound, type BlobStore } from '../stores/blobs/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
 import type { SuspectTurn } from './dispatch/dispatcher.ts';
 import { Dispatchers, gone } from './dispatch/dispatchers.ts';
+import type { OutputsAlong } from './finalize/along.ts';
 import { finalize } from './finalize/finalize.ts';
 import { createBatch, type CreateBatch } from './queue/create.ts';
 import { faulty, judge } from './queue/judge.ts';
@@ -62,6 +63,8 @@ export interface EngineDeps {
   readonly blobs: BlobStore;
   readonly deployments: Deployments;
   readonly inspect: Inspector;
+  /** Writes large outputs while their batches run. */
+  readonly along: OutputsAlong;
   readonly log: Log;
   readonly failpoint: Failpoint;
   /** Names this process among all that ever held segments of this store. */
@@ -115,7 +118,13 @@ export class Engine {
     );
     const suspectTurn: SuspectTurn = { line: null };
     this.#dispatchers = new Dispatchers(
-      { ...deps, work: deps.state.work, recorder: this.#recorder, suspectTurn },
+      {
+        ...deps,
+        work: deps.state.work,
+        recorder: this.#recorder,
+        recorded: deps.along.recorded,
+        suspectTurn,
+      },
       this.#options,
     );
   }
@@ -222,16 +231,20 @@ export class Engine {
 
   /** The order of the stages. Each moves the batch on in the store, so a restart goes on at the same place. */
   async #run(seq: number): Promise<void> {
-    while (!this.#stopping.signal.aborted) {
-      const batch = await this.#patiently(() => this.#deps.state.batches.bySeq(seq));
-      if (batch === undefined || isTerminal(batch.status) || !this.#quotas.takeTurn(batch)) return;
-      await this.#patiently(() => this.#step(batch));
+    try {
+      while (!this.#stopping.signal.aborted) {
+        const batch = await this.#patiently(() => this.#deps.state.batches.bySeq(seq));
+        if (batch === undefined || isTerminal(batch.status) || !this.#quotas.takeTurn(batch)) return;
+        await this.#patiently(() => this.#step(batch));
+      }
+    } finally {
+      await this.#deps.along.drop(seq);
     }
   }
 
   async #step(batch: Batch): Promise<void> {
-    const { state, blobs, clock, failpoint } = this.#deps;
-    const stores = { batches: state.batches, results: state.results, blobs, clock, failpoint };
+    const { state, blobs, along, clock, failpoint } = this.#deps;
+    const stores = { batches: state.batches, results: state.results, blobs, along, clock, failpoint };
     switch (batch.status) {
       case 'validating':
         return this.#validate(batch);
@@ -306,7 +319,7 @@ export class Engine {
   }
 
   async #dispatch(batch: Batch): Promise<void> {
-    const { state, clock } = this.#deps;
+    const { state, along, clock } = this.#deps;
     const { deployment } = batch;
     assert(deployment !== null, 'a planned batch has a deployment');
     const dispatcher = await this.#dispatchers.of({ ...batch, deployment });
@@ -314,6 +327,7 @@ export class Engine {
       this.#meters.set(batch.seq, new Meter(clock, batch.counts.completed + batch.counts.failed));
     }
     if (this.#stopping.signal.aborted) return;
+    along.follow(batch);
     try {
       await dispatcher.run(batch);
     } catch (error) {

@@ -161,6 +161,37 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     blobs: (blobs) => overriding(blobs, { put: putLater(blobs) }),
   },
 
+  'what was written along is published without the rest': {
+    weather: 'fair',
+    blobsAlong: (blobs) => overriding(blobs, { put: (id, chunks) => blobs.put(id, withoutLast(chunks)) }),
+  },
+
+  'results of a process that was frozen out are written along': {
+    weather: 'zombies',
+    state: (state) =>
+      overriding(state, {
+        results: overriding(state.results, {
+          commit: async (group) => {
+            await state.results.commit(group);
+            return [];
+          },
+        }),
+      }),
+  },
+
+  'an inspection is made of the first part of an upload': {
+    weather: 'fair',
+    ahead: (pass) => {
+      let begun = false;
+      return overriding(pass, {
+        grow: (path, bytes) => {
+          if (!begun) pass.grow(path, bytes);
+          begun = true;
+        },
+      });
+    },
+  },
+
   'a repeated create makes another batch': {
     weather: 'zombies',
     state: (state) =>
@@ -435,6 +466,18 @@ function putLater(blobs: BlobStore): BlobStore['put'] {
     });
     return { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
   };
+}
+
+/** A single one is kept: then nothing came before. */
+async function* withoutLast(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let held: Uint8Array | undefined;
+  let given = 0;
+  for await (const chunk of chunks) {
+    if (held) yield held;
+    if (held) given += 1;
+    held = chunk;
+  }
+  if (held && given === 0) yield held;
 }
 
 const failuresAsRefusals =

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { EngineOptions } from '../../src/batch/engine.ts';
+import type { AheadPass } from '../../src/batch/validate/port.ts';
 import type { BlobFs } from '../../src/stores/blobs/fs.ts';
 import type { BlobStore } from '../../src/stores/blobs/port.ts';
 import type { StateStore } from '../../src/stores/state/ports.ts';
@@ -15,6 +16,9 @@ export interface Mutation {
   state?(state: StateStore, time: { readonly after: (delayMs: number) => Promise<void> }): StateStore;
   blobs?(blobs: BlobStore): BlobStore;
   fs?(fs: BlobFs): BlobFs;
+  /** The blob store that outputs are written to while their batches run. */
+  blobsAlong?(blobs: BlobStore): BlobStore;
+  ahead?(pass: AheadPass): AheadPass;
   upstream?(upstream: Upstream): Upstream;
   /** True: processes do not hear of changes. */
   readonly deafToChanges?: boolean;

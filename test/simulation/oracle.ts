@@ -201,8 +201,9 @@ export class Oracle {
     if (reply?.kind !== 'answer') return;
     if (reply.retryAfterMs !== null) {
       const untilMs = scheduler.nowMs + Math.min(reply.retryAfterMs, RETRY_AFTER_MS_MAX);
-      const known = this.#notBefore.get(call.life)?.get(call.upstream) ?? 0;
-      if (untilMs > known) bump(this.#notBefore, call.life, call.upstream, untilMs - known);
+      const known = this.#notBefore.get(call.life) ?? new Map<string, number>();
+      this.#notBefore.set(call.life, known);
+      known.set(call.upstream, Math.max(untilMs, known.get(call.upstream) ?? 0));
     }
     const sort = sortReply(reply);
     if (sort !== 'answered' && sort !== 'rejected') return;

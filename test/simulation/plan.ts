@@ -1,3 +1,4 @@
+import type { AlongOptions } from '../../src/batch/finalize/along.ts';
 import type { WhenFull } from '../../src/contract/control.ts';
 import { Rng } from './rng.ts';
 import type { Fate, Mishap, Outage } from './sim-upstream.ts';
@@ -29,6 +30,9 @@ interface Tuning {
   readonly storeLatencyMs: number;
   readonly diskLatencyMs: number;
   readonly callTimeoutMs: number;
+  readonly along: AlongOptions;
+  /** Of a blob that is being written. */
+  readonly blockBytes: number;
 }
 
 export interface DeploymentPlan {
@@ -135,6 +139,7 @@ export function makePlan(seed: number, asked?: Weather): Plan {
     storeLatencyMs: rng.pick([0, 1, 3, 20]),
     diskLatencyMs: rng.pick([0, 1, 10]),
     callTimeoutMs: rng.pick([5_000, 60_000]),
+    ...makeWriting(rng.fork('writing')),
   };
   const quota = rng.fork('quota');
   const isCrowded = is('queue') || (!is('killer') && quota.chance(0.3));
@@ -174,6 +179,17 @@ export function makePlan(seed: number, asked?: Weather): Plan {
   const changes = makeChanges(rng.fork('changes'), times, deployments);
   const calmAtMs = Math.max(0, ...faults.map(endOf), ...changes.map(({ toMs }) => toMs));
   return { seed, tuning: { ...tuning, tickMs }, deployments, jobs, outages, changes, faults, calmAtMs };
+}
+
+/** Outputs of a few lines are written along, a few bytes at a time, and few results may wait for those before them. */
+function makeWriting(rng: Rng): Pick<Tuning, 'along' | 'blockBytes'> {
+  const along = {
+    linesMin: rng.pick([1, 1, 3, 2_000]),
+    batchesMax: rng.pick([1, 4]),
+    keptBytesMax: rng.pick([1, 500, 2_000, 1_000_000, 1_000_000]),
+    pieceBytes: rng.pick([1, 1, 400, 2_000]),
+  };
+  return { along, blockBytes: rng.pick([64, 300, 1_000_000]) };
 }
 
 function makeDeployments(rng: Rng, quota: Rng): DeploymentPlan[] {

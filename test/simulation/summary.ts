@@ -9,6 +9,7 @@ export class Summary {
   crashes = 0;
   powerCuts = 0;
   zombies = 0;
+  readonly along = { alone: 0, withRest: 0, again: 0, cut: 0 };
   readonly resends: number[] = [];
   readonly room: Record<string, number> = {};
   readonly failpoints = new Map<string, number>();
@@ -22,6 +23,10 @@ export class Summary {
     this.crashes += history.crashes;
     this.powerCuts += history.powerCuts;
     this.zombies += history.zombies;
+    this.along.alone += history.along.alone;
+    this.along.withRest += history.along.withRest;
+    this.along.again += history.along.again;
+    this.along.cut += history.along.cut;
     this.resends.push(...history.resends);
     for (const [what, count] of Object.entries(history.room))
       this.room[what] = (this.room[what] ?? 0) + count;
@@ -33,12 +38,14 @@ export class Summary {
 
   toString(): string {
     const sum = this.resends.reduce((a, b) => a + b, 0);
+    const { alone, withRest, again, cut } = this.along;
     const mean = this.resends.length > 0 ? sum / this.resends.length : 0;
     return [
       `${this.histories} histories, ${this.violations.length} failed`,
       `${(this.virtualMs / 3_600_000).toFixed(0)} virtual hours, ${this.batches} batches, ${this.lines} lines`,
       `${this.crashes} crashes (${this.powerCuts} power cuts), ${this.zombies} zombies`,
       `room for tokens: ${JSON.stringify(this.room)}`,
+      `outputs written along: ${alone} to their end, ${withRest} in part, ${again} in vain, ${cut} cut short`,
       `re-sent per end of a process: ${mean.toFixed(2)} on average, ${Math.max(0, ...this.resends)} at most`,
     ].join('; ');
   }

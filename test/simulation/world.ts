@@ -4,13 +4,16 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Engine } from '../../src/batch/engine.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
-import type { Inspector } from '../../src/batch/validate/port.ts';
+import type { AheadInspector, AheadPass, Inspector } from '../../src/batch/validate/port.ts';
 import { LINE_BYTES_MAX } from '../../src/contract/batch.ts';
-import type { SegmentPlan } from '../../src/contract/inspection.ts';
+import type { Inspection, SegmentPlan } from '../../src/contract/inspection.ts';
 import type { Failpoint } from '../../src/core/failpoint.ts';
 import { LineSplitter } from '../../src/core/lines.ts';
+import { unlessAborted } from '../../src/core/unless-aborted.ts';
 import { silentLog } from '../../src/core/log.ts';
 import type { Deployment, Deployments } from '../../src/deployments/port.ts';
+import { OutputsAlong } from '../../src/batch/finalize/along.ts';
+import type { AlongOutput, Rest } from '../../src/batch/finalize/along-output.ts';
 import { runExpiry } from '../../src/batch/upload/expiry.ts';
 import { createUploader, type Uploader } from '../../src/batch/upload/upload.ts';
 import { ApiError } from '../../src/contract/error.ts';
@@ -70,6 +73,7 @@ export interface History {
   readonly crashes: number;
   readonly powerCuts: number;
   readonly zombies: number;
+  readonly along: World['along'];
   /** Requests sent again after each crash. */
   readonly resends: readonly number[];
   readonly failpoints: ReadonlyMap<string, number>;
@@ -110,6 +114,9 @@ export class World {
   crashes = 0;
   powerCuts = 0;
   zombies = 0;
+  /** Outputs that were written along: to their end, up to where the store was asked, in vain, or when a process ended. */
+  readonly along = { alone: 0, withRest: 0, again: 0, cut: 0 };
+  readonly #openAlong = new Map<Life, number>();
   readonly zombieLives = new Set<Life>();
   #generation = 0;
   #booting: Life | null = null;
@@ -188,6 +195,7 @@ export class World {
       crashes: this.crashes,
       powerCuts: this.powerCuts,
       zombies: this.zombies,
+      along: this.along,
       resends,
       failpoints: this.failpoints,
       room: this.oracle.waitingRoom.seen,
@@ -338,11 +346,24 @@ export class World {
     const after = (delayMs: number) => this.scheduler.after(delayMs, life, () => {});
     const state = mutation.state?.(guarded, { after }) ?? guarded;
     const fs = this.fs.of(life);
-    const disk = await openDiskBlobs({ dir: BLOB_DIR, fs: mutation.fs?.(fs) ?? fs, uuid: rng.uuid });
+    const { tuning } = this.plan;
+    const disk = await openDiskBlobs({
+      dir: BLOB_DIR,
+      fs: mutation.fs?.(fs) ?? fs,
+      uuid: rng.uuid,
+      blockBytes: tuning.blockBytes,
+    });
     await disk.sweep();
     const blobs = mutation.blobs?.(disk) ?? disk;
-    const { tuning } = this.plan;
     const clock = this.scheduler.clock(life, () => this.wallMs);
+    const onFatal = (error: unknown): void => this.#fatal(life, error);
+    const along = new OutputsAlong({
+      blobs: this.#counted(mutation.blobsAlong?.(blobs) ?? blobs, life),
+      log: silentLog,
+      onFatal,
+      options: tuning.along,
+    });
+    const inspectors = this.#inspectorsOf(life, blobs, rng.fork('inspectors'));
     const engine = new Engine({
       clock,
       random: rng.next,
@@ -350,12 +371,13 @@ export class World {
       state,
       blobs,
       deployments: this.#deploymentsOf(life),
-      inspect: this.#inspectorOf(life, blobs, rng),
+      inspect: inspectors.inspect,
+      along: this.#watched(along),
       log: silentLog,
       failpoint: this.#failpointOf(life),
       owner: life.name,
       hasRoom: () => mutation.hasRoom?.() ?? this.hasRoom(),
-      onFatal: (error) => this.#fatal(life, error),
+      onFatal,
       options: {
         commitGroupMax: tuning.commitGroupMax,
         commitLingerMs: tuning.commitLingerMs,
@@ -380,6 +402,7 @@ export class World {
         dropBallast: () => Promise.resolve(),
       },
       log: silentLog,
+      inspectAhead: { inspect: inspectors.inspectAhead, onFatal },
     });
     const housekeeping = runExpiry({ uploader, clock, log: silentLog }, new AbortController().signal);
     housekeeping.catch((error: unknown) => this.#fatal(life, error));
@@ -402,6 +425,7 @@ export class World {
     const process = this.#processes.get(life);
     this.#processes.delete(life);
     if (process) this.#corpses.push(process);
+    this.along.cut += this.#openAlong.get(life) ?? 0;
     this.oracle.died(life);
     this.#onDeath.get(life)?.();
     const wasNeeded = this.front?.life === life || this.#booting === life || this.#leaving === life;
@@ -580,6 +604,38 @@ export class World {
     }
   }
 
+  #counted(blobs: BlobStore, life: Life): BlobStore {
+    const count = (by: number) => this.#openAlong.set(life, (this.#openAlong.get(life) ?? 0) + by);
+    return overriding(blobs, {
+      put: (id, chunks) => {
+        count(1);
+        return blobs.put(id, chunks).finally(() => count(-1));
+      },
+    });
+  }
+
+  /** Notes what becomes of the outputs that are written along. */
+  #watched(along: OutputsAlong): OutputsAlong {
+    const finishOf = (output: AlongOutput) => async (rest: Rest) => {
+      let withRest = false;
+      const pages = async function* (afterLine: number) {
+        for await (const page of rest.pages(afterLine)) {
+          withRest = true;
+          yield page;
+        }
+      };
+      const written = await output.finish({ ...rest, pages });
+      this.along[written === undefined ? 'again' : withRest ? 'withRest' : 'alone'] += 1;
+      return written;
+    };
+    return overriding(along, {
+      take: (batchSeq) => {
+        const output = along.take(batchSeq);
+        return output && overriding(output, { finish: finishOf(output) });
+      },
+    });
+  }
+
   #deploymentsOf(life: Life): Deployments {
     const clients = new Map(
       Array.from(this.upstreams, ([name, upstream]) => {
@@ -623,18 +679,52 @@ export class World {
     };
   }
 
-  /** The real pass over the bytes, with smaller segments than in production. */
-  #inspectorOf(life: Life, blobs: BlobStore, rng: Rng): Inspector {
-    const clock = this.scheduler.clock(life, () => this.wallMs);
-    return async (blobId, signal) => {
+  #inspectorsOf(
+    life: Life,
+    blobs: BlobStore,
+    rng: Rng,
+  ): { inspect: Inspector; inspectAhead: AheadInspector } {
+    const ahead = new Map<string, Promise<Inspection | undefined>>();
+    const inspect: Inspector = async (blobId, signal) => {
+      const pass = ahead.get(blobId);
+      const shared = pass && (await unlessAborted(pass, signal));
+      if (shared) return shared;
       const chunks: Buffer[] = [];
       for await (const chunk of blobs.read(blobId)) chunks.push(chunk as Buffer);
-      const inspection = await inspectInput(chunks);
-      await clock.sleep(rng.chance(0.2) ? rng.int(0, 40_000) : rng.int(0, 20), signal);
-      const { segmentRequestsMax } = this.plan.tuning;
-      const segments = inspection.errors ? [] : resegment(Buffer.concat(chunks), segmentRequestsMax);
-      return { ...inspection, segments };
+      return this.#inspection(chunks, { life, rng, signal });
     };
+    const inspectAhead: AheadInspector = (blobId) => {
+      const chunks: Buffer[] = [];
+      let seen = 0;
+      const pass: AheadPass = {
+        // What is announced can be read at once.
+        grow: (path, bytes) => {
+          chunks.push(Buffer.from(this.fs.bytesAt(path)!.subarray(seen, bytes)));
+          seen = bytes;
+        },
+        whole: () => {
+          const isBusy = seen === 0 || rng.chance(0.3);
+          ahead.set(blobId, isBusy ? Promise.resolve(undefined) : this.#inspection(chunks, { life, rng }));
+          return ahead.get(blobId)!;
+        },
+        drop: () => void ahead.delete(blobId),
+      };
+      return this.#mutation.ahead?.(pass) ?? pass;
+    };
+    return { inspect, inspectAhead };
+  }
+
+  /** The real pass over the bytes, with smaller segments than in production. */
+  async #inspection(
+    chunks: readonly Buffer[],
+    { life, rng, signal }: { life: Life; rng: Rng; signal?: AbortSignal | undefined },
+  ): Promise<Inspection> {
+    const inspection = await inspectInput(chunks);
+    const clock = this.scheduler.clock(life, () => this.wallMs);
+    await clock.sleep(rng.chance(0.2) ? rng.int(0, 40_000) : rng.int(0, 20), signal);
+    const { segmentRequestsMax } = this.plan.tuning;
+    const segments = inspection.errors ? [] : resegment(Buffer.concat(chunks), segmentRequestsMax);
+    return { ...inspection, segments };
   }
 
   // ------------------------------------------------------------------ the course of a history

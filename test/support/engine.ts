@@ -1,9 +1,10 @@
 /** The real engine over a real SQLite file and blobs on disk; only the model servers are functions of the test. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { vi } from 'vitest';
 import { Engine, type EngineOptions } from '../../src/batch/engine.ts';
+import { OutputsAlong } from '../../src/batch/finalize/along.ts';
 import type { CreateRequest, Created } from '../../src/batch/queue/create.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
 import { isTerminal, type Batch } from '../../src/contract/batch.ts';
@@ -135,6 +136,9 @@ export class EngineBench {
 
   async start(options: Partial<EngineOptions> = {}): Promise<Engine> {
     const { state, blobs, deployments } = this;
+    const onFatal = (error: unknown): void => {
+      throw error;
+    };
     const engine = new Engine({
       clock: systemClock,
       random: () => 0,
@@ -149,13 +153,18 @@ export class EngineBench {
         await this.inspecting;
         return inspectInput(blobs.read(id));
       },
+      // However small.
+      along: new OutputsAlong({
+        blobs,
+        log: silentLog,
+        onFatal,
+        options: { linesMin: 1, pieceBytes: 1 },
+      }),
       log: silentLog,
       failpoint: noFailpoints,
       owner: systemUuid(),
       hasRoom: () => this.hasRoom,
-      onFatal: (error) => {
-        throw error;
-      },
+      onFatal,
       options: { tickMs: 20, retryBaseMs: 2, retryCapMs: 10, cancelGraceMs: 50, ...options },
     });
     await engine.start();
@@ -213,6 +222,11 @@ export class EngineBench {
       .split('\n')
       .slice(0, -1)
       .map((line) => JSON.parse(line));
+  }
+
+  /** What is being written under no name yet. */
+  temporaryBlobs(): Promise<string[]> {
+    return readdir(join(this.#dir, 'blobs', 'tmp'));
   }
 
   async close(): Promise<void> {

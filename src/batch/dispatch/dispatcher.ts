@@ -4,7 +4,7 @@ import { backoffMs } from '../../core/backoff.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
-import type { WorkStore } from '../../stores/state/ports.ts';
+import type { ClaimedSegment, LineResult, WorkStore } from '../../stores/state/ports.ts';
 import { NO_USAGE, type Upstream, type UpstreamReply } from '../../upstream/port.ts';
 import { untilTaken } from '../passing.ts';
 import type { Recorder, Settle } from '../results/recorder.ts';
@@ -31,6 +31,8 @@ export interface DispatchDeps {
   readonly work: WorkStore;
   readonly blobs: BlobStore;
   readonly recorder: Recorder;
+  /** Told of each result once it is durable. */
+  readonly recorded: (segment: ClaimedSegment, result: LineResult) => void;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -309,25 +311,26 @@ export class Dispatcher {
     outcome: { ok: boolean; payload: Uint8Array; usage?: typeof NO_USAGE },
   ): void {
     const { claim } = line.segment;
+    const result: LineResult = {
+      batchSeq: feed.batch.seq,
+      segmentIndex: claim.index,
+      epoch: claim.epoch,
+      line: line.number,
+      ok: outcome.ok,
+      payload: outcome.payload,
+      usage: outcome.usage ?? NO_USAGE,
+      retries: Math.max(0, line.calls - 1),
+    };
     const settle: Settle = (kind) => {
       if (kind === 'lost') line.segment.lost = true;
-      else feed.recorded += 1;
+      else {
+        feed.recorded += 1;
+        this.#deps.recorded(claim, result);
+      }
       this.#close(line, feed);
       this.#pump();
     };
-    this.#deps.recorder.record(
-      {
-        batchSeq: feed.batch.seq,
-        segmentIndex: claim.index,
-        epoch: claim.epoch,
-        line: line.number,
-        ok: outcome.ok,
-        payload: outcome.payload,
-        usage: outcome.usage ?? NO_USAGE,
-        retries: Math.max(0, line.calls - 1),
-      },
-      settle,
-    );
+    this.#deps.recorder.record(result, settle);
     this.#leave(feed);
   }
 

@@ -46,6 +46,7 @@ function open(): { dispatchers: Dispatchers; recorder: Recorder } {
       ...base,
       onFatal,
       recorder,
+      recorded() {},
       work: bench.state.work,
       blobs: bench.blobs,
       owner: 'test',

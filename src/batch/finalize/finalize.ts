@@ -8,11 +8,14 @@ import { LineSplitter, type Line, type OversizedLine } from '../../core/lines.ts
 import type { BlobStore, StoredBlob } from '../../stores/blobs/port.ts';
 import type { BatchStore, Publication, ResultRow, ResultStore } from '../../stores/state/ports.ts';
 import { UNANSWERED, unansweredLine } from '../results/result-line.ts';
+import type { OutputsAlong } from './along.ts';
 
 export interface FinalizeDeps {
   readonly batches: BatchStore;
   readonly results: ResultStore;
   readonly blobs: BlobStore;
+  /** What was written of the output while the batch ran. */
+  readonly along: Pick<OutputsAlong, 'take'>;
   readonly clock: Clock;
   readonly failpoint: Failpoint;
 }
@@ -30,14 +33,13 @@ export async function finalize(
   deps: FinalizeDeps,
 ): Promise<boolean> {
   try {
-    const output = new Lines(pages(batch, deps.results, true), { countMin: batch.counts.completed });
-    const outputBlob = await deps.blobs.put(batch.outputFileId, output.bytes());
+    const output = await writeOutput(batch, ending, deps);
     deps.failpoint('finalize:after-output');
 
     const errorPages =
       ending.to === 'completed'
         ? failed(batch, deps.results)
-        : undone(batch, ending.to, { ...deps, answered: output.count });
+        : undone(batch, ending.to, { ...deps, answered: output.lines });
     const errors = new Lines(errorPages, { countMin: batch.counts.failed });
     const errorBlob = await deps.blobs.put(batch.errorFileId, errors.bytes());
     deps.failpoint('finalize:before-publish');
@@ -46,10 +48,10 @@ export async function finalize(
     const published = await deps.batches.publish(batch.seq, {
       ...ending,
       atS,
-      completed: output.count,
+      completed: output.lines,
       failed: errors.count,
       files: [
-        toFileRow(batch, { id: batch.outputFileId, suffix: 'output', blob: outputBlob, atS }),
+        toFileRow(batch, { id: batch.outputFileId, suffix: 'output', blob: output.blob, atS }),
         toFileRow(batch, { id: batch.errorFileId, suffix: 'error', blob: errorBlob, atS }),
       ],
     });
@@ -72,16 +74,43 @@ class ResultsMoved extends Error {
   override name = 'ResultsMoved';
 }
 
+interface Written {
+  readonly blob: StoredBlob;
+  readonly lines: number;
+}
+
+/** A batch that runs to its end takes no more results, so what was written along is a part of its output. */
+async function writeOutput(
+  batch: Batch,
+  { to }: Pick<Publication, 'to'>,
+  { along, blobs, results }: FinalizeDeps,
+): Promise<Written> {
+  const begun = along.take(batch.seq);
+  if (to !== 'completed') await begun?.discard();
+  const { completed } = batch.counts;
+  const rest = (afterLine: number) => pages(batch, results, { ok: true, afterLine });
+  const whole = to === 'completed' ? await begun?.finish({ pages: rest, lines: completed }) : undefined;
+  if (whole !== undefined) return whole;
+  const lines = new Lines(rest(0), { countMin: completed });
+  const blob = await blobs.put(batch.outputFileId, lines.bytes());
+  return { blob, lines: lines.count };
+}
+
 const doneOf = ({ counts }: Batch): number => counts.completed + counts.failed;
 
 type LinePage = readonly Uint8Array[];
 
-async function* pages(batch: Batch, results: ResultStore, ok: boolean): AsyncGenerator<LinePage> {
-  for await (const rows of resultPages(batch, results, ok)) yield rows.map(({ payload }) => payload);
+interface Which {
+  readonly ok?: boolean;
+  readonly afterLine?: number;
+}
+
+async function* pages(batch: Batch, results: ResultStore, which: Which): AsyncGenerator<LinePage> {
+  for await (const rows of resultPages(batch, results, which)) yield rows.map(({ payload }) => payload);
 }
 
 async function* failed(batch: Batch, results: ResultStore): AsyncGenerator<LinePage> {
-  if (batch.counts.failed > 0) yield* pages(batch, results, false);
+  if (batch.counts.failed > 0) yield* pages(batch, results, { ok: false });
 }
 
 /** The failed lines and, for each request without a result, why it was not executed: input and results side by side. */
@@ -124,15 +153,19 @@ async function* resultRows(batch: Batch, results: ResultStore): AsyncGenerator<R
 }
 
 /** The next page is read while the last one is written. */
-async function* resultPages(batch: Batch, results: ResultStore, ok?: boolean): AsyncGenerator<ResultRow[]> {
-  const read = (afterLine: number): Promise<ResultRow[]> => {
-    const page = results.page(batch.seq, { ...PAGE, afterLine, ok });
+async function* resultPages(
+  batch: Batch,
+  results: ResultStore,
+  { ok, afterLine = 0 }: Which = {},
+): AsyncGenerator<ResultRow[]> {
+  const read = (line: number): Promise<ResultRow[]> => {
+    const page = results.page(batch.seq, { ...PAGE, afterLine: line, ok });
     page.catch(() => {
       // Heard when it is awaited, unless the writer failed first.
     });
     return page;
   };
-  let next = read(0);
+  let next = read(afterLine);
   for (;;) {
     const page = await next;
     const last = page.at(-1);

@@ -6,8 +6,15 @@ import { type Clock, nowS } from '../../core/clock.ts';
 import type { DiskGuard } from '../../core/disk-guard.ts';
 import { newUploadId, type UuidSource } from '../../core/ids.ts';
 import type { Log } from '../../core/log.ts';
-import { BlobStoreError, type BlobStore, BlobTooLarge, type StoredBlob } from '../../stores/blobs/port.ts';
+import {
+  BlobStoreError,
+  type BlobStore,
+  BlobTooLarge,
+  type OnGrowth,
+  type StoredBlob,
+} from '../../stores/blobs/port.ts';
 import { type FileLimits, type StateStore, StoreError } from '../../stores/state/ports.ts';
+import { saveInspection, type InspectAheadOptions } from './ahead.ts';
 import { toFilename } from './filename.ts';
 import { deleteFile, deleteExpired, sweepStrays } from './removal.ts';
 
@@ -28,6 +35,8 @@ export interface UploaderOptions {
   readonly uuid: UuidSource;
   readonly diskGuard: Pick<DiskGuard, 'hasRoom' | 'noteFull' | 'dropBallast'>;
   readonly log: Log;
+  /** Inspects files while they are uploaded, so that a create need not wait for that. */
+  readonly inspectAhead?: InspectAheadOptions;
   readonly limits?: Partial<FileLimits & { readonly fileBytesMax: number }>;
 }
 
@@ -47,7 +56,7 @@ const RETRY_AFTER_S = 60;
 const LOOK_EVERY_BYTES = 16 * 1024 * 1024;
 
 export function createUploader(options: UploaderOptions): Uploader {
-  const { state, blobs, clock, uuid, diskGuard, log } = options;
+  const { state, blobs, clock, uuid, diskGuard, log, inspectAhead } = options;
   const {
     fileBytesMax = INPUT_BYTES_MAX,
     withoutExpiryMax = 500,
@@ -56,9 +65,13 @@ export function createUploader(options: UploaderOptions): Uploader {
   /** Ids whose bytes may be stored while their row is not: no strays. */
   const uploading = new Set<string>();
 
-  const storeBytes = async (id: string, chunks: AsyncIterable<Uint8Array>): Promise<StoredBlob> => {
+  const storeBytes = async (
+    id: string,
+    chunks: AsyncIterable<Uint8Array>,
+    onGrowth: OnGrowth | undefined,
+  ): Promise<StoredBlob> => {
     try {
-      return await blobs.put(id, whileRoom(chunks, diskGuard), { bytesMax: fileBytesMax });
+      return await blobs.put(id, whileRoom(chunks, diskGuard), { bytesMax: fileBytesMax, onGrowth });
     } catch (error) {
       throw await refusalOf(error, { fileBytesMax, diskGuard });
     }
@@ -83,8 +96,9 @@ export function createUploader(options: UploaderOptions): Uploader {
       if (!(await diskGuard.hasRoom())) throw diskFull();
       const id = newUploadId(uuid);
       uploading.add(id);
+      const pass = inspectAhead?.inspect(id);
       try {
-        const stored = await storeBytes(id, upload.chunks);
+        const stored = await storeBytes(id, upload.chunks, pass?.grow);
         const createdAt = nowS(clock);
         const file: FileRow = {
           id,
@@ -97,7 +111,12 @@ export function createUploader(options: UploaderOptions): Uploader {
         };
         await insertRow(scope, file);
         log.info({ fileId: id, bytes: file.bytes, actor: scope.actor }, 'file uploaded');
+        if (pass && inspectAhead)
+          void saveInspection(pass, { scope, fileId: id }, { ...inspectAhead, state, log });
         return file;
+      } catch (error) {
+        pass?.drop();
+        throw error;
       } finally {
         uploading.delete(id);
       }

@@ -1,28 +1,38 @@
 import type { BlobFile } from './fs.ts';
 import { onDisk } from './errors.ts';
 
-const BLOCK_BYTES = 1024 * 1024;
+interface BlockWriterOptions {
+  readonly blockBytes: number;
+  /** Hears of all the bytes that are in the file so far. */
+  readonly onWritten: (bytes: number) => void;
+}
 
 /** Gathers chunks of any size into blocks; while one block is being written the next one fills. */
 export class BlockWriter {
   readonly #file: BlobFile;
-  #filling: Buffer = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+  readonly #onWritten: (bytes: number) => void;
+  readonly #blockBytes: number;
+  #filling: Buffer;
   #spare: Buffer | undefined;
   #used = 0;
+  #written = 0;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(file: BlobFile) {
+  constructor(file: BlobFile, { blockBytes, onWritten }: BlockWriterOptions) {
     this.#file = file;
+    this.#onWritten = onWritten;
+    this.#blockBytes = blockBytes;
+    this.#filling = Buffer.allocUnsafeSlow(blockBytes);
   }
 
   /** Copies `chunk`: its owner may reuse it afterwards. */
   async add(chunk: Uint8Array): Promise<void> {
     for (let from = 0; from < chunk.byteLength;) {
-      const part = chunk.subarray(from, from + BLOCK_BYTES - this.#used);
+      const part = chunk.subarray(from, from + this.#blockBytes - this.#used);
       this.#filling.set(part, this.#used);
       this.#used += part.byteLength;
       from += part.byteLength;
-      if (this.#used === BLOCK_BYTES) await this.#startWrite();
+      if (this.#used === this.#blockBytes) await this.#startWrite();
     }
   }
 
@@ -39,11 +49,17 @@ export class BlockWriter {
   async #startWrite(): Promise<void> {
     await this.#writing;
     const block = this.#filling;
-    this.#filling = this.#spare ?? Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    this.#filling = this.#spare ?? Buffer.allocUnsafeSlow(this.#blockBytes);
     this.#spare = block;
-    this.#writing = onDisk('write', this.#file.append(block.subarray(0, this.#used)));
+    this.#writing = this.#write(block.subarray(0, this.#used));
     // Its failure is met by the next await of it; until then it must not count as unhandled.
     this.#writing.catch(() => {});
     this.#used = 0;
+  }
+
+  async #write(block: Uint8Array): Promise<void> {
+    await onDisk('write', this.#file.append(block));
+    this.#written += block.byteLength;
+    this.#onWritten(this.#written);
   }
 }

@@ -7,7 +7,14 @@ import { DurableDirs } from './durable-dirs.ts';
 import { onBlob, onDisk, onFsync } from './errors.ts';
 import { nodeBlobFs, type BlobFile, type BlobFs } from './fs.ts';
 import { OpenFiles } from './open-files.ts';
-import { BlobNotFound, BlobStoreError, BlobTooLarge, type BlobStore, type StoredBlob } from './port.ts';
+import {
+  BlobNotFound,
+  BlobStoreError,
+  BlobTooLarge,
+  type BlobStore,
+  type PutOptions,
+  type StoredBlob,
+} from './port.ts';
 
 export interface DiskBlobsOptions {
   readonly dir: string;
@@ -16,17 +23,20 @@ export interface DiskBlobsOptions {
   readonly uuid?: UuidSource;
   /** Files kept open between calls of `readBytes`. */
   readonly openFilesMax?: number;
+  /** Written at a time. */
+  readonly blockBytes?: number;
 }
 
 export async function openDiskBlobs(options: DiskBlobsOptions): Promise<DiskBlobs> {
-  const { dir, fs = nodeBlobFs, uuid = systemUuid, openFilesMax = 64 } = options;
+  const { dir, fs = nodeBlobFs, uuid = systemUuid, openFilesMax = 64, blockBytes = BLOCK_BYTES } = options;
   await onDisk('make the blob directory', fs.mkdir(join(dir, 'tmp')));
   await onFsync('fsync above the blob directory', fs.fsyncDir(dirname(dir)));
-  return new DiskBlobs({ dir, fs, uuid, openFilesMax });
+  return new DiskBlobs({ dir, fs, uuid, openFilesMax, blockBytes });
 }
 
 const BLOB_ID = /^[A-Za-z0-9_-]{1,128}$/;
 const SHARD = /^[0-9a-f]{2}$/;
+const BLOCK_BYTES = 1024 * 1024;
 const READ_CHUNK_BYTES = 256 * 1024;
 
 /** Blobs as files `ab/cd/<id>` under `dir`, where `abcd` is from a hash of the id; what is being written is in `tmp`. */
@@ -37,6 +47,7 @@ export class DiskBlobs implements BlobStore {
   readonly #uuid: UuidSource;
   readonly #dirs: DurableDirs;
   readonly #openFiles: OpenFiles;
+  readonly #blockBytes: number;
 
   /** Where the bytes of a blob are, for a worker thread that reads them itself. */
   readonly pathOf = (id: string): string => {
@@ -45,26 +56,23 @@ export class DiskBlobs implements BlobStore {
     return join(this.#dir, hash.slice(0, 2), hash.slice(2, 4), id);
   };
 
-  constructor({ dir, fs, uuid, openFilesMax }: Required<DiskBlobsOptions>) {
+  constructor({ dir, fs, uuid, openFilesMax, blockBytes }: Required<DiskBlobsOptions>) {
     this.#dir = dir;
     this.#tmpDir = join(dir, 'tmp');
     this.#fs = fs;
     this.#uuid = uuid;
+    this.#blockBytes = blockBytes;
     this.#dirs = new DurableDirs(fs, dir);
     this.#openFiles = new OpenFiles((id) => this.#open(id), openFilesMax);
   }
 
-  async put(
-    id: string,
-    chunks: AsyncIterable<Uint8Array>,
-    { bytesMax = Infinity }: { readonly bytesMax?: number } = {},
-  ): Promise<StoredBlob> {
+  async put(id: string, chunks: AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<StoredBlob> {
     const path = this.pathOf(id);
     await this.#dirs.ensure(dirname(path));
     const temp = join(this.#tmpDir, this.#uuid());
     let at = temp;
     try {
-      const stored = await writeTemp(this.#fs, temp, { chunks, bytesMax });
+      const stored = await this.#writeTemp(temp, chunks, options);
       await onDisk('rename', this.#fs.rename(temp, path));
       at = path;
       await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(path)));
@@ -133,6 +141,25 @@ export class DiskBlobs implements BlobStore {
     return onBlob('open', this.#fs.open(this.pathOf(id)));
   }
 
+  async #writeTemp(
+    path: string,
+    chunks: AsyncIterable<Uint8Array>,
+    { bytesMax = Infinity, onGrowth }: PutOptions,
+  ): Promise<StoredBlob> {
+    const file = await onDisk('create', this.#fs.create(path));
+    try {
+      const writer = new BlockWriter(file, {
+        blockBytes: this.#blockBytes,
+        onWritten: (bytes) => onGrowth?.(path, bytes),
+      });
+      const stored = await copyInto(writer, chunks, bytesMax);
+      await onFsync('fsync of a blob', file.fsync());
+      return stored;
+    } finally {
+      await onDisk('close', file.close());
+    }
+  }
+
   async *#chunks(
     id: string,
     { start, length = Infinity }: { start: number; length?: number },
@@ -158,28 +185,12 @@ export class DiskBlobs implements BlobStore {
   }
 }
 
-async function writeTemp(
-  fs: BlobFs,
-  path: string,
-  { chunks, bytesMax }: { chunks: AsyncIterable<Uint8Array>; bytesMax: number },
-): Promise<StoredBlob> {
-  const file = await onDisk('create', fs.create(path));
-  try {
-    const stored = await copyInto(file, chunks, bytesMax);
-    await onFsync('fsync of a blob', file.fsync());
-    return stored;
-  } finally {
-    await onDisk('close', file.close());
-  }
-}
-
 async function copyInto(
-  file: BlobFile,
+  writer: BlockWriter,
   chunks: AsyncIterable<Uint8Array>,
   bytesMax: number,
 ): Promise<StoredBlob> {
   const hash = createHash('sha256');
-  const writer = new BlockWriter(file);
   let bytes = 0;
   try {
     for await (const chunk of chunks) {

@@ -6,11 +6,7 @@ export interface BlobStore {
    * Streams `chunks` into a temporary file, fsyncs, renames, fsyncs the directory. Replaces an older blob of that id.
    * Chunks are copied, so their owner may reuse them. Rejects with what the source threw, `BlobTooLarge`, or `BlobStoreError`; then nothing is left behind.
    */
-  put(
-    id: string,
-    chunks: AsyncIterable<Uint8Array>,
-    options?: { readonly bytesMax?: number },
-  ): Promise<StoredBlob>;
+  put(id: string, chunks: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<StoredBlob>;
   /** Bytes `[start, start + length)`; the end of the blob when `length` is omitted. Rejects with `BlobNotFound`. */
   read(id: string, range?: { readonly start: number; readonly length?: number }): Readable;
   /** Exactly `length` bytes. Rejects with `BlobNotFound`, or `BlobStoreError` when the blob is shorter. */
@@ -23,6 +19,15 @@ export interface BlobStore {
   /** Removes what interrupted puts left. Call at start, before the first put. */
   sweep(): Promise<void>;
 }
+
+export interface PutOptions {
+  readonly bytesMax?: number;
+  /** Where bytes lie on this machine is told as they are written, so that another thread may read these already. */
+  readonly onGrowth?: OnGrowth;
+}
+
+/** The first `bytes` of the file at `path` are there. It is renamed when it is whole. */
+export type OnGrowth = (path: string, bytes: number) => void;
 
 export interface StoredBlob {
   readonly bytes: number;
