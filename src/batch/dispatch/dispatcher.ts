@@ -15,6 +15,7 @@ import {
   UNANSWERED,
   unansweredLine,
 } from '../results/result-line.ts';
+import { chooseClaim } from './claiming.ts';
 import { decide, describe, sortReply } from './decide.ts';
 import { CRASHES_MAX, Feed, refill, type Line } from './feed.ts';
 import type { Lane } from './lane.ts';
@@ -61,7 +62,6 @@ export interface Serving {
   readonly absence: string;
 }
 
-const SEGMENTS_PER_CLAIM_MAX = 8;
 /** A suspect line that was being tried alone at this many ends of the process is the cause. */
 const SUSPECT_CRASHES_MAX = 2;
 /** Lines are numbered from 1. */
@@ -278,7 +278,7 @@ export class Dispatcher {
       retryAfterMs,
       wasProbe: call.wasProbe,
       isAnswer: reply.kind === 'answer',
-      message: describe(reply),
+      message: sort === 'answered' ? '' : describe(reply),
     });
     // What an upstream says that no longer serves the deployment is held against nobody.
     const isServing = this.#lanes.has(lane);
@@ -408,18 +408,12 @@ export class Dispatcher {
   /** Keeps a window's worth of lines at hand, and asks first for batches that have none. */
   #refillIfLow(): void {
     if (this.#refilling !== null) return;
-    const claimable = this.#feeds.filter((feed) => !feed.closed && !feed.exhausted);
-    const readyLines = this.#feeds.reduce((sum, feed) => sum + feed.ready.length, 0);
-    const openLines = this.#feeds.reduce((sum, feed) => sum + feed.open, 0);
-    const starving = claimable.find((feed) => feed.segments.size === 0);
-    // Without an upstream one segment is enough to find out whether anything is left to send.
-    const low =
-      !this.#lanes.isEmpty && readyLines < this.#window.size && openLines < 4 * this.#window.size + 256;
-    const feed = starving ?? (low ? claimable[0] : undefined);
-    if (feed === undefined) return;
-    const segmentsMax = starving
-      ? 1
-      : Math.min(SEGMENTS_PER_CLAIM_MAX, 1 + Math.floor(this.#window.size / 64));
+    const claim = chooseClaim(this.#feeds, {
+      windowSize: this.#window.size,
+      hasUpstream: !this.#lanes.isEmpty,
+    });
+    if (claim === undefined) return;
+    const { feed, segmentsMax } = claim;
     this.#refilling = refill(feed, { owner: this.#deps.owner, segmentsMax }, this.#deps)
       .catch((error: unknown) => {
         feed.error = error instanceof Error ? error : new Error(String(error));
@@ -479,5 +473,6 @@ const isSuspect = (line: Line): boolean => line.segment.claim.crashes >= CRASHES
 const requestName = (line: Line, feed: Feed) => ({
   customIdJson: line.customIdJson,
   batchId: feed.batch.id,
+  idStart: feed.idStart,
   line: line.number,
 });

@@ -5,6 +5,7 @@ import { scanRequestLine, stringAt } from '../../core/json-scan.ts';
 import { LineSplitter } from '../../core/lines.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { ClaimedSegment, WorkStore } from '../../stores/state/ports.ts';
+import { requestIdStart } from '../results/result-line.ts';
 
 /** A request of a claimed segment, between its claim and its durable result. */
 export interface Line {
@@ -39,6 +40,8 @@ export const CRASHES_MAX = 3;
 /** The lines of one batch that this process holds: claimed segments, read from the input by byte range. */
 export class Feed {
   readonly batch: Batch;
+  /** What the ids of its result lines begin with. */
+  readonly idStart: string;
   /** Lines to be sent, next last. */
   readonly ready: Line[] = [];
   /** Lines of segments that may have ended the process: sent one at a time. */
@@ -62,6 +65,7 @@ export class Feed {
 
   constructor(batch: Batch) {
     this.batch = batch;
+    this.idStart = requestIdStart(batch.id);
     // Every request in flight listens.
     setMaxListeners(0, this.abort.signal);
   }

@@ -7,7 +7,7 @@ import { scanRequestLine } from '../../core/json-scan.ts';
 import { LineSplitter, type Line, type OversizedLine } from '../../core/lines.ts';
 import type { BlobStore, StoredBlob } from '../../stores/blobs/port.ts';
 import type { BatchStore, Publication, ResultRow, ResultStore } from '../../stores/state/ports.ts';
-import { UNANSWERED, unansweredLine } from '../results/result-line.ts';
+import { requestIdStart, UNANSWERED, unansweredLine } from '../results/result-line.ts';
 import type { OutputsAlong } from './along.ts';
 
 export interface FinalizeDeps {
@@ -121,6 +121,7 @@ async function* undone(
 ): AsyncGenerator<LinePage> {
   // A batch that ended before its validation did has no requests yet.
   if (batch.counts.total === 0) return;
+  const idStart = requestIdStart(batch.id);
   const code = ending === 'cancelled' ? 'batch_cancelled' : 'batch_expired';
   const recorded = resultRows(batch, deps.results);
   let next = await recorded.next();
@@ -137,7 +138,8 @@ async function* undone(
         continue;
       }
       const { customId } = scanRequestLine(bytes);
-      const name = { customIdJson: bytes.subarray(customId.start, customId.end), batchId: batch.id, line };
+      const customIdJson = bytes.subarray(customId.start, customId.end);
+      const name = { customIdJson, batchId: batch.id, idStart, line };
       page.push(unansweredLine(name, { code, message: UNANSWERED[code] }));
     }
     yield page;

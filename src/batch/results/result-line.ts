@@ -5,8 +5,14 @@ export interface RequestName {
   /** `custom_id` as JSON with its quotes, byte for byte as submitted. */
   readonly customIdJson: Uint8Array;
   readonly batchId: string;
+  /** Of the batch: `requestIdStart`. */
+  readonly idStart: string;
   readonly line: number;
 }
+
+/** What the ids of a batch's result lines begin with; the number of the line follows. */
+export const requestIdStart = (batchId: string): string =>
+  `batch_req_${batchId.slice('batch_'.length).replaceAll('-', '')}_`;
 
 /** Ends of a request that never got an answer (contract §3). */
 export const UNANSWERED = {
@@ -24,7 +30,7 @@ export const idempotencyKey = (batchId: string, line: number): string => `${batc
 export function answerLine(name: RequestName, answer: UpstreamAnswer): Uint8Array {
   const requestId = answer.requestId ?? idempotencyKey(name.batchId, name.line);
   return join(
-    `{"id":"${requestName(name)}","custom_id":`,
+    `{"id":"${name.idStart}${name.line}","custom_id":`,
     name.customIdJson,
     `,"response":{"status_code":${answer.status},"request_id":${JSON.stringify(requestId)},"body":`,
     answer.body,
@@ -38,7 +44,7 @@ export function unansweredLine(
   error: { readonly code: UnansweredCode; readonly message: string },
 ): Uint8Array {
   return join(
-    `{"id":"${requestName(name)}","custom_id":`,
+    `{"id":"${name.idStart}${name.line}","custom_id":`,
     name.customIdJson,
     `,"response":null,"error":${JSON.stringify({ code: error.code, message: error.message })}}`,
   );
@@ -46,9 +52,6 @@ export function unansweredLine(
 
 export const toUpstreamError = (failure: UpstreamFailure) =>
   ({ code: 'upstream_error', message: failure.message }) as const;
-
-const requestName = ({ batchId, line }: RequestName) =>
-  `batch_req_${batchId.slice('batch_'.length).replaceAll('-', '')}_${line}`;
 
 function join(...parts: readonly (string | Uint8Array)[]): Uint8Array {
   let size = 0;

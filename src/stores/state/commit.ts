@@ -95,8 +95,7 @@ async function insert(
   const rest = [...byLine.values()];
   const recorded: LineResult[] = [];
   while (rest.length > 0) {
-    // Powers of two, so that few statements serve groups of every size.
-    const chunk = rest.splice(0, Math.min(ROWS_PER_INSERT_MAX, 2 ** Math.floor(Math.log2(rest.length))));
+    const chunk = rest.splice(0, ROWS_PER_INSERT_MAX);
     const row = { batch_seq: 0, line: 0, ok: 0, payload: new Uint8Array() };
     const insertRows = () =>
       trx
