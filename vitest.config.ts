@@ -5,6 +5,8 @@ const limits = { testTimeout: 60_000, hookTimeout: 60_000, pool: 'forks' as cons
 
 export default defineConfig({
   test: {
+    // Tests wait more than they compute: with the default of one core less, two cores would have one worker.
+    maxWorkers: '100%',
     globalSetup: ['test/support/postgres-setup.ts'],
     projects: [
       {
