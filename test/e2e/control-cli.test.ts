@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { startIssuer, type Issuer } from '../support/issuer.ts';
+import { startEntra, type Entra } from '../support/entra.ts';
 import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
 import { offpeak, scratch, serve, type Ended, type Server } from './offpeak.ts';
 
@@ -10,7 +10,7 @@ const ADMIN_KEY = 'admin-0123456789abcdef0123456789abcdef';
 let place: Awaited<ReturnType<typeof scratch>>;
 let server: Server | undefined;
 let upstream: LedgerUpstream | undefined;
-let issuer: Issuer | undefined;
+let issuer: Entra | undefined;
 beforeEach(async () => {
   place = await scratch();
 });
@@ -20,7 +20,7 @@ afterEach(async () => {
   server = undefined;
   await upstream?.stop();
   upstream = undefined;
-  await issuer?.stop();
+  await issuer?.close();
   issuer = undefined;
   await place.remove();
 });
@@ -186,14 +186,17 @@ test('over TLS with the certificate that the service made, and a hint when that 
   expect(trusted.stdout).toMatch(/^default +koreacentral +enterprise +keys and tokens +https:/m);
 });
 
+/** Any OIDC issuer's tokens do. */
+const OTHER_ISSUER = 'https://issuer.example/realms/ai';
+
 test('a token opens what its roles allow, on both planes, of its resource alone', async () => {
-  issuer = await startIssuer();
+  issuer = await startEntra();
   await writeFile(
     join(place.dir, 'offpeak.yaml'),
     `identity:
-  issuers: [${issuer.url}]
+  issuers: [${OTHER_ISSUER}]
   audiences: [offpeak]
-  jwksUri: ${issuer.jwksUri}
+  jwksUri: ${issuer.config.jwksUri}
 roleAssignments:
   - { role: Cognitive Services OpenAI Contributor, group: team-a, resource: team-a }
 resources:
@@ -205,7 +208,8 @@ resources:
   );
   await writeFile(join(place.dir, 'in.jsonl'), requestOf(10));
   const admin = await startService([]);
-  const token = await issuer.token({ oid: 'alice', audience: 'offpeak', groups: ['team-a'] });
+  const claims = { iss: OTHER_ISSUER, tid: undefined, aud: 'offpeak', oid: 'alice', groups: ['team-a'] };
+  const token = await issuer.token(claims);
   const env = { OFFPEAK_ENDPOINT: server?.url ?? '', OFFPEAK_TOKEN: token };
   const alice: Cli = (...command) => offpeak(command, { cwd: place.dir, env });
 

@@ -1,4 +1,4 @@
-/** An Entra tenant on this machine: signs tokens of every kind, and publishes its keys, or fails to. */
+/** An Entra tenant on this machine, or any issuer that the claims name: signs tokens of every kind, and publishes its keys, or fails to. */
 import {
   exportJWK,
   generateKeyPair,
