@@ -276,12 +276,7 @@ export class Engine {
       throw error;
     });
     if (inspection === undefined) {
-      await state.batches.fail(batch.seq, {
-        from: 'validating',
-        atS: nowS(clock),
-        errors: faulty(inputGone(batch)).errors,
-      });
-      return;
+      return this.#fail(batch, 'validating', faulty(inputGone(batch)));
     }
     const verdict = await judge(
       scope,
@@ -290,18 +285,16 @@ export class Engine {
       deployments,
     );
     this.#deps.failpoint('validate:before-plan');
-    const atS = nowS(clock);
     if (verdict.kind === 'faulty') {
       // Its deployment has gone since it was created: `Quotas` keeps it until that is back.
       const hadOne = batch.deployment !== null && batch.deployment === inspection.model;
       if (hadOne && verdict.errors.data[0]?.code === 'model_not_found')
         return this.#rest(this.#options.tickMs);
-      await state.batches.fail(batch.seq, { from: 'validating', atS, errors: verdict.errors });
-      return;
+      return this.#fail(batch, 'validating', verdict);
     }
     const { deployment } = verdict;
     const planned = await state.batches.plan(batch.seq, {
-      atS,
+      atS: nowS(clock),
       deployment: deployment.name,
       enqueuedTokens: inspection.tokens,
       room: roomOf(deployment),
@@ -310,8 +303,7 @@ export class Engine {
       segments: inspection.segments,
     });
     if (planned === 'token_limit_exceeded') {
-      const { errors } = faulty(tokenLimitExceeded(deployment, inspection.tokens));
-      await state.batches.fail(batch.seq, { from: 'validating', atS, errors });
+      await this.#fail(batch, 'validating', faulty(tokenLimitExceeded(deployment, inspection.tokens)));
     }
     // Others may have waited for this one to start.
     if (planned === 'planned' && batch.waitingTokens !== null) this.wake();
@@ -332,17 +324,22 @@ export class Engine {
       await dispatcher.run(batch);
     } catch (error) {
       if (!(error instanceof BlobNotFound)) throw error;
-      await state.batches.fail(batch.seq, {
-        from: 'in_progress',
-        atS: nowS(clock),
-        errors: faulty(inputGone(batch)).errors,
-      });
-      return;
+      return this.#fail(batch, 'in_progress', faulty(inputGone(batch)));
     }
     if (await state.batches.startFinalizing(batch.seq, nowS(clock))) return;
     // Cancelled or expired, which the next step sees; or others hold the last segments.
     const now = await state.batches.bySeq(batch.seq);
     if (now?.status === 'in_progress' && !this.#isOver(now)) await this.#rest(this.#options.tickMs);
+  }
+
+  /** Only from the state that it was found in: another process may have moved it on since. */
+  async #fail(
+    { seq }: Batch,
+    from: 'validating' | 'in_progress',
+    { errors }: ReturnType<typeof faulty>,
+  ): Promise<void> {
+    const { state, clock } = this.#deps;
+    await state.batches.fail(seq, { from, atS: nowS(clock), errors });
   }
 
   #isOver(batch: Batch): boolean {
