@@ -1,4 +1,4 @@
-import type { Offer, Sku, VersionUpgradeOption, WhenFull } from '../contract/control.ts';
+import type { DeploymentSettings, Offer } from '../contract/control.ts';
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import type { DeploymentEntry } from './deployment.ts';
 import type { IdentityEntry, RoleAssignmentEntry } from './identity.ts';
@@ -40,22 +40,10 @@ interface ResourceConfig {
   readonly source: string;
 }
 
-interface DeploymentConfig {
+interface DeploymentConfig extends DeploymentSettings {
   readonly name: string;
-  readonly model: string;
-  /** Null: the model's default one. */
-  readonly version: string | null;
-  readonly sku: Sku;
   /** Null: an equal share of what the quota has left. */
   readonly enqueuedTokensMax: number | null;
-  readonly dynamicQuota: boolean;
-  readonly whenFull: WhenFull;
-  readonly versionUpgradeOption: VersionUpgradeOption;
-  readonly contentFilter: string | null;
-  readonly concurrencyMax: number;
-  /** By name; null: every one that serves the model. */
-  readonly upstreams: readonly string[] | null;
-  readonly tags: Readonly<Record<string, string>>;
   readonly source: string;
 }
 

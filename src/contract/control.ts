@@ -62,18 +62,13 @@ export interface ResourceKey {
   readonly hint: string;
 }
 
-/** A deployment as it was asked for; `deployments/port.ts` has what it comes to while it serves. */
-export interface DeploymentRow {
-  readonly resourceId: string;
-  /** What callers put in `model`. Unique in its resource, case-sensitive. */
-  readonly name: string;
+/** What can be said of a deployment besides its name and its share of the quota, whoever says it. */
+export interface DeploymentSettings {
   /** Base model, as in the catalog. */
   readonly model: string;
-  /** Of the model; null for models of the operator's own that have none. */
+  /** Of the model. Null: in a configuration, the default one; else a model of the operator's own that has none. */
   readonly version: string | null;
   readonly sku: Sku;
-  /** Input tokens that its live batches may hold together: its share of the quota. */
-  readonly enqueuedTokensMax: number;
   /** May go beyond its share while the quota that it belongs to is idle. */
   readonly dynamicQuota: boolean;
   readonly whenFull: WhenFull;
@@ -84,8 +79,17 @@ export interface DeploymentRow {
   readonly concurrencyMax: number;
   /** Upstreams by name; null: every one that serves the model and that the SKU allows. */
   readonly upstreams: readonly string[] | null;
-  readonly owner: Owner;
   readonly tags: Readonly<Record<string, string>>;
+}
+
+/** A deployment as it was asked for; `deployments/port.ts` has what it comes to while it serves. */
+export interface DeploymentRow extends DeploymentSettings {
+  readonly resourceId: string;
+  /** What callers put in `model`. Unique in its resource, case-sensitive. */
+  readonly name: string;
+  /** Input tokens that its live batches may hold together: its share of the quota. */
+  readonly enqueuedTokensMax: number;
+  readonly owner: Owner;
   readonly createdAt: number;
   readonly updatedAt: number;
 }

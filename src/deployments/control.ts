@@ -2,6 +2,7 @@ import type { CatalogModel } from '../contract/catalog.ts';
 import type {
   AuditEntry,
   DeploymentRow,
+  DeploymentSettings,
   EnqueuedTokens,
   QuotaGroup,
   Resource,
@@ -58,22 +59,7 @@ export interface ResourceWanted extends Pick<Resource, 'id' | 'subscriptionId' |
 export interface DeploymentWanted
   extends
     Pick<DeploymentRow, 'name'>,
-    Partial<
-      Pick<
-        DeploymentRow,
-        | 'model'
-        | 'version'
-        | 'sku'
-        | 'enqueuedTokensMax'
-        | 'dynamicQuota'
-        | 'whenFull'
-        | 'versionUpgradeOption'
-        | 'contentFilter'
-        | 'concurrencyMax'
-        | 'upstreams'
-        | 'tags'
-      >
-    > {}
+    Partial<DeploymentSettings & Pick<DeploymentRow, 'enqueuedTokensMax'>> {}
 
 export interface KeyShown {
   readonly slot: 1 | 2;

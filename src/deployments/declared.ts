@@ -1,4 +1,4 @@
-import type { DeploymentRow, Resource } from '../contract/control.ts';
+import type { DeploymentSettings, Resource } from '../contract/control.ts';
 
 /** Resources and deployments as the configuration declares them: parsed, with every default that does not depend on others. */
 export interface Declared {
@@ -18,23 +18,10 @@ export interface DeclaredResource extends Pick<
   readonly deployments: readonly DeclaredDeployment[];
 }
 
-export interface DeclaredDeployment extends Pick<
-  DeploymentRow,
-  | 'name'
-  | 'model'
-  | 'sku'
-  | 'dynamicQuota'
-  | 'whenFull'
-  | 'versionUpgradeOption'
-  | 'contentFilter'
-  | 'concurrencyMax'
-  | 'upstreams'
-  | 'tags'
-> {
+export interface DeclaredDeployment extends DeploymentSettings {
+  readonly name: string;
   /** `deployments[1]`, `resources[0].deployments[2]`. */
   readonly path: string;
-  /** Null: the default one of the model. */
-  readonly version: string | null;
   /** Null: an equal share of what the others of its quota leave. */
   readonly enqueuedTokensMax: number | null;
 }

@@ -1,8 +1,9 @@
 import { TOKENS_PER_CAPACITY, type DeploymentRow, type Resource } from '../contract/control.ts';
 import { nowS } from '../core/clock.ts';
 import type { ControlPlaneDeps } from './control-plane.ts';
+import { deploymentsAt } from './deployments-at.ts';
 import { findDeclared, type Declared } from './declared.ts';
-import { shareOut, type Sharer } from './shares.ts';
+import { shareOut } from './shares.ts';
 
 /**
  * Configured deployments that name no limit have what the others of their quota leave: they give way to `wanted`, which is
@@ -16,19 +17,13 @@ export async function reshare(
 ): Promise<boolean> {
   const { subscriptionId, location } = quota.resource;
   const resources = await store.resources.list({ subscriptionId });
-  const there = resources.filter((resource) => resource.location === location);
-  const all = await Promise.all(
-    there.map(({ id }) => store.deployments.list({ resourceId: id, actor: ACTOR })),
-  );
-  const rows = all
-    .flat()
+  const rows = (await deploymentsAt(location, resources, store))
     .filter(({ model, sku }) => model === quota.model && sku === quota.sku)
     .filter((row) => row.resourceId !== wanted?.resourceId || row.name !== wanted.name);
-  const kept = rows.filter((row) => !givesWay(row, declared()));
+  const giving = rows.filter((row) => givesWay(row, declared()));
+  const kept = rows.filter((row) => !giving.includes(row));
   const { deployments, faults } = shareOut(
-    rows.flatMap((row): Sharer[] =>
-      givesWay(row, declared()) ? [{ path: row.name, row, isFixed: false }] : [],
-    ),
+    giving.map((row) => ({ path: row.name, row, isFixed: false })),
     { kept: wanted ? [...kept, wanted] : kept, resources, catalog: catalog(), enqueuedTokensDefault },
   );
   if (faults.length > 0) return false;

@@ -1,8 +1,8 @@
-import { SKUS, type DeploymentRow, type Offer, type Resource, type Sku } from '../contract/control.ts';
-import type { StateStore } from '../stores/state/ports.ts';
+import { SKUS, type Offer, type Sku } from '../contract/control.ts';
 import type { Catalog } from './catalog.ts';
 import type { ControlPlaneDeps } from './control-plane.ts';
 import type { ControlPlane, UsageView } from './control.ts';
+import { deploymentsAt } from './deployments-at.ts';
 import { yieldedBy } from './reshare.ts';
 
 type CatalogCalls = Pick<ControlPlane, 'listLocations' | 'listModels' | 'listUsages'>;
@@ -55,16 +55,6 @@ async function listUsages(
       limitTokens === null ? null : Math.max(0, limitTokens - allocatedTokens + yielded);
     return [{ ...place, model, sku, allocatedTokens, heldTokens, limitTokens, availableTokens }];
   });
-}
-
-async function deploymentsAt(
-  location: string,
-  resources: readonly Resource[],
-  { deployments }: StateStore,
-): Promise<DeploymentRow[]> {
-  const there = resources.filter((resource) => resource.location === location);
-  const rows = there.map(({ id }) => deployments.list({ resourceId: id, actor: 'control plane' }));
-  return (await Promise.all(rows)).flat();
 }
 
 interface ModelSku {

@@ -29,12 +29,7 @@ export function addControl(program: Command, run: Run): void {
 
 function addResources(resources: Command, run: Run): void {
   const load = () => import('./resources.ts');
-  const on =
-    <Flags>(
-      act: (module: Awaited<ReturnType<typeof load>>, name: string, flags: Flags) => Promise<ExitCode>,
-    ) =>
-    async (name: string, flags: Flags) =>
-      act(await load(), name, flags);
+  const on = onNamed(load);
 
   control(resources, 'list', 'List resources').action(
     run(async (flags: ControlCommandFlags) => (await load()).listResources(flags)),
@@ -67,12 +62,7 @@ const withResource = (command: Command): Command =>
 
 function addDeployments(deployments: Command, run: Run): void {
   const load = () => import('./deployments.ts');
-  const on =
-    <Flags>(
-      act: (module: Awaited<ReturnType<typeof load>>, name: string, flags: Flags) => Promise<ExitCode>,
-    ) =>
-    async (name: string, flags: Flags) =>
-      act(await load(), name, flags);
+  const on = onNamed(load);
 
   inResource(control(deployments, 'list', 'List deployments')).action(
     run(async (flags: InResourceFlags) => (await load()).listDeployments(flags)),
@@ -126,6 +116,13 @@ const withDeployment = (command: Command): Command =>
       'use these upstreams alone; may be repeated; `all` for every one again',
       collect,
     );
+
+/** The action of a command on something by its name: loads its code when it runs. */
+const onNamed =
+  <Module>(load: () => Promise<Module>) =>
+  <Flags>(act: (module: Module, name: string, flags: Flags) => Promise<ExitCode>) =>
+  async (name: string, flags: Flags) =>
+    act(await load(), name, flags);
 
 const named = (command: Command): Command => command.argument('<name>');
 
