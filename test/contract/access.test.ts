@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ACTIONS, ROLES, type Action, type Role } from '../../src/contract/control.ts';
+import { assert } from '../../src/core/assert.ts';
 import type { RoleAssignment } from '../../src/identity/port.ts';
 import { isDataAction, ROLE_ACTIONS } from '../../src/identity/roles.ts';
 import { startEntra, type Entra } from '../support/entra.ts';
@@ -158,8 +159,9 @@ afterAll(async () => {
 async function lock(): Promise<void> {
   const { resources } = service.deps.state;
   const model = await resources.get(RESOURCE_A);
+  assert(model, 'resource A is there');
   const change = { actor: 'test', atS: 0 };
-  await resources.put({ ...model!, id: LOCKED, keyAuthDisabled: true }, change);
+  await resources.put({ ...model, id: LOCKED, keyAuthDisabled: true }, change);
   await resources.putKey(LOCKED, { slot: 1, digest: digest(KEY_LOCKED), hint: '0123' }, change);
 }
 
