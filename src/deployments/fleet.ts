@@ -1,7 +1,7 @@
 import type { Sku } from '../contract/control.ts';
 import { assert } from '../core/assert.ts';
 import type { Log } from '../core/log.ts';
-import type { Upstream } from '../upstream/port.ts';
+import type { Upstream, UpstreamReply } from '../upstream/port.ts';
 
 /** An upstream as the configuration gives it; opened once for each model that is asked of it. */
 export interface FleetUpstream {
@@ -152,23 +152,12 @@ class OpenUpstream implements Upstream {
     this.name = inner.name;
   }
 
-  async call(...[request, signal]: Parameters<Upstream['call']>): ReturnType<Upstream['call']> {
-    if (this.#ended) {
-      return {
-        kind: 'failure',
-        reason: 'unreachable',
-        sent: false,
-        message: `upstream '${this.name}' was taken out of the configuration`,
-        status: null,
-      };
-    }
+  call(...[request, signal]: Parameters<Upstream['call']>): ReturnType<Upstream['call']> {
+    if (this.#ended) return Promise.resolve(this.#takenOut);
     this.#inFlight++;
-    try {
-      return await this.#inner.call(request, signal);
-    } finally {
-      this.#inFlight--;
-      this.#settle();
-    }
+    const reply = this.#inner.call(request, signal);
+    void reply.then(this.#onEnd, this.#onEnd);
+    return reply;
   }
 
   async close(): Promise<void> {
@@ -178,7 +167,22 @@ class OpenUpstream implements Upstream {
     await this.#inner.close();
   }
 
+  readonly #onEnd = (): void => {
+    this.#inFlight--;
+    this.#settle();
+  };
+
   #settle(): void {
     if (this.#inFlight === 0) this.#ended?.resolve();
+  }
+
+  get #takenOut(): UpstreamReply {
+    return {
+      kind: 'failure',
+      reason: 'unreachable',
+      sent: false,
+      message: `upstream '${this.name}' was taken out of the configuration`,
+      status: null,
+    };
   }
 }

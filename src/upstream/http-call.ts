@@ -1,6 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../core/clock.ts';
+import type { CallsUnderWay, EndableCall } from './calls-under-way.ts';
+import type { Exchange } from './connections.ts';
 import { errorAnswer, firstOf, parseRetryAfterMs, readAnswer } from './answer.ts';
 import type { UpstreamFailure, UpstreamReply } from './port.ts';
 
@@ -11,14 +13,17 @@ export interface HttpCallSettings {
   readonly timeoutMs: number;
   readonly responseBytesMax: number;
   readonly clock: Clock;
+  readonly underWay: CallsUnderWay;
 }
 
 /** One request on the wire: gathers its answer and settles once, by whatever comes first. */
-export class HttpCall implements Dispatcher.DispatchHandler {
+export class HttpCall implements Exchange, EndableCall {
   readonly reply: Promise<UpstreamReply>;
+  readonly startedAtMs = performance.now();
+  readonly signal: AbortSignal;
+  release = NOT_SENT;
   readonly #settings: HttpCallSettings;
-  readonly #signal: AbortSignal;
-  readonly #deadline: NodeJS.Timeout;
+  readonly #place: number;
   readonly #resolve: (reply: UpstreamReply) => void;
   #settled = false;
   #controller: Dispatcher.DispatchController | null = null;
@@ -32,14 +37,16 @@ export class HttpCall implements Dispatcher.DispatchHandler {
     this.reply = promise;
     this.#resolve = resolve;
     this.#settings = settings;
-    this.#signal = signal;
-    this.#deadline = setTimeout(onDeadline, settings.timeoutMs, this);
-    signal.addEventListener('abort', this);
-    if (signal.aborted) this.handleEvent();
+    this.signal = signal;
+    this.#place = settings.underWay.add(this);
+    if (signal.aborted) this.onAbort();
   }
 
-  /** The signal's listener is the call itself, which saves a closure per request. */
-  handleEvent(): void {
+  get isOver(): boolean {
+    return this.#settled;
+  }
+
+  onAbort(): void {
     this.#fail('aborted', 'the call was aborted');
   }
 
@@ -87,14 +94,18 @@ export class HttpCall implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
+    this.release();
     if (this.#settled || this.#status === null) return;
     const status = this.#status;
     const result = readAnswer(this.#body.subarray(0, this.#bodyBytes), status, this.#settings.secret);
     if (typeof result === 'string') return this.#fail('bad_answer', result);
-    this.#settle({ kind: 'answer', status, ...this.#answerHeaders(), ...result });
+    const { body, usage } = result;
+    const { requestId, retryAfterMs } = this.#answerHeaders();
+    this.#settle({ kind: 'answer', status, requestId, retryAfterMs, body, usage });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    this.release();
     const code = 'code' in error ? String(error.code) : error.name;
     // Where a name has several addresses, each failed in its own way.
     const text = error instanceof AggregateError ? error.errors.map(String).join('; ') : error.message;
@@ -154,8 +165,7 @@ export class HttpCall implements Dispatcher.DispatchHandler {
   #settle(reply: UpstreamReply): void {
     if (this.#settled) return;
     this.#settled = true;
-    clearTimeout(this.#deadline);
-    this.#signal.removeEventListener('abort', this);
+    this.#settings.underWay.delete(this.#place);
     this.#resolve(reply);
     // A call that ended early must give its connection up; one that ended well has none to abort.
     this.#controller?.abort(CALL_OVER);
@@ -168,10 +178,9 @@ const BROKEN_HEADS = new Set([
   'HeadersOverflowError',
   'ResponseContentLengthMismatchError',
 ]);
+const NOT_SENT = (): void => {};
 const EMPTY = Buffer.alloc(0);
 const CALL_OVER = new Error('the call is over');
-
-const onDeadline = (call: HttpCall): void => call.onTimeout();
 
 function grown(body: Buffer, bytes: number): Buffer {
   const larger = Buffer.allocUnsafe(bytes);

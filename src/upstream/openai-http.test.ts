@@ -9,6 +9,7 @@ import { createServer as createNetServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeAll, afterAll, describe, expect, test } from 'vitest';
 import type { Clock } from '../core/clock.ts';
@@ -610,6 +611,27 @@ describe('no answer', () => {
     expect(failure).toMatchObject({ reason: 'timeout', sent: true });
   });
 
+  test('each call has its own deadline, whatever began before it', async () => {
+    const { baseUrl, seen } = await serve(() => {});
+    const one = upstream({ baseUrl, timeoutMs: 300 });
+    const startedAtMs: number[] = [];
+    const tookMs: number[] = [];
+    const call = async (key: number): Promise<void> => {
+      startedAtMs[key] = performance.now();
+      expect(asFailure(await one.call(request(), never))).toMatchObject({ reason: 'timeout' });
+      tookMs[key] = performance.now() - (startedAtMs[key] ?? 0);
+    };
+
+    const first = call(0);
+    await sleep(150);
+    await Promise.all([first, call(1)]);
+    await call(2);
+
+    expect(seen).toHaveLength(3);
+    for (const ms of tookMs) expect(ms).toBeGreaterThanOrEqual(299);
+    expect(tookMs).toHaveLength(3);
+  });
+
   test('the upstream is usable after a timeout', async () => {
     let first = true;
     const { baseUrl } = await serve((response) => {
@@ -622,6 +644,29 @@ describe('no answer', () => {
 
     expect(asFailure(replies[0]!).reason).toBe('timeout');
     expect(asAnswer(replies[1]!).text).toBe('{"ok":true}');
+  });
+
+  test('closed before its first call, it sends none', async () => {
+    const { baseUrl, seen } = await serve((response) => json(response, '{}'));
+    const model = upstream({ baseUrl });
+
+    await model.close();
+
+    expect(asFailure(await model.call(request(), never))).toMatchObject({ reason: 'aborted', sent: false });
+    expect(seen).toHaveLength(0);
+  });
+
+  test('close ends a call that waits for a connection', async () => {
+    const arrived = Promise.withResolvers<void>();
+    const { baseUrl } = await serve(() => arrived.resolve());
+    const one = upstream({ baseUrl, connectionsMax: 1 });
+    const calls = [one.call(request(), never), one.call(request(), never)];
+    await arrived.promise;
+
+    await one.close();
+
+    for (const reply of await Promise.all(calls))
+      expect(asFailure(reply)).toMatchObject({ reason: 'aborted' });
   });
 
   test('close ends the calls in flight and refuses more', async () => {
@@ -686,14 +731,14 @@ describe('abort', () => {
     expect(seen).toHaveLength(0);
   });
 
-  test('a signal shared by many calls keeps no listener of a finished one', async () => {
+  test('a signal shared by many calls has one listener of theirs', async () => {
     const { baseUrl } = await serve((response) => json(response, '{}'));
     const { signal } = new AbortController();
     const model = upstream({ baseUrl });
 
     await Promise.all(Array.from({ length: 50 }, () => model.call(request(), signal)));
 
-    expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1);
   });
 });
 

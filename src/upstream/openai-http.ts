@@ -1,7 +1,8 @@
-import { Pool } from 'undici';
 import type { BatchEndpoint } from '../contract/batch.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
+import { CallsUnderWay } from './calls-under-way.ts';
+import { Connections } from './connections.ts';
 import { HttpCall } from './http-call.ts';
 import type { Upstream, UpstreamRequest } from './port.ts';
 
@@ -37,15 +38,17 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       : azurePath(base, options, options.azureApiVersion);
   const ownHeaders = headersOf(options);
   const modelJson = options.model === undefined ? null : Buffer.from(JSON.stringify(options.model));
+  const timeoutMs = Math.min(options.timeoutMs ?? 600_000, TIMER_MS_MAX);
   const settings = {
     name,
     secret: apiKey ?? null,
-    timeoutMs: Math.min(options.timeoutMs ?? 600_000, TIMER_MS_MAX),
+    timeoutMs,
+    underWay: new CallsUnderWay(timeoutMs),
     responseBytesMax: options.responseBytesMax ?? 32 * 1024 * 1024,
     clock: options.clock ?? systemClock,
   };
-  const pool = new Pool(base.origin, {
-    connections: options.connectionsMax ?? 256,
+  const connections = new Connections(base.origin, {
+    max: options.connectionsMax ?? 256,
     pipelining: 1,
     // Each call has one deadline of its own, which a server that drips bytes cannot put off.
     headersTimeout: 0,
@@ -61,7 +64,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       const call = new HttpCall(settings, signal);
       const { idempotencyKey } = request;
       if (!signal.aborted) {
-        pool.dispatch(
+        connections.send(
           {
             path: pathOf(request),
             method: 'POST',
@@ -73,7 +76,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       }
       return call.reply;
     },
-    close: () => pool.destroy(),
+    close: () => connections.close(),
   };
 }
 
