@@ -3,21 +3,24 @@ import type { Feed } from './feed.ts';
 const SEGMENTS_PER_CLAIM_MAX = 8;
 /** A claim is a commit of its own, so a wider window claims more at a time. */
 const WINDOW_PER_SEGMENT = 16;
+/** A claim waits for the commit before it. So much, in windows and in lines, is at hand for that time beyond one window. */
+const SPARE_WINDOWS = 4;
+const SPARE_LINES_MAX = 128;
 
 /** Which batch claims next, if any, and how much: first one that has nothing; then, when lines at hand run low, in turn. */
 export function chooseClaim(
   feeds: readonly Feed[],
   { windowSize, hasUpstream }: { readonly windowSize: number; readonly hasUpstream: boolean },
 ): { readonly feed: Feed; readonly segmentsMax: number } | undefined {
-  const claimable = feeds.filter(mayClaim);
-  const [first] = claimable;
-  if (first === undefined) return undefined;
-  const starving = claimable.find((feed) => feed.segments.size === 0);
+  const starving = feeds.find((feed) => mayClaim(feed) && feed.segments.size === 0);
   if (starving !== undefined) return { feed: starving, segmentsMax: 1 };
   // Without an upstream one segment is enough to find out whether anything is left to send.
   if (!hasUpstream) return undefined;
   const readyLines = feeds.reduce((sum, feed) => sum + feed.ready.length, 0);
-  if (readyLines >= windowSize) return undefined;
+  const spareLines = Math.min(SPARE_WINDOWS * windowSize, SPARE_LINES_MAX);
+  if (readyLines >= windowSize + spareLines) return undefined;
+  const first = feeds.find(mayClaim);
+  if (first === undefined) return undefined;
   const openLines = feeds.reduce((sum, feed) => sum + feed.open, 0);
   if (openLines >= 4 * windowSize + 256) return undefined;
   const segmentsMax = Math.min(SEGMENTS_PER_CLAIM_MAX, 1 + Math.floor(windowSize / WINDOW_PER_SEGMENT));

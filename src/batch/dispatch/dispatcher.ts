@@ -164,7 +164,9 @@ export class Dispatcher {
 
   #pump(): void {
     this.#noRoom = false;
-    while (this.#inFlight < this.#window.size && !this.#deps.recorder.isFull) {
+    const { recorder } = this.#deps;
+    const { size } = this.#window;
+    while (this.#inFlight < size && !recorder.isFull(this.#inFlight, size)) {
       const feed = this.#nextFeed();
       if (feed === undefined) break;
       if (!this.#deps.hasRoom()) {
@@ -179,7 +181,7 @@ export class Dispatcher {
       }
       const line = this.#takeLine(feed);
       choice.lane.start(choice.kind);
-      this.#own(this.#send(line, feed, choice.lane, choice.kind === 'probe'));
+      this.#send(line, feed, choice.lane, choice.kind === 'probe');
     }
     this.#refillIfLow();
   }
@@ -192,6 +194,8 @@ export class Dispatcher {
         (feed.ready.length > 0 || (feed.suspects.length > 0 && this.#deps.suspectTurn.line === null)),
     );
     if (index === -1) return undefined;
+    // The only batch there is, most often.
+    if (index === this.#feeds.length - 1) return this.#feeds[index];
     const [feed] = this.#feeds.splice(index, 1);
     assert(feed, 'the feed was just found');
     this.#feeds.push(feed);
@@ -212,33 +216,34 @@ export class Dispatcher {
     return line;
   }
 
-  async #send(line: Line, feed: Feed, lane: Lane, wasProbe: boolean): Promise<void> {
-    const { clock } = this.#deps;
-    if (isSuspect(line)) {
-      const mayTry = await this.#mayTry(line, feed);
-      // While its try was written down, the lane may have been removed or asked to wait, or the batch been cancelled.
-      const isLate =
-        feed.closed || !this.#lanes.has(lane) || typeof lane.readiness(clock.mono()) === 'number';
-      if (mayTry && isLate) this.#putBack(line, feed);
-      if (!mayTry || isLate) {
-        lane.abandon(wasProbe);
-        return this.#pump();
-      }
-    }
+  #send(line: Line, feed: Feed, lane: Lane, wasProbe: boolean): void {
+    if (isSuspect(line)) this.#own(this.#sendSuspect(line, feed, lane, wasProbe));
+    else this.#call(line, feed, lane, wasProbe);
+  }
+
+  async #sendSuspect(line: Line, feed: Feed, lane: Lane, wasProbe: boolean): Promise<void> {
+    const mayTry = await this.#mayTry(line, feed);
+    // While its try was written down, the lane may have been removed or asked to wait, or the batch been cancelled.
+    const isLate =
+      feed.closed || !this.#lanes.has(lane) || typeof lane.readiness(this.#deps.clock.mono()) === 'number';
+    if (mayTry && !isLate) return this.#call(line, feed, lane, wasProbe);
+    if (mayTry) this.#putBack(line, feed);
+    lane.abandon(wasProbe);
+    this.#pump();
+  }
+
+  /** The way of every request: no `async`, which would cost another promise and two turns of the queue. */
+  #call(line: Line, feed: Feed, lane: Lane, wasProbe: boolean): void {
     line.segment.inDoubt += 1;
     line.calls += 1;
-    const startedAtMs = clock.mono();
-    const reply = await lane.upstream.call(
-      {
-        endpoint: line.endpoint,
-        body: line.body,
-        model: line.model,
-        idempotencyKey: idempotencyKey(feed.batch.id, line.number),
-      },
-      feed.abort.signal,
-    );
-    this.#receive(reply, { line, feed, lane, wasProbe, startedAtMs });
-    this.#pump();
+    const startedAtMs = this.#deps.clock.mono();
+    const { endpoint, body, model, number } = line;
+    const request = { endpoint, body, model, idempotencyKey: idempotencyKey(feed.batch.id, number) };
+    const receive = (reply: UpstreamReply): void => {
+      this.#receive(reply, { line, feed, lane, wasProbe, startedAtMs });
+      this.#pump();
+    };
+    this.#own(lane.upstream.call(request, feed.abort.signal).then(receive));
   }
 
   /** A suspect's try is noted before it is sent; one that keeps ending the process is not sent again. */
@@ -272,7 +277,7 @@ export class Dispatcher {
     const retryAfterMs = reply.kind === 'answer' ? reply.retryAfterMs : null;
     lane.note({
       sort,
-      lineKey: `${feed.batch.seq}:${line.number}`,
+      lineKey: sort === 'answered' ? '' : `${feed.batch.seq}:${line.number}`,
       startedAtMs: call.startedAtMs,
       nowMs,
       retryAfterMs,

@@ -110,8 +110,9 @@ export class Lane {
     this.trouble = null;
     this.#downCalls = 0;
     this.#refusedCalls = 0;
-    this.#refusedLines.clear();
-    this.#suspectLines.clear();
+    // Clearing an empty set makes a new table, and this is done after every success.
+    if (this.#refusedLines.size > 0) this.#refusedLines.clear();
+    if (this.#suspectLines.size > 0) this.#suspectLines.clear();
   }
 
   #throttle(outcome: Outcome): void {

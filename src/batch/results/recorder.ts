@@ -76,9 +76,12 @@ export class Recorder {
     return this.#groupMax / 2;
   }
 
-  /** As many results wait for the disk as may: nothing must be sent (P5). */
-  get isFull(): boolean {
-    return this.#queue.length + this.#committing >= this.#groupMax;
+  /**
+   * As many requests and results are not durable as may be after a crash: nothing must be sent (P5). Results that wait
+   * for the disk beyond a group take the place of requests in flight.
+   */
+  isFull(inFlight: number, inFlightMax: number): boolean {
+    return this.#queue.length + this.#committing + inFlight >= this.#groupMax + inFlightMax;
   }
 
   record(result: LineResult, settle: Settle): void {
