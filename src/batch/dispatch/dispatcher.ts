@@ -223,9 +223,12 @@ export class Dispatcher {
 
   async #sendSuspect(line: Line, feed: Feed, lane: Lane, wasProbe: boolean): Promise<void> {
     const mayTry = await this.#mayTry(line, feed);
-    // While its try was written down, the lane may have been removed or asked to wait, or the batch been cancelled.
+    // While its try was written down, the batch may have been cancelled, the lane removed or asked to wait, the disk filled.
     const isLate =
-      feed.closed || !this.#lanes.has(lane) || typeof lane.readiness(this.#deps.clock.mono()) === 'number';
+      feed.closed ||
+      !this.#lanes.has(lane) ||
+      typeof lane.readiness(this.#deps.clock.mono()) === 'number' ||
+      !this.#deps.hasRoom();
     if (mayTry && !isLate) return this.#call(line, feed, lane, wasProbe);
     if (mayTry) this.#putBack(line, feed);
     lane.abandon(wasProbe);
