@@ -74,7 +74,7 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
     blobs,
     deployments,
     inspect: inspectors.inspect,
-    along: new OutputsAlong({ blobs, log, onFatal }),
+    along: new OutputsAlong({ blobs, uuid: systemUuid, log, onFatal }),
     log,
     failpoint: failpointFromEnv(),
     owner: `${process.pid}-${randomUUID()}`,

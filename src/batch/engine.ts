@@ -243,8 +243,9 @@ export class Engine {
   }
 
   async #step(batch: Batch): Promise<void> {
-    const { state, blobs, along, clock, failpoint } = this.#deps;
-    const stores = { batches: state.batches, results: state.results, blobs, along, clock, failpoint };
+    const { state, blobs, along, clock, uuid, failpoint } = this.#deps;
+    const { batches, results } = state;
+    const stores = { batches, results, blobs, along, clock, uuid, failpoint };
     switch (batch.status) {
       case 'validating':
         return this.#validate(batch);

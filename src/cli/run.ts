@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openLocalCore, type Core } from '../app.ts';
 import { resolveConfig, type AppConfig } from '../config/config.ts';
@@ -214,8 +215,14 @@ function progressOf(core: Core, { status, counts, ...batch }: Batch): Progress {
 
 /** Errors first: where the output is, everything is. */
 async function writeResults(core: Core, { output, errors }: Job, batch: Batch): Promise<void> {
-  await writeWhole(errors, core.blobs.read(batch.errorFileId));
-  await writeWhole(output, core.blobs.read(batch.outputFileId));
+  await writeWhole(errors, await readFileOf(core, batch.errorFileId));
+  await writeWhole(output, await readFileOf(core, batch.outputFileId));
+}
+
+async function readFileOf({ state, blobs }: Core, fileId: string): Promise<Readable> {
+  const file = await state.files.get(SCOPE, fileId);
+  if (file === undefined) throw new Error(`the batch has ended without its file ${fileId}`);
+  return blobs.read(file.blobId);
 }
 
 function whyNot({ status, errors }: Batch): string {

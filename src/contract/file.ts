@@ -8,9 +8,11 @@ export const FILE_PURPOSES = [
 ] as const;
 export type FilePurpose = (typeof FILE_PURPOSES)[number];
 
-/** A stored file: an uploaded input, or a batch's output or errors. Its bytes are in the blob store under `id`. */
+/** A stored file: an uploaded input, or a batch's output or errors. */
 export interface FileRow {
   readonly id: string;
+  /** Its bytes in the blob store: of an upload, its own id; of a produced file, that of the attempt that was published. */
+  readonly blobId: string;
   readonly resourceId: string;
   readonly filename: string;
   readonly purpose: FilePurpose;
@@ -22,3 +24,9 @@ export interface FileRow {
   /** Unix seconds; null: never. */
   readonly expiresAt: number | null;
 }
+
+/** Each attempt to produce a file has a blob of its own, so that one that comes late replaces nothing that was published. */
+export const attemptBlobId = (fileId: string, attempt: string): string => `${fileId}_${attempt}`;
+
+/** The file that a blob was written for. */
+export const fileIdOf = (blobId: string): string => blobId.replace(/_.*$/, '');

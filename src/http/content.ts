@@ -11,7 +11,7 @@ export function sendFile(
 ): FastifyReply {
   downloadHeaders(reply, file.filename).header('etag', `"${file.sha256}"`);
   if (skipLines > 0) {
-    const lines = sliceLines(blobs.read(file.id), { skip: skipLines, take: Infinity });
+    const lines = sliceLines(blobs.read(file.blobId), { skip: skipLines, take: Infinity });
     return reply.send(Readable.from(lines, { objectMode: false }));
   }
   reply.header('accept-ranges', 'bytes');
@@ -24,7 +24,7 @@ export function sendFile(
   if (range !== undefined)
     reply.code(206).header('content-range', `bytes ${start}-${start + length - 1}/${file.bytes}`);
   reply.header('content-length', length);
-  return length === 0 ? reply.send(Buffer.alloc(0)) : reply.send(blobs.read(file.id, { start, length }));
+  return length === 0 ? reply.send(Buffer.alloc(0)) : reply.send(blobs.read(file.blobId, { start, length }));
 }
 
 /** Never shown in the browser, never guessed at: the bytes are the tenant's and may be anything. */

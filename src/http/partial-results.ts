@@ -1,11 +1,12 @@
 /** Results that can be read before a batch is done, straight from the state store. */
 import { isTerminal, type Batch } from '../contract/batch.ts';
-import type { BlobStore } from '../stores/blobs/port.ts';
+import type { Readable } from 'node:stream';
+import { BlobNotFound, type BlobStore } from '../stores/blobs/port.ts';
 import type { ResultRow, StateStore } from '../stores/state/ports.ts';
 import { sliceLines } from './content.ts';
 
 export interface ResultSource {
-  readonly state: Pick<StateStore, 'batches' | 'results'>;
+  readonly state: Pick<StateStore, 'batches' | 'files' | 'results'>;
   readonly blobs: BlobStore;
   readonly batch: Batch;
   /** The output file's lines, or the error file's. */
@@ -50,9 +51,8 @@ async function* readCertain(
     const rows = await readPage(source, afterLine);
     if (rows === undefined) {
       // The batch ended meanwhile: its file starts with the same lines.
-      const fileId = source.ok ? source.batch.outputFileId : source.batch.errorFileId;
       const window = { skip: skip + take - toTake, take: toTake };
-      yield* sliceLines(source.blobs.read(fileId), window);
+      yield* sliceLines(await readPublished(source), window);
       return;
     }
     const last = rows.at(-1);
@@ -71,6 +71,13 @@ async function readPage(source: ResultSource, afterLine: number): Promise<Result
   const rows = await state.results.page(batch.seq, { ...PAGE, afterLine, ok });
   const current = await state.batches.bySeq(batch.seq);
   return current === undefined || isTerminal(current.status) ? undefined : rows;
+}
+
+async function readPublished({ state, blobs, batch, ok }: ResultSource): Promise<Readable> {
+  const fileId = ok ? batch.outputFileId : batch.errorFileId;
+  const file = await state.files.get({ resourceId: batch.resourceId, actor: 'engine' }, fileId);
+  if (file === undefined) throw new BlobNotFound(`The file ${fileId} was deleted while it was read.`);
+  return blobs.read(file.blobId);
 }
 
 const NEWLINE = Buffer.from('\n');

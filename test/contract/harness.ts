@@ -133,7 +133,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     blobs,
     deployments,
     inspect: (id) => inspectInput(blobs.read(id)),
-    along: new OutputsAlong({ blobs, log, onFatal: (error) => fatal.push(error) }),
+    along: new OutputsAlong({ blobs, uuid, log, onFatal: (error) => fatal.push(error) }),
     log,
     failpoint: noFailpoints,
     owner: 'test',

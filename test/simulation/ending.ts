@@ -9,6 +9,8 @@ export interface EndingFacts {
   readonly batch: Batch;
   readonly job: Job;
   readonly world: World;
+  /** Where the bytes of a published file are. */
+  readonly blobIdOf: (fileId: string) => string;
   /** Of this batch, over all processes. */
   readonly calls: readonly Call[];
   readonly wasCancelled: boolean;
@@ -66,9 +68,9 @@ export class Ending {
   }
 
   #checkFiles(): void {
-    const { batch, job, require, world } = this.#facts;
+    const { batch, job, require, world, blobIdOf } = this.#facts;
     const read = (id: string): ResultLine[] => {
-      const text = world.fs.bytesAt(blobPath(BLOB_DIR, id))?.toString('utf8');
+      const text = world.fs.bytesAt(blobPath(BLOB_DIR, blobIdOf(id)))?.toString('utf8');
       require(text !== undefined, 'P11', `${id} of ${batch.id} is gone`);
       require(!text || text.endsWith('\n'), 'P11', `${id} of ${batch.id} is cut`);
       return (text ?? '')

@@ -464,7 +464,7 @@ function putLater(blobs: BlobStore): BlobStore['put'] {
     blobs.put(id, Readable.from([bytes]), options).catch(() => {
       // Nobody waits for it any more: that is the bug.
     });
-    return { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+    return { id, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
   };
 }
 

@@ -51,6 +51,8 @@ export class Oracle {
   readonly #known = new Map<number, Known>();
   /** By file id: what was acknowledged or published. */
   readonly #promised = new Map<string, Buffer>();
+  /** Of produced files, by their ids. */
+  readonly #blobIds = new Map<string, string>();
   readonly #deletes = new Map<string, number>();
   readonly #acceptedAtMs = new Map<string, number>();
   readonly #cancels = new Map<string, { askedAtMs: number; answeredAtMs: number | null }>();
@@ -389,13 +391,14 @@ export class Oracle {
     for (const id of [batch.outputFileId, batch.errorFileId]) {
       const row = await observer.files.get({ resourceId: batch.resourceId, actor: 'oracle' }, id);
       this.require(row, 'P11', `${batch.id} is ${batch.status} without the file ${id}`);
-      const bytes = fs.bytesAt(blobPath(BLOB_DIR, id));
+      const bytes = fs.bytesAt(blobPath(BLOB_DIR, row?.blobId ?? id));
       this.require(
         row && bytes?.length === row.bytes,
         'P11',
         `${id} of ${batch.id} has ${bytes?.length} bytes where its row says ${row?.bytes}`,
       );
       if (bytes) this.#promised.set(id, bytes);
+      if (row) this.#blobIds.set(id, row.blobId);
     }
   }
 
@@ -446,7 +449,7 @@ export class Oracle {
   checkFiles(): void {
     for (const [id, bytes] of this.#promised) {
       if (this.#deletes.has(id)) continue;
-      const stored = this.#world.fs.bytesAt(blobPath(BLOB_DIR, id));
+      const stored = this.#world.fs.bytesAt(blobPath(BLOB_DIR, this.#blobIds.get(id) ?? id));
       this.require(stored?.equals(bytes), 'P1', `the file ${id}, acknowledged or published, is not whole`);
     }
   }
@@ -499,6 +502,7 @@ export class Oracle {
         batch,
         job,
         world: this.#world,
+        blobIdOf: (fileId) => this.#blobIds.get(fileId) ?? fileId,
         calls: calls.filter(({ key }) => batchOf(key) === batch.id),
         wasCancelled: this.#cancels.has(batch.id),
         mayLackInput:

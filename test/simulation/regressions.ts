@@ -13,5 +13,6 @@ export const REGRESSIONS: Readonly<Record<number, string>> = {
   480: 'a process that came late wrote answered lines into the error file of a cancelled batch',
   529: 'two processes on one store made each other look for work without a pause',
   20099: 'a create that met a stop was answered with an internal failure',
+  201490: 'a process that came late wrote an empty output over that of a cancelled batch',
   202266: 'a suspect line was sent although the disk had filled while its try was written down',
 };

@@ -359,6 +359,7 @@ export class World {
     const onFatal = (error: unknown): void => this.#fatal(life, error);
     const along = new OutputsAlong({
       blobs: this.#counted(mutation.blobsAlong?.(blobs) ?? blobs, life),
+      uuid: rng.uuid,
       log: silentLog,
       onFatal,
       options: tuning.along,

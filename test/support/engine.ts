@@ -156,6 +156,7 @@ export class EngineBench {
       // However small.
       along: new OutputsAlong({
         blobs,
+        uuid: systemUuid,
         log: silentLog,
         onFatal,
         options: { linesMin: 1, pieceBytes: 1 },
@@ -174,15 +175,17 @@ export class EngineBench {
 
   async upload(content: string): Promise<string> {
     const id = `file-${systemUuid()}`;
-    const blob = await this.blobs.put(id, [Buffer.from(content)] as never);
+    const { bytes, sha256 } = await this.blobs.put(id, [Buffer.from(content)] as never);
     await this.state.files.insert(
       scope,
       {
         id,
+        blobId: id,
         resourceId: 'default',
         filename: 'in.jsonl',
         purpose: 'batch',
-        ...blob,
+        bytes,
+        sha256,
         createdAt: 1,
         expiresAt: null,
       },
@@ -217,7 +220,9 @@ export class EngineBench {
   }
 
   async linesOf(fileId: string): Promise<ResultLine[]> {
-    const text = await readFile(this.blobs.pathOf(fileId), 'utf8');
+    const file = await this.state.files.get(scope, fileId);
+    if (file === undefined) throw new Error(`${fileId} is gone`);
+    const text = await readFile(this.blobs.pathOf(file.blobId), 'utf8');
     return text
       .split('\n')
       .slice(0, -1)

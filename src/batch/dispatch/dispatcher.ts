@@ -164,9 +164,8 @@ export class Dispatcher {
 
   #pump(): void {
     this.#noRoom = false;
-    const { recorder } = this.#deps;
     const { size } = this.#window;
-    while (this.#inFlight < size && !recorder.isFull(this.#inFlight, size)) {
+    while (this.#inFlight < size && !this.#deps.recorder.isFull(this.#inFlight, size)) {
       const feed = this.#nextFeed();
       if (feed === undefined) break;
       if (!this.#deps.hasRoom()) {
@@ -194,8 +193,6 @@ export class Dispatcher {
         (feed.ready.length > 0 || (feed.suspects.length > 0 && this.#deps.suspectTurn.line === null)),
     );
     if (index === -1) return undefined;
-    // The only batch there is, most often.
-    if (index === this.#feeds.length - 1) return this.#feeds[index];
     const [feed] = this.#feeds.splice(index, 1);
     assert(feed, 'the feed was just found');
     this.#feeds.push(feed);

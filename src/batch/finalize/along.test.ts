@@ -31,6 +31,7 @@ const LINES = 40;
 const makeAlong = (options: Partial<AlongOptions> = {}, store: BlobStore = blobs): OutputsAlong =>
   new OutputsAlong({
     blobs: store,
+    uuid: () => 'attempt',
     log: silentLog,
     onFatal: (error) => fatal.push(error),
     options: { linesMin: 10, pieceBytes: 1, ...options },
@@ -88,7 +89,7 @@ function restOf(lines: readonly number[], count = lines.length): Rest & { readon
 }
 
 const temporary = (): Promise<string[]> => readdir(join(dir, 'tmp'));
-const output = (seq: number): Promise<string> => readFile(blobs.pathOf(`output-${seq}`), 'utf8');
+const output = (seq: number): Promise<string> => readFile(blobs.pathOf(`output-${seq}_attempt`), 'utf8');
 
 test('what comes in any order is written in the order of the input, before the end and under no name yet', async () => {
   const along = makeAlong();

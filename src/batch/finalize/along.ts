@@ -1,4 +1,6 @@
 import type { Batch } from '../../contract/batch.ts';
+import { attemptBlobId } from '../../contract/file.ts';
+import type { UuidSource } from '../../core/ids.ts';
 import type { Log } from '../../core/log.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { ClaimedSegment, LineResult } from '../../stores/state/ports.ts';
@@ -25,6 +27,7 @@ const DEFAULTS: AlongOptions = {
 
 export interface AlongDeps {
   readonly blobs: BlobStore;
+  readonly uuid: UuidSource;
   readonly log: Log;
   /** The disk can no longer be trusted: the process must end. */
   readonly onFatal: (error: unknown) => void;
@@ -51,9 +54,10 @@ export class OutputsAlong {
     const { total, completed, failed } = batch.counts;
     if (total < this.#options.linesMin || completed + failed > 0) return;
     if (this.#outputs.has(batch.seq) || this.#outputs.size >= this.#options.batchesMax) return;
+    const { blobs, uuid } = this.#deps;
     const output = new AlongOutput({
       pieceBytes: this.#options.pieceBytes,
-      put: (bytes) => this.#deps.blobs.put(batch.outputFileId, bytes),
+      put: (bytes) => blobs.put(attemptBlobId(batch.outputFileId, uuid()), bytes),
       onFailure: (error) => this.#failed(batch, error),
     });
     this.#outputs.set(batch.seq, output);

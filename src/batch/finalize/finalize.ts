@@ -1,8 +1,9 @@
 import { LINE_BYTES_MAX, type Batch } from '../../contract/batch.ts';
-import type { FileRow } from '../../contract/file.ts';
+import { attemptBlobId, type FileRow } from '../../contract/file.ts';
 import { assert } from '../../core/assert.ts';
 import { nowS, type Clock } from '../../core/clock.ts';
 import type { Failpoint } from '../../core/failpoint.ts';
+import type { UuidSource } from '../../core/ids.ts';
 import { scanRequestLine } from '../../core/json-scan.ts';
 import { LineSplitter, type Line, type OversizedLine } from '../../core/lines.ts';
 import type { BlobStore, StoredBlob } from '../../stores/blobs/port.ts';
@@ -17,6 +18,7 @@ export interface FinalizeDeps {
   /** What was written of the output while the batch ran. */
   readonly along: Pick<OutputsAlong, 'take'>;
   readonly clock: Clock;
+  readonly uuid: UuidSource;
   readonly failpoint: Failpoint;
 }
 
@@ -24,7 +26,7 @@ const PAGE = { bytesMax: 1024 * 1024, rowsMax: 1_000 };
 
 /**
  * Writes both files in input order, each whole and durable, and then publishes them with the end of the batch in one
- * transaction. A crash before that transaction leaves bytes that nothing names; the next attempt writes them again.
+ * transaction. A crash before that transaction leaves bytes that nothing names; the next attempt writes others.
  * False: the batch was no longer in `from` (it was cancelled meanwhile, or published by another process).
  */
 export async function finalize(
@@ -32,8 +34,10 @@ export async function finalize(
   ending: Pick<Publication, 'from' | 'to'>,
   deps: FinalizeDeps,
 ): Promise<boolean> {
+  const written: StoredBlob[] = [];
   try {
     const output = await writeOutput(batch, ending, deps);
+    written.push(output.blob);
     deps.failpoint('finalize:after-output');
 
     const errorPages =
@@ -41,7 +45,8 @@ export async function finalize(
         ? failed(batch, deps.results)
         : undone(batch, ending.to, { ...deps, answered: output.lines });
     const errors = new Lines(errorPages, { countMin: batch.counts.failed });
-    const errorBlob = await deps.blobs.put(batch.errorFileId, errors.bytes());
+    const errorBlob = await deps.blobs.put(attemptBlobId(batch.errorFileId, deps.uuid()), errors.bytes());
+    written.push(errorBlob);
     deps.failpoint('finalize:before-publish');
 
     const atS = nowS(deps.clock);
@@ -56,20 +61,24 @@ export async function finalize(
       ],
     });
     deps.failpoint('finalize:after-publish');
+    if (!published) await drop(written, deps.blobs);
     return published;
   } catch (error) {
     if (!(error instanceof ResultsMoved)) throw error;
     const now = await deps.batches.bySeq(batch.seq);
     const hasMoved = now?.status !== ending.from || doneOf(now) > doneOf(batch);
     assert(hasMoved, `batch ${batch.id} lacks results that it counts`);
+    await drop(written, deps.blobs);
     return false;
   }
 }
 
-/**
- * Another process has published the batch, and its results are being dropped: what it wrote must not be replaced. Or it
- * has recorded one more.
- */
+/** Blobs of this attempt, which nothing names. */
+async function drop(written: readonly StoredBlob[], blobs: BlobStore): Promise<void> {
+  for (const { id } of written) await blobs.delete(id);
+}
+
+/** Another process has published the batch, and its results are being dropped. Or it has recorded one more. */
 class ResultsMoved extends Error {
   override name = 'ResultsMoved';
 }
@@ -83,7 +92,7 @@ interface Written {
 async function writeOutput(
   batch: Batch,
   { to }: Pick<Publication, 'to'>,
-  { along, blobs, results }: FinalizeDeps,
+  { along, blobs, results, uuid }: FinalizeDeps,
 ): Promise<Written> {
   const begun = along.take(batch.seq);
   if (to !== 'completed') await begun?.discard();
@@ -92,7 +101,7 @@ async function writeOutput(
   const whole = to === 'completed' ? await begun?.finish({ pages: rest, lines: completed }) : undefined;
   if (whole !== undefined) return whole;
   const lines = new Lines(rest(0), { countMin: completed });
-  const blob = await blobs.put(batch.outputFileId, lines.bytes());
+  const blob = await blobs.put(attemptBlobId(batch.outputFileId, uuid()), lines.bytes());
   return { blob, lines: lines.count };
 }
 
@@ -219,6 +228,7 @@ function toFileRow(
 ): FileRow {
   return {
     id: file.id,
+    blobId: file.blob.id,
     resourceId: batch.resourceId,
     filename: `${batch.id}_${file.suffix}.jsonl`,
     purpose: 'batch_output',

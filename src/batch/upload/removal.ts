@@ -1,3 +1,4 @@
+import { fileIdOf } from '../../contract/file.ts';
 import type { Scope } from '../../contract/scope.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
@@ -18,8 +19,9 @@ export async function deleteFile(
   scope: Scope,
   { fileId, atS }: { readonly fileId: string; readonly atS: number },
 ): Promise<boolean> {
-  if (!(await stores.state.files.delete(scope, fileId, atS))) return false;
-  await deleteUnused(stores, [fileId]);
+  const blobId = await stores.state.files.delete(scope, fileId, atS);
+  if (blobId === undefined) return false;
+  await deleteUnused(stores, [blobId]);
   return true;
 }
 
@@ -64,5 +66,5 @@ async function withoutLive({ state }: Stores, ids: readonly string[]): Promise<s
   if (ids.length === 0) return [];
   const live = await state.batches.live();
   const used = new Set(live.flatMap((batch) => [batch.inputFileId, batch.outputFileId, batch.errorFileId]));
-  return ids.filter((id) => !used.has(id));
+  return ids.filter((id) => !used.has(fileIdOf(id)));
 }

@@ -175,6 +175,7 @@ describe('the number of files', () => {
     for (let n = 0; n < 499; n++) {
       const row = {
         id: `file-${n}`,
+        blobId: `file-${n}`,
         resourceId: 'default',
         filename: 'a.jsonl',
         purpose: 'batch',
@@ -544,12 +545,14 @@ describe('the sweep', () => {
     const created = await state.batches.create(scope, newBatch({}), { room: null });
     const seq = created.kind === 'created' ? created.batch.seq : -1;
     await state.batches.cancel(scope, 'batch_1', 3);
+    const { id: blobId, ...stored } = await blobs.put('file-out_attempt', pieces(randomBytes(10)));
     const output: FileRow = {
       id: 'file-out',
+      blobId,
       resourceId: 'default',
       filename: 'out.jsonl',
       purpose: 'batch_output',
-      ...(await blobs.put('file-out', pieces(randomBytes(10)))),
+      ...stored,
       createdAt: 4,
       expiresAt: null,
     };
@@ -578,7 +581,7 @@ describe('the sweep', () => {
 
     expect(await swept.sweepStrays()).toBe(0);
 
-    expect(await storedIds()).toEqual(['file-out']);
+    expect(await storedIds()).toEqual(['file-out_attempt']);
     expect((await rows()).map(({ id }) => id)).toEqual(['file-out']);
   });
 

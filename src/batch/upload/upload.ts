@@ -98,14 +98,16 @@ export function createUploader(options: UploaderOptions): Uploader {
       uploading.add(id);
       const pass = inspectAhead?.inspect(id);
       try {
-        const stored = await storeBytes(id, upload.chunks, pass?.grow);
+        const { bytes, sha256 } = await storeBytes(id, upload.chunks, pass?.grow);
         const createdAt = nowS(clock);
         const file: FileRow = {
           id,
+          blobId: id,
           resourceId: scope.resourceId,
           filename,
           purpose: upload.purpose,
-          ...stored,
+          bytes,
+          sha256,
           createdAt,
           expiresAt: upload.expiresAfterS === null ? null : createdAt + upload.expiresAfterS,
         };

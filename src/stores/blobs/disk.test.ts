@@ -42,7 +42,7 @@ describe('what is put', () => {
 
       const stored = await blobs.put('file-1', inPieces(bytes));
 
-      expect(stored).toEqual({ bytes: length, sha256: sha256(bytes) });
+      expect(stored).toEqual({ id: 'file-1', bytes: length, sha256: sha256(bytes) });
       expect(await blobs.size('file-1')).toBe(length);
       expect((await buffer(blobs.read('file-1'))).equals(bytes)).toBe(true);
     },

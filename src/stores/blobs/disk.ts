@@ -72,11 +72,11 @@ export class DiskBlobs implements BlobStore {
     const temp = join(this.#tmpDir, this.#uuid());
     let at = temp;
     try {
-      const stored = await this.#writeTemp(temp, chunks, options);
+      const written = await this.#writeTemp(temp, chunks, options);
       await onDisk('rename', this.#fs.rename(temp, path));
       at = path;
       await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(path)));
-      return stored;
+      return { id, ...written };
     } catch (error) {
       // Best effort: this failure is the one to report, and what stays is swept at the next start.
       await this.#fs.unlink(at).catch(() => {});
@@ -145,7 +145,7 @@ export class DiskBlobs implements BlobStore {
     path: string,
     chunks: AsyncIterable<Uint8Array>,
     { bytesMax = Infinity, onGrowth }: PutOptions,
-  ): Promise<StoredBlob> {
+  ): Promise<Written> {
     const file = await onDisk('create', this.#fs.create(path));
     try {
       const writer = new BlockWriter(file, {
@@ -185,11 +185,13 @@ export class DiskBlobs implements BlobStore {
   }
 }
 
+type Written = Omit<StoredBlob, 'id'>;
+
 async function copyInto(
   writer: BlockWriter,
   chunks: AsyncIterable<Uint8Array>,
   bytesMax: number,
-): Promise<StoredBlob> {
+): Promise<Written> {
   const hash = createHash('sha256');
   let bytes = 0;
   try {

@@ -30,6 +30,7 @@ export interface PutOptions {
 export type OnGrowth = (path: string, bytes: number) => void;
 
 export interface StoredBlob {
+  readonly id: string;
   readonly bytes: number;
   /** Lower-case hex. */
   readonly sha256: string;

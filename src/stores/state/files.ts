@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 
-import type { FilePurpose, FileRow } from '../../contract/file.ts';
+import { fileIdOf, type FilePurpose, type FileRow } from '../../contract/file.ts';
 import type { Inspection } from '../../contract/inspection.ts';
 import { writeAudit } from './audit.ts';
 import type { Database, Db, Trx } from './database.ts';
@@ -41,12 +41,12 @@ export function createFileStore(database: Database): FileStore {
           .deleteFrom('files')
           .where('resource_id', '=', resourceId)
           .where('id', '=', fileId)
-          .returning(['filename', 'purpose'])
+          .returning(['filename', 'purpose', 'blob_id'])
           .executeTakeFirst();
-        if (!deleted) return false;
-        const action = 'file.delete';
-        await writeAudit(trx, { atS, resourceId, actor, action, target: fileId, detail: deleted });
-        return true;
+        if (!deleted) return undefined;
+        const { blob_id: blobId, ...detail } = deleted;
+        await writeAudit(trx, { atS, resourceId, actor, action: 'file.delete', target: fileId, detail });
+        return blobId ?? fileId;
       }),
 
     inspection: (scope, fileId) =>
@@ -67,13 +67,18 @@ export function createFileStore(database: Database): FileStore {
 
     deleteExpired: (nowS, limit) => database.transact((trx) => deleteExpired(trx, nowS, limit)),
 
-    existing: (fileIds) =>
+    existing: (blobIds) =>
       database.read(async (db) => {
         const found: string[] = [];
-        for (let start = 0; start < fileIds.length; start += IDS_PER_STATEMENT) {
-          const ids = fileIds.slice(start, start + IDS_PER_STATEMENT);
-          const rows = await db.selectFrom('files').select('id').where('id', 'in', ids).execute();
-          found.push(...rows.map((row) => row.id));
+        for (let start = 0; start < blobIds.length; start += IDS_PER_STATEMENT) {
+          const some = new Set(blobIds.slice(start, start + IDS_PER_STATEMENT));
+          const fileIds = [...new Set([...some].map(fileIdOf))];
+          const rows = await db
+            .selectFrom('files')
+            .select(['id', 'blob_id'])
+            .where('id', 'in', fileIds)
+            .execute();
+          found.push(...rows.map(blobOf).filter((id) => some.has(id)));
         }
         return found;
       }),
@@ -106,9 +111,9 @@ async function deleteExpired(trx: Trx, nowS: number, limit: number): Promise<str
     .where('seq', 'in', (eb) =>
       eb.selectFrom('files').select('seq').where('expires_at', '<=', nowS).orderBy('expires_at').limit(limit),
     )
-    .returning('id')
+    .returning(['id', 'blob_id'])
     .execute();
-  return deleted.map((row) => row.id);
+  return deleted.map(blobOf);
 }
 
 async function countInputs(trx: Trx, resourceId: string, expiring: boolean): Promise<number> {
@@ -130,6 +135,7 @@ export async function insertFiles(trx: Trx, resourceId: string, files: readonly 
     .values(
       files.map((file) => ({
         id: file.id,
+        blob_id: file.blobId === file.id ? null : file.blobId,
         resource_id: resourceId,
         filename: file.filename,
         purpose: file.purpose,
@@ -165,8 +171,11 @@ async function list(
   return { files: rows.slice(0, limit).map(toFile), hasMore: rows.length > limit };
 }
 
+const blobOf = (row: Pick<FileRecord, 'id' | 'blob_id'>): string => row.blob_id ?? row.id;
+
 const toFile = (row: FileRecord): FileRow => ({
   id: row.id,
+  blobId: blobOf(row),
   resourceId: row.resource_id,
   filename: row.filename,
   purpose: row.purpose,

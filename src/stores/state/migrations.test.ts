@@ -55,6 +55,9 @@ async function checkUpgraded(store: StateStore): Promise<void> {
     tags: {},
     createdAt: 1_000,
   });
+  expect(await store.files.get({ resourceId: 'alpha', actor: 'test' }, 'file-1')).toMatchObject({
+    blobId: 'file-1',
+  });
   expect(await store.resources.get('idle')).toMatchObject({ location: 'westus', createdAt: 0 });
   expect(await store.resources.keys('alpha')).toEqual([
     { slot: 1, digest: 'd-first', hint: '' },

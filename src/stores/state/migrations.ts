@@ -17,7 +17,7 @@ export interface ColumnTypes {
 type Migration = (db: Db, types: ColumnTypes) => Promise<void>;
 
 /** In order; the position of the last one that ran is the version of a database. Never change one that was released. */
-const MIGRATIONS: readonly Migration[] = [createTables, addControlPlane];
+const MIGRATIONS: readonly Migration[] = [createTables, addControlPlane, addBlobIds];
 
 /**
  * Brings the database to this release's schema in one transaction, or refuses one that a newer release has made.
@@ -224,6 +224,10 @@ async function addControlPlane(db: Db, types: ColumnTypes): Promise<void> {
     .addColumn('name', text, (c) => c.notNull().primaryKey())
     .addColumn('value', text, required)
     .execute();
+}
+
+async function addBlobIds(db: Db, { text }: ColumnTypes): Promise<void> {
+  await db.schema.alterTable('files').addColumn('blob_id', text).execute();
 }
 
 async function extendResources(db: Db, { text }: ColumnTypes): Promise<void> {

@@ -130,15 +130,15 @@ export interface FileStore {
   get(scope: Scope, fileId: string): Promise<FileRow | undefined>;
   /** `unknown_after`: no file of the scope has that id. */
   list(scope: Scope, query: FileQuery): Promise<{ files: FileRow[]; hasMore: boolean } | 'unknown_after'>;
-  /** Audited. False: there is none. */
-  delete(scope: Scope, fileId: string, atS: number): Promise<boolean>;
+  /** Audited. Returns the id of its blob, so that its bytes can go too; undefined: there is no such file. */
+  delete(scope: Scope, fileId: string, atS: number): Promise<string | undefined>;
   /** What a pass over the file found; undefined when none was made. */
   inspection(scope: Scope, fileId: string): Promise<Inspection | undefined>;
   saveInspection(scope: Scope, fileId: string, inspection: Inspection): Promise<void>;
-  /** Deletes rows past their expiry, all resources, and returns their ids so that their bytes can go too. */
+  /** Deletes rows past their expiry, all resources, and returns the ids of their blobs. */
   deleteExpired(nowS: number, limit: number): Promise<string[]>;
-  /** Which of these ids have a row in any resource: what has none is a stray. */
-  existing(fileIds: readonly string[]): Promise<string[]>;
+  /** Which of these blobs belong to a file of any resource: what belongs to none is a stray. */
+  existing(blobIds: readonly string[]): Promise<string[]>;
 }
 
 export interface NewBatch extends Pick<

@@ -83,6 +83,8 @@ interface FilesTable {
   /** Order of arrival, which breaks ties of `created_at`. */
   seq: Generated<number>;
   id: string;
+  /** Null: the file's own id. */
+  blob_id: string | null;
   resource_id: string;
   filename: string;
   purpose: FilePurpose;

@@ -103,9 +103,9 @@ export function fileContract(subject: () => Subject): void {
     await insert('a');
     await files.saveInspection(scope, 'a', inspection);
 
-    expect(await files.delete(scope, 'a', 2_000)).toBe(true);
+    expect(await files.delete(scope, 'a', 2_000)).toBe('a');
 
-    expect(await files.delete(scope, 'a', 2_000)).toBe(false);
+    expect(await files.delete(scope, 'a', 2_000)).toBeUndefined();
     expect(await files.get(scope, 'a')).toBeUndefined();
     expect(await files.inspection(scope, 'a')).toBeUndefined();
   });
@@ -153,5 +153,18 @@ export function fileContract(subject: () => Subject): void {
 
     expect(found.toSorted()).toEqual(['a', 'b']);
     expect(await files.existing([])).toEqual([]);
+  });
+
+  test('a produced file names the blob of the attempt that made it, and no other attempt has a row', async () => {
+    const { files } = subject().store;
+    await insert('out', { blobId: 'out_second', purpose: 'batch_output', expiresAt: 90 });
+    await insert('in');
+
+    expect(await files.get(scope, 'out')).toMatchObject({ id: 'out', blobId: 'out_second' });
+    const found = await files.existing(['out', 'out_first', 'out_second', 'in']);
+    expect(found.toSorted()).toEqual(['in', 'out_second']);
+    expect(await files.deleteExpired(100, 10)).toEqual(['out_second']);
+    expect(await files.delete(scope, 'in', 1)).toBe('in');
+    expect(await files.delete(scope, 'in', 1)).toBeUndefined();
   });
 }

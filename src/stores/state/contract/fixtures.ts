@@ -25,6 +25,7 @@ export const stranger: Scope = { resourceId: 'beta', actor: 'key:1' };
 
 export const fileOf = (id: string, given: Partial<FileRow> = {}): FileRow => ({
   id,
+  blobId: id,
   resourceId: scope.resourceId,
   filename: `${id}.jsonl`,
   purpose: 'batch',

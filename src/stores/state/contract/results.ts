@@ -208,6 +208,7 @@ function commitContract(subject: () => Subject): void {
     };
     const twin = {
       id: 'always-the-same',
+      blobId: 'always-the-same',
       resourceId: scope.resourceId,
       filename: 'twin',
       purpose: 'batch',
