@@ -9,9 +9,12 @@ import {
   scope,
   type EngineBench,
 } from '../../../test/support/engine.ts';
+import type { Batch } from '../../contract/batch.ts';
 import { systemClock } from '../../core/clock.ts';
 import { noFailpoints } from '../../core/failpoint.ts';
 import { systemUuid } from '../../core/ids.ts';
+import { BlobStoreError } from '../../stores/blobs/port.ts';
+import { StoreError } from '../../stores/state/ports.ts';
 import { finalize, type FinalizeDeps } from './finalize.ts';
 
 let bench: EngineBench;
@@ -20,7 +23,12 @@ beforeEach(async () => {
 });
 afterEach(() => bench.close());
 
-test('a process that comes late replaces no file that another has published, and leaves nothing behind', async () => {
+/** A cancelled batch of three lines, of which `r1` has its answer. */
+async function cancelledBatch(): Promise<{
+  readonly inputFileId: string;
+  readonly batch: Batch;
+  readonly deps: FinalizeDeps;
+}> {
   bench.deploy();
   bench.reply = ({ body }, signal) => (Buffer.from(body).includes('"r1"') ? ok : hang(signal));
   const engine = await bench.start();
@@ -29,39 +37,84 @@ test('a process that comes late replaces no file that another has published, and
   await eventually(async () => expect((await bench.batch(batch)).counts.completed).toBe(1));
   await engine.stop({ drainMs: 0 });
   await bench.state.batches.cancel(scope, batch.id, 1);
-  const { blobs, state } = bench;
   const deps: FinalizeDeps = {
-    batches: state.batches,
-    results: state.results,
-    blobs,
+    batches: bench.state.batches,
+    results: bench.state.results,
+    blobs: bench.blobs,
     along: { take: () => undefined },
     clock: systemClock,
     uuid: systemUuid,
     failpoint: noFailpoints,
   };
-  const cancelled = await bench.batch(batch);
-  const ending = { from: 'cancelling', to: 'cancelled' } as const;
+  return { inputFileId, batch: await bench.batch(batch), deps };
+}
+
+const ENDING = { from: 'cancelling', to: 'cancelled' } as const;
+
+async function storedBlobs(): Promise<Set<string>> {
+  const ids = new Set<string>();
+  for await (const id of bench.blobs.list()) ids.add(id);
+  return ids;
+}
+
+test('a process that comes late replaces no file that another has published, and leaves nothing behind', async () => {
+  const { inputFileId, batch, deps } = await cancelledBatch();
+  const { blobs, results } = deps;
 
   // It looked before the result was there, and writes what it saw after the other has published.
-  const late = { ...cancelled, counts: { ...cancelled.counts, completed: 0 } };
+  const late = { ...batch, counts: { ...batch.counts, completed: 0 } };
   let published: boolean | undefined;
-  const lateBlobs = overriding<FinalizeDeps['blobs']>(blobs, {
+  const lateBlobs = overriding(blobs, {
     put: async (...args) => {
-      published ??= await finalize(cancelled, ending, deps);
+      published ??= await finalize(batch, ENDING, deps);
       return blobs.put(...args);
     },
   });
-  const lateResults = overriding(state.results, { page: () => Promise.resolve([]) });
-  const came = await finalize(late, ending, { ...deps, blobs: lateBlobs, results: lateResults });
+  const lateResults = overriding(results, { page: () => Promise.resolve([]) });
+  const came = await finalize(late, ENDING, { ...deps, blobs: lateBlobs, results: lateResults });
 
   expect([published, came]).toEqual([true, false]);
   const ended = await bench.batch(batch);
   expect((await bench.linesOf(ended.outputFileId)).map((line) => line.custom_id)).toEqual(['r1']);
   expect((await bench.linesOf(ended.errorFileId)).map((line) => line.custom_id)).toEqual(['r0', 'r2']);
   const named = [ended.outputFileId, ended.errorFileId].map(
-    async (id) => (await state.files.get(scope, id))?.blobId,
+    async (id) => (await bench.state.files.get(scope, id))?.blobId,
   );
-  const stored: string[] = [];
-  for await (const id of blobs.list()) stored.push(id);
-  expect(new Set(stored)).toEqual(new Set([inputFileId, ...(await Promise.all(named))]));
+  expect(await storedBlobs()).toEqual(new Set([inputFileId, ...(await Promise.all(named))]));
+});
+
+test('an attempt that fails leaves no blob behind, so that a disk that is full does not fill further', async () => {
+  const { inputFileId, batch, deps } = await cancelledBatch();
+  const { blobs } = deps;
+  const full = overriding(blobs, {
+    put: async (id, chunks) => {
+      if (id.startsWith(batch.errorFileId)) throw new BlobStoreError('ENOSPC', 'disk_full');
+      return blobs.put(id, chunks);
+    },
+  });
+  const busy = overriding(deps.batches, { publish: () => Promise.reject(new StoreError('busy', 'busy')) });
+
+  for (const _ of [1, 2])
+    await expect(finalize(batch, ENDING, { ...deps, blobs: full })).rejects.toThrow('ENOSPC');
+  await expect(finalize(batch, ENDING, { ...deps, batches: busy })).rejects.toThrow('busy');
+
+  expect(await storedBlobs()).toEqual(new Set([inputFileId]));
+  expect(await finalize(batch, ENDING, deps)).toBe(true);
+});
+
+test('what may have been published is kept, though nobody answered', async () => {
+  const { batch, deps } = await cancelledBatch();
+  const lost = overriding(deps.batches, {
+    publish: async (...args) => {
+      await deps.batches.publish(...args);
+      throw new StoreError('the answer was lost', 'connection');
+    },
+  });
+
+  await expect(finalize(batch, ENDING, { ...deps, batches: lost })).rejects.toThrow('lost');
+  expect(await finalize(batch, ENDING, deps)).toBe(false);
+
+  expect((await bench.linesOf(batch.outputFileId)).map((line) => line.custom_id)).toEqual(['r1']);
+  expect((await bench.linesOf(batch.errorFileId)).map((line) => line.custom_id)).toEqual(['r0', 'r2']);
+  expect(await storedBlobs()).toHaveProperty('size', 3);
 });

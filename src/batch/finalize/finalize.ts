@@ -7,7 +7,13 @@ import type { UuidSource } from '../../core/ids.ts';
 import { scanRequestLine } from '../../core/json-scan.ts';
 import { LineSplitter, type Line, type OversizedLine } from '../../core/lines.ts';
 import type { BlobStore, StoredBlob } from '../../stores/blobs/port.ts';
-import type { BatchStore, Publication, ResultRow, ResultStore } from '../../stores/state/ports.ts';
+import {
+  StoreError,
+  type BatchStore,
+  type Publication,
+  type ResultRow,
+  type ResultStore,
+} from '../../stores/state/ports.ts';
 import { requestIdStart, UNANSWERED, unansweredLine } from '../results/result-line.ts';
 import type { OutputsAlong } from './along.ts';
 
@@ -35,6 +41,8 @@ export async function finalize(
   deps: FinalizeDeps,
 ): Promise<boolean> {
   const written: StoredBlob[] = [];
+  /** A row has them, or the answer to that was lost. What no row has goes, lest attempts on a full disk fill it further. */
+  let mayBeNamed = false;
   try {
     const output = await writeOutput(batch, ending, deps);
     written.push(output.blob);
@@ -50,7 +58,8 @@ export async function finalize(
     deps.failpoint('finalize:before-publish');
 
     const atS = nowS(deps.clock);
-    const published = await deps.batches.publish(batch.seq, {
+    mayBeNamed = true;
+    mayBeNamed = await deps.batches.publish(batch.seq, {
       ...ending,
       atS,
       completed: output.lines,
@@ -61,22 +70,22 @@ export async function finalize(
       ],
     });
     deps.failpoint('finalize:after-publish');
-    if (!published) await drop(written, deps.blobs);
-    return published;
+    return mayBeNamed;
   } catch (error) {
+    if (isRolledBack(error)) mayBeNamed = false;
     if (!(error instanceof ResultsMoved)) throw error;
     const now = await deps.batches.bySeq(batch.seq);
     const hasMoved = now?.status !== ending.from || doneOf(now) > doneOf(batch);
     assert(hasMoved, `batch ${batch.id} lacks results that it counts`);
-    await drop(written, deps.blobs);
     return false;
+  } finally {
+    if (!mayBeNamed) for (const { id } of written) await deps.blobs.delete(id);
   }
 }
 
-/** Blobs of this attempt, which nothing names. */
-async function drop(written: readonly StoredBlob[], blobs: BlobStore): Promise<void> {
-  for (const { id } of written) await blobs.delete(id);
-}
+/** The store has said that it did not take the change. */
+const isRolledBack = (error: unknown): boolean =>
+  error instanceof StoreError && (error.reason === 'busy' || error.reason === 'disk_full');
 
 /** Another process has published the batch, and its results are being dropped. Or it has recorded one more. */
 class ResultsMoved extends Error {
