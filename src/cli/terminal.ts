@@ -1,4 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
+import { tokenUnit } from '../core/token-unit.ts';
 
 /** Text that came from elsewhere, made harmless for a terminal: no escape sequences, no control characters. */
 export const plain = (text: string): string =>
@@ -57,13 +58,8 @@ export function byteSize(size: number): string {
 
 export const grouped = (value: number): string => value.toLocaleString('en-US');
 
-const TOKEN_UNITS = [
-  [1e9, 'B'],
-  [1e6, 'M'],
-  [1e3, 'K'],
-] as const;
 /** As quotas are told: `1.5B`, `90K`, `1,234`. Never rounded. */
 export function tokenCount(tokens: number): string {
-  const found = TOKEN_UNITS.find(([size]) => tokens >= size && tokens % (size / 10) === 0);
-  return found ? `${grouped(tokens / found[0])}${found[1]}` : grouped(tokens);
+  const [size, letter] = tokenUnit(tokens);
+  return `${grouped(tokens / size)}${letter}`;
 }

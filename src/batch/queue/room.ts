@@ -1,5 +1,6 @@
 /** What people are told about the room that a deployment has for enqueued tokens. */
 import type { BatchError } from '../../contract/batch.ts';
+import { tokenUnit } from '../../core/token-unit.ts';
 import type { Deployment } from '../../deployments/port.ts';
 import type { Room } from '../../stores/state/ports.ts';
 
@@ -50,12 +51,6 @@ export function waitsForRoom(
 
 /** `30K` and `1.5M`; a figure that is not round stays whole: `58,212`. */
 function abbreviate(tokens: number): string {
-  for (const [unit, letter] of [
-    [1e9, 'B'],
-    [1e6, 'M'],
-    [1e3, 'K'],
-  ] as const) {
-    if (tokens >= unit && tokens % (unit / 10) === 0) return `${tokens / unit}${letter}`;
-  }
-  return tokens.toLocaleString('en-US');
+  const [size, letter] = tokenUnit(tokens);
+  return letter === '' ? tokens.toLocaleString('en-US') : `${tokens / size}${letter}`;
 }
