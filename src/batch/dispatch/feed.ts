@@ -66,7 +66,7 @@ export class Feed {
   constructor(batch: Batch) {
     this.batch = batch;
     this.idStart = requestIdStart(batch.id);
-    // Every request in flight listens.
+    // Lines that wait for their next attempt listen, and upstreams that have no wire.
     setMaxListeners(0, this.abort.signal);
   }
 

@@ -1,7 +1,14 @@
 import type { StoredBlob } from '../../stores/blobs/port.ts';
 import type { ClaimedSegment, LineResult } from '../../stores/state/ports.ts';
 
-type LinePage = readonly Uint8Array[];
+/** Some lines of a produced file, in order, without their line ends. */
+export type LinePage = readonly Uint8Array[];
+
+/** An output file that is whole and durable. */
+export interface WrittenOutput {
+  readonly blob: StoredBlob;
+  readonly lines: number;
+}
 
 export interface AlongOutputDeps {
   readonly pieceBytes: number;
@@ -78,7 +85,7 @@ export class AlongOutput {
   }
 
   /** Undefined: it came to nothing, and the file is to be written from the beginning. */
-  async finish(rest: Rest): Promise<{ readonly blob: StoredBlob; readonly lines: number } | undefined> {
+  async finish(rest: Rest): Promise<WrittenOutput | undefined> {
     this.#end(rest);
     try {
       const blob = await this.#stored;

@@ -15,6 +15,7 @@ import {
   type ResultStore,
 } from '../../stores/state/ports.ts';
 import { requestIdStart, UNANSWERED, unansweredLine } from '../results/result-line.ts';
+import type { LinePage, WrittenOutput } from './along-output.ts';
 import type { OutputsAlong } from './along.ts';
 
 export interface FinalizeDeps {
@@ -92,31 +93,25 @@ class ResultsMoved extends Error {
   override name = 'ResultsMoved';
 }
 
-interface Written {
-  readonly blob: StoredBlob;
-  readonly lines: number;
-}
-
 /** A batch that runs to its end takes no more results, so what was written along is a part of its output. */
 async function writeOutput(
   batch: Batch,
   { to }: Pick<Publication, 'to'>,
   { along, blobs, results, uuid }: FinalizeDeps,
-): Promise<Written> {
-  const begun = along.take(batch.seq);
-  if (to !== 'completed') await begun?.discard();
+): Promise<WrittenOutput> {
   const { completed } = batch.counts;
   const rest = (afterLine: number) => pages(batch, results, { ok: true, afterLine });
-  const whole = to === 'completed' ? await begun?.finish({ pages: rest, lines: completed }) : undefined;
-  if (whole !== undefined) return whole;
+  const begun = along.take(batch.seq);
+  if (to === 'completed') {
+    const whole = await begun?.finish({ pages: rest, lines: completed });
+    if (whole !== undefined) return whole;
+  } else await begun?.discard();
   const lines = new Lines(rest(0), { countMin: completed });
   const blob = await blobs.put(attemptBlobId(batch.outputFileId, uuid()), lines.bytes());
   return { blob, lines: lines.count };
 }
 
 const doneOf = ({ counts }: Batch): number => counts.completed + counts.failed;
-
-type LinePage = readonly Uint8Array[];
 
 interface Which {
   readonly ok?: boolean;
