@@ -1,3 +1,4 @@
+/** All that are published. Files here have two of them: `batch` is uploaded, `batch_output` is produced. */
 export const FILE_PURPOSES = [
   'fine-tune',
   'fine-tune-results',
@@ -5,6 +6,10 @@ export const FILE_PURPOSES = [
   'assistants_output',
   'batch',
   'batch_output',
+  'evals',
+  'evals_output',
+  'user_data',
+  'vision',
 ] as const;
 export type FilePurpose = (typeof FILE_PURPOSES)[number];
 

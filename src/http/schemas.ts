@@ -92,9 +92,17 @@ export const CreateBatchHeaders = z.looseObject({
   }),
 });
 
+export const WRONG_PURPOSE = "Invalid value for purpose. Files here are for batches: send 'batch'.";
+
+/** Stands first in a body, since it is judged first. */
+const Purpose = z.string().refine((purpose) => purpose === 'batch', {
+  message: WRONG_PURPOSE,
+  params: { code: 'invalidPayload' satisfies ApiErrorCode },
+});
+
 export const ImportFileBody = z
   .looseObject({
-    purpose: z.string(),
+    purpose: Purpose,
     filename: z.string().min(1),
     content_url: z.string().min(1),
     expires_after: ExpiresAfter.nullish(),

@@ -7,9 +7,11 @@ import type { FastifyRequest } from 'fastify';
 import { INPUT_BYTES_MAX } from '../contract/batch.ts';
 import { ApiError } from '../contract/error.ts';
 import type { FileRow } from '../contract/file.ts';
+import { toFilename } from '../batch/upload/filename.ts';
 import type { Upload } from '../batch/upload/upload.ts';
 import { flattened, parseExpiresAfter } from './expiry.ts';
-import type { Surface } from './surface.ts';
+import { WRONG_PURPOSE } from './schemas.ts';
+import type { Dialect, Surface } from './surface.ts';
 
 type Part = MultipartFile | MultipartValue;
 
@@ -55,21 +57,35 @@ async function storeParts(
     const part = await nextPart(parts);
     if (part === undefined) break;
     if (part.type === 'field') form.add(part);
-    else if (part.fieldname === 'file')
+    else if (part.fieldname === 'file') {
+      const chunks = fileThenForm(part, parts, form);
       return store({
-        filename: part.filename ?? '',
+        filename: await judgedName(part.filename ?? '', { chunks, dialect: surface.dialect }),
         purpose: 'batch',
         dialect: surface.dialect,
-        chunks: fileThenForm(part, parts, form),
+        chunks,
         // Known once `chunks` has ended; the row is made after that.
         get expiresAfterS() {
           return form.expiresAfterS;
         },
       });
-    else throw new ApiError('invalidPayload', `Unexpected file part '${part.fieldname}'. Name it 'file'.`);
+    } else throw new ApiError('invalidPayload', `Unexpected file part '${part.fieldname}'. Name it 'file'.`);
   }
   form.check();
   throw new ApiError('missingParameter', "Missing required parameter: 'file'.", { param: 'file' });
+}
+
+/** What is wrong with the rest of the form, such as its purpose, is told rather than that the name is. */
+async function judgedName(
+  filename: string,
+  { chunks, dialect }: { chunks: AsyncIterable<Uint8Array>; dialect: Dialect },
+): Promise<string> {
+  try {
+    return toFilename(filename, { purpose: 'batch', dialect });
+  } catch (refusal) {
+    for await (const _chunk of chunks);
+    throw refusal;
+  }
 }
 
 async function* fileThenForm(
@@ -127,6 +143,7 @@ class Form {
       throw new ApiError('invalidPayload', `The part '${fieldname}' is too long.`, { param: fieldname });
     if (this.#fields.has(fieldname))
       throw new ApiError('invalidPayload', `The part '${fieldname}' was sent twice.`, { param: fieldname });
+    if (fieldname === 'purpose') checkPurpose(String(value));
     this.#fields.set(fieldname, String(value));
   }
 
@@ -135,7 +152,6 @@ class Form {
     const purpose = this.#fields.get('purpose');
     if (purpose === undefined)
       throw new ApiError('missingParameter', "Missing required parameter: 'purpose'.", { param: 'purpose' });
-    checkPurpose(purpose);
     if (!this.#surface.fileExpiry) return;
     const wanted = flattened((key) => this.#fields.get(key), 'expires_after');
     this.#expiresAfterS = parseExpiresAfter(wanted, {
@@ -150,13 +166,6 @@ class Form {
 }
 
 /** The other purposes belong to services that are not here. */
-export function checkPurpose(purpose: string): void {
-  if (purpose !== 'batch')
-    throw new ApiError(
-      'invalidPayload',
-      "Invalid value for purpose. Files here are for batches: send 'batch'.",
-      {
-        param: 'purpose',
-      },
-    );
+function checkPurpose(purpose: string): void {
+  if (purpose !== 'batch') throw new ApiError('invalidPayload', WRONG_PURPOSE, { param: 'purpose' });
 }

@@ -129,6 +129,7 @@ describe('pages of files', () => {
     expect((await walk('files', 'limit=5')).flat().toSorted()).toEqual(
       [...newestFirst, ...produced].toSorted(),
     );
-    expect((await walk('files', 'purpose=assistants')).flat()).toEqual([]);
+    for (const published of ['assistants', 'evals', 'evals_output', 'user_data', 'vision', 'fine-tune'])
+      expect((await walk('files', `purpose=${published}`)).flat()).toEqual([]);
   });
 });

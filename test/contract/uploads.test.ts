@@ -108,22 +108,28 @@ describe('a form is refused', () => {
       /'data'.*Name it 'file'/,
     ],
     [
-      'with a file that has no name',
-      PURPOSE + filePart(JSONL, 'name="file"') + END,
-      'invalidPayload',
-      /filename/,
-    ],
-    [
-      'with a file whose name is empty',
-      PURPOSE + filePart(JSONL, 'name="file"; filename=""') + END,
-      'invalidPayload',
-      /filename/,
-    ],
-    [
       'with another suffix',
       PURPOSE + filePart(JSONL, 'name="file"; filename="t.csv"') + END,
       'invalidPayload',
       /\.jsonl/,
+    ],
+    [
+      'with another suffix and then a wrong purpose',
+      filePart(JSONL, 'name="file"; filename="t.csv"') + field('purpose', 'assistants') + END,
+      'invalidPayload',
+      /Invalid value for purpose/,
+    ],
+    [
+      'with a wrong purpose and then another suffix',
+      field('purpose', 'assistants') + filePart(JSONL, 'name="file"; filename="t.csv"') + END,
+      'invalidPayload',
+      /Invalid value for purpose/,
+    ],
+    [
+      'with another suffix and no purpose',
+      filePart(JSONL, 'name="file"; filename="t.csv"') + END,
+      'invalidPayload',
+      /Missing required parameter: 'purpose'/,
     ],
     [
       'with 11 parts',
@@ -274,6 +280,43 @@ describe('a file name', () => {
   });
 });
 
+describe.each(['/openai/v1', '/v1', '/openai', '/default/openai', '/default/v1'])(
+  'under %s, a name without an extension is taken',
+  (root) => {
+    const query = root.endsWith('openai') ? '?api-version=2024-10-21' : '';
+
+    test.each([
+      ['upload', 'upload'],
+      ['unknown_file', 'unknown_file'],
+      ['anonymous_file', 'anonymous_file'],
+      ['file1a2b3c', 'file1a2b3c'],
+      ['/tmp/RtmpX.1/file1a2b3c', 'file1a2b3c'],
+      ['<fdopen>', '<fdopen>'],
+      ['-', '-'],
+      ['in.', 'in.'],
+      ['IN.JSONL', 'IN.JSONL'],
+      ['..', 'upload.jsonl'],
+      ['', 'upload.jsonl'],
+      [null, 'upload.jsonl'],
+    ])('%j, and kept as %j', async (given, kept) => {
+      const disposition = given === null ? 'name="file"' : `name="file"; filename="${given}"`;
+
+      const { status, body } = await service.json(`${root}/files${query}`, {
+        method: 'POST',
+        headers: { 'content-type': `multipart/form-data; boundary=${B}` },
+        body: PURPOSE + filePart(JSONL, disposition) + END,
+      });
+
+      expect([status, body.filename, body.bytes]).toEqual([
+        root.endsWith('/v1') && !root.includes('openai') ? 200 : 201,
+        kept,
+        JSONL.length,
+      ]);
+      await service.json(`${root}/files/${body.id}${query}`, { method: 'DELETE' });
+    });
+  },
+);
+
 describe('limits', () => {
   test('a length above the limit is refused before a byte is read', async () => {
     const answer = await service.raw(
@@ -350,14 +393,27 @@ describe('an import', () => {
       const imported = await call('/openai/v1/files/import', { content_url, expires_after });
       const elsewhere = await call('/v1/files/import', { content_url: 'http://127.0.0.1:1/in.jsonl' });
       const purpose = await call('/openai/v1/files/import', { content_url, purpose: 'fun' });
+      const purposeFirst = await call('/openai/v1/files/import', {
+        purpose: 'assistants',
+        filename: 'in.csv',
+      });
+      const bare = await call('/openai/v1/files/import', { content_url, filename: 'file1a2b3c' });
+      const foreign = await call('/openai/v1/files/import', { content_url, filename: 'in.csv' });
 
       expect([imported.status, imported.body.bytes]).toEqual([201, lines(1).length]);
       expect(imported.body.expires_at).toBe(imported.body.created_at + 1_209_600);
       expect(imported.headers.get('location')).toBe(`/openai/v1/files/${imported.body.id}`);
       expect([elsewhere.status, elsewhere.body.error.code]).toEqual([400, 'file_import_failed']);
-      expect([purpose.status, purpose.body.error.message]).toEqual([
+      for (const refused of [purpose, purposeFirst])
+        expect([refused.status, refused.body.error.message, refused.body.error.target]).toEqual([
+          400,
+          expect.stringContaining('Invalid value for purpose'),
+          'purpose',
+        ]);
+      expect([bare.status, bare.body.filename]).toEqual([201, 'file1a2b3c']);
+      expect([foreign.status, foreign.body.error.message]).toEqual([
         400,
-        expect.stringContaining('Invalid value for purpose'),
+        expect.stringContaining('wrong suffix'),
       ]);
     } finally {
       await importing.close();

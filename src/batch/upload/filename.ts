@@ -6,7 +6,13 @@ const FILENAME_MAX = 255;
 // eslint-disable-next-line no-control-regex
 const UNSHOWABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
-/** The caller's name for a file as the row keeps it. It never reaches the file system. */
+/** For a file that came without a name. */
+const NO_NAME = 'upload.jsonl';
+
+/**
+ * The caller's name for a file as the row keeps it. It never reaches the file system. SDKs name bytes `upload` and the
+ * like, and temporary files have no extension, so none is needed; one that tells of another format is refused.
+ */
 export function toFilename(
   given: string,
   { purpose, dialect }: { purpose: FilePurpose; dialect: 'azure' | 'openai' },
@@ -19,13 +25,14 @@ export function toFilename(
     .trim();
   const dot = name.lastIndexOf('.');
   const suffix = dot === -1 ? '' : name.slice(dot);
-  if (purpose === 'batch' && suffix.toLowerCase() !== '.jsonl') {
+  if (purpose === 'batch' && !['', '.', '.jsonl'].includes(suffix.toLowerCase())) {
     const message =
       dialect === 'azure'
-        ? 'fileName contains an invalid filename: wrong suffix. It must end in .jsonl.'
+        ? 'fileName contains an invalid filename: wrong suffix. It must end in .jsonl, or have no suffix.'
         : 'Invalid file format for Batch API. Must be .jsonl';
     throw new ApiError('invalidValue', message, { param: 'file' });
   }
+  if (['', '.', '..'].includes(name)) return NO_NAME;
   if (name.length <= FILENAME_MAX) return name;
   const kept = suffix.length < FILENAME_MAX ? suffix : '';
   // The cut may fall inside a surrogate pair.

@@ -243,7 +243,7 @@ describe('a name', () => {
     expect((await readdir(dir)).filter((name) => !name.startsWith('state.db'))).toEqual(['blobs']);
   });
 
-  test.each(['', 'in', 'in.json', 'in.jsonl.exe', 'jsonl', 'in.jsonl/', '..'])(
+  test.each(['in.json', 'in.csv', 'in.jsonl.exe', 'in.jsonl.gz', '.txt', 'dir/in.txt'])(
     '%j is refused, and nothing is read or stored',
     async (filename) => {
       let read = false;

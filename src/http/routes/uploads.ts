@@ -7,7 +7,7 @@ import { renderFile } from '../render.ts';
 import { ImportFileBody, UploadForm } from '../schemas.ts';
 import type { HttpDeps } from '../server.ts';
 import { WIRE, type Surface } from '../surface.ts';
-import { checkPurpose, receiveUpload } from '../upload-form.ts';
+import { receiveUpload } from '../upload-form.ts';
 
 export function uploadRoutes(
   server: FastifyInstance,
@@ -49,8 +49,7 @@ export function uploadRoutes(
     async (request, reply) => {
       const { surface } = request.target;
       const { dialect } = surface;
-      const { purpose, filename, content_url: contentUrl, expires_after: expiry } = request.body;
-      checkPurpose(purpose);
+      const { filename, content_url: contentUrl, expires_after: expiry } = request.body;
       const expiresAfterS = surface.fileExpiry
         ? parseExpiresAfter(expiry ?? {}, { dialect, param: 'expires_after' })
         : null;
