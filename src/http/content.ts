@@ -10,10 +10,10 @@ export function sendFile(
   { blobs, file, skipLines }: { blobs: BlobStore; file: FileRow; skipLines: number },
 ): FastifyReply {
   downloadHeaders(reply, file.filename).header('etag', `"${file.sha256}"`);
-  if (skipLines > 0) {
-    const lines = sliceLines(blobs.read(file.blobId), { skip: skipLines, take: Infinity });
-    return reply.send(Readable.from(lines, { objectMode: false }));
-  }
+  if (skipLines > 0)
+    return sendBytes({ request, reply }, () =>
+      sliceLines(blobs.read(file.blobId), { skip: skipLines, take: Infinity }),
+    );
   reply.header('accept-ranges', 'bytes');
   const range = wantedRange(request, file);
   if (range === 'unsatisfiable') {
@@ -24,7 +24,19 @@ export function sendFile(
   if (range !== undefined)
     reply.code(206).header('content-range', `bytes ${start}-${start + length - 1}/${file.bytes}`);
   reply.header('content-length', length);
-  return length === 0 ? reply.send(Buffer.alloc(0)) : reply.send(blobs.read(file.blobId, { start, length }));
+  return length === 0
+    ? reply.send(Buffer.alloc(0))
+    : sendBytes({ request, reply }, () => blobs.read(file.blobId, { start, length }));
+}
+
+/** HEAD answers with the headers alone, and nothing is read for it. */
+export function sendBytes(
+  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
+  read: () => AsyncIterable<Uint8Array>,
+): FastifyReply {
+  if (request.method === 'HEAD') return reply.send(Readable.from([]));
+  const bytes = read();
+  return reply.send(bytes instanceof Readable ? bytes : Readable.from(bytes, { objectMode: false }));
 }
 
 /** Never shown in the browser, never guessed at: the bytes are the tenant's and may be anything. */

@@ -105,7 +105,6 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     logger: false,
     genReqId: () => deps.uuid(),
     bodyLimit: options.jsonBytesMax,
-    exposeHeadRoutes: false,
     // Our own hook does, in the caller's dialect.
     return503OnClosing: false,
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 200 },

@@ -249,9 +249,13 @@ async function ask(route: Route, resource: string, { headers }: Actor, subscript
 }
 
 test('every route says what it asks for, and it is what this table says', () => {
-  const said = routes.filter(({ action }) => action !== 'none').map((route) => [names(route), route.action]);
+  const open = routes.filter(({ action }) => action !== 'none');
+  const said = open.filter(({ method }) => method !== 'HEAD').map((route) => [names(route), route.action]);
 
   expect(Object.fromEntries(said)).toEqual(ACTION_OF);
+  // HEAD is a GET without its body.
+  for (const { url, action } of open.filter(({ method }) => method === 'HEAD'))
+    expect([url, action]).toEqual([url, ACTION_OF[`GET ${url}`]]);
   for (const action of Object.values(ACTION_OF)) expect(ACTIONS).toContain(action);
   for (const [route, action] of Object.entries(ACTION_OF))
     expect([route, isDataAction(action)]).toEqual([route, route.includes(' /wire')]);
@@ -327,7 +331,7 @@ describe('a resource that does not exist', () => {
   test('is refused as a foreign one is, word for word, save for the name', async () => {
     for (const route of routes.filter(({ action }) => action !== 'none')) {
       const namesResource = planeOf(route) === 'data' || route.url.includes(':account');
-      for (const actor of namesResource ? actors : []) {
+      for (const actor of namesResource && route.method !== 'HEAD' ? actors : []) {
         const foreign = await ask(route, RESOURCE_B, actor);
         if (!foreign.refused || actor.everywhere === true) continue;
 

@@ -161,10 +161,10 @@ test('an answer carries the request id that clients of ARM report, also when it 
 });
 
 test.each([
-  ['POST', '', 'GET, PUT, PATCH, DELETE'],
+  ['POST', '', 'GET, HEAD, PUT, PATCH, DELETE'],
   ['GET', '/listKeys', 'POST'],
-  ['DELETE', '/deployments', 'GET'],
-  ['POST', '/deployments/d', 'GET, PUT, PATCH, DELETE'],
+  ['DELETE', '/deployments', 'GET, HEAD'],
+  ['POST', '/deployments/d', 'GET, HEAD, PUT, PATCH, DELETE'],
 ])('%s %s is answered with the methods that there are', async (method, suffix, allow) => {
   const answer = await service.fetch(`${FIXED}${suffix}?api-version=2025-09-01`, {
     method,

@@ -124,7 +124,12 @@ function cancelRoutes(server: FastifyInstance, deps: Deps): void {
   // The curl line of the original's documentation leaves out `-X POST`; it needs a key all the same.
   app.get(
     `${WIRE}/batches/:id/cancel`,
-    { config: { action: 'accounts/OpenAI/batches/cancel/action' }, schema: { hide: true, params: ById } },
+    {
+      // HEAD changes nothing.
+      exposeHeadRoute: false,
+      config: { action: 'accounts/OpenAI/batches/cancel/action' },
+      schema: { hide: true, params: ById },
+    },
     (request) => cancel(request, request.params.id),
   );
 }

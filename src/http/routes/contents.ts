@@ -1,12 +1,11 @@
 /** Bytes of files: whole, in ranges, or as far as a running batch has come. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import { Readable } from 'node:stream';
 import { isTerminal, type Batch } from '../../contract/batch.ts';
 import { ApiError } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';
 import type { Scope } from '../../contract/scope.ts';
-import { downloadHeaders, sendFile } from '../content.ts';
+import { downloadHeaders, sendBytes, sendFile } from '../content.ts';
 import { fileNotFound, findBatch, findFile } from '../lookup.ts';
 import { certainPart, recordedResults } from '../partial-results.ts';
 import { ById, Content, ContentQuery } from '../schemas.ts';
@@ -42,7 +41,7 @@ export function contentRoutes(server: FastifyInstance, deps: Deps): void {
       const skipLines = request.query.offset;
       return 'file' in found
         ? sendWhole({ request, reply }, { deps, ...found, skipLines })
-        : sendCertain(reply, { deps, batch: found.batch, id, skipLines });
+        : sendCertain({ request, reply }, { deps, batch: found.batch, id, skipLines });
     },
   );
 
@@ -100,12 +99,12 @@ function sendWhole(
 }
 
 async function sendCertain(
-  reply: FastifyReply,
+  { request, reply }: Http,
   { deps, batch, id, skipLines }: { deps: Deps; batch: Batch; id: string; skipLines: number },
 ): Promise<FastifyReply> {
   const certain = await certainPart({ ...deps, batch, ok: id === batch.outputFileId });
   reply.header('x-incomplete', 'true').header('x-last-line', certain.lines);
-  return sendLines(reply, id, certain.read(skipLines));
+  return sendLines({ request, reply }, id, () => certain.read(skipLines));
 }
 
 async function sendRecorded(
@@ -115,7 +114,7 @@ async function sendRecorded(
   const id = ok ? batch.outputFileId : batch.errorFileId;
   const ended = isTerminal(batch.status);
   reply.header('x-incomplete', String(!ended));
-  if (!ended) return sendLines(reply, id, recordedResults({ ...deps, batch, ok }));
+  if (!ended) return sendLines({ request, reply }, id, () => recordedResults({ ...deps, batch, ok }));
   const file = await deps.state.files.get(request.principal.scope, id);
   if (file !== undefined) return sendFile({ request, reply }, { blobs: deps.blobs, file, skipLines: 0 });
   if (batch.status === 'failed' || batch.counts.total === 0)
@@ -123,5 +122,7 @@ async function sendRecorded(
   throw new ApiError('fileNotFound', `The file '${id}' of this batch was deleted.`, { param: 'id' });
 }
 
-const sendLines = (reply: FastifyReply, id: string, lines: AsyncIterable<Uint8Array>): FastifyReply =>
-  downloadHeaders(reply, `${id}.jsonl`).send(Readable.from(lines, { objectMode: false }));
+function sendLines(http: Http, id: string, read: () => AsyncIterable<Uint8Array>): FastifyReply {
+  downloadHeaders(http.reply, `${id}.jsonl`);
+  return sendBytes(http, read);
+}
