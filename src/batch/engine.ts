@@ -3,6 +3,7 @@ import { ApiError } from '../contract/error.ts';
 import type { Inspection } from '../contract/inspection.ts';
 import type { Scope } from '../contract/scope.ts';
 import { assert } from '../core/assert.ts';
+import { Bell } from '../core/bell.ts';
 import { nowS, type Clock } from '../core/clock.ts';
 import type { Failpoint } from '../core/failpoint.ts';
 import type { UuidSource } from '../core/ids.ts';
@@ -103,7 +104,7 @@ export class Engine {
   readonly #inspections = new Map<string, Promise<Inspection>>();
   readonly #stopping = new AbortController();
   #ticking: Promise<void> | null = null;
-  #woken = Promise.withResolvers<void>();
+  readonly #changes = new Bell();
 
   constructor(deps: EngineDeps) {
     this.#deps = deps;
@@ -138,9 +139,7 @@ export class Engine {
 
   /** Something changed in the store: look now rather than at the next tick. */
   wake(): void {
-    const { resolve } = this.#woken;
-    this.#woken = Promise.withResolvers<void>();
-    resolve();
+    this.#changes.ring();
   }
 
   /** Deployments or their upstreams have changed: when this resolves, every request from now on goes where they say. */
@@ -197,7 +196,7 @@ export class Engine {
   async #tick(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       // From before the look: what changes meanwhile makes it look again.
-      const woken = this.#woken.promise;
+      const heard = this.#changes.rings;
       await this.#patiently(async () => {
         this.#quotas.startLook();
         const live = await this.#deps.state.batches.live();
@@ -206,7 +205,7 @@ export class Engine {
         await this.#purge();
       });
       this.#dispatchers.poke();
-      await this.#rest(this.#options.tickMs, woken);
+      await this.#rest(this.#options.tickMs, heard);
     }
   }
 
@@ -394,17 +393,8 @@ export class Engine {
   }
 
   /** Until the delay is over, something happens, or the engine stops. */
-  async #rest(delayMs: number, woken = this.#woken.promise): Promise<void> {
-    if (this.#stopping.signal.aborted) return;
-    const timer = new AbortController();
-    const stop = (): void => timer.abort();
-    this.#stopping.signal.addEventListener('abort', stop, { once: true });
-    const waited = this.#deps.clock.sleep(delayMs, timer.signal).catch(() => {
-      // Woken, or stopping.
-    });
-    await Promise.race([waited, woken]);
-    this.#stopping.signal.removeEventListener('abort', stop);
-    timer.abort();
+  #rest(delayMs: number, heard?: number): Promise<void> {
+    return this.#changes.rest(this.#deps.clock, { delayMs, heard, signal: this.#stopping.signal });
   }
 }
 

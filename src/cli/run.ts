@@ -137,7 +137,8 @@ function openState(config: AppConfig): Promise<Core> {
 
 /** Until the batch is over or a signal comes. */
 async function finish(core: Core, job: Job): Promise<Batch | 'stopped'> {
-  const stopped = stopSignal();
+  const stopping = new AbortController();
+  void stopSignal().then(() => stopping.abort());
   const view = createProgressView();
   try {
     const { id } = (await unfinished(core)) ?? (await submit(core, job));
@@ -152,7 +153,10 @@ async function finish(core: Core, job: Job): Promise<Batch | 'stopped'> {
         const message = `nothing gets an answer. ${progress.waiting ?? ''} The same command goes on from here.`;
         throw new CliError(oneLine(message), EXIT.unreachable);
       }
-      if (await Promise.race([stopped, sleep(LOOK_EVERY_MS)])) return 'stopped';
+      await sleep(LOOK_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => {
+        // A signal came.
+      });
+      if (stopping.signal.aborted) return 'stopped';
     }
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;

@@ -8,7 +8,7 @@ import { OutputsAlong } from '../../src/batch/finalize/along.ts';
 import type { CreateRequest, Created } from '../../src/batch/queue/create.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
 import { isTerminal, type Batch } from '../../src/contract/batch.ts';
-import { systemClock } from '../../src/core/clock.ts';
+import { systemClock, type Clock } from '../../src/core/clock.ts';
 import { noFailpoints } from '../../src/core/failpoint.ts';
 import { systemUuid } from '../../src/core/ids.ts';
 import { silentLog } from '../../src/core/log.ts';
@@ -134,13 +134,13 @@ export class EngineBench {
     this.deployments.set(name, { ...before, ...change });
   }
 
-  async start(options: Partial<EngineOptions> = {}): Promise<Engine> {
+  async start(options: Partial<EngineOptions> = {}, clock: Clock = systemClock): Promise<Engine> {
     const { state, blobs, deployments } = this;
     const onFatal = (error: unknown): void => {
       throw error;
     };
     const engine = new Engine({
-      clock: systemClock,
+      clock,
       random: () => 0,
       uuid: systemUuid,
       state,
