@@ -52,6 +52,7 @@ export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
   let staleAtMs = -Infinity;
   let looking: Promise<void> | undefined;
   let making: Promise<void> | undefined;
+  let dropping: Promise<void> | undefined;
 
   const make = async () => {
     try {
@@ -92,10 +93,13 @@ export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
     async dropBallast() {
       guard.noteFull();
       await making;
-      if (ballast === 'dropped') return;
-      ballast = 'dropped';
-      // A ballast that cannot be removed changes nothing for the caller: the disk is full.
-      if (ballastBytes > 0) await disk.dropBallast().catch(() => {});
+      if (ballast !== 'dropped') {
+        ballast = 'dropped';
+        // A ballast that cannot be removed changes nothing for the caller: the disk is full.
+        dropping = ballastBytes > 0 ? disk.dropBallast().catch(() => {}) : undefined;
+      }
+      // Whoever comes meanwhile needs the space as well, and not just the news of it.
+      await dropping;
     },
     async watch(signal) {
       while (!signal.aborted) {

@@ -2,6 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { systemClock } from '../../core/clock.ts';
+import { createDiskGuard } from '../../core/disk-guard.ts';
 import { change, resourceOf } from './contract/fixtures.ts';
 import { onFullDisk } from './on-full-disk.ts';
 import { StoreError, type StateStore } from './ports.ts';
@@ -45,4 +47,33 @@ test('when there is no room to make, the caller hears that the disk is full', ()
     );
 
     await expect(patient.resources.get('r')).rejects.toMatchObject({ reason: 'disk_full' });
+  }));
+
+test('twenty deletes at once on a full disk all get the space that the ballast leaves, also while it is given up', () =>
+  withStore(async (state) => {
+    let freeBytes = 0;
+    const guard = createDiskGuard({
+      dir: '/nowhere',
+      clock: systemClock,
+      disk: {
+        freeBytes: () => Promise.resolve(freeBytes),
+        makeBallast: () => Promise.resolve(),
+        async dropBallast() {
+          for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+          freeBytes = 64 * 1024 * 1024;
+        },
+      },
+    });
+    const ids = Array.from({ length: 20 }, (_, index) => `r${index}`);
+    for (const id of ids) await state.resources.put(resourceOf(id), change);
+    const resources = {
+      ...state.resources,
+      delete: (...args: Parameters<StateStore['resources']['delete']>) =>
+        freeBytes === 0 ? full() : state.resources.delete(...args),
+    };
+    const patient = onFullDisk({ ...state, resources }, () => guard.dropBallast());
+
+    const outcomes = await Promise.all(ids.map((id) => patient.resources.delete(id, change)));
+
+    expect(new Set(outcomes)).toEqual(new Set(['deleted']));
   }));
