@@ -168,7 +168,7 @@ test('what a removed upstream answers is held against no line', async () => {
   bench.reply = async (_request, _signal, name) => {
     if (name !== 'leaving') return ok;
     await left.promise;
-    return { kind: 'failure', reason: 'reset', sent: true, message: 'connection reset', status: null };
+    return { kind: 'failure', reason: 'reset', message: 'connection reset', status: null };
   };
   const { batch } = await bench.create(engine, await bench.upload(many(9)));
   await eventually(() => expect(bench.called).toHaveLength(3));

@@ -128,9 +128,7 @@ describe('failures', () => {
     const engine = await startEngine({ maxRetries: 0 });
     let down = true;
     bench.reply = () =>
-      down
-        ? { kind: 'failure', reason: 'unreachable', sent: false, message: 'connection refused', status: null }
-        : ok;
+      down ? { kind: 'failure', reason: 'unreachable', message: 'connection refused', status: null } : ok;
 
     const { batch } = await bench.create(engine, await bench.upload(many(10)));
     await vi.waitFor(async () => {

@@ -92,6 +92,7 @@ describe('the SKU decides on every look', () => {
   const named = (name: string) => ({
     name,
     call: () => Promise.reject(new Error('nothing is sent here')),
+    probe: async () => ({ kind: 'models' as const, ids: [] }),
     close: async () => {},
   });
 });

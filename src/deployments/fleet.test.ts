@@ -66,9 +66,11 @@ function world() {
                 requestId: null,
                 retryAfterMs: null,
                 usage: NO_USAGE,
+                fault: null,
               }),
             );
           }),
+        probe: async () => ({ kind: 'models', ids: [] }),
         close: async () => void events.push(`close ${name}`),
       };
     },
@@ -179,7 +181,7 @@ describe('a new configuration', () => {
     fleet.replace([spec('a', change)]);
 
     expect(fleet.serving(query())[0]).not.toBe(before);
-    expect(await before!.call(request, signal)).toMatchObject({ kind: 'failure', sent: false });
+    expect(await before!.call(request, signal)).toMatchObject({ kind: 'failure', reason: 'unreachable' });
   });
 
   test('closes what it leaves out once its calls are over, and sends nothing new there', async () => {
@@ -190,7 +192,7 @@ describe('a new configuration', () => {
 
     fleet.replace([]);
 
-    expect(await a!.call(request, signal)).toMatchObject({ kind: 'failure', sent: false });
+    expect(await a!.call(request, signal)).toMatchObject({ kind: 'failure', reason: 'unreachable' });
     expect(events).not.toContain('close a');
     pending[0]!();
     expect(await call).toMatchObject({ kind: 'answer' });

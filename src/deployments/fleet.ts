@@ -1,7 +1,7 @@
 import type { Sku } from '../contract/control.ts';
 import { assert } from '../core/assert.ts';
 import type { Log } from '../core/log.ts';
-import type { Upstream, UpstreamReply } from '../upstream/port.ts';
+import type { Upstream, UpstreamProbe } from '../upstream/port.ts';
 
 /** An upstream as the configuration gives it; opened once for each model that is asked of it. */
 export interface FleetUpstream {
@@ -153,11 +153,19 @@ class OpenUpstream implements Upstream {
   }
 
   call(...[request, signal]: Parameters<Upstream['call']>): ReturnType<Upstream['call']> {
-    if (this.#ended) return Promise.resolve(this.#takenOut);
+    if (this.#ended) return Promise.resolve({ ...TAKEN_OUT, status: null });
     this.#inFlight++;
     const reply = this.#inner.call(request, signal);
     void reply.then(this.#onEnd, this.#onEnd);
     return reply;
+  }
+
+  probe(signal: AbortSignal): Promise<UpstreamProbe> {
+    if (this.#ended) return Promise.resolve(TAKEN_OUT);
+    this.#inFlight++;
+    const probe = this.#inner.probe(signal);
+    void probe.then(this.#onEnd, this.#onEnd);
+    return probe;
   }
 
   async close(): Promise<void> {
@@ -175,14 +183,10 @@ class OpenUpstream implements Upstream {
   #settle(): void {
     if (this.#inFlight === 0) this.#ended?.resolve();
   }
-
-  get #takenOut(): UpstreamReply {
-    return {
-      kind: 'failure',
-      reason: 'unreachable',
-      sent: false,
-      message: `upstream '${this.name}' was taken out of the configuration`,
-      status: null,
-    };
-  }
 }
+
+const TAKEN_OUT = {
+  kind: 'failure',
+  reason: 'unreachable',
+  message: 'it was taken out of the configuration',
+} as const;

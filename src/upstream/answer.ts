@@ -9,17 +9,24 @@ export interface AnswerBody {
   readonly usage: Usage;
 }
 
+/** Why the body is no answer. */
+export interface NoAnswer {
+  readonly reason: 'bad_answer' | 'foreign_answer';
+  readonly why: string;
+}
+
 /**
- * A JSON object on one line, and its usage; or, in a string, why the body is no answer. The bytes are kept as they came:
- * they are parsed only to be checked and for `usage`.
+ * A JSON object on one line, and its usage. The bytes are kept as they came: they are parsed only to be checked and for
+ * `usage`.
  */
-export function readAnswer(bytes: Buffer, status: number, secret: string | null): AnswerBody | string {
+export function readAnswer(bytes: Buffer, status: number, secret: string | null): AnswerBody | NoAnswer {
   const failed = status >= 400;
   const body = failed && secret !== null ? withoutSecret(bytes, secret) : bytes;
   const parsed = isUtf8(body) ? parseObject(body) : undefined;
   if (parsed !== undefined) return { body: onOneLine(body), usage: readUsage(parsed) };
   if (failed) return errorAnswer(status, body.toString('utf8', 0, 4 * ERROR_TEXT_MAX));
-  return `its answer (${status}) is ${describe(body)}`;
+  const { reason, what } = describe(body);
+  return { reason, why: `its answer (${status}) is ${what}` };
 }
 
 /** Stands for the body of an error that came with none, or with one that is not JSON, such as a proxy's page. */
@@ -97,12 +104,21 @@ const withoutSecret = (body: Buffer, secret: string): Buffer =>
     ? Buffer.from(body.toString('latin1').replaceAll(secret, '***'), 'latin1')
     : body;
 
-function describe(body: Buffer): string {
-  if (body.length === 0) return 'empty';
-  if (!isUtf8(body)) return 'not UTF-8';
-  const start = body.toString('utf8', 0, 64).trimStart();
+function describe(body: Buffer): { readonly reason: NoAnswer['reason']; readonly what: string } {
+  if (body.length === 0) return { reason: 'foreign_answer', what: 'empty' };
+  const start = body.toString('latin1', 0, 64).trimStart();
+  if (start.startsWith('{'))
+    return {
+      reason: 'bad_answer',
+      what: isUtf8(body) ? 'a JSON object that is cut or broken' : 'not UTF-8',
+    };
+  return { reason: 'foreign_answer', what: foreignWords(start) };
+}
+
+function foreignWords(start: string): string {
+  if (start === '') return 'empty';
   if (start.startsWith('<')) return 'HTML or XML, not JSON: is the base URL that of an API?';
   if (start.startsWith('data:') || start.startsWith('event:')) return 'an event stream, not one JSON value';
-  if (start.startsWith('{')) return 'a JSON object that is cut or broken';
-  return 'not a JSON object';
+  if (/^["[\d-]|^(true|false|null)\b/.test(start)) return 'JSON, but not an object';
+  return 'text, not JSON: is the base URL that of an API?';
 }

@@ -5,15 +5,21 @@ import type { CallsUnderWay, EndableCall } from './calls-under-way.ts';
 import type { Exchange } from './connections.ts';
 import { errorAnswer, firstOf, parseRetryAfterMs, readAnswer } from './answer.ts';
 import type { UpstreamFailure, UpstreamReply } from './port.ts';
+import { describeError } from './words.ts';
 
 export interface HttpCallSettings {
-  readonly name: string;
+  readonly base: URL;
   /** Never shown in a message, nor passed on where the upstream echoes it in an error. */
   readonly secret: string | null;
   readonly timeoutMs: number;
   readonly responseBytesMax: number;
   readonly clock: Clock;
   readonly underWay: CallsUnderWay;
+}
+
+export interface Asked {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
 }
 
 /** One request on the wire: gathers its answer and settles once, by whatever comes first. */
@@ -23,6 +29,7 @@ export class HttpCall implements Exchange, EndableCall {
   readonly signal: AbortSignal;
   release = NOT_SENT;
   readonly #settings: HttpCallSettings;
+  readonly #asked: Asked;
   readonly #place: number;
   readonly #resolve: (reply: UpstreamReply) => void;
   #settled = false;
@@ -32,11 +39,12 @@ export class HttpCall implements Exchange, EndableCall {
   #body: Buffer = EMPTY;
   #bodyBytes = 0;
 
-  constructor(settings: HttpCallSettings, signal: AbortSignal) {
+  constructor(settings: HttpCallSettings, asked: Asked, signal: AbortSignal) {
     const { promise, resolve } = Promise.withResolvers<UpstreamReply>();
     this.reply = promise;
     this.#resolve = resolve;
     this.#settings = settings;
+    this.#asked = asked;
     this.signal = signal;
     this.#place = settings.underWay.add(this);
     if (signal.aborted) this.onAbort();
@@ -47,7 +55,7 @@ export class HttpCall implements Exchange, EndableCall {
   }
 
   onAbort(): void {
-    this.#fail('aborted', 'the call was aborted');
+    this.#fail('aborted', 'the call was ended');
   }
 
   onTimeout(): void {
@@ -74,7 +82,7 @@ export class HttpCall implements Exchange, EndableCall {
     if (encoding !== undefined && encoding !== 'identity')
       this.#refuse(`it sent a compressed body (${encoding}) though none was asked for`);
     else if (type?.startsWith('text/event-stream'))
-      this.#refuse('it sent an event stream, not one JSON value');
+      this.#refuse('it sent an event stream, not one JSON value', 'foreign_answer');
     else if (Number(headers['content-length']) > this.#settings.responseBytesMax)
       this.#refuse(this.#tooLong());
   }
@@ -98,19 +106,28 @@ export class HttpCall implements Exchange, EndableCall {
     if (this.#settled || this.#status === null) return;
     const status = this.#status;
     const result = readAnswer(this.#body.subarray(0, this.#bodyBytes), status, this.#settings.secret);
-    if (typeof result === 'string') return this.#fail('bad_answer', result);
+    if ('reason' in result) return this.#fail(result.reason, result.why);
     const { body, usage } = result;
     const { requestId, retryAfterMs } = this.#answerHeaders();
-    this.#settle({ kind: 'answer', status, requestId, retryAfterMs, body, usage });
+    this.#settle({
+      kind: 'answer',
+      status,
+      requestId,
+      retryAfterMs,
+      body,
+      usage,
+      fault: null,
+      ...this.#asking(status),
+    });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     this.release();
     const code = 'code' in error ? String(error.code) : error.name;
-    // Where a name has several addresses, each failed in its own way.
-    const text = error instanceof AggregateError ? error.errors.map(String).join('; ') : error.message;
-    const why = text.includes(code) ? text : `${code}: ${text}`;
+    const why = describeError(error, this.#settings.base.hostname);
     if (this.#status !== null && this.#status >= 400) return this.#refuse(why);
+    if (error.name === 'HTTPParserError' && error.message.includes('Expected HTTP/'))
+      return this.#fail('foreign_answer', 'it answers with something that is not HTTP');
     this.#fail(this.#reasonOf(error, code), why);
   }
 
@@ -124,14 +141,16 @@ export class HttpCall implements Exchange, EndableCall {
   }
 
   /** The status of an error is worth more than its body; a success without a usable body is a failure. */
-  #refuse(why: string): void {
+  #refuse(why: string, reason: 'bad_answer' | 'foreign_answer' = 'bad_answer'): void {
     const status = this.#status ?? 0;
-    if (status < 400) return this.#fail('bad_answer', why);
+    if (status < 400) return this.#fail(reason, why);
     this.#settle({
       kind: 'answer',
       status,
       ...this.#answerHeaders(),
       ...errorAnswer(status, this.#redact(why)),
+      fault: null,
+      ...this.#asking(status),
     });
   }
 
@@ -147,12 +166,15 @@ export class HttpCall implements Exchange, EndableCall {
     };
   }
 
+  #asking(status: number): { asked?: string } {
+    return status === 404 || status === 405 ? { asked: describeAsked(this.#asked, this.#settings.base) } : {};
+  }
+
   #fail(reason: UpstreamFailure['reason'], why: string): void {
     this.#settle({
       kind: 'failure',
       reason,
-      sent: this.#controller !== null,
-      message: `Upstream '${this.#settings.name}': ${this.#redact(why).slice(0, 500)}`,
+      message: this.#redact(why).slice(0, 500),
       status: this.#status,
     });
   }
@@ -170,6 +192,15 @@ export class HttpCall implements Exchange, EndableCall {
     // A call that ended early must give its connection up; one that ended well has none to abort.
     this.#controller?.abort(CALL_OVER);
   }
+}
+
+/** The likeliest cause of a 404: most servers have their API under `/v1`. */
+function describeAsked({ method, path }: Asked, base: URL): string {
+  const url = base.origin + path.replace(/\?.*$/s, '');
+  const hint = /\/(v\d|openai)/.test(url.slice(base.origin.length))
+    ? ''
+    : ` (the base URL has no /v1: ${base.origin}${base.pathname.replace(/\/+$/, '')}/v1 ?)`;
+  return `${method} ${url}${hint}`;
 }
 
 /** undici's errors for an answer whose head it refuses. */

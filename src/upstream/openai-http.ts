@@ -5,6 +5,7 @@ import { CallsUnderWay } from './calls-under-way.ts';
 import { Connections } from './connections.ts';
 import { HttpCall } from './http-call.ts';
 import type { Upstream, UpstreamRequest } from './port.ts';
+import { toProbe } from './probe.ts';
 
 export interface HttpUpstreamOptions {
   /** Names the upstream in messages and metrics. */
@@ -32,15 +33,15 @@ export interface HttpUpstreamOptions {
 export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const { name, apiKey } = options;
   const base = parseBaseUrl(name, options.baseUrl);
-  const pathOf =
+  const { pathOf, modelsPath } =
     options.azureApiVersion === undefined
-      ? openaiPath(base)
-      : azurePath(base, options, options.azureApiVersion);
+      ? openaiPaths(base)
+      : azurePaths(base, options, options.azureApiVersion);
   const ownHeaders = headersOf(options);
   const modelJson = options.model === undefined ? null : Buffer.from(JSON.stringify(options.model));
   const timeoutMs = Math.min(options.timeoutMs ?? 600_000, TIMER_MS_MAX);
   const settings = {
-    name,
+    base,
     secret: apiKey ?? null,
     timeoutMs,
     underWay: new CallsUnderWay(timeoutMs),
@@ -61,12 +62,13 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   return {
     name,
     call(request, signal) {
-      const call = new HttpCall(settings, signal);
+      const path = pathOf(request);
+      const call = new HttpCall(settings, { method: 'POST', path }, signal);
       const { idempotencyKey } = request;
       if (!signal.aborted) {
         connections.send(
           {
-            path: pathOf(request),
+            path,
             method: 'POST',
             headers: [...ownHeaders, 'idempotency-key', idempotencyKey, 'x-request-id', idempotencyKey],
             body: modelJson === null ? request.body : withModel(request, modelJson),
@@ -75,6 +77,12 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
         );
       }
       return call.reply;
+    },
+    async probe(signal) {
+      const asked = { method: 'GET', path: modelsPath } as const;
+      const call = new HttpCall(settings, asked, signal);
+      if (!signal.aborted) connections.send({ ...asked, headers: [...ownHeaders] }, call);
+      return toProbe(await call.reply);
     },
     close: () => connections.close(),
   };
@@ -98,24 +106,28 @@ function parseBaseUrl(name: string, baseUrl: string): URL {
   return url;
 }
 
-const openaiPath = (base: URL): ((request: UpstreamRequest) => string) => {
+interface Paths {
+  readonly pathOf: (request: UpstreamRequest) => string;
+  readonly modelsPath: string;
+}
+
+function openaiPaths(base: URL): Paths {
   const prefix = base.pathname.replace(/\/+$/, '');
-  return ({ endpoint }) => prefix + endpoint;
-};
+  return { pathOf: ({ endpoint }) => prefix + endpoint, modelsPath: `${prefix}/models` };
+}
 
 /** Azure names the deployment in the path, save for `/responses`. */
-function azurePath(
-  base: URL,
-  { model }: HttpUpstreamOptions,
-  apiVersion: string,
-): (request: UpstreamRequest) => string {
+function azurePaths(base: URL, { model }: HttpUpstreamOptions, apiVersion: string): Paths {
   const prefix = `${base.pathname.replace(/\/+$/, '').replace(/\/openai$/, '')}/openai`;
   const query = `?api-version=${encodeURIComponent(apiVersion)}`;
   const pathOf = (endpoint: BatchEndpoint, deployment: string) =>
     endpoint === '/responses'
       ? `${prefix}/responses${query}`
       : `${prefix}/deployments/${encodeURIComponent(deployment.toWellFormed())}${endpoint}${query}`;
-  return (request) => pathOf(request.endpoint, model ?? modelOf(request));
+  return {
+    pathOf: (request) => pathOf(request.endpoint, model ?? modelOf(request)),
+    modelsPath: `${prefix}/models${query}`,
+  };
 }
 
 const modelOf = ({ body, model }: UpstreamRequest): string =>

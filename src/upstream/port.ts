@@ -5,6 +5,11 @@ export interface Upstream {
   readonly name: string;
   /** Never rejects: what can go wrong out there is a value. After `signal` aborts it resolves soon with `aborted`. */
   call(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamReply>;
+  /**
+   * Asks for its list of models (`GET …/models`): evidence that it lives, and of what it knows. Never rejects; after
+   * `signal` aborts it resolves soon.
+   */
+  probe(signal: AbortSignal): Promise<UpstreamProbe>;
   close(): Promise<void>;
 }
 
@@ -28,17 +33,43 @@ export interface UpstreamAnswer {
   readonly requestId: string | null;
   readonly retryAfterMs: number | null;
   readonly usage: Usage;
+  /** A success (2xx) whose body carries a failure: what it says. Null for a real success and for every other status. */
+  readonly fault: { readonly code: string | null; readonly message: string } | null;
+  /**
+   * With 404 and 405, where it was asked, for people: method and URL without the query, such as
+   * "POST http://127.0.0.1:8000/chat/completions", with a hint where the base URL looks wrong.
+   */
+  readonly asked?: string;
 }
 
-/** No usable answer. `sent`: the request may have been processed. */
+/** No usable answer. */
 export interface UpstreamFailure {
   readonly kind: 'failure';
-  readonly reason: 'unreachable' | 'reset' | 'timeout' | 'bad_answer' | 'redirect' | 'aborted';
-  readonly sent: boolean;
-  /** Names the upstream and the cause; no secrets. */
+  /**
+   * - `foreign_answer`: a success that is no answer of a model API at all: HTML, nothing, text, an event stream that
+   *   cannot be put together, JSON that is no object. It speaks about the server or its address.
+   * - `bad_answer`: a JSON object that is cut, broken, too long or no UTF-8, or broken framing. It may be about one line.
+   */
+  readonly reason:
+    | 'unreachable'
+    | 'reset'
+    | 'timeout'
+    | 'bad_answer'
+    | 'foreign_answer'
+    | 'redirect'
+    | 'aborted';
+  /** What happened, in a person's words, to stand behind "NAME: ". No secrets, and no name of the upstream. */
   readonly message: string;
-  /** The HTTP status, when there was one (`bad_answer`, `redirect`). */
+  /** The HTTP status, when there was one. */
   readonly status: number | null;
 }
+
+export type UpstreamProbe =
+  /** A list that can be read; it may be empty. */
+  | { readonly kind: 'models'; readonly ids: readonly string[] }
+  /** Any other HTTP answer. */
+  | { readonly kind: 'answer'; readonly status: number; readonly message: string }
+  /** No HTTP answer. */
+  | { readonly kind: 'failure'; readonly reason: UpstreamFailure['reason']; readonly message: string };
 
 export const NO_USAGE: Usage = { inputTokens: 0, cachedTokens: 0, outputTokens: 0, reasoningTokens: 0 };

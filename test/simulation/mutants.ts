@@ -486,5 +486,13 @@ const failuresAsRefusals =
     const reply = await upstream.call(request, signal);
     if (reply.kind === 'answer' || reply.reason === 'aborted') return reply;
     const body = Buffer.from('{"error":{"message":"Bad Gateway"}}');
-    return { kind: 'answer', status: 400, body, requestId: null, retryAfterMs: null, usage: NO_USAGE };
+    return {
+      kind: 'answer',
+      status: 400,
+      body,
+      requestId: null,
+      retryAfterMs: null,
+      usage: NO_USAGE,
+      fault: null,
+    };
   };

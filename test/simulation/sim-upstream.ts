@@ -3,6 +3,7 @@ import type {
   Upstream,
   UpstreamAnswer,
   UpstreamFailure,
+  UpstreamProbe,
   UpstreamReply,
   UpstreamRequest,
 } from '../../src/upstream/port.ts';
@@ -91,8 +92,24 @@ export class SimUpstream {
     return {
       name: this.name,
       call: (request, signal) => (life.alive ? this.#call(request, signal, life) : never()),
+      probe: () => (life.alive ? this.#probe(life) : never()),
       close: () => Promise.resolve(),
     };
+  }
+
+  #probe(life: Life): Promise<UpstreamProbe> {
+    const { scheduler, rng, latencyMs, timeoutMs } = this.#options;
+    const outage = this.#outage();
+    const afterMs = outage?.how === 'silent' ? timeoutMs : rng.int(...latencyMs);
+    return scheduler.after(afterMs, life, () => this.#probed(outage));
+  }
+
+  #probed(outage: Outage | undefined): UpstreamProbe {
+    if (outage === undefined) return { kind: 'models', ids: ['m'] };
+    const message = `down: ${outage.how}`;
+    if (outage.how === 'unreachable') return { kind: 'failure', reason: 'unreachable', message };
+    if (outage.how === 'silent') return { kind: 'failure', reason: 'timeout', message };
+    return { kind: 'answer', status: Number(outage.how), message };
   }
 
   async #call(request: UpstreamRequest, signal: AbortSignal, life: Life): Promise<UpstreamReply> {
@@ -156,20 +173,20 @@ export class SimUpstream {
         return { reply: this.#answer(call, mishap.status, mishap.retryAfterMs), afterMs: latency };
       case 'reset':
       case 'bad_answer':
-        return { reply: failure(this.name, mishap.kind, true), afterMs: latency };
+        return { reply: failure(this.name, mishap.kind), afterMs: latency };
       case 'unreachable':
-        return { reply: failure(this.name, 'unreachable', false), afterMs: rng.int(0, 20) };
+        return { reply: failure(this.name, 'unreachable'), afterMs: rng.int(0, 20) };
       case 'timeout':
       case 'hang':
-        return { reply: failure(this.name, 'timeout', true), afterMs: timeoutMs };
+        return { reply: failure(this.name, 'timeout'), afterMs: timeoutMs };
     }
   }
 
   #down(outage: Outage, latency: number): { reply: UpstreamReply; afterMs: number } {
     const { rng, timeoutMs } = this.#options;
     if (outage.how === 'unreachable')
-      return { reply: failure(this.name, 'unreachable', false), afterMs: rng.int(0, 20) };
-    if (outage.how === 'silent') return { reply: failure(this.name, 'timeout', true), afterMs: timeoutMs };
+      return { reply: failure(this.name, 'unreachable'), afterMs: rng.int(0, 20) };
+    if (outage.how === 'silent') return { reply: failure(this.name, 'timeout'), afterMs: timeoutMs };
     const status = Number(outage.how);
     const retryAfterMs = status === 429 ? 5_000 : null;
     return {
@@ -195,6 +212,7 @@ export class SimUpstream {
       requestId: `req-${call.number}`,
       retryAfterMs: null,
       usage,
+      fault: null,
     };
   }
 }
@@ -206,17 +224,17 @@ const errorAnswer = (status: number, retryAfterMs: number | null, message: strin
   requestId: null,
   retryAfterMs,
   usage: NO_USAGE,
+  fault: null,
 });
 
-const failure = (name: string, reason: UpstreamFailure['reason'], sent: boolean): UpstreamFailure => ({
+const failure = (name: string, reason: UpstreamFailure['reason']): UpstreamFailure => ({
   kind: 'failure',
   reason,
-  sent,
   message: `${name}: ${reason}`,
   status: reason === 'bad_answer' ? 200 : null,
 });
 
-const abortedReply = (name: string): UpstreamFailure => failure(name, 'aborted', true);
+const abortedReply = (name: string): UpstreamFailure => failure(name, 'aborted');
 
 const aborted = (signal: AbortSignal, life: Life): Promise<void> =>
   new Promise((resolve) => {

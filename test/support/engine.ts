@@ -34,6 +34,7 @@ export const ok: UpstreamAnswer = {
   requestId: 'r',
   retryAfterMs: null,
   usage: { ...NO_USAGE, inputTokens: 3, outputTokens: 2 },
+  fault: null,
 };
 
 export const answer = (status: number, extra: Partial<UpstreamAnswer> = {}): UpstreamReply => ({
@@ -48,7 +49,7 @@ export const answer = (status: number, extra: Partial<UpstreamAnswer> = {}): Ups
 export const hang = (signal: AbortSignal): Promise<UpstreamReply> =>
   new Promise((resolve) => {
     const aborted = (): void =>
-      resolve({ kind: 'failure', reason: 'aborted', sent: true, message: 'aborted', status: null });
+      resolve({ kind: 'failure', reason: 'aborted', message: 'aborted', status: null });
     if (signal.aborted) aborted();
     else signal.addEventListener('abort', aborted, { once: true });
   });
@@ -111,6 +112,7 @@ export class EngineBench {
         this.called.push(name);
         return this.reply(request, signal, name);
       },
+      probe: () => Promise.resolve({ kind: 'models', ids: ['m'] }),
       close: () => Promise.resolve(),
     };
   }

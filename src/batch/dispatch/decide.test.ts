@@ -9,11 +9,11 @@ const answer = (status: number): UpstreamReply => ({
   requestId: null,
   retryAfterMs: null,
   usage: NO_USAGE,
+  fault: null,
 });
 const failure = (reason: Extract<UpstreamReply, { kind: 'failure' }>['reason']): UpstreamReply => ({
   kind: 'failure',
   reason,
-  sent: true,
   message: 'm',
   status: null,
 });
@@ -46,7 +46,9 @@ describe('a reply is sorted by who it is about', () => {
     [failure('reset'), 'suspect'],
     [failure('timeout'), 'suspect'],
     [failure('bad_answer'), 'suspect'],
-    [failure('redirect'), 'suspect'],
+    [failure('foreign_answer'), 'refused'],
+    [failure('redirect'), 'refused'],
+    [{ ...answer(200), fault: { code: null, message: 'm' } } as UpstreamReply, 'suspect'],
     [failure('aborted'), 'aborted'],
   ] as const)('%j is %s', (reply, sort) => {
     expect(sortReply(reply)).toBe(sort);

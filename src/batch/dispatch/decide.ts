@@ -8,19 +8,20 @@ import type { UpstreamReply } from '../../upstream/port.ts';
  * | answered | 2xx | the line |
  * | rejected | 400, 413, 422 … | the line |
  * | throttled | 429 | our pace |
- * | refused | 401, 403, 404 | the deployment's set-up, unless other lines get through |
+ * | refused | 401, 403, 404, a redirect, a page | the deployment's set-up, unless other lines get through |
  * | down | connection refused, 502, 503, 504 | the upstream, unless other lines get through |
- * | suspect | 500, 408, 409, reset, time-out, unusable answer | the line or the upstream: attempts decide |
+ * | suspect | 500, 408, 409, reset, time-out, a failure under 200 | the line or the upstream: attempts decide |
  */
 export type ReplySort = 'answered' | 'rejected' | 'throttled' | 'refused' | 'down' | 'suspect' | 'aborted';
 
 export function sortReply(reply: UpstreamReply): ReplySort {
   if (reply.kind === 'failure') {
     if (reply.reason === 'aborted') return 'aborted';
+    if (reply.reason === 'foreign_answer' || reply.reason === 'redirect') return 'refused';
     return reply.reason === 'unreachable' ? 'down' : 'suspect';
   }
-  const { status } = reply;
-  if (status >= 200 && status < 300) return 'answered';
+  const { status, fault } = reply;
+  if (status >= 200 && status < 300) return fault === null ? 'answered' : 'suspect';
   if (status === 429) return 'throttled';
   if (status === 401 || status === 403 || status === 404) return 'refused';
   if (status === 408 || status === 409) return 'suspect';
@@ -32,7 +33,7 @@ export function sortReply(reply: UpstreamReply): ReplySort {
 export function describe(reply: UpstreamReply): string {
   if (reply.kind === 'failure') return reply.message;
   const body = Buffer.from(reply.body.subarray(0, 300)).toString('utf8');
-  return `answers ${reply.status}: ${body}`;
+  return `answers ${reply.status}${reply.asked === undefined ? '' : ` to ${reply.asked}`}: ${body}`;
 }
 
 export type Decision =

@@ -12,7 +12,9 @@ const upstream = (name: string): Upstream => ({
       requestId: null,
       retryAfterMs: null,
       usage: NO_USAGE,
+      fault: null,
     }),
+  probe: () => Promise.resolve({ kind: 'models', ids: [] }),
   close: () => Promise.resolve(),
 });
 const lane = (name = 'u') => new Lane(upstream(name), () => 1);

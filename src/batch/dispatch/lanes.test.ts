@@ -13,7 +13,9 @@ const upstream = (name: string): Upstream => ({
       requestId: null,
       retryAfterMs: null,
       usage: NO_USAGE,
+      fault: null,
     }),
+  probe: () => Promise.resolve({ kind: 'models', ids: [] }),
   close: () => Promise.resolve(),
 });
 

@@ -51,7 +51,10 @@ export function unansweredLine(
 }
 
 export const toUpstreamError = (failure: UpstreamFailure) =>
-  ({ code: 'upstream_error', message: failure.message }) as const;
+  ({
+    code: 'upstream_error',
+    message: `The model server gave no answer to use: ${failure.message}.`,
+  }) as const;
 
 function join(...parts: readonly (string | Uint8Array)[]): Uint8Array {
   let size = 0;

@@ -6,6 +6,7 @@ import { NO_USAGE } from '../port.ts';
 import type { Upstream, UpstreamReply } from '../port.ts';
 import { answer } from './answers.ts';
 import { isObject } from './body.ts';
+import { SIMULATED_MODELS } from './models.ts';
 import { createRandom } from './random.ts';
 import type { Random } from './random.ts';
 import { createRateLimit } from './rate-limit.ts';
@@ -39,6 +40,7 @@ export function createSimulator(options: SimulatorOptions = {}): Upstream {
   return {
     name: options.name ?? 'simulator',
     call: simulate,
+    probe: () => Promise.resolve({ kind: 'models', ids: SIMULATED_MODELS }),
     close: async () => {},
   };
 }
@@ -59,21 +61,18 @@ export function createSimulation(options: SimulatorOptions): Simulation {
   const limit = createRateLimit(options, clock);
 
   return async (request, signal) => {
-    if (signal.aborted) return failed('aborted', options);
+    if (signal.aborted) return failed('aborted');
     const digest = hash('sha256', Buffer.concat([Buffer.from(`${seed} `), request.body]));
     const hangs = hangRate > 0 && random() < hangRate;
     const status = errorRate > 0 && random() < errorRate ? pickStatus(options, random) : null;
-    if (hangs)
-      return (await slept(clock, timeoutMs, signal))
-        ? failed('timeout', options)
-        : failed('aborted', options);
+    if (hangs) return (await slept(clock, timeoutMs, signal)) ? failed('timeout') : failed('aborted');
     const made =
       status === null ? make(request, { digest, nowS: nowS(clock), options }) : scriptedError(status);
     const waitMs = made.status === 200 ? limit(made.usage.inputTokens + made.usage.outputTokens) : 0;
     const reply = waitMs > 0 ? tooManyRequests(waitMs) : made;
     const delayMs = reply.status === 200 ? delayOf(options, reply.usage, random) : 0;
-    if (delayMs > 0 && !(await slept(clock, delayMs, signal))) return failed('aborted', options);
-    return { kind: 'answer', ...reply, requestId: toGuid(digest) };
+    if (delayMs > 0 && !(await slept(clock, delayMs, signal))) return failed('aborted');
+    return { kind: 'answer', ...reply, requestId: toGuid(digest), fault: null };
   };
 }
 
@@ -162,11 +161,10 @@ async function slept(clock: Clock, delayMs: number, signal: AbortSignal): Promis
   }
 }
 
-const failed = (reason: 'timeout' | 'aborted', { name = 'simulator' }: SimulatorOptions): UpstreamReply => ({
+const failed = (reason: 'timeout' | 'aborted'): UpstreamReply => ({
   kind: 'failure',
   reason,
-  sent: true,
-  message: `Upstream '${name}': ${reason === 'timeout' ? 'it hangs, as its settings ask for' : 'the call was aborted'}`,
+  message: reason === 'timeout' ? 'it hangs, as its settings ask for' : 'the call was ended',
   status: null,
 });
 
