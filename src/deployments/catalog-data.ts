@@ -2,8 +2,8 @@ import type { CatalogModel } from '../contract/catalog.ts';
 import type { Offer, Sku } from '../contract/control.ts';
 
 /**
- * The models that can be deployed as Global or Data Zone Batch, as the public record has them (January 2026), and those
- * of November 2024 that have left it since. Operators extend and replace this under `models:`.
+ * The models that can be deployed as Global or Data Zone Batch, as the public record has them (January 2026, and the two
+ * gpt-5.4 since), and those of November 2024 that have left it. Operators extend and replace this under `models:`.
  */
 
 /** Regions with Global Batch in November 2024. */
@@ -76,6 +76,9 @@ const quota = (
 const [K, M, B] = [1e3, 1e6, 1e9];
 /** Enqueued tokens by offer, by what the record calls the quota. */
 const GLOBAL_QUOTA: Readonly<Record<string, Quota>> = {
+  // The record has no quota of the gpt-5.4 models yet: they have that of their family, large and mini.
+  'gpt-5.4': quota(5 * B, 200 * M, 50 * M, 90 * K),
+  'gpt-5.4-mini': quota(15 * B, 1 * B, 50 * M, 90 * K),
   'gpt-5.1': quota(5 * B, 200 * M, 50 * M, 90 * K),
   'gpt-5': quota(5 * B, 200 * M, 50 * M, 90 * K),
   'o4-mini': quota(15 * B, 1 * B, 50 * M, 90 * K),
@@ -112,8 +115,10 @@ interface Version {
   readonly price: readonly [number, number];
 }
 
-/** Prices: half of the public list prices of Global Standard, as of January 2026. */
+/** Prices: half of the public list prices of Global Standard. */
 const VERSIONS: readonly Version[] = [
+  model('gpt-5.4', '2026-03-05', [1.25, 7.5], { isDefault: true }),
+  model('gpt-5.4-mini', '2026-03-17', [0.375, 2.25], { isDefault: true }),
   model('gpt-5.1', '2025-11-13', [0.625, 5], { isDefault: true }),
   model('gpt-5', '2025-08-07', [0.625, 5], { isDefault: true }),
   model('o4-mini', '2025-04-16', [0.55, 2.2], { isDefault: true }),

@@ -8,6 +8,8 @@ const catalog = createCatalog();
 
 describe('the built-in catalog', () => {
   test.each([
+    ['gpt-5.4', ['2026-03-05']],
+    ['gpt-5.4-mini', ['2026-03-17']],
     ['gpt-5.1', ['2025-11-13']],
     ['gpt-4o', ['2024-11-20', '2024-08-06', '2024-05-13']],
     ['gpt-4o-mini', ['2024-07-18']],
@@ -37,6 +39,12 @@ describe('the built-in catalog', () => {
       ['GlobalBatch', 'GlobalStandard', 'DataZoneStandard', 'Standard'],
     ],
     ['gpt-4o', '2024-08-06', 'swedencentral', [...SKUS]],
+    [
+      'gpt-5.4-mini',
+      '2026-03-17',
+      'swedencentral',
+      ['GlobalBatch', 'GlobalStandard', 'DataZoneStandard', 'Standard'],
+    ],
     ['gpt-4o', '2024-08-06', 'centralus', [...SKUS]],
     ['gpt-4', '0613', 'eastus', ['GlobalBatch', 'GlobalStandard', 'DataZoneStandard', 'Standard']],
     ['gpt-4', '0613', 'centralus', []],
@@ -66,6 +74,8 @@ describe('the built-in catalog', () => {
 describe('quota', () => {
   test.each([
     ['enterprise', 'GlobalBatch', 'gpt-4o', '2024-08-06', 5e9],
+    ['default', 'GlobalBatch', 'gpt-5.4', '2026-03-05', 200e6],
+    ['enterprise', 'GlobalBatch', 'gpt-5.4-mini', '2026-03-17', 15e9],
     ['default', 'GlobalBatch', 'gpt-4o-mini', '2024-07-18', 1e9],
     ['monthly', 'DataZoneBatch', 'gpt-4o', '2024-08-06', 30e6],
     ['msdn', 'GlobalBatch', 'gpt-35-turbo', '0125', 2e6],

@@ -106,10 +106,12 @@ describe('an api-version', () => {
     expect(features).toEqual([
       ['2024-07-01-preview', 200, false, false, false, false],
       ['2024-08-01-preview', 200, false, false, false, false],
+      ['2024-09-01-preview', 200, false, false, false, false],
       ['2024-10-01-preview', 200, true, true, false, false],
       ['2024-10-21', 200, true, true, false, false],
       ['2024-12-01-preview', 201, true, true, false, false],
       ['2025-01-01-preview', 201, true, true, false, false],
+      ['2025-02-01-preview', 201, true, true, false, false],
       ['2025-03-01-preview', 201, true, true, true, false],
       ['2025-04-01-preview', 201, true, true, true, true],
     ]);

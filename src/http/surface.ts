@@ -47,10 +47,12 @@ const NOWHERE = '/nowhere';
 export const CLASSIC_VERSIONS = [
   '2024-07-01-preview',
   '2024-08-01-preview',
+  '2024-09-01-preview',
   '2024-10-01-preview',
   '2024-10-21',
   '2024-12-01-preview',
   '2025-01-01-preview',
+  '2025-02-01-preview',
   '2025-03-01-preview',
   '2025-04-01-preview',
 ] as const;

@@ -32,22 +32,32 @@ interface Surface {
 
 const azure = { uploaded: 201, endpoint: '/chat/completions', azure: true };
 const SURFACES: Surface[] = [
-  ...['2024-07-01-preview', '2024-08-01-preview', '2024-10-01-preview', '2024-10-21'].map((version) => ({
+  ...[
+    '2024-07-01-preview',
+    '2024-08-01-preview',
+    '2024-09-01-preview',
+    '2024-10-01-preview',
+    '2024-10-21',
+  ].map((version) => ({
     ...azure,
     name: version,
     root: '/openai',
     query: `?api-version=${version}`,
     created: 200,
   })),
-  ...['2024-12-01-preview', '2025-01-01-preview', '2025-03-01-preview', '2025-04-01-preview'].map(
-    (version) => ({
-      ...azure,
-      name: version,
-      root: '/openai',
-      query: `?api-version=${version}`,
-      created: 201,
-    }),
-  ),
+  ...[
+    '2024-12-01-preview',
+    '2025-01-01-preview',
+    '2025-02-01-preview',
+    '2025-03-01-preview',
+    '2025-04-01-preview',
+  ].map((version) => ({
+    ...azure,
+    name: version,
+    root: '/openai',
+    query: `?api-version=${version}`,
+    created: 201,
+  })),
   { ...azure, name: 'azure v1', root: '/openai/v1', query: '', created: 201 },
   {
     name: 'openai',
