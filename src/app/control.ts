@@ -120,7 +120,7 @@ function startConfiguration(config: AppConfig, { store, identity, digest, exclus
     if (faults.length > 0) {
       throw new ConfigError(faults.map(({ path, message }) => ({ source: path, message })));
     }
-    for (const warning of warnings) log.warn({}, warning);
+    for (const warning of warnings) log.event('configuration.warning', { reason: warning });
     current = prepared;
     identity.replace(identityOf(next));
     const stillUsed = await stillUsedOf(fleet.upstreams, prepared, store);

@@ -133,7 +133,7 @@ export class Engine {
   /** Takes back what a dead process held, and resumes every live batch. Call once, as the store's only engine. */
   async start(): Promise<void> {
     const taken = await this.#deps.state.work.reclaim(this.#deps.owner);
-    if (taken.segments > 0) this.#deps.log.info(taken, 'took back the segments of a stopped process');
+    if (taken.segments > 0) this.#deps.log.event('segments.taken_back', taken);
     this.#ticking = this.#tick().catch(this.#deps.onFatal);
   }
 

@@ -23,7 +23,7 @@ export async function untilTaken<T>(
     } catch (error) {
       if (!isPassing(error)) throw error;
       const waitMs = backoffMs(attempt, { baseMs: 200, capMs: WAIT_CAP_MS, random: deps.random });
-      deps.log.warn({ error: String(error), waitMs }, 'a store is in trouble; trying again');
+      deps.log.event('store.trouble', { error: String(error), waitMs: Math.round(waitMs) });
       await deps.clock.sleep(waitMs, signal);
     }
   }

@@ -1,14 +1,17 @@
 import { pino } from 'pino';
 import type { OptionValues } from '../config/options.ts';
-import type { Log, LogFields } from '../core/log.ts';
+import { createLog, type Log, type LogEntry } from '../core/log.ts';
 import { oneLine } from './terminal.ts';
 
-type Level = OptionValues['logLevel'];
-
 /** Lines for people on a terminal, JSON lines for machines elsewhere; to stderr either way. */
-export function createLog(level: Level): Log {
-  if (process.stderr.isTTY) return humanLog(level);
-  return pino(
+export function openLog(level: OptionValues['logLevel']): Log {
+  if (process.stderr.isTTY) {
+    const shown = LEVELS.indexOf(level);
+    return createLog((entry) => {
+      if (LEVELS.indexOf(entry.level) >= shown) process.stderr.write(humanLine(entry));
+    });
+  }
+  const json = pino(
     {
       level,
       base: undefined,
@@ -17,16 +20,15 @@ export function createLog(level: Level): Log {
     },
     pino.destination({ dest: 2, sync: true }),
   );
+  return createLog(({ event, level: of, message, fields }) =>
+    json[of]({ event, ...Object.fromEntries(fields) }, message),
+  );
 }
 
-const LEVELS: readonly Level[] = ['debug', 'info', 'warn', 'error', 'silent'];
+const LEVELS: readonly OptionValues['logLevel'][] = ['debug', 'info', 'warn', 'error', 'silent'];
 
-function humanLog(level: Level): Log {
-  const write = (of: Level) => (fields: LogFields, message: string) => {
-    if (LEVELS.indexOf(of) < LEVELS.indexOf(level)) return;
-    const details = Object.entries(fields).map(([name, value]) => `${name}=${oneLine(String(value))}`);
-    const time = new Date().toTimeString().slice(0, 8);
-    process.stderr.write(`${[time, of.padEnd(5), message, ...details].join(' ')}\n`);
-  };
-  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+function humanLine({ level, message, fields }: LogEntry): string {
+  const details = fields.map(([name, value]) => `${name}=${oneLine(String(value))}`);
+  const time = new Date().toTimeString().slice(0, 8);
+  return `${[time, level.padEnd(5), message, ...details].join(' ')}\n`;
 }

@@ -68,8 +68,9 @@ export function createReload(
 ): () => Promise<void> {
   let inForce: Pick<Configured, 'values' | 'config'> = started;
   const refuse = (faults: readonly { readonly source: string; readonly message: string }[]) => {
-    for (const { source, message } of faults) log.error({ source }, message);
-    log.error({ faults: faults.length }, 'the configuration has faults: nothing was changed');
+    for (const { source, message } of faults)
+      log.event('configuration.fault', { option: source, reason: message });
+    log.event('configuration.refused', { faults: faults.length });
   };
   return async () => {
     try {
@@ -87,15 +88,13 @@ export function createReload(
       await app.apply(next.config);
       const { needRestart } = changesOf(inForce, { ...next, values: loaded.values });
       const { applied } = changesOf(inForce, next);
-      for (const change of applied) log.info({ change }, 'configuration changed');
-      if (needRestart.length > 0) {
-        log.warn({ options: needRestart.join(', ') }, 'a restart is needed for changed options');
-      }
-      log.info({ changes: applied.length }, 'configuration read again');
+      for (const change of applied) log.event('configuration.changed', { change });
+      for (const option of needRestart) log.event('configuration.restart_needed', { option });
+      log.event('configuration.read', { count: applied.length });
       inForce = next;
     } catch (error) {
       if (error instanceof ConfigError) return refuse(error.faults);
-      log.error({ error: String(error) }, 'the configuration was not applied; send the signal again');
+      log.event('configuration.not_applied', { error: String(error) });
     }
   };
 }

@@ -12,7 +12,7 @@ import { ApiError } from '../contract/error.ts';
 import type { Inspection } from '../contract/inspection.ts';
 import { DEFAULT_RESOURCE_ID, type Scope } from '../contract/scope.ts';
 import { DataDirError } from '../core/data-dir.ts';
-import type { Log } from '../core/log.ts';
+import { createLog, type Log } from '../core/log.ts';
 import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { createFirstAnswerWatch } from './first-answer.ts';
@@ -265,9 +265,7 @@ function tell(
 }
 
 /** Only what a person at the terminal should know. */
-const troubleLog: Log = {
-  debug() {},
-  info() {},
-  warn: (fields, message) => note(`${message} ${JSON.stringify(fields)}`),
-  error: (fields, message) => note(`${message} ${JSON.stringify(fields)}`),
-};
+const troubleLog: Log = createLog(({ level, message, fields }) => {
+  if (level !== 'warn' && level !== 'error') return;
+  note([message, ...fields.map(([, value]) => oneLine(String(value)))].join(': '));
+});

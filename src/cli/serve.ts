@@ -10,7 +10,7 @@ import { StoreError } from '../stores/state/ports.ts';
 import { detectLocalServers } from '../upstream/detect.ts';
 import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
-import { createLog } from './log.ts';
+import { openLog } from './log.ts';
 import type { TableFlags } from './program.ts';
 import { codeOf, reasonOf } from './reason.ts';
 import { createReload, reloadSignal } from './reload.ts';
@@ -26,7 +26,7 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
   const hangup = reloadSignal();
   const configured = await configure('serve', table);
   const { config, given } = configured;
-  const log = createLog(config.logLevel);
+  const log = openLog(config.logLevel);
   const app = await start(config, log);
   try {
     const { url } = await app.listen().catch((error: unknown) => {

@@ -1,11 +1,33 @@
-/** What the domain may log: a message and named plain fields. Bodies, keys and file contents never go here. */
+import { EVENTS, type EventFields, type EventName, type FieldName, type Level } from './events.ts';
+
+/** Tells the operator. It never throws and never waits: no request, no batch and no shutdown depends on it. */
 export interface Log {
-  debug(fields: LogFields, message: string): void;
-  info(fields: LogFields, message: string): void;
-  warn(fields: LogFields, message: string): void;
-  error(fields: LogFields, message: string): void;
+  event<Name extends EventName>(name: Name, fields: EventFields<Name>): void;
 }
 
-export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>;
+/** An event as it is written: in the order of the table, without what is absent. */
+export interface LogEntry {
+  readonly event: EventName;
+  readonly level: Level;
+  readonly message: string;
+  readonly fields: readonly (readonly [name: FieldName, value: string | number])[];
+}
 
-export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
+export const createLog = (write: (entry: LogEntry) => void): Log => ({
+  event(name, given) {
+    const { level, message, fields } = EVENTS[name];
+    const values: Partial<Record<FieldName, string | number | null>> = given;
+    write({
+      event: name,
+      level,
+      message,
+      fields: fields.flatMap((field) => {
+        const known = field.replace('?', '') as FieldName;
+        const value = values[known];
+        return value === undefined || value === null ? [] : [[known, value] as const];
+      }),
+    });
+  },
+});
+
+export const silentLog: Log = { event() {} };

@@ -127,7 +127,7 @@ export class Fleet {
       const closing = open
         .close()
         .catch((error: unknown) =>
-          this.#log.warn({ upstream: open.name, error: String(error) }, 'an upstream did not close'),
+          this.#log.event('upstream.unclosed', { upstream: open.name, error: String(error) }),
         )
         .finally(() => this.#closing.delete(closing));
       this.#closing.add(closing);

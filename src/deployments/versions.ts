@@ -34,8 +34,7 @@ export const upgradeVersions = (deps: UpgradeDeps): Promise<void> =>
           { quotaTokensMax, atS },
         );
         const fields = { resource: resourceId, deployment: row.name, from: row.version, to: version };
-        if (kind === 'updated') log.info(fields, 'a deployment has another version of its model now');
-        else log.warn(fields, 'a deployment could not be given another version of its model');
+        log.event(kind === 'updated' ? 'deployment.upgraded' : 'deployment.not_upgraded', fields);
       }
     }
   });

@@ -208,21 +208,23 @@ function addHooks(
 /** Named fields only: no query, no body, no header. */
 function logRequests(app: FastifyInstance, log: Log): void {
   app.addHook('onResponse', async (request, reply) => {
-    log.info(
-      {
-        requestId: request.id,
-        method: request.method,
-        // The pattern, so that ids stay out; under the root that the caller used.
-        route: shownRoute(request),
-        status: reply.statusCode,
-        ms: Math.round(reply.elapsedTime),
-        resource: request.principal?.scope.resourceId,
-        actor: request.principal?.scope.actor,
-      },
-      'request',
-    );
+    const call = {
+      request: request.id,
+      method: request.method,
+      // The pattern, so that ids stay out; under the root that the caller used.
+      route: shownRoute(request),
+      status: reply.statusCode,
+      ms: Math.round(reply.elapsedTime),
+    };
+    if (isProbe(request)) return log.event('request.probe', call);
+    const { resourceId: resource, actor } = request.principal?.scope ?? {};
+    log.event('request', { ...call, resource, actor });
   });
 }
+
+/** Something asks every few seconds whether the service is there. */
+const isProbe = ({ method, routeOptions }: FastifyRequest): boolean =>
+  routeOptions.url === '/healthz' && (method === 'GET' || method === 'HEAD');
 
 function shownRoute({ routeOptions, target }: FastifyRequest): string {
   const { url = 'none' } = routeOptions;
@@ -293,14 +295,11 @@ function refuseOtherMethods(app: FastifyInstance): () => void {
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply, deps: HttpDeps): void {
   const apiError = toApiError(error);
   if (API_ERRORS[apiError.code].status >= 500)
-    deps.log.error(
-      {
-        requestId: request.id,
-        code: apiError.code,
-        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
-      },
-      'request failed',
-    );
+    deps.log.event('request.failed', {
+      request: request.id,
+      reason: apiError.code,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
   if (isFatal(error)) deps.onFatal(error);
   const { status, headers, body } = renderError(apiError, request.target.surface.dialect);
   // Headers of the answer that did not come to be.

@@ -40,7 +40,7 @@ export function createIdentity(deps: Deps, initial: IdentityConfig): Identity {
       if (verdict.kind === 'unavailable')
         return { kind: 'issuer_unavailable', retryAfterS: verdict.retryAfterS };
       if (verdict.kind === 'bad') {
-        deps.log.info({ why: verdict.why }, 'token refused');
+        deps.log.event('token.refused', { reason: verdict.why });
         return UNKNOWN;
       }
       const { subject } = verdict;

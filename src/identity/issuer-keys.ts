@@ -49,7 +49,7 @@ export function createIssuerKeys(
       await keys.reload();
       answeredMs = clock.mono();
     } catch (error) {
-      log.warn({ jwksUri, error: reasonOf(error) }, 'the public keys of the token issuer cannot be fetched');
+      log.event('issuer.unreachable', { url: jwksUri, reason: reasonOf(error) });
     }
   };
   const ask = (): Promise<void> =>

@@ -10,12 +10,9 @@ import {
   type Entra,
 } from '../../test/support/entra.ts';
 import { systemClock, type Clock } from '../core/clock.ts';
-import type { Log } from '../core/log.ts';
+import { silentLog as log } from '../core/log.ts';
 import type { TokenConfig } from './port.ts';
 import { createTokenVerifier, type Verdict } from './tokens.ts';
-
-const silent = (): void => {};
-const log: Log = { debug: silent, info: silent, warn: silent, error: silent };
 
 let issuer: Entra;
 let verify: (token: string) => Promise<Verdict>;

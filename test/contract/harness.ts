@@ -18,7 +18,7 @@ import { nowS, systemClock } from '../../src/core/clock.ts';
 import { createDiskGuard } from '../../src/core/disk-guard.ts';
 import { noFailpoints } from '../../src/core/failpoint.ts';
 import { systemUuid } from '../../src/core/ids.ts';
-import type { Log, LogFields } from '../../src/core/log.ts';
+import { createLog, type Log } from '../../src/core/log.ts';
 import { createCatalog } from '../../src/deployments/catalog.ts';
 import { createControlPlane } from '../../src/deployments/control-plane.ts';
 import type { Declared } from '../../src/deployments/declared.ts';
@@ -300,10 +300,9 @@ const deploymentOf = (resourceId: string): Omit<DeploymentRow, 'createdAt' | 'up
 });
 
 function collectLog(lines: string[]): Log {
-  const write = (fields: LogFields, message: string): void => {
-    lines.push(JSON.stringify({ ...fields, message }));
-  };
-  return { debug: write, info: write, warn: write, error: write };
+  return createLog(({ event, fields, message }) =>
+    lines.push(JSON.stringify({ event, ...Object.fromEntries(fields), message })),
+  );
 }
 
 export const line = (index: number, model = DEPLOYMENT): string =>

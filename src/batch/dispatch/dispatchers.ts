@@ -100,7 +100,7 @@ export class Dispatchers {
   #update(live: Live, deployment: Deployment | undefined): void {
     const isGone = deployment === undefined;
     if (isGone && !live.isGone && !live.dispatcher.isIdle)
-      this.#deps.log.warn({ deployment: live.name, ...live.scope }, 'a deployment that has batches is gone');
+      this.#deps.log.event('deployment.gone', { deployment: live.name, resource: live.scope.resourceId });
     live.isGone = isGone;
     // The limit of one that is gone stays: its requests in flight count, and it may come back.
     live.concurrencyMax = deployment?.concurrencyMax ?? live.concurrencyMax;

@@ -97,6 +97,6 @@ export class OutputsAlong {
   #failed({ id, seq }: Batch, error: unknown): void {
     this.#outputs.delete(seq);
     if (!isPassing(error)) return this.#deps.onFatal(error);
-    this.#deps.log.warn({ batchId: id, error: String(error) }, 'an output is not written along any more');
+    this.#deps.log.event('output.not_along', { batch: id, error: String(error) });
   }
 }

@@ -28,7 +28,7 @@ export async function saveInspection(
     if (inspection) await deps.state.files.saveInspection(scope, fileId, inspection);
   } catch (error) {
     if (!isPassing(error)) return deps.onFatal(error);
-    deps.log.debug({ fileId, error: String(error) }, 'an inspection was not saved; a create makes another');
+    deps.log.event('inspection.not_saved', { file: fileId, error: String(error) });
   } finally {
     pass.drop();
   }

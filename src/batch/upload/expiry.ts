@@ -17,10 +17,10 @@ export async function runExpiry(options: ExpiryOptions, signal: AbortSignal): Pr
     try {
       const expired = await uploader.deleteExpired();
       const strays = await uploader.sweepStrays();
-      if (expired + strays > 0) log.info({ expired, strays }, 'expired files and stray bytes deleted');
+      if (expired + strays > 0) log.event('files.expired', { count: expired, strays });
     } catch (error) {
       if (!isPassing(error)) throw error;
-      log.warn({ error: String(error) }, 'expired files could not be deleted; trying again later');
+      log.event('files.not_expired', { error: String(error) });
     }
     await clock.sleep(everyMs, signal).catch(() => {});
   }

@@ -112,7 +112,8 @@ export function createUploader(options: UploaderOptions): Uploader {
           expiresAt: upload.expiresAfterS === null ? null : createdAt + upload.expiresAfterS,
         };
         await insertRow(scope, file);
-        log.info({ fileId: id, bytes: file.bytes, actor: scope.actor }, 'file uploaded');
+        const { resourceId: resource, actor } = scope;
+        log.event('file.uploaded', { file: id, bytes: file.bytes, resource, actor });
         if (pass && inspectAhead)
           void saveInspection(pass, { scope, fileId: id }, { ...inspectAhead, state, log });
         return file;
