@@ -13,7 +13,9 @@ export async function firstRequest(): Promise<Measurement> {
     arrived.resolve(performance.now());
     request
       .resume()
-      .on('end', () => response.setHeader('content-type', 'application/json').end('{"choices":[]}'));
+      .on('end', () =>
+        response.setHeader('content-type', 'application/json').end('{"choices":[{"message":{}}]}'),
+      );
   });
   await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
   const { port } = upstream.address() as AddressInfo;

@@ -48,7 +48,11 @@ export interface Core {
 /** For one batch without a server: the first deployment of the configuration, on its first upstream. */
 export async function openLocalCore(config: AppConfig, deps: AppDeps): Promise<Core> {
   const storage = await openStorage(config, deps.onFatal);
-  return startCore(config, { ...deps, storage, directory: await openLocalDeployment(config, storage) });
+  return startCore(config, {
+    ...deps,
+    storage,
+    directory: await openLocalDeployment(config, { ...storage, log: deps.log }),
+  });
 }
 
 interface CoreParts extends AppDeps {

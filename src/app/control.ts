@@ -107,7 +107,7 @@ function startConfiguration(config: AppConfig, { store, identity, digest, exclus
   };
   const fleet = new Fleet({ dataZoneOf: (region) => current.catalog.dataZoneOf(region), log });
   const apply = async (next: AppConfig): Promise<void> => {
-    const prepared = await prepare(next);
+    const prepared = await prepare(next, log);
     const before = current.catalog;
     const { faults, warnings } = await applyConfiguration(prepared.declared, {
       store,
@@ -131,7 +131,7 @@ function startConfiguration(config: AppConfig, { store, identity, digest, exclus
   return { current: () => current, fleet, apply };
 }
 
-async function prepare(config: AppConfig): Promise<Prepared> {
+async function prepare(config: AppConfig, log: Log): Promise<Prepared> {
   const catalog = createCatalog({
     models: config.models.map(({ isDefault, ...model }) => ({ ...model, isDefault: isDefault ?? false })),
     dataZones: config.dataZones,
@@ -140,7 +140,7 @@ async function prepare(config: AppConfig): Promise<Prepared> {
       ...config.upstreams.flatMap(({ models }) => Object.keys(models ?? {})),
     ],
   });
-  const { upstreams, faults } = await fleetOf(config, catalog);
+  const { upstreams, faults } = await fleetOf(config, catalog, log);
   if (faults.length > 0) throw new ConfigError(faults);
   return { config, catalog, upstreams, declared: declaredOf(config) };
 }

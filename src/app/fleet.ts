@@ -4,6 +4,7 @@ import type { AppConfig } from '../config/config.ts';
 import type { Fault } from '../config/fault.ts';
 import type { UpstreamConfig } from '../config/upstream.ts';
 import { systemClock } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
 import type { Catalog } from '../deployments/catalog.ts';
 import type { FleetUpstream } from '../deployments/fleet.ts';
 import { createHttpUpstream } from '../upstream/openai-http.ts';
@@ -17,6 +18,7 @@ const CONNECTIONS_MAX = 10_000;
 export async function fleetOf(
   config: AppConfig,
   catalog: Catalog,
+  log: Log,
 ): Promise<{ readonly upstreams: readonly FleetUpstream[]; readonly faults: readonly Fault[] }> {
   const faults: Fault[] = [];
   const upstreams: FleetUpstream[] = [];
@@ -31,7 +33,7 @@ export async function fleetOf(
       models: upstream.models,
       onlyFor: upstream.only,
       fingerprint: fingerprint([connectionOf(upstream, config), ca]),
-      open: (modelThere) => openUpstream(upstream, { modelThere, ca, config }),
+      open: (modelThere) => openUpstream(upstream, { modelThere, ca, config, log }),
     });
   }
   return { upstreams, faults };
@@ -43,7 +45,8 @@ export function openUpstream(
     modelThere,
     ca,
     config,
-  }: { readonly modelThere: string; readonly ca?: string; readonly config: AppConfig },
+    log,
+  }: { readonly modelThere: string; readonly ca?: string; readonly config: AppConfig; readonly log: Log },
 ): Upstream {
   if (upstream.kind === 'simulator') {
     return createSimulator({ model: modelThere, ...simulation(config), clock: systemClock });
@@ -57,6 +60,7 @@ export function openUpstream(
     model: modelThere,
     timeoutMs: upstream.requestTimeoutMs,
     connectionsMax: CONNECTIONS_MAX,
+    log,
     ...(ca !== undefined && { tls: { ca } }),
   });
 }

@@ -2,6 +2,7 @@ import type { AppConfig } from '../config/config.ts';
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import { assert } from '../core/assert.ts';
 import { nowS, systemClock } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
 import type { Deployment, Deployments } from '../deployments/port.ts';
 import { openUpstream } from './fleet.ts';
 import type { Storage } from './storage.ts';
@@ -9,7 +10,7 @@ import type { Storage } from './storage.ts';
 /** The one deployment of a run without a server, on the first upstream: no catalog, no quota, any name. */
 export async function openLocalDeployment(
   config: AppConfig,
-  { state }: Pick<Storage, 'state'>,
+  { state, log }: Pick<Storage, 'state'> & { readonly log: Log },
 ): Promise<{ readonly deployments: Deployments; close(): Promise<void> }> {
   const [resource] = config.resources;
   const deployment = resource?.deployments[0];
@@ -29,7 +30,7 @@ export async function openLocalDeployment(
     },
     { actor: 'cli', atS: nowS(systemClock) },
   );
-  const upstream = openUpstream(first, { modelThere: deployment.model, config });
+  const upstream = openUpstream(first, { modelThere: deployment.model, config, log });
   const only: Deployment = {
     name: deployment.name,
     model: deployment.model,

@@ -113,6 +113,11 @@ export const EVENTS = {
     'durationMs',
     'reason',
   ]),
+  'upstream.streams': event(
+    'info',
+    'an upstream streams unasked; its answers are put together from the events',
+    ['upstream'],
+  ),
   'upstream.unclosed': event('warn', 'an upstream did not close', ['upstream', 'error']),
 
   // Batches and files

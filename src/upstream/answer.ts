@@ -1,12 +1,19 @@
 import { isUtf8 } from 'node:buffer';
-import type { IncomingHttpHeaders } from 'node:http';
-import type { Usage } from '../contract/batch.ts';
-import type { Clock } from '../core/clock.ts';
+import type { BatchEndpoint, Usage } from '../contract/batch.ts';
+import { errorWordsOf } from './error-words.ts';
+import type { ErrorWords } from './error-words.ts';
+import { answerOfStream, isEventStream } from './event-stream.ts';
+import { faultOf } from './fault.ts';
+import { asObject } from './json.ts';
+import type { JsonObject } from './json.ts';
 import { NO_USAGE } from './port.ts';
 
 export interface AnswerBody {
   readonly body: Uint8Array;
   readonly usage: Usage;
+  readonly fault: ErrorWords | null;
+  /** Put together from a stream that nobody asked for. */
+  readonly wasStreamed: boolean;
 }
 
 /** Why the body is no answer. */
@@ -15,61 +22,91 @@ export interface NoAnswer {
   readonly why: string;
 }
 
+export interface AnswerContext {
+  readonly status: number;
+  /** Null: the list of models, which some servers send as a bare array. */
+  readonly endpoint: BatchEndpoint | null;
+  /** The upstream's key: never passed on where it is echoed with a failure. */
+  readonly secret: string | null;
+}
+
 /**
- * A JSON object on one line, and its usage. The bytes are kept as they came: they are parsed only to be checked and for
- * `usage`.
+ * A JSON object on one line, what it used, and the failure that it may carry. The bytes are kept as they came: they are
+ * parsed only to be looked at.
  */
-export function readAnswer(bytes: Buffer, status: number, secret: string | null): AnswerBody | NoAnswer {
-  const failed = status >= 400;
-  const body = failed && secret !== null ? withoutSecret(bytes, secret) : bytes;
-  const parsed = isUtf8(body) ? parseObject(body) : undefined;
-  if (parsed !== undefined) return { body: onOneLine(body), usage: readUsage(parsed) };
-  if (failed) return errorAnswer(status, body.toString('utf8', 0, 4 * ERROR_TEXT_MAX));
+export function readAnswer(bytes: Buffer, context: AnswerContext): AnswerBody | NoAnswer {
+  const { status, endpoint, secret } = context;
+  if (status >= 400) return readError(withoutSecret(bytes, secret), status);
+  const body = withoutMark(bytes);
+  const value = isUtf8(body) ? parse(body) : undefined;
+  const answer = asObject(value);
+  if (answer !== undefined) return toAnswer(body, answer, context);
+  if (endpoint === null && Array.isArray(value)) return { ...REAL, body: onOneLine(body), usage: NO_USAGE };
+  const streamed = endpoint === null ? undefined : readStream(body, { ...context, endpoint });
+  if (streamed !== undefined) return streamed;
   const { reason, what } = describe(body);
   return { reason, why: `its answer (${status}) is ${what}` };
 }
 
-/** Stands for the body of an error that came with none, or with one that is not JSON, such as a proxy's page. */
+function toAnswer(
+  body: Buffer,
+  answer: JsonObject,
+  { endpoint, secret }: Pick<AnswerContext, 'endpoint' | 'secret'>,
+): AnswerBody {
+  const usage = readUsage(answer);
+  const isFault = endpoint !== null && faultOf(answer, endpoint) !== null;
+  if (!isFault) return { ...REAL, body: onOneLine(body), usage };
+  // Its words are for people now: read as what they are, and without the key.
+  const masked = withoutSecret(body, secret);
+  const fault = faultOf(asObject(JSON.parse(masked.toString())) ?? answer, endpoint);
+  return { ...REAL, body: onOneLine(masked), usage, fault };
+}
+
+const REAL = { fault: null, wasStreamed: false } as const;
+
+function readError(body: Buffer, status: number): AnswerBody {
+  const value = isUtf8(body) ? parse(body) : undefined;
+  if (asObject(value) !== undefined) return { ...REAL, body: onOneLine(body), usage: NO_USAGE };
+  return errorAnswer(status, errorWordsOf(body).message || body.toString('utf8', 0, 4 * ERROR_TEXT_MAX));
+}
+
+/** Stands for the body of an error that came with none, or with one that is no JSON object, such as a proxy's page. */
 export function errorAnswer(status: number, text: string): AnswerBody {
   const message = text.trim().slice(0, ERROR_TEXT_MAX).toWellFormed() || 'The upstream sent no body.';
   const error = { message, type: 'upstream_error', code: String(status) };
-  return { body: Buffer.from(JSON.stringify({ error })), usage: NO_USAGE };
+  return { ...REAL, body: Buffer.from(JSON.stringify({ error })), usage: NO_USAGE };
 }
 
 const ERROR_TEXT_MAX = 500;
 
-/** Milliseconds that the upstream asks to be left alone, clamped to [0, 10 min]; null when it does not say. */
-export function parseRetryAfterMs(headers: IncomingHttpHeaders, clock: Clock): number | null {
-  const ms = firstOf(headers['retry-after-ms']);
-  if (ms !== undefined && NUMBER.test(ms)) return clampWait(Number(ms));
-  const after = firstOf(headers['retry-after']);
-  if (after === undefined) return null;
-  if (NUMBER.test(after)) return clampWait(Number(after) * 1000);
-  const dateMs = Date.parse(after);
-  return Number.isNaN(dateMs) ? null : clampWait(dateMs - clock.now());
+/** Undefined: it is no event stream, or none that can be put together. */
+function readStream(
+  body: Buffer,
+  context: AnswerContext & { readonly endpoint: BatchEndpoint },
+): AnswerBody | undefined {
+  if (!isEventStream(body.toString('latin1', 0, 16).trimStart())) return undefined;
+  try {
+    const answer = answerOfStream(body.toString(), context.endpoint);
+    if (answer === undefined) return undefined;
+    return { ...toAnswer(Buffer.from(JSON.stringify(answer)), answer, context), wasStreamed: true };
+  } catch {
+    return undefined; // It nests too deeply to be written again.
+  }
 }
 
-/** A header that came twice is an array. */
-export const firstOf = (header: string | string[] | undefined): string | undefined =>
-  Array.isArray(header) ? header[0] : header;
+/** Some frameworks begin with a byte order mark, which is not JSON. */
+const withoutMark = (body: Buffer): Buffer =>
+  body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf ? body.subarray(3) : body;
 
-const NUMBER = /^-?\d+(\.\d+)?$/;
-const RETRY_AFTER_MS_MAX = 600_000;
-const clampWait = (ms: number): number => Math.min(Math.max(0, Math.ceil(ms)), RETRY_AFTER_MS_MAX);
-
-type JsonObject = Readonly<Record<string, unknown>>;
-
-function parseObject(body: Buffer): JsonObject | undefined {
+/** Undefined: not JSON. */
+function parse(body: Buffer): unknown {
   try {
     // Read as latin1, UTF-8 stays valid or invalid JSON, and needs no decoding: only ASCII members are looked at.
-    return asObject(JSON.parse(body.toString('latin1')));
+    return JSON.parse(body.toString('latin1')) as unknown;
   } catch {
     return undefined; // Not JSON: the caller says what it is.
   }
 }
-
-const asObject = (value: unknown): JsonObject | undefined =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : undefined;
 
 /** In valid JSON a raw newline can only be white space. */
 function onOneLine(body: Buffer): Buffer {
@@ -99,8 +136,8 @@ const toCount = (value: unknown): number =>
 /** Keys shorter than this are placeholders such as `ollama`, which may well occur in an honest answer. */
 const SECRET_LENGTH_MIN = 12;
 
-const withoutSecret = (body: Buffer, secret: string): Buffer =>
-  secret.length >= SECRET_LENGTH_MIN && body.includes(secret)
+const withoutSecret = (body: Buffer, secret: string | null): Buffer =>
+  secret !== null && secret.length >= SECRET_LENGTH_MIN && body.includes(secret)
     ? Buffer.from(body.toString('latin1').replaceAll(secret, '***'), 'latin1')
     : body;
 
@@ -118,7 +155,7 @@ function describe(body: Buffer): { readonly reason: NoAnswer['reason']; readonly
 function foreignWords(start: string): string {
   if (start === '') return 'empty';
   if (start.startsWith('<')) return 'HTML or XML, not JSON: is the base URL that of an API?';
-  if (start.startsWith('data:') || start.startsWith('event:')) return 'an event stream, not one JSON value';
+  if (isEventStream(start)) return 'an event stream that is cut, or none of a model API';
   if (/^["[\d-]|^(true|false|null)\b/.test(start)) return 'JSON, but not an object';
   return 'text, not JSON: is the base URL that of an API?';
 }

@@ -1,11 +1,16 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
+import type { BatchEndpoint } from '../contract/batch.ts';
 import type { Clock } from '../core/clock.ts';
+import { errorAnswer, readAnswer } from './answer.ts';
+import type { AnswerBody } from './answer.ts';
 import type { CallsUnderWay, EndableCall } from './calls-under-way.ts';
 import type { Exchange } from './connections.ts';
-import { errorAnswer, firstOf, parseRetryAfterMs, readAnswer } from './answer.ts';
+import { codingsOf, decode, isKnown } from './decoding.ts';
 import type { UpstreamFailure, UpstreamReply } from './port.ts';
-import { describeError } from './words.ts';
+import { firstOf, parseRetryAfterMs, retryAfterMsOf } from './retry-after.ts';
+import type { TlsCheck } from './tls-check.ts';
+import { describeAsked, describeError, describeRedirect } from './words.ts';
 
 export interface HttpCallSettings {
   readonly base: URL;
@@ -15,11 +20,16 @@ export interface HttpCallSettings {
   readonly responseBytesMax: number;
   readonly clock: Clock;
   readonly underWay: CallsUnderWay;
+  readonly tlsCheck: TlsCheck;
+  /** It streamed an answer though it was not asked to. */
+  readonly onStreamed: () => void;
 }
 
 export interface Asked {
   readonly method: 'GET' | 'POST';
   readonly path: string;
+  /** Null: the list of models. */
+  readonly endpoint: BatchEndpoint | null;
 }
 
 /** One request on the wire: gathers its answer and settles once, by whatever comes first. */
@@ -76,13 +86,19 @@ export class HttpCall implements Exchange, EndableCall {
     this.#status = status;
     this.#headers = headers;
     if (status >= 300 && status < 400)
-      return this.#fail('redirect', `it redirects (${status}), and redirects are not followed`);
+      return this.#fail(
+        'redirect',
+        describeRedirect(status, firstOf(headers['location']), this.#asked.path, this.#settings.base),
+      );
+    // The status says enough, and a stream may never end.
+    if (status >= 400 && firstOf(headers['content-type'])?.startsWith('text/event-stream'))
+      return this.#refuse('it sent an event stream, not one JSON value');
     const encoding = firstOf(headers['content-encoding']);
-    const type = firstOf(headers['content-type']);
-    if (encoding !== undefined && encoding !== 'identity')
-      this.#refuse(`it sent a compressed body (${encoding}) though none was asked for`);
-    else if (type?.startsWith('text/event-stream'))
-      this.#refuse('it sent an event stream, not one JSON value', 'foreign_answer');
+    if (!isKnown(codingsOf(encoding) ?? []))
+      this.#refuse(
+        `its answer is compressed in a way that is not known here (${encoding})`,
+        'foreign_answer',
+      );
     else if (Number(headers['content-length']) > this.#settings.responseBytesMax)
       this.#refuse(this.#tooLong());
   }
@@ -103,32 +119,47 @@ export class HttpCall implements Exchange, EndableCall {
 
   onResponseEnd(): void {
     this.release();
+    // The connection may carry another request from here on.
+    this.#controller = null;
+    const body = this.#body.subarray(0, this.#bodyBytes);
+    const codings = codingsOf(firstOf(this.#headers['content-encoding']));
+    if (codings === undefined) return this.#receive(body);
+    void decode(body, { codings, bytesMax: this.#settings.responseBytesMax }).then((decoded) => {
+      if (decoded.kind === 'decoded') this.#receive(decoded.body);
+      else if (decoded.kind === 'too_long') this.#refuse(this.#tooLong());
+      else this.#refuse(`its answer is said to be compressed (${codings.join(', ')}), and is not or is cut`);
+    });
+  }
+
+  #receive(bytes: Buffer): void {
     if (this.#settled || this.#status === null) return;
     const status = this.#status;
-    const result = readAnswer(this.#body.subarray(0, this.#bodyBytes), status, this.#settings.secret);
+    const { tlsCheck, secret } = this.#settings;
+    tlsCheck.pass();
+    const result = readAnswer(bytes, { status, endpoint: this.#asked.endpoint, secret });
     if ('reason' in result) return this.#fail(result.reason, result.why);
-    const { body, usage } = result;
-    const { requestId, retryAfterMs } = this.#answerHeaders();
-    this.#settle({
-      kind: 'answer',
-      status,
-      requestId,
-      retryAfterMs,
-      body,
-      usage,
-      fault: null,
-      ...this.#asking(status),
-    });
+    if (result.wasStreamed) this.#settings.onStreamed();
+    this.#answer(status, result);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     this.release();
     const code = 'code' in error ? String(error.code) : error.name;
-    const why = describeError(error, this.#settings.base.hostname);
+    const begun = this.#status !== null;
+    const why = describeError(error, { host: this.#settings.base.hostname, begun });
     if (this.#status !== null && this.#status >= 400) return this.#refuse(why);
-    if (error.name === 'HTTPParserError' && error.message.includes('Expected HTTP/'))
-      return this.#fail('foreign_answer', 'it answers with something that is not HTTP');
-    this.#fail(this.#reasonOf(error, code), why);
+    if (isNotHttp(error))
+      return void this.#failUnlessTls('foreign_answer', 'it answers with something that is not HTTP');
+    const reason = this.#reasonOf(error, code);
+    if (reason === 'reset') return void this.#failUnlessTls(reason, why);
+    this.#fail(reason, why);
+  }
+
+  /** Plain HTTP at a TLS port looks like a server that hangs up, or like one that speaks no HTTP. */
+  async #failUnlessTls(reason: 'reset' | 'foreign_answer', why: string): Promise<void> {
+    if (await this.#settings.tlsCheck.speaksTls())
+      return this.#fail('foreign_answer', 'it speaks TLS, and the address says http: write https');
+    this.#fail(reason, why);
   }
 
   #reasonOf(error: Error, code: string): UpstreamFailure['reason'] {
@@ -144,30 +175,28 @@ export class HttpCall implements Exchange, EndableCall {
   #refuse(why: string, reason: 'bad_answer' | 'foreign_answer' = 'bad_answer'): void {
     const status = this.#status ?? 0;
     if (status < 400) return this.#fail(reason, why);
-    this.#settle({
-      kind: 'answer',
-      status,
-      ...this.#answerHeaders(),
-      ...errorAnswer(status, this.#redact(why)),
-      fault: null,
-      ...this.#asking(status),
-    });
+    this.#answer(status, errorAnswer(status, this.#redact(why)));
   }
 
   #tooLong(): string {
     return `its answer is longer than ${this.#settings.responseBytesMax} bytes`;
   }
 
-  #answerHeaders() {
+  #answer(status: number, { body, usage, fault }: AnswerBody): void {
     const requestId = firstOf(this.#headers['apim-request-id'] ?? this.#headers['x-request-id']);
-    return {
+    const mayAskToWait = fault !== null || WAIT_STATUSES.has(status);
+    this.#settle({
+      kind: 'answer',
+      status,
       requestId: requestId?.slice(0, 256) ?? null,
-      retryAfterMs: parseRetryAfterMs(this.#headers, this.#settings.clock),
-    };
-  }
-
-  #asking(status: number): { asked?: string } {
-    return status === 404 || status === 405 ? { asked: describeAsked(this.#asked, this.#settings.base) } : {};
+      retryAfterMs:
+        parseRetryAfterMs(this.#headers, this.#settings.clock) ??
+        (mayAskToWait ? retryAfterMsOf(body) : null),
+      body,
+      usage,
+      fault,
+      ...((status === 404 || status === 405) && { asked: describeAsked(this.#asked, this.#settings.base) }),
+    });
   }
 
   #fail(reason: UpstreamFailure['reason'], why: string): void {
@@ -194,14 +223,8 @@ export class HttpCall implements Exchange, EndableCall {
   }
 }
 
-/** The likeliest cause of a 404: most servers have their API under `/v1`. */
-function describeAsked({ method, path }: Asked, base: URL): string {
-  const url = base.origin + path.replace(/\?.*$/s, '');
-  const hint = /\/(v\d|openai)/.test(url.slice(base.origin.length))
-    ? ''
-    : ` (the base URL has no /v1: ${base.origin}${base.pathname.replace(/\/+$/, '')}/v1 ?)`;
-  return `${method} ${url}${hint}`;
-}
+const isNotHttp = (error: Error): boolean =>
+  error.name === 'HTTPParserError' && error.message.includes('Expected HTTP/');
 
 /** undici's errors for an answer whose head it refuses. */
 const BROKEN_HEADS = new Set([
@@ -209,6 +232,8 @@ const BROKEN_HEADS = new Set([
   'HeadersOverflowError',
   'ResponseContentLengthMismatchError',
 ]);
+/** Errors that may say in their body when to come again. */
+const WAIT_STATUSES = new Set([429, 503, 529]);
 const NOT_SENT = (): void => {};
 const EMPTY = Buffer.alloc(0);
 const CALL_OVER = new Error('the call is over');

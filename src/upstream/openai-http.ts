@@ -1,11 +1,14 @@
 import type { BatchEndpoint } from '../contract/batch.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
+import { silentLog } from '../core/log.ts';
+import type { Log } from '../core/log.ts';
 import { CallsUnderWay } from './calls-under-way.ts';
 import { Connections } from './connections.ts';
 import { HttpCall } from './http-call.ts';
 import type { Upstream, UpstreamRequest } from './port.ts';
 import { toProbe } from './probe.ts';
+import { TlsCheck } from './tls-check.ts';
 
 export interface HttpUpstreamOptions {
   /** Names the upstream in messages and metrics. */
@@ -27,6 +30,7 @@ export interface HttpUpstreamOptions {
   readonly responseBytesMax?: number;
   readonly tls?: { readonly ca?: string | readonly string[]; readonly rejectUnauthorized?: boolean };
   readonly clock?: Clock;
+  readonly log?: Log;
 }
 
 /** Any server that speaks OpenAI's HTTP: vLLM, SGLang, Ollama, llama.cpp, LM Studio, Azure OpenAI, OpenAI. */
@@ -47,6 +51,8 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     underWay: new CallsUnderWay(timeoutMs),
     responseBytesMax: options.responseBytesMax ?? 32 * 1024 * 1024,
     clock: options.clock ?? systemClock,
+    tlsCheck: new TlsCheck(base),
+    onStreamed: once(() => (options.log ?? silentLog).event('upstream.streams', { upstream: name })),
   };
   const connections = new Connections(base.origin, {
     max: options.connectionsMax ?? 256,
@@ -63,8 +69,8 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     name,
     call(request, signal) {
       const path = pathOf(request);
-      const call = new HttpCall(settings, { method: 'POST', path }, signal);
-      const { idempotencyKey } = request;
+      const { endpoint, idempotencyKey } = request;
+      const call = new HttpCall(settings, { method: 'POST', path, endpoint }, signal);
       if (!signal.aborted) {
         connections.send(
           {
@@ -80,11 +86,19 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     },
     async probe(signal) {
       const asked = { method: 'GET', path: modelsPath } as const;
-      const call = new HttpCall(settings, asked, signal);
+      const call = new HttpCall(settings, { ...asked, endpoint: null }, signal);
       if (!signal.aborted) connections.send({ ...asked, headers: [...ownHeaders] }, call);
       return toProbe(await call.reply);
     },
     close: () => connections.close(),
+  };
+}
+
+function once(act: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) act();
+    isDone = true;
   };
 }
 

@@ -1,3 +1,5 @@
+import { errorWordsOf } from './error-words.ts';
+import { asObject } from './json.ts';
 import type { UpstreamProbe, UpstreamReply } from './port.ts';
 
 /** What the reply to `GET …/models` tells. */
@@ -6,23 +8,28 @@ export function toProbe(reply: UpstreamReply): UpstreamProbe {
     const { status, reason, message } = reply;
     return status === null ? { kind: 'failure', reason, message } : { kind: 'answer', status, message };
   }
-  const { status, asked } = reply;
-  const text = Buffer.from(reply.body).toString();
-  const ids = status >= 200 && status < 300 ? idsOf(JSON.parse(text)) : undefined;
+  const { status, body, asked } = reply;
+  const ids = status >= 200 && status < 300 ? idsOf(JSON.parse(Buffer.from(body).toString())) : undefined;
   if (ids !== undefined) return { kind: 'models', ids };
-  const where = asked === undefined ? 'its list of models' : asked;
-  return { kind: 'answer', status, message: `answers ${status} to ${where}: ${text.slice(0, MESSAGE_MAX)}` };
+  const where = asked ?? 'the question for its list of models';
+  return { kind: 'answer', status, message: `answers ${status} to ${where}: ${said(body)}` };
+}
+
+function said(body: Uint8Array): string {
+  const { message } = errorWordsOf(body);
+  return (message || Buffer.from(body).toString()).slice(0, MESSAGE_MAX).toWellFormed();
 }
 
 const MESSAGE_MAX = 300;
 
-/** Undefined: not a list of models. */
+/** Undefined: not a list of models. It is an array in `data`, bare, or in Ollama's `models`. */
 function idsOf(list: unknown): string[] | undefined {
-  const data: unknown = typeof list === 'object' && list !== null && 'data' in list ? list.data : undefined;
-  if (!Array.isArray(data)) return undefined;
-  return data
+  const object = asObject(list);
+  const models = Array.isArray(list) ? list : (object?.['data'] ?? object?.['models']);
+  if (!Array.isArray(models)) return undefined;
+  return models
     .map((model: unknown) =>
-      typeof model === 'object' && model !== null && 'id' in model ? model.id : undefined,
+      typeof model === 'string' ? model : (asObject(model)?.['id'] ?? asObject(model)?.['name']),
     )
     .filter((id) => typeof id === 'string');
 }

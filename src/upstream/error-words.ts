@@ -1,0 +1,66 @@
+import { asObject } from './json.ts';
+
+export interface ErrorWords {
+  readonly code: string | null;
+  readonly message: string;
+}
+
+/**
+ * What an error says to people, in whichever of the shapes that model servers and the gateways before them use:
+ * `{"error": {"message", "code"}}`, `{"error": "text"}`, `{"detail": …}`, `{"message"}`, lists of those, plain text. The
+ * message is empty where it says nothing.
+ */
+export function errorWords(value: unknown): ErrorWords {
+  const { code, message } = wordsOf(value, 0);
+  return { code, message: message.trim().slice(0, MESSAGE_MAX).toWellFormed() };
+}
+
+/** As `errorWords`, of the body of an answer. */
+export function errorWordsOf(body: Uint8Array): ErrorWords {
+  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();
+  try {
+    return errorWords(JSON.parse(text));
+  } catch {
+    return errorWords(text);
+  }
+}
+
+const MESSAGE_MAX = 500;
+const DEPTH_MAX = 4;
+const NOTHING: ErrorWords = { code: null, message: '' };
+
+/** In this order: the first that says something is taken. */
+const SPEAKING = [
+  'error',
+  'message',
+  'detail',
+  'msg',
+  'errors',
+  'error_message',
+  'error_description',
+  'reason',
+  'title',
+];
+
+function wordsOf(value: unknown, depth: number): ErrorWords {
+  if (typeof value === 'string') return { code: null, message: value };
+  if (depth >= DEPTH_MAX) return NOTHING;
+  if (Array.isArray(value)) return wordsOf(value[0], depth + 1);
+  const object = asObject(value);
+  if (object === undefined) return NOTHING;
+  const own = codeOf(object['code']) ?? codeOf(object['type']);
+  for (const key of SPEAKING) {
+    const { code, message } = wordsOf(object[key], depth + 1);
+    if (message.trim() !== '') return { code: code ?? own, message: placed(object['loc'], message) };
+  }
+  return { code: own, message: '' };
+}
+
+/** Some validators say which member they mean beside their message. */
+const placed = (loc: unknown, message: string): string =>
+  Array.isArray(loc) && loc.length > 0 ? `${loc.join('.')}: ${message}` : message;
+
+const codeOf = (code: unknown): string | null => {
+  if (typeof code === 'number') return String(code);
+  return typeof code === 'string' && code !== '' ? code.slice(0, 100).toWellFormed() : null;
+};
