@@ -68,6 +68,39 @@ test('a file that names no deployment of the resource is failed with the names t
   expect(batch.errors?.data[0]?.message).toContain("'d'");
 });
 
+test.each([
+  ['azure', ['url_mismatch', 'invalid_request', 'url_mismatch']],
+  ['openai', ['invalid_url', 'streaming_unsupported', 'invalid_url']],
+] as const)(
+  'a batch of %s is judged by its own rules, however long its file takes to inspect',
+  async (dialect, codes) => {
+    const engine = await startEngine({ createWaitMs: 1 });
+    const content = ['a', 'b', 'c'].map((id) => requestLine(id)).join('');
+    const [first = '', second = '', third = ''] = content.trimEnd().split('\n');
+    const responses = (line: string): string =>
+      line.replace('/chat/completions', '/responses').replace('"messages"', '"input"');
+    const streams = second.replace('"model"', '"stream":true,"model"');
+    const file = [responses(first), streams, responses(third)].join('\n');
+    const onlyResponses = [first, third].map(responses).join('\n');
+
+    const judged = async (text: string, isLate: boolean) => {
+      const inspected = Promise.withResolvers<void>();
+      bench.inspecting = isLate ? inspected.promise : Promise.resolve();
+      const created = await bench.create(engine, await bench.upload(text), { dialect });
+      inspected.resolve();
+      const { status, errors } = await bench.ended(created.batch);
+      return { wasLate: created.batch.status === 'validating', status, errors };
+    };
+
+    const early = await judged(file, false);
+    expect(early).toMatchObject({ errors: { data: codes.map((code) => ({ code })) } });
+    expect(await judged(file, true)).toEqual({ ...early, wasLate: true });
+    const aliased = await judged(onlyResponses, false);
+    expect(aliased).toMatchObject({ status: dialect === 'azure' ? 'completed' : 'failed' });
+    expect(await judged(onlyResponses, true)).toEqual({ ...aliased, wasLate: true });
+  },
+);
+
 test('a batch beyond the enqueued-token limit is refused with the text of the original, and leaves nothing', async () => {
   const engine = await startEngine({}, { enqueuedTokensMax: 30_000 });
   const content = `${requestLine('a').trimEnd().slice(0, -5)}${'word '.repeat(60_000)}"}]}}\n`;

@@ -278,17 +278,12 @@ export class Engine {
     if (inspection === undefined) {
       return this.#fail(batch, 'validating', faulty(inputGone(batch)));
     }
-    const verdict = await judge(
-      scope,
-      inspection,
-      { endpoint: batch.endpoint, dialect: 'azure' },
-      deployments,
-    );
+    const verdict = await judge(scope, inspection, batch, deployments);
     this.#deps.failpoint('validate:before-plan');
     if (verdict.kind === 'faulty') {
       // Its deployment has gone since it was created: `Quotas` keeps it until that is back.
       const hadOne = batch.deployment !== null && batch.deployment === inspection.model;
-      if (hadOne && verdict.errors.data[0]?.code === 'model_not_found')
+      if (hadOne && verdict.errors.data.every(({ code }) => code === 'model_not_found'))
         return this.#rest(this.#options.tickMs);
       return this.#fail(batch, 'validating', verdict);
     }

@@ -21,7 +21,7 @@ import type { TableFlags } from './program.ts';
 import { createProgressView, shortTime, type Progress } from './progress.ts';
 import { die, stopSignal } from './stop.ts';
 import { byteSize, grouped, note, oneLine, print, printJson } from './terminal.ts';
-import { faultReport, inspectChunks } from './validate.ts';
+import { faultReport, faultsIn, inspectChunks } from './validate.ts';
 import { writeWhole } from './write-whole.ts';
 
 export interface RunFlags {
@@ -51,8 +51,9 @@ export async function runBatch(input: string, table: TableFlags, flags: RunFlags
   const startedMs = performance.now();
   const { values } = await configure('run', table);
   const job = await prepare(input, flags);
-  if (job.inspection.errors) {
-    if (flags.json) printJson({ status: 'failed', errors: job.inspection.errors.data });
+  const errors = faultsIn(job.inspection);
+  if (errors) {
+    if (flags.json) printJson({ status: 'failed', errors: errors.data });
     note(faultReport(input, job.inspection));
     return EXIT.usage;
   }
@@ -201,9 +202,10 @@ async function submit(core: Core, { input, sha256, inspection }: Job): Promise<B
   return batch;
 }
 
-function endpointOf({ url }: Inspection): BatchEndpoint {
-  if (url === null) throw new CliError('No line of the input has a url.', EXIT.usage);
-  return url;
+function endpointOf({ urls }: Inspection): BatchEndpoint {
+  const [first] = urls;
+  if (first === undefined) throw new CliError('No line of the input has a url.', EXIT.usage);
+  return first.url;
 }
 
 function progressOf(core: Core, { status, counts, ...batch }: Batch): Progress {

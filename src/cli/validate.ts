@@ -1,7 +1,9 @@
 import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { inspectInput } from '../batch/validate/inspect.ts';
-import type { Inspection } from '../contract/inspection.ts';
+import { faultsFor } from '../batch/queue/faults.ts';
+import type { BatchErrors } from '../contract/batch.ts';
+import { toldIn, type Inspection } from '../contract/inspection.ts';
 import { reasonOf } from './reason.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { grouped, oneLine, print, printJson } from './terminal.ts';
@@ -11,11 +13,13 @@ export async function validate(
   flags: { readonly exact?: boolean; readonly json?: boolean },
 ): Promise<ExitCode> {
   const { inspection, bytes } = await inspectChunks(path);
+  const errors = faultsIn(inspection);
   const tokens =
-    flags.exact && inspection.errors === null
+    flags.exact && errors === null
       ? await (await import('../batch/validate/exact.ts')).countTokensExactly(createReadStream(path))
       : inspection.tokens;
-  const { requests, model, url, errors } = inspection;
+  const { requests, model, urls } = inspection;
+  const url = urls[0]?.url ?? null;
   if (flags.json) {
     printJson({
       file: path,
@@ -64,8 +68,18 @@ export async function inspectChunks(
   }
 }
 
+/** As a batch to where its first line goes would be told them. */
+export function faultsIn(inspection: Inspection): BatchErrors | null {
+  const endpoint = inspection.urls[0]?.url;
+  const found =
+    endpoint === undefined ? inspection.errors : faultsFor(inspection, { endpoint, dialect: 'azure' });
+  return found && toldIn('azure', found);
+}
+
 /** Every fault with its place, as `file:line`, which editors can jump to. */
-export function faultReport(path: string, { requests, errors }: Inspection): string {
+export function faultReport(path: string, inspection: Inspection): string {
+  const { requests } = inspection;
+  const errors = faultsIn(inspection);
   const lines = (errors?.data ?? []).map(({ line, code, message }) =>
     oneLine(`${path}${line === null ? '' : `:${line}`}: ${code}: ${message.replace(`Line ${line}: `, '')}`),
   );

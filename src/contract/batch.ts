@@ -1,4 +1,5 @@
 import type { WhenFull } from './control.ts';
+import type { Dialect } from './error.ts';
 
 export const BATCH_STATUSES = [
   'validating',
@@ -53,6 +54,7 @@ export interface BatchError {
   readonly line: number | null;
 }
 
+/** `mismatched_model`, `missing_required_parameter`, `invalid_url` and `streaming_unsupported` are OpenAI's alone. */
 export type BatchErrorCode =
   | 'invalid_json_line'
   | 'too_many_tasks'
@@ -61,6 +63,10 @@ export type BatchErrorCode =
   | 'duplicate_custom_id'
   | 'empty_file'
   | 'model_mismatch'
+  | 'mismatched_model'
+  | 'missing_required_parameter'
+  | 'invalid_url'
+  | 'streaming_unsupported'
   | 'invalid_request'
   | 'token_limit_exceeded'
   | 'input_modified'
@@ -100,6 +106,8 @@ export interface Batch {
   readonly resourceId: string;
   readonly status: BatchStatus;
   readonly endpoint: BatchEndpoint;
+  /** Of the surface that it was created on: whose rules and words its faults have. */
+  readonly dialect: Dialect;
   readonly completionWindow: '24h';
   readonly inputFileId: string;
   /** Reserved at create, shown on the wire only once the files exist. */

@@ -1,3 +1,6 @@
+/** Whose words an answer has: those of the Azure surfaces, or those of `/v1`. */
+export type Dialect = 'azure' | 'openai';
+
 /**
  * Every error that a caller can get, in one table: status, the code in Azure's dialect (`/openai/...`), the code in
  * OpenAI's (`/v1/...`), and the text. Codes are never renamed or reused. The text says what, which, what next.

@@ -1,4 +1,5 @@
-import type { BatchEndpoint, BatchErrors } from './batch.ts';
+import type { BatchEndpoint, BatchError, BatchErrors } from './batch.ts';
+import type { Dialect } from './error.ts';
 
 /** A run of consecutive lines of the input that one worker claims at a time. Blank lines may lie inside. */
 export interface SegmentPlan {
@@ -10,6 +11,39 @@ export interface SegmentPlan {
   readonly byteLength: number;
 }
 
+/** A fault of the input in Azure's words, and in OpenAI's where those differ; null: OpenAI has no such entry. */
+export interface InputFault extends BatchError {
+  readonly openai?: Pick<BatchError, 'code' | 'message'> | null;
+}
+
+export interface InputFaults {
+  /** At most `BATCH_ERRORS_MAX`: what is wrong with the whole file, then its lines in order. */
+  readonly data: readonly InputFault[];
+  /** How many more there were. */
+  readonly omitted: number;
+}
+
+export const toldIn = (dialect: Dialect, { data, omitted }: InputFaults): BatchErrors => ({
+  data: data.flatMap(({ openai, ...azure }) => {
+    if (dialect === 'azure' || openai === undefined) return azure;
+    return openai === null ? [] : { ...azure, ...openai };
+  }),
+  omitted,
+});
+
+/** Lines one below the other: the first, and how many. */
+export type LineRun = readonly [first: number, count: number];
+
+/** The requests with one url. */
+export interface UrlLines {
+  readonly url: BatchEndpoint;
+  readonly requests: number;
+  /** How many of them have a fault of their own. */
+  readonly faulty: number;
+  /** Where the first `BATCH_ERRORS_MAX` of them are. */
+  readonly lines: readonly LineRun[];
+}
+
 /** All that one pass over an input file finds out. The same bytes always give the same inspection. */
 export interface Inspection {
   readonly requests: number;
@@ -17,12 +51,10 @@ export interface Inspection {
   readonly tokens: number;
   /** The common `body.model`; null when no line has a valid one. */
   readonly model: string | null;
-  /** The common `url` without `/v1`; null when no line has a valid one. */
-  readonly url: BatchEndpoint | null;
-  /** Line of the first request that carries `model` and `url`; 0 when there is none. */
-  readonly firstLine: number;
-  /** Every bad line; null when the file can be run. */
-  readonly errors: BatchErrors | null;
+  /** By valid `url`, without `/v1`, in the order of their first lines. A file that can be run has one. */
+  readonly urls: readonly UrlLines[];
+  /** Every line that is bad by itself; null when there is none. */
+  readonly errors: InputFaults | null;
   /** Lines that carry images, which not every model takes: the first `IMAGE_LINES_MAX`, and how many more there are. */
   readonly imageLines: readonly number[];
   readonly imageLinesOmitted: number;

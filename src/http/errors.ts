@@ -1,9 +1,8 @@
 /** Any thrown value becomes one entry of the error table, and that entry a body in the caller's dialect. */
 import { ZodError } from 'zod';
-import { API_ERRORS, ApiError, type ApiErrorCode } from '../contract/error.ts';
+import { API_ERRORS, ApiError, type ApiErrorCode, type Dialect } from '../contract/error.ts';
 import { BlobNotFound, BlobStoreError, BlobTooLarge } from '../stores/blobs/port.ts';
 import { StoreError } from '../stores/state/ports.ts';
-import type { Dialect } from './surface.ts';
 
 export interface ErrorReply {
   readonly status: number;

@@ -1,6 +1,5 @@
 /** `expires_after` of an upload and `output_expires_after` of a batch. Source: contract §1. */
-import { ApiError } from '../contract/error.ts';
-import type { Dialect } from './surface.ts';
+import { ApiError, type Dialect } from '../contract/error.ts';
 
 export interface ExpiresAfter {
   readonly anchor?: unknown;

@@ -2,9 +2,9 @@
 import type { LiveProgress } from '../batch/engine.ts';
 import type { QueuePlace } from '../batch/queue/room.ts';
 import { isTerminal, type Batch } from '../contract/batch.ts';
+import type { Dialect } from '../contract/error.ts';
 import type { FileRow } from '../contract/file.ts';
 import type { WireBatch, WireFile } from '../contract/wire.ts';
-import type { Dialect } from './surface.ts';
 
 export const renderFile = (file: FileRow): WireFile => ({
   id: file.id,

@@ -3,13 +3,11 @@
  * before routing: the surfaces of the data plane share one router, whose paths start with `WIRE`; those of the control
  * plane start with `CONTROL`. Source: contract §0, §1, §7.
  */
-import { ApiError } from '../contract/error.ts';
+import { ApiError, type Dialect } from '../contract/error.ts';
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import { addressOfPath, resourceOfHost } from './address.ts';
 import { CONTROL } from './arm/paths.ts';
 import { toControlPath } from './control-path.ts';
-
-export type Dialect = 'azure' | 'openai';
 
 export interface Surface {
   readonly dialect: Dialect;

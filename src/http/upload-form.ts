@@ -5,13 +5,13 @@
 import type { MultipartFile, MultipartValue } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
 import { INPUT_BYTES_MAX } from '../contract/batch.ts';
-import { ApiError } from '../contract/error.ts';
+import { ApiError, type Dialect } from '../contract/error.ts';
 import type { FileRow } from '../contract/file.ts';
 import { toFilename } from '../batch/upload/filename.ts';
 import type { Upload } from '../batch/upload/upload.ts';
 import { flattened, parseExpiresAfter } from './expiry.ts';
 import { WRONG_PURPOSE } from './schemas.ts';
-import type { Dialect, Surface } from './surface.ts';
+import type { Surface } from './surface.ts';
 
 type Part = MultipartFile | MultipartValue;
 

@@ -306,7 +306,7 @@ function makeJob(
   const lines = Array.from({ length: count }, (_, i): JobLine => {
     const name = `${index}:${i}`;
     const text = rng.pick(['', '\\u2028', '한글', '\\"}{', '😀'.repeat(rng.int(1, 9))]);
-    const body = `{"model":"${deployment.name}","line":"${name}","n":12345678901234567890,"text":"${text}"}`;
+    const body = `{"model":"${deployment.name}","line":"${name}","n":12345678901234567890,"text":"${text}","messages":[{}]}`;
     const fate =
       i === murderer
         ? { mishaps: [], lastly: 200, kills: Number.POSITIVE_INFINITY }

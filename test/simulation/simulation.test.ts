@@ -109,7 +109,7 @@ function plainPlan(sizes: { readonly large: number; readonly small: number }): P
     const lines = Array.from({ length: sizes[name] }, (_, i): JobLine => ({
       name: `${name}:${i}`,
       customId: `${name}-${i}`,
-      body: `{"model":"alpha","line":"${name}:${i}"}`,
+      body: `{"model":"alpha","line":"${name}:${i}","messages":[{}]}`,
       fate: { mishaps: [], lastly: 200, kills: 0 },
     }));
     const text = lines

@@ -136,6 +136,7 @@ export async function openControlPlane(options: { readonly offerDefault?: Offer 
         {
           id,
           endpoint: '/chat/completions',
+          dialect: 'azure',
           inputFileId: 'f',
           outputFileId: `${id}-o`,
           errorFileId: `${id}-e`,

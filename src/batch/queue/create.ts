@@ -1,6 +1,6 @@
 import type { Batch, BatchEndpoint, BatchErrors } from '../../contract/batch.ts';
 import type { WhenFull } from '../../contract/control.ts';
-import { ApiError } from '../../contract/error.ts';
+import { ApiError, type Dialect } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';
 import type { Inspection } from '../../contract/inspection.ts';
 import type { Scope } from '../../contract/scope.ts';
@@ -17,8 +17,7 @@ import { roomOf, tokenLimitExceeded } from './room.ts';
 export interface CreateRequest {
   readonly inputFileId: string;
   readonly endpoint: BatchEndpoint;
-  /** Azure lets `/chat/completions` stand for rows that all go to `/responses`; OpenAI does not. */
-  readonly dialect: 'azure' | 'openai';
+  readonly dialect: Dialect;
   readonly metadata: Readonly<Record<string, string>> | null;
   readonly outputExpiresAfterS: number | null;
   /** What to do when there is no room for its tokens; left out: what its deployment says. */
@@ -145,6 +144,7 @@ async function insert(
     {
       id: newBatchId(uuid),
       endpoint: request.endpoint,
+      dialect: request.dialect,
       inputFileId: facts.file.id,
       outputFileId: newProducedFileId(uuid),
       errorFileId: newProducedFileId(uuid),

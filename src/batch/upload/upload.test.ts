@@ -86,6 +86,7 @@ function newBatch(more: Partial<NewBatch>): NewBatch {
   return {
     id: 'batch_1',
     endpoint: '/chat/completions',
+    dialect: 'azure',
     inputFileId: 'file-in',
     outputFileId: 'file-out',
     errorFileId: 'file-err',
@@ -281,7 +282,7 @@ test('a source that fails leaves nothing, and its error reaches the caller as it
 
 describe('an inspection made while the file comes in', () => {
   const line = (id: number): string =>
-    `{"custom_id":"task-${id}","method":"POST","url":"/chat/completions","body":{"model":"gpt-4o","messages":[]}}\n`;
+    `{"custom_id":"task-${id}","method":"POST","url":"/chat/completions","body":{"model":"gpt-4o","messages":[{}]}}\n`;
   const file = Buffer.from(Array.from({ length: 20_000 }, (_, id) => line(id)).join(''));
   let pool: InspectorPool;
   let ahead: Uploader;

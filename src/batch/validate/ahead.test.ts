@@ -25,7 +25,7 @@ const requests = (count: number): string =>
   Array.from(
     { length: count },
     (_, index) =>
-      `{"custom_id":"task-${index}","method":"POST","url":"/chat/completions","body":{"model":"gpt-4o","messages":[]}}\n`,
+      `{"custom_id":"task-${index}","method":"POST","url":"/chat/completions","body":{"model":"gpt-4o","messages":[{}]}}\n`,
   ).join('');
 const put = (id: string, text: string): void => writeFileSync(join(dir, id), text);
 

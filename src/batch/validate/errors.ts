@@ -1,23 +1,24 @@
-import { type BatchError, type BatchErrors, BATCH_ERRORS_MAX } from '../../contract/batch.ts';
+import { BATCH_ERRORS_MAX } from '../../contract/batch.ts';
+import type { InputFault, InputFaults } from '../../contract/inspection.ts';
 
 /** Faults in the order they were found, so in line order: the first are kept, the rest is counted. */
 export class ErrorList {
-  readonly #data: BatchError[] = [];
+  readonly #data: InputFault[] = [];
   #omitted = 0;
 
-  add(error: BatchError): void {
+  add(error: InputFault): void {
     if (this.#data.length < BATCH_ERRORS_MAX) this.#data.push(error);
     else this.#omitted++;
   }
 
   /** Null when there are none. */
-  result(): BatchErrors | null {
+  result(): InputFaults | null {
     return this.#data.length === 0 ? null : { data: this.#data, omitted: this.#omitted };
   }
 }
 
 /** Puts a fault of the whole file before those of its lines. */
-export function withFileError(errors: BatchErrors | null, first: BatchError): BatchErrors {
+export function withFileError(errors: InputFaults | null, first: InputFault): InputFaults {
   const all = [first, ...(errors?.data ?? [])];
   const data = all.slice(0, BATCH_ERRORS_MAX);
   return { data, omitted: (errors?.omitted ?? 0) + all.length - data.length };

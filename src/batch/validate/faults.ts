@@ -1,4 +1,5 @@
-import { type BatchError, type BatchErrorCode, LINE_BYTES_MAX } from '../../contract/batch.ts';
+import { type BatchErrorCode, LINE_BYTES_MAX } from '../../contract/batch.ts';
+import type { InputFault } from '../../contract/inspection.ts';
 import { KEYS_MAX } from './members.ts';
 import { DEPTH_MAX, type LineFault } from './scan.ts';
 
@@ -8,27 +9,39 @@ export interface Fault {
   /** The member at fault; null: the line as a whole. */
   readonly param: string | null;
   readonly message: string;
+  /** OpenAI's words for it, whose messages do not begin with the line; left out where none are known. */
+  readonly openai?: InputFault['openai'];
 }
 
-export const toBatchError = (line: number, { code, param, message }: Fault): BatchError => ({
+export const toInputFault = (line: number, { code, param, message, openai }: Fault): InputFault => ({
   code,
   message: `Line ${line}: ${message}`,
   param,
   line,
+  ...(openai !== undefined && { openai }),
 });
 
 /** The fault of a line that is no request at all. */
 export function faultOfLine(bytes: Buffer, fault: LineFault): Fault {
   switch (fault.kind) {
     case 'not_utf8':
-      return notJson('this line is not UTF-8. Please save the file as plain, uncompressed UTF-8 text.');
-    case 'not_json':
       return notJson(
-        `this line could not be parsed as valid JSON: ${whatIsAt(bytes, fault.at)}. Please ensure no typos, proper opening and closing brackets, and quotes as per JSON standard, and that each request is on one line.`,
+        'this line is not UTF-8. Please save the file as plain, uncompressed UTF-8 text.',
+        'It is not UTF-8: save the file as plain, uncompressed UTF-8 text.',
       );
+    case 'not_json': {
+      const found = whatIsAt(bytes, fault.at);
+      return notJson(
+        `this line could not be parsed as valid JSON: ${found}. Please ensure no typos, proper opening and closing brackets, and quotes as per JSON standard, and that each request is on one line.`,
+        `${found[0]?.toUpperCase()}${found.slice(1)}.`,
+      );
+    }
     case 'not_object':
       return fault.holdsObjects
-        ? notJson('this line is an array of requests. Please write each request on a line of its own.')
+        ? notJson(
+            'this line is an array of requests. Please write each request on a line of its own.',
+            'It is an array of requests: write each request on a line of its own.',
+          )
         : invalidRequest(
             null,
             `a request must be a JSON object, but this line is ${typeAt(bytes, fault.start)}. Please write each request as one object on one line.`,
@@ -54,13 +67,35 @@ export const OVERSIZED_LINE: Fault = {
   message: `this line is larger than ${LINE_BYTES_MAX / 1024 / 1024} MiB. Please make the request smaller, for example by giving images by URL.`,
 };
 
-export const invalidRequest = (param: string | null, message: string): Fault => ({
+export const invalidRequest = (
+  param: string | null,
+  message: string,
+  openai?: InputFault['openai'],
+): Fault => ({
   code: 'invalid_request',
   param,
   message,
+  ...(openai !== undefined && { openai }),
 });
 
-const notJson = (message: string): Fault => ({ code: 'invalid_json_line', param: null, message });
+/** OpenAI's words for a member of the body that is missing. */
+export const required = (name: string): InputFault['openai'] => ({
+  code: 'invalid_request',
+  message: `${name[0]?.toUpperCase()}${name.slice(1)} parameter is required.`,
+});
+
+/** And for one of the request itself. */
+export const missing = (name: string): InputFault['openai'] => ({
+  code: 'missing_required_parameter',
+  message: `Missing required parameter: '${name}'.`,
+});
+
+const notJson = (message: string, detail: string): Fault => ({
+  code: 'invalid_json_line',
+  param: null,
+  message,
+  openai: { code: 'invalid_json_line', message: `This line is not parseable as valid JSON. ${detail}` },
+});
 
 function whatIsAt(bytes: Buffer, at: number): string {
   const byte = bytes[at];

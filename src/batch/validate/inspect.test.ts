@@ -3,7 +3,7 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { BATCH_ERRORS_MAX, LINE_BYTES_MAX, REQUESTS_MAX } from '../../contract/batch.ts';
+import { BATCH_ENDPOINTS, BATCH_ERRORS_MAX, LINE_BYTES_MAX, REQUESTS_MAX } from '../../contract/batch.ts';
 import { IMAGE_LINES_MAX, SEGMENT_BYTES_MAX, SEGMENT_REQUESTS_MAX } from '../../contract/inspection.ts';
 import { inspectInput } from './inspect.ts';
 
@@ -14,7 +14,11 @@ const faults = async (...chunks: (string | Uint8Array)[]) =>
 const messages = async (...chunks: string[]) =>
   (await inspect(...chunks)).errors?.data.map(({ message }) => message) ?? [];
 
-const BODY = '{"model":"gpt-4o","messages":[]}';
+/** What each endpoint asks for. */
+const ASKED = '"messages":[{"role":"user","content":"Hi"}],"input":"Hi","prompt":"Hi"';
+/** The body of a request; `members` are JSON text. */
+const body = (members: string) => `{${members},${ASKED}}`;
+const BODY = body('"model":"gpt-4o"');
 /** A request line; members are replaced or, with undefined, left out. Values are JSON text. */
 function line(members: Record<string, string | undefined> = {}): string {
   const all = { custom_id: '"a"', method: '"POST"', url: '"/chat/completions"', body: BODY, ...members };
@@ -23,7 +27,7 @@ function line(members: Record<string, string | undefined> = {}): string {
 }
 const withId = (id: number | string) => line({ custom_id: JSON.stringify(String(id)) });
 const nested = (levels: number) =>
-  line({ body: `{"model":"gpt-4o","x":${'['.repeat(levels)}${']'.repeat(levels)}}` });
+  line({ body: body(`"model":"gpt-4o","x":${'['.repeat(levels)}${']'.repeat(levels)}`) });
 
 describe('a good file', () => {
   test('is summed up', async () => {
@@ -31,8 +35,7 @@ describe('a good file', () => {
       requests: 2,
       tokens: expect.any(Number),
       model: 'gpt-4o',
-      url: '/chat/completions',
-      firstLine: 1,
+      urls: [{ url: '/chat/completions', requests: 2, faulty: 0, lines: [[1, 2]] }],
       errors: null,
       imageLines: [],
       imageLinesOmitted: 0,
@@ -57,14 +60,17 @@ describe('a good file', () => {
   });
 
   test.each([
-    ['big integers', '{"model":"gpt-4o","n":123456789012345678901234567890}'],
-    ['1e400 and -0', '{"model":"gpt-4o","n":[1e400,-0,-0.0E+00]}'],
-    ['escapes', '{"mod\\u0065l":"gpt\\u002d4o","n":"\\ud800\\n\\/"}'],
-    ['__proto__', '{"model":"gpt-4o","__proto__":{"model":"x"},"constructor":1}'],
-    ['stream: false', '{"model":"gpt-4o","stream":false}'],
-    ['empty names', '{"model":"gpt-4o","":{"":""}}'],
-  ])('may have %s in its bodies', async (_, body) => {
-    expect(await inspect(line({ body }))).toMatchObject({ model: 'gpt-4o', errors: null });
+    ['big integers', '"model":"gpt-4o","n":123456789012345678901234567890'],
+    ['1e400 and -0', '"model":"gpt-4o","n":[1e400,-0,-0.0E+00]'],
+    ['escapes', '"mod\\u0065l":"gpt\\u002d4o","n":"\\ud800\\n\\/"'],
+    ['__proto__', '"model":"gpt-4o","__proto__":{"model":"x"},"constructor":1'],
+    ['stream: false', '"model":"gpt-4o","stream":false'],
+    ['stream: null', '"model":"gpt-4o","stream":null'],
+    ['stream: 0', '"model":"gpt-4o","stream":-0.0e5'],
+    ['background: false', '"model":"gpt-4o","background":false'],
+    ['empty names', '"model":"gpt-4o","":{"":""}'],
+  ])('may have %s in its bodies', async (_, members) => {
+    expect(await inspect(line({ body: body(members) }))).toMatchObject({ model: 'gpt-4o', errors: null });
   });
 
   test('may have members that no one asked for', async () => {
@@ -76,7 +82,10 @@ describe('a good file', () => {
       '\n',
     );
 
-    expect(await inspect(file)).toMatchObject({ url: '/responses', errors: null });
+    expect(await inspect(file)).toMatchObject({
+      urls: [{ url: '/responses', requests: 2, faulty: 0, lines: [[1, 2]] }],
+      errors: null,
+    });
   });
 
   test('may have custom_ids that only look alike', async () => {
@@ -94,13 +103,12 @@ describe('a file without requests', () => {
     ['a byte order mark and a line end', '\ufeff\n'],
     ['white space', ' \t \r\n   '],
   ])('of %s is empty_file', async (_, file) => {
-    const { errors, requests, firstLine, model, url, segments } = await inspect(file);
+    const { errors, requests, model, urls, segments } = await inspect(file);
 
-    expect({ requests, firstLine, model, url, segments }).toEqual({
+    expect({ requests, model, urls, segments }).toEqual({
       requests: 0,
-      firstLine: 0,
       model: null,
-      url: null,
+      urls: [],
       segments: [],
     });
     expect(errors).toEqual({
@@ -148,7 +156,7 @@ describe('a line that is not JSON', () => {
     ['is an array of requests', `[${line()},${withId('b')}]`, [1]],
     [
       'is part of a pretty-printed request',
-      JSON.stringify(JSON.parse(line()), null, 1),
+      JSON.stringify(JSON.parse(line({ body: '{"model":"m","messages":[]}' })), null, 1),
       [1, 2, 3, 4, 5, 6, 7, 8, 9],
     ],
     ['is part of a pretty-printed array', `[\n${line()},\n${withId('b')}\n]`, [1, 2, 4]],
@@ -213,8 +221,7 @@ describe('a line that is JSON but no request', () => {
     ['body a string', line({ body: '"{}"' }), 'body'],
     ['body an array', line({ body: '[]' }), 'body'],
     ['body null', line({ body: 'null' }), 'body'],
-    ['body that streams', line({ body: '{"model":"m","stream":true}' }), 'body.stream'],
-    ['no model', line({ body: '{"messages":[]}' }), 'body.model'],
+    ['no model', line({ body: body('"n":1') }), 'body.model'],
     ['model deeper only', line({ body: '{"messages":[{"model":"m"}]}' }), 'body.model'],
     ['model null', line({ body: '{"model":null}' }), 'body.model'],
     ['model empty', line({ body: '{"model":""}' }), 'body.model'],
@@ -226,7 +233,7 @@ describe('a line that is JSON but no request', () => {
   test.each([
     ['custom_id of 512 characters', withId('가'.repeat(512))],
     ['custom_id of 512 escapes', line({ custom_id: `"${'\\uac00'.repeat(512)}"` })],
-    ['model of 256 characters', line({ body: `{"model":"${'x'.repeat(256)}"}` })],
+    ['model of 256 characters', line({ body: body(`"model":"${'x'.repeat(256)}"`) })],
     ['a nesting of 128', nested(126)],
   ])('but taken with %s', async (_, good) => {
     expect(await faults(good)).toEqual([]);
@@ -259,6 +266,74 @@ describe('a line that is JSON but no request', () => {
   });
 });
 
+describe('what the model is asked', () => {
+  const asking = (url: string, members: string) =>
+    line({ url: `"${url}"`, body: `{"model":"gpt-4o"${members && `,${members}`}}` });
+
+  test.each([
+    ['/chat/completions', '', 'messages'],
+    ['/chat/completions', '"messages":null', 'messages'],
+    ['/chat/completions', '"messages":[]', 'messages'],
+    ['/chat/completions', '"messages":[ \t\r ]', 'messages'],
+    ['/chat/completions', '"messages":"Hi"', 'messages'],
+    ['/chat/completions', '"messages":{"role":"user","content":"Hi"}', 'messages'],
+    ['/v1/chat/completions', '"input":"Hi","prompt":"Hi"', 'messages'],
+    ['/embeddings', '', 'input'],
+    ['/embeddings', '"input":null', 'input'],
+    ['/embeddings', '"input":""', 'input'],
+    ['/embeddings', '"input":[]', 'input'],
+    ['/embeddings', '"input":{}', 'input'],
+    ['/v1/embeddings', '"input":7', 'input'],
+    ['/v1/embeddings', '"messages":[{}]', 'input'],
+    ['/responses', '', 'input'],
+    ['/responses', '"input":""', 'input'],
+    ['/responses', '"input":[]', 'input'],
+    ['/responses', '"input":null', 'input'],
+    ['/responses', '"input":true', 'input'],
+    ['/responses', '"messages":[{}]', 'input'],
+    ['/responses', '"previous_response_id":null', 'input'],
+    ['/responses', '"previous_response_id":"resp_1","input":7', 'input'],
+    ['/completions', '', 'prompt'],
+    ['/completions', '"prompt":7', 'prompt'],
+    ['/completions', '"prompt":{}', 'prompt'],
+    ['/completions', '"prompt":[]', 'prompt'],
+  ])('of %s is not taken as {%s}', async (url, members, name) => {
+    const lines = [1, 2, 3].map((id) => asking(url, members).replace('"a"', `"${id}"`));
+
+    expect(await faults(lines.join('\n'))).toEqual(
+      [1, 2, 3].map((number) => [number, 'invalid_request', `body.${name}`]),
+    );
+  });
+
+  test.each([
+    ['/chat/completions', '"messages":[{"role":"user","content":null}]'],
+    ['/embeddings', '"input":"Hi"'],
+    ['/embeddings', '"input":["a","b"]'],
+    ['/embeddings', '"input":[[1,2],[3]]'],
+    ['/responses', '"input":"Hi"'],
+    ['/responses', '"input":[{"role":"user","content":"Hi"}]'],
+    ['/responses', '"previous_response_id":"resp_1"'],
+    ['/responses', '"conversation":{"id":"conv_1"}'],
+    ['/responses', '"conversation":"conv_1","input":null'],
+    ['/responses', '"prompt":{"id":"pmpt_1"},"input":[]'],
+    ['/completions', '"prompt":"Hi"'],
+    ['/completions', '"prompt":""'],
+    ['/completions', '"prompt":null'],
+    ['/completions', '"prompt":[1,2,3]'],
+  ])('of %s is taken as {%s}, as by the original', async (url, members) => {
+    expect(await faults(asking(url, members))).toEqual([]);
+  });
+
+  test('is asked for in words that say what it should be', async () => {
+    expect(await messages(asking('/chat/completions', '"messages":"Hi"'))).toEqual([
+      'Line 1: body.messages must be an array, but is a string. Please set it to an array of messages that is not empty: it is what the model is asked.',
+    ]);
+    expect(await messages(asking('/responses', ''))).toEqual([
+      'Line 1: body.input is missing. Please set it to a string or an array that is not empty: it is what the model is asked.',
+    ]);
+  });
+});
+
 describe('a url', () => {
   test.each([
     'https://api.openai.com/v1/chat/completions',
@@ -283,23 +358,46 @@ describe('a url', () => {
     ]);
   });
 
-  test('other than that of the first request is url_mismatch, naming both', async () => {
+  test('may differ from line to line, for the batch to judge: where each is, is noted', async () => {
+    const at = (id: number, url: string, more = {}) =>
+      line({ custom_id: `"${id}"`, url: `"${url}"`, ...more });
     const file = [
       '{}',
-      line({ url: '"/embeddings"' }),
-      line({ custom_id: '"b"', url: '"/v1/completions"' }),
+      at(1, '/embeddings'),
+      at(2, '/v1/completions', { body: '{}' }),
+      '',
+      at(3, '/v1/embeddings'),
+      at(4, '/embeddings'),
     ].join('\n');
 
-    expect(await messages(file)).toEqual([
-      expect.stringContaining('Line 1: custom_id is missing'),
-      'Line 3: url "/completions" does not match "/embeddings" on line 2. Please ensure all request URLs are the same.',
+    const { urls } = await inspect(file);
+
+    expect(urls).toEqual([
+      {
+        url: '/embeddings',
+        requests: 3,
+        faulty: 0,
+        lines: [
+          [2, 1],
+          [5, 2],
+        ],
+      },
+      { url: '/completions', requests: 1, faulty: 1, lines: [[3, 1]] },
     ]);
+  });
+
+  test('is noted with its first lines alone, and the rest is counted', async () => {
+    const { urls } = await inspect(
+      Array.from({ length: BATCH_ERRORS_MAX + 7 }, (_, index) => withId(index)).join('\n'),
+    );
+
+    expect(urls).toMatchObject([{ requests: BATCH_ERRORS_MAX + 7, lines: [[1, BATCH_ERRORS_MAX]] }]);
   });
 });
 
 describe('a model', () => {
   test('other than that of the first request is model_mismatch, naming both', async () => {
-    const file = [line(), line({ custom_id: '"b"', body: '{"model":"gpt-4"}' }), withId('c')].join('\n');
+    const file = [line(), line({ custom_id: '"b"', body: body('"model":"gpt-4"') }), withId('c')].join('\n');
 
     expect(await faults(file)).toEqual([[2, 'model_mismatch', 'body.model']]);
     expect(await messages(file)).toEqual([
@@ -440,8 +538,8 @@ describe('images', () => {
       '"/responses"',
       '{"model":"gpt-4o","input":[{"type":"function_call_output","output":[{"type":"input_image","file_id":"f"}]}]}',
     ],
-  ])('are noted by line when they are %s', async (_, url, body) => {
-    const found = await inspect(['', line({ url, body }), line({ url, custom_id: '"b"' })].join('\n'));
+  ])('are noted by line when they are %s', async (_, url, text) => {
+    const found = await inspect(['', line({ url, body: text }), line({ url, custom_id: '"b"' })].join('\n'));
 
     expect(found).toMatchObject({ errors: null, imageLines: [2], imageLinesOmitted: 0 });
   });
@@ -453,9 +551,12 @@ describe('images', () => {
       'a member of that name',
       '{"model":"gpt-4o","image_url":[{"type":"image_url"}],"messages":[null,7,[{}]]}',
     ],
-    ['an answer that is to be a picture', '{"model":"gpt-4o","messages":"image_url","tool":"input_image"}'],
-  ])('are not seen in %s', async (_, body) => {
-    expect(await inspect(line({ body }))).toMatchObject({ errors: null, imageLines: [] });
+    [
+      'an answer that is to be a picture',
+      '{"model":"gpt-4o","messages":[{}],"text":"image_url","tool":"input_image"}',
+    ],
+  ])('are not seen in %s', async (_, text) => {
+    expect(await inspect(line({ body: text }))).toMatchObject({ errors: null, imageLines: [] });
   });
 
   test('are noted up to as many lines as a batch shows errors, and the others are counted', async () => {
@@ -474,12 +575,57 @@ describe('images', () => {
 });
 
 describe('what batches do not support', () => {
-  test('On Your Data is refused on its line', async () => {
-    const body = '{"model":"gpt-4o","messages":[],"data_sources":[{"type":"azure_search"}]}';
+  describe.each(['stream', 'background'])('%s', (name) => {
+    const asking = (url: string, value: string) =>
+      line({ url: `"${url}"`, body: body(`"model":"gpt-4o","${name}":${value}`) });
 
-    expect(await faults(line({ body }))).toEqual([[1, 'invalid_request', 'body.data_sources']]);
-    expect(await messages(line({ body }))).toEqual([expect.stringContaining('On Your Data')]);
-    expect(await faults(line({ body: '{"model":"gpt-4o","data_sources":null}' }))).toEqual([]);
+    test.each([
+      'true',
+      '"True"',
+      '"true"',
+      '"false"',
+      '""',
+      '1',
+      '-1',
+      '0.1',
+      '1e-400',
+      '1e400',
+      '[]',
+      '[false]',
+      '{}',
+      '{"include_usage":true}',
+    ])('that is %s is refused on every endpoint', async (value) => {
+      for (const url of BATCH_ENDPOINTS) {
+        expect([url, await faults(asking(url, value))]).toEqual([
+          url,
+          [[1, 'invalid_request', `body.${name}`]],
+        ]);
+      }
+    });
+
+    test('in escapes is found as well', async () => {
+      const escaped = `\\u${name.charCodeAt(0).toString(16).padStart(4, '0')}${name.slice(1)}`;
+      const [fault] = await faults(line({ body: body(`"model":"gpt-4o","${escaped}":true`) }));
+
+      expect(fault).toEqual([1, 'invalid_request', `body.${name}`]);
+    });
+
+    test('says what was written, or what it is when that is long', async () => {
+      expect(await messages(asking('/responses', '"True"'))).toEqual([
+        expect.stringContaining(`Line 1: body.${name} is "True", but a batch`),
+      ]);
+      expect(await messages(asking('/responses', `"${'x'.repeat(99)}"`))).toEqual([
+        expect.stringContaining(`Line 1: body.${name} is a string, but a batch`),
+      ]);
+    });
+  });
+
+  test('On Your Data is refused on its line', async () => {
+    const asking = body('"model":"gpt-4o","data_sources":[{"type":"azure_search"}]');
+
+    expect(await faults(line({ body: asking }))).toEqual([[1, 'invalid_request', 'body.data_sources']]);
+    expect(await messages(line({ body: asking }))).toEqual([expect.stringContaining('On Your Data')]);
+    expect(await faults(line({ body: body('"model":"gpt-4o","data_sources":null') }))).toEqual([]);
   });
 
   test('Assistants are refused by name', async () => {

@@ -1,14 +1,21 @@
 import {
+  BATCH_ERRORS_MAX,
   type BatchEndpoint,
   type BatchError,
-  type BatchErrors,
   LINE_BYTES_MAX,
   REQUESTS_MAX,
 } from '../../contract/batch.ts';
-import { IMAGE_LINES_MAX, type Inspection } from '../../contract/inspection.ts';
+import {
+  IMAGE_LINES_MAX,
+  type InputFault,
+  type InputFaults,
+  type Inspection,
+  type LineRun,
+  type UrlLines,
+} from '../../contract/inspection.ts';
 import { type Line, LineSplitter, type OversizedLine } from '../../core/lines.ts';
 import { ErrorList, withFileError } from './errors.ts';
-import { type Fault, faultOfLine, OVERSIZED_LINE, quote, toBatchError } from './faults.ts';
+import { type Fault, faultOfLine, OVERSIZED_LINE, quote, toInputFault } from './faults.ts';
 import { carriesImage } from './images.ts';
 import { RequestChecker, type RequestFacts } from './request.ts';
 import { LineScanner } from './scan.ts';
@@ -30,9 +37,9 @@ export async function inspectInput(
   return pass.inspection();
 }
 
-/** A value that all lines must share, from the first line that has a valid one. */
-interface Reference<T> {
-  readonly value: T;
+/** The model that all lines must share, from the first line that has a valid one. */
+interface FirstModel {
+  readonly name: string;
   readonly line: number;
 }
 
@@ -43,9 +50,8 @@ class Pass {
   readonly #errors = new ErrorList();
   readonly #segments = new SegmentPlanner();
   readonly #lineOfCustomId = new Map<string, number>();
-  #model: Reference<string> | undefined;
-  #url: Reference<BatchEndpoint> | undefined;
-  #firstLine = 0;
+  readonly #urls = new Map<BatchEndpoint, UrlCount>();
+  #model: FirstModel | undefined;
   #requests = 0;
   #tokens = 0;
   #modelFaults = 0;
@@ -61,7 +67,7 @@ class Pass {
     const fault = line.bytes === undefined ? OVERSIZED_LINE : this.#inspect(line);
     if (!fault) return;
     if (fault.param === 'body.model') this.#modelFaults++;
-    this.#errors.add(toBatchError(line.line, fault));
+    this.#errors.add(toInputFault(line.line, fault));
   }
 
   inspection(): Inspection {
@@ -69,9 +75,8 @@ class Pass {
     return {
       requests: this.#requests,
       tokens: this.#tokens,
-      model: this.#model?.value ?? null,
-      url: this.#url?.value ?? null,
-      firstLine: this.#firstLine,
+      model: this.#model?.name ?? null,
+      urls: [...this.#urls].map(([url, count]): UrlLines => ({ url, ...count.result() })),
       errors,
       imageLines: this.#imageLines,
       imageLinesOmitted: this.#imageLinesOmitted,
@@ -84,9 +89,10 @@ class Pass {
     if (shape.kind !== 'request') return faultOfLine(line.bytes, shape);
     this.#tokens += shape.tokens;
     const facts = this.#checker.check(line.bytes, shape);
-    this.#note(line.line, facts);
+    if (facts.model !== undefined) this.#model ??= { name: facts.model, line: line.line };
     const twin = this.#twin(line.line, facts.customId);
-    const fault = facts.fault ?? mismatchOf(facts, this.#url, this.#model) ?? twin;
+    const fault = facts.fault ?? mismatchOf(facts, this.#model) ?? twin;
+    if (facts.url !== undefined) this.#noteUrl(facts.url, line.line, fault !== undefined);
     if (fault) return fault;
     this.#segments.add(line);
     if (shape.body && carriesImage(line.bytes, shape.body)) this.#noteImage(line.line);
@@ -98,10 +104,10 @@ class Pass {
     else this.#imageLinesOmitted++;
   }
 
-  #note(line: number, { url, model }: RequestFacts): void {
-    if (url !== undefined) this.#url ??= { value: url, line };
-    if (model !== undefined) this.#model ??= { value: model, line };
-    if (url !== undefined && model !== undefined) this.#firstLine ||= line;
+  #noteUrl(url: BatchEndpoint, line: number, isFaulty: boolean): void {
+    let count = this.#urls.get(url);
+    if (!count) this.#urls.set(url, (count = new UrlCount()));
+    count.add(line, isFaulty);
   }
 
   /** Notes the custom_id, also of a line with another fault, so that fixing that one brings no new surprise. */
@@ -116,10 +122,14 @@ class Pass {
       code: 'duplicate_custom_id',
       param: 'custom_id',
       message: `custom_id ${quote(customId)} was used on line ${first} already. Please ensure that the custom_id is unique for each request in the batch.`,
+      openai: {
+        code: 'duplicate_custom_id',
+        message: `The custom_id ${quote(customId)} for this request is a duplicate of another request, on line ${first}. The custom_id parameter must be unique for each request in a batch.`,
+      },
     };
   }
 
-  #allErrors(): BatchErrors | null {
+  #allErrors(): InputFaults | null {
     if (this.#requests === 0) return withFileError(null, EMPTY_FILE);
     const errors = this.#errors.result();
     if (this.tooMany) return withFileError(errors, TOO_MANY_TASKS);
@@ -127,32 +137,43 @@ class Pass {
   }
 }
 
-function mismatchOf(
-  facts: RequestFacts,
-  url: Reference<BatchEndpoint> | undefined,
-  model: Reference<string> | undefined,
-): Fault | undefined {
-  if (url && facts.url !== url.value) {
-    return {
-      code: 'url_mismatch',
-      param: 'url',
-      message: `url ${quote(facts.url ?? '')} does not match ${quote(url.value)} on line ${url.line}. Please ensure all request URLs are the same.`,
-    };
+/** How many requests have one url, and where the first of them are. */
+class UrlCount {
+  #requests = 0;
+  #faulty = 0;
+  readonly #runs: [first: number, count: number][] = [];
+
+  add(line: number, isFaulty: boolean): void {
+    if (isFaulty) this.#faulty++;
+    if (this.#requests++ >= BATCH_ERRORS_MAX) return;
+    const run = this.#runs.at(-1);
+    if (run && run[0] + run[1] === line) run[1]++;
+    else this.#runs.push([line, 1]);
   }
-  if (model && facts.model !== model.value) {
-    return {
-      code: 'model_mismatch',
-      param: 'body.model',
-      message: `model ${quote(facts.model ?? '')} does not match ${quote(model.value)} on line ${model.line}. Please ensure that all requests in the batch point to the same deployment in the model property of the request.`,
-    };
+
+  result(): Omit<UrlLines, 'url'> {
+    const lines: readonly LineRun[] = this.#runs;
+    return { requests: this.#requests, faulty: this.#faulty, lines };
   }
-  return undefined;
 }
 
-const fileError = (code: BatchError['code'], message: string, param: string | null = null): BatchError => ({
+function mismatchOf({ model }: RequestFacts, first: FirstModel | undefined): Fault | undefined {
+  if (first === undefined || model === first.name) return undefined;
+  return {
+    code: 'model_mismatch',
+    param: 'body.model',
+    message: `model ${quote(model ?? '')} does not match ${quote(first.name)} on line ${first.line}. Please ensure that all requests in the batch point to the same deployment in the model property of the request.`,
+    openai: {
+      code: 'mismatched_model',
+      message: `The model ${quote(model ?? '')} for this request does not match the rest of the batch, ${quote(first.name)} on line ${first.line}. Each batch must contain requests for a single model.`,
+    },
+  };
+}
+
+const fileError = (code: BatchError['code'], message: string): InputFault => ({
   code,
   message,
-  param,
+  param: null,
   line: null,
 });
 
@@ -164,8 +185,12 @@ const TOO_MANY_TASKS = fileError(
   'too_many_tasks',
   `The number of requests in the input file exceeds the maximum allowed value of ${REQUESTS_MAX.toLocaleString('en')}. Please split the file and make a batch of each part.`,
 );
-const NO_MODEL = fileError(
-  'invalid_request',
-  "Validation failed: A valid model deployment name couldn't be extracted from the input file. Please ensure that each row in the input file has a valid deployment name specified in the 'model' field, and that the deployment name is consistent across all rows.",
-  'body.model',
-);
+/** OpenAI says it of each line alone. */
+const NO_MODEL: InputFault = {
+  code: 'invalid_request',
+  message:
+    "Validation failed: A valid model deployment name couldn't be extracted from the input file. Please ensure that each row has a valid deployment name specified in the 'model' field, and that the deployment name is consistent across all rows.",
+  param: 'body.model',
+  line: null,
+  openai: null,
+};

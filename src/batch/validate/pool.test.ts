@@ -23,7 +23,7 @@ const requests = (count: number): string =>
   Array.from(
     { length: count },
     (_, index) =>
-      `{"custom_id":"task-${index}","method":"POST","url":"/chat/completions","body":{"model":"gpt-4o","messages":[]}}\n`,
+      `{"custom_id":"task-${index}","method":"POST","url":"/chat/completions","body":{"model":"gpt-4o","messages":[{}]}}\n`,
   ).join('');
 const put = (id: string, text: string): void => writeFileSync(join(dir, id), text);
 
@@ -32,7 +32,12 @@ test('inspects a file in another thread', async () => {
 
   const inspection = await pool.inspect('three');
 
-  expect(inspection).toMatchObject({ requests: 3, model: 'gpt-4o', url: '/chat/completions', errors: null });
+  expect(inspection).toMatchObject({
+    requests: 3,
+    model: 'gpt-4o',
+    urls: [{ url: '/chat/completions' }],
+    errors: null,
+  });
 });
 
 test('a small file is inspected within 10 ms once the thread is warm', async () => {

@@ -1,6 +1,7 @@
 import { type BatchEndpoint, BATCH_ENDPOINTS, toBatchEndpoint } from '../../contract/batch.ts';
 import { type ByteRange, stringAt } from '../../core/json-scan.ts';
-import { type Fault, invalidRequest, quote, typeAt } from './faults.ts';
+import { faultOfContent } from './content.ts';
+import { type Fault, invalidRequest, missing, quote, required, typeAt } from './faults.ts';
 import type { RequestShape } from './scan.ts';
 
 /** In UTF-16 code units. Wide enough for paths, URLs and composite keys. */
@@ -38,25 +39,27 @@ export class RequestChecker {
         faultOfCustomId(customId) ??
         faultOfMethod(method) ??
         (endpoint ? undefined : faultOfUrl(url)) ??
-        faultOfBody(line, shape) ??
-        faultOfModel(model),
+        faultOfBody(line, shape, endpoint) ??
+        faultOfModel(model) ??
+        (endpoint && faultOfContent(line, shape, endpoint)),
     };
   }
 }
 
 const QUOTE = 0x22;
 const OPEN_BRACE = 0x7b;
-const TRUE = 0x74;
+const FALSE = 0x66;
 const NULL = 0x6e;
 
 interface Problem {
   /** Goes after the name of the member. */
   readonly problem: string;
+  readonly isMissing?: true;
 }
 
 /** The text of a member that must be a string of 1 to `charsMax` characters, or what is wrong with it. */
 function textAt(line: Buffer, range: ByteRange | undefined, charsMax: number): string | Problem {
-  if (!range) return { problem: 'is missing' };
+  if (!range) return { problem: 'is missing', isMissing: true };
   if (line[range.start] !== QUOTE)
     return { problem: `must be a string, but is ${typeAt(line, range.start)}` };
   // A character takes six bytes at most, as an escape: what is longer than that need not be decoded.
@@ -100,6 +103,7 @@ const faultOfCustomId = (customId: string | Problem): Fault | undefined =>
     : invalidRequest(
         'custom_id',
         `custom_id ${customId.problem}. Please give each request a string of 1 to ${CUSTOM_ID_CHARS_MAX} characters that is unique in the file.`,
+        customId.isMissing && missing('custom_id'),
       );
 
 function faultOfMethod(method: string | Problem): Fault | undefined {
@@ -108,14 +112,20 @@ function faultOfMethod(method: string | Problem): Fault | undefined {
   return invalidRequest(
     'method',
     `method ${problem}. Please set it to "POST", the only one a batch can send.`,
+    typeof method === 'string' ? undefined : method.isMissing && missing('method'),
   );
 }
 
 function faultOfUrl(url: string | Problem): Fault {
   const choice = `Please set it to one of ${BATCH_ENDPOINTS.join(', ')}, with or without /v1.`;
-  if (typeof url !== 'string') return invalidRequest('url', `url ${url.problem}. ${choice}`);
+  if (typeof url !== 'string')
+    return invalidRequest('url', `url ${url.problem}. ${choice}`, url.isMissing && missing('url'));
   return {
     code: 'url_mismatch',
+    openai: {
+      code: 'invalid_url',
+      message: `The URL provided for this request does not match the batch endpoint. ${choice}`,
+    },
     param: 'url',
     message: ASSISTANTS.test(url)
       ? `url ${quote(url)} belongs to the Assistants API, which batches do not support. ${choice}`
@@ -125,13 +135,34 @@ function faultOfUrl(url: string | Problem): Fault {
 
 const ASSISTANTS = /^(?:\/v1)?\/(?:assistants|threads)(?:\/|$)/;
 
-function faultOfBody(line: Buffer, { body, stream, dataSources }: RequestShape): Fault | undefined {
+function faultOfBody(
+  line: Buffer,
+  { body, stream, background, dataSources }: RequestShape,
+  endpoint: BatchEndpoint | undefined,
+): Fault | undefined {
   if (!body || line[body.start] !== OPEN_BRACE) {
     const problem = body ? `must be an object, but is ${typeAt(line, body.start)}` : 'is missing';
-    return invalidRequest('body', `body ${problem}. Please put the parameters of the request into it.`);
+    return invalidRequest(
+      'body',
+      `body ${problem}. Please put the parameters of the request into it.`,
+      body ? undefined : missing('body'),
+    );
   }
-  if (stream && line[stream.start] === TRUE) {
-    return invalidRequest('body.stream', 'body.stream is true, but a batch cannot stream. Please remove it.');
+  if (stream && !isOff(line, stream)) {
+    return invalidRequest(
+      'body.stream',
+      `body.stream is ${shownAt(line, stream)}, but a batch cannot stream: it keeps one whole answer of each request. Please remove it, or set it to false.`,
+      {
+        code: 'streaming_unsupported',
+        message: `${OPENAI_NAMES[endpoint ?? '/chat/completions']}: Streaming is not supported in the Batch API.`,
+      },
+    );
+  }
+  if (background && !isOff(line, background)) {
+    return invalidRequest(
+      'body.background',
+      `body.background is ${shownAt(line, background)}, but a batch keeps the answer itself, not the promise of one. Please remove it, or set it to false.`,
+    );
   }
   if (dataSources && line[dataSources.start] !== NULL) {
     return invalidRequest(
@@ -142,10 +173,33 @@ function faultOfBody(line: Buffer, { body, stream, dataSources }: RequestShape):
   return undefined;
 }
 
+const OPENAI_NAMES: Readonly<Record<BatchEndpoint, string>> = {
+  '/chat/completions': 'Chat Completions',
+  '/completions': 'Completions',
+  '/embeddings': 'Embeddings',
+  '/responses': 'Responses',
+};
+
+/** Servers that are lax about types take any text, list and object, and any number but 0, for true. */
+function isOff(line: Buffer, { start, end }: ByteRange): boolean {
+  const byte = line[start] ?? 0;
+  if (byte === FALSE || byte === NULL) return true;
+  return ZERO.test(line.toString('latin1', start, end));
+}
+
+const ZERO = /^-?0(?:\.0+)?(?:[eE][+-]?\d+)?$/;
+
+/** A short value as it was written, a long one by its type. */
+const shownAt = (line: Buffer, { start, end }: ByteRange): string =>
+  end - start <= SHOWN_BYTES_MAX ? line.toString('utf8', start, end) : typeAt(line, start);
+
+const SHOWN_BYTES_MAX = 32;
+
 const faultOfModel = (model: string | Problem): Fault | undefined =>
   typeof model === 'string'
     ? undefined
     : invalidRequest(
         'body.model',
         `body.model ${model.problem}. Please ensure that each row has a valid deployment name specified in the 'model' field.`,
+        model.isMissing && required('model'),
       );

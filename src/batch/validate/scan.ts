@@ -19,10 +19,16 @@ export interface RequestShape {
   readonly method: ByteRange | undefined;
   readonly url: ByteRange | undefined;
   readonly body: ByteRange | undefined;
-  /** `body.model`, `body.stream` and `body.data_sources`. */
+  /** Of the body. */
   readonly model: ByteRange | undefined;
   readonly stream: ByteRange | undefined;
+  readonly background: ByteRange | undefined;
   readonly dataSources: ByteRange | undefined;
+  readonly messages: ByteRange | undefined;
+  readonly input: ByteRange | undefined;
+  readonly prompt: ByteRange | undefined;
+  readonly previousResponseId: ByteRange | undefined;
+  readonly conversation: ByteRange | undefined;
   readonly tokens: number;
 }
 
@@ -102,7 +108,13 @@ export class LineScanner {
       body: this.#request.find(line, 'body'),
       model: this.#body.find(line, 'model'),
       stream: this.#body.find(line, 'stream'),
+      background: this.#body.find(line, 'background'),
       dataSources: this.#body.find(line, 'data_sources'),
+      messages: this.#body.find(line, 'messages'),
+      input: this.#body.find(line, 'input'),
+      prompt: this.#body.find(line, 'prompt'),
+      previousResponseId: this.#body.find(line, 'previous_response_id'),
+      conversation: this.#body.find(line, 'conversation'),
       tokens: Math.ceil(this.#bodyMillitokens / 1000),
     };
   }

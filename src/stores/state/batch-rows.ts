@@ -55,6 +55,7 @@ export const toBatch = (row: BatchRecord): Batch => ({
   resourceId: row.resource_id,
   status: row.status,
   endpoint: row.endpoint,
+  dialect: row.dialect,
   completionWindow: '24h',
   inputFileId: row.input_file_id,
   outputFileId: row.output_file_id,

@@ -170,6 +170,7 @@ const toRecord = (resourceId: string, batch: NewBatch, waitingTokens: number | n
   resource_id: resourceId,
   status: batch.errors ? 'failed' : 'validating',
   endpoint: batch.endpoint,
+  dialect: batch.dialect,
   input_file_id: batch.inputFileId,
   output_file_id: batch.outputFileId,
   error_file_id: batch.errorFileId,

@@ -69,7 +69,14 @@ async function checkUpgraded(store: StateStore): Promise<void> {
   expect(await store.files.get(scope, 'file-1')).toMatchObject({ filename: 'in.jsonl' });
   expect(await store.files.inspection(scope, 'file-1')).toBeUndefined();
   expect(await store.batches.live()).toMatchObject([
-    { id: 'b1', whenFull: null, waitingTokens: null, enqueuedTokens: 70, counts: { completed: 1 } },
+    {
+      id: 'b1',
+      dialect: 'azure',
+      whenFull: null,
+      waitingTokens: null,
+      enqueuedTokens: 70,
+      counts: { completed: 1 },
+    },
     { id: 'b2', whenFull: null, waitingTokens: null, enqueuedTokens: 20 },
   ]);
 

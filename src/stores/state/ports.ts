@@ -145,6 +145,7 @@ export interface NewBatch extends Pick<
   Batch,
   | 'id'
   | 'endpoint'
+  | 'dialect'
   | 'inputFileId'
   | 'outputFileId'
   | 'errorFileId'

@@ -9,6 +9,7 @@ import type {
   VersionUpgradeOption,
   WhenFull,
 } from '../../contract/control.ts';
+import type { Dialect } from '../../contract/error.ts';
 import type { FilePurpose } from '../../contract/file.ts';
 
 /**
@@ -100,6 +101,7 @@ interface BatchesTable {
   resource_id: string;
   status: BatchStatus;
   endpoint: BatchEndpoint;
+  dialect: Dialect;
   input_file_id: string;
   output_file_id: string;
   error_file_id: string;

@@ -28,8 +28,12 @@ export function batchContract(subject: () => Subject): void {
 
   test('a batch is found by its id, by its seq and by the files that it reserved', async () => {
     const { store } = subject();
-    const batch = await createBatch(store, 'b1', { metadata: { 'key "1"': '값\u0000' } });
+    const batch = await createBatch(store, 'b1', {
+      metadata: { 'key "1"': '값\u0000' },
+      dialect: 'openai',
+    });
 
+    expect(batch.dialect).toBe('openai');
     expect(batch.metadata).toEqual({ 'key "1"': '값\u0000' });
     expect(await store.batches.get(scope, 'b1')).toEqual(batch);
     expect(await store.batches.bySeq(batch.seq)).toEqual(batch);

@@ -8,9 +8,19 @@ const inspection: Inspection = {
   requests: 2,
   tokens: 31,
   model: 'gpt "quoted" \u0000 한국어 \u2028',
-  url: '/embeddings',
-  firstLine: 3,
-  errors: { data: [{ code: 'invalid_request', message: 'no', param: null, line: 4 }], omitted: 7 },
+  urls: [{ url: '/embeddings', requests: 2, faulty: 1, lines: [[3, 2]] }],
+  errors: {
+    data: [
+      {
+        code: 'invalid_request',
+        message: 'no',
+        param: null,
+        line: 4,
+        openai: { code: 'invalid_url', message: 'nor' },
+      },
+    ],
+    omitted: 7,
+  },
   imageLines: [3],
   imageLinesOmitted: 0,
   segments: [{ firstLine: 3, requests: 2, byteStart: 5, byteLength: 4_000_000_000 }],

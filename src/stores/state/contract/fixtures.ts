@@ -41,6 +41,7 @@ export const NO_LIMITS = { withoutExpiryMax: 1_000, withExpiryMax: 1_000 };
 export const batchOf = (id: string, given: Partial<NewBatch> = {}): NewBatch => ({
   id,
   endpoint: '/chat/completions',
+  dialect: 'azure',
   inputFileId: `file-input-of-${id}`,
   outputFileId: `file-output-of-${id}`,
   errorFileId: `file-errors-of-${id}`,
