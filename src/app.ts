@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
-import { openControl, type FirstKeys } from './app/control.ts';
+import { openControl, type FirstKeys, type KeepFirstKeys } from './app/control.ts';
 import { followedBy } from './app/followed.ts';
 import { openLocalDeployment } from './app/local.ts';
 import { closeStorage, openStorage, watchRoom, type Storage } from './app/storage.ts';
@@ -131,7 +131,10 @@ export interface App extends Core {
   apply(config: AppConfig): Promise<void>;
 }
 
-export async function createApp(config: AppConfig, deps: AppDeps): Promise<App> {
+export async function createApp(
+  config: AppConfig,
+  deps: AppDeps & { readonly keepFirstKeys?: KeepFirstKeys },
+): Promise<App> {
   const storage = await openStorage(config, deps.onFatal);
   const { tls, localCertPath, control } = await govern(config, storage, deps).catch(
     async (error: unknown) => {
@@ -184,7 +187,11 @@ export async function createApp(config: AppConfig, deps: AppDeps): Promise<App> 
 }
 
 /** All that may turn out to be wrong with a configuration. */
-async function govern(config: AppConfig, storage: Storage, { log }: AppDeps) {
+async function govern(
+  config: AppConfig,
+  storage: Storage,
+  { log, keepFirstKeys = async () => {} }: AppDeps & { readonly keepFirstKeys?: KeepFirstKeys },
+) {
   const { tlsSelfSigned, host, resourceDomains } = config;
   const dir = join(storage.dataDir.path, 'tls');
   const local = tlsSelfSigned
@@ -193,7 +200,7 @@ async function govern(config: AppConfig, storage: Storage, { log }: AppDeps) {
   return {
     tls: local?.tls ?? (await ownTls(config)),
     localCertPath: local?.certPath ?? null,
-    control: await openControl(config, storage, log),
+    control: await openControl(config, storage, { log, keepFirstKeys }),
   };
 }
 

@@ -16,6 +16,9 @@ const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', imp
 const version =
   typeof manifest === 'object' && manifest !== null && 'version' in manifest ? String(manifest.version) : '';
 
+// Neither what is told nor where it goes decides over what is done.
+process.stderr.on('error', () => {});
+
 process.exitCode = await main(process.argv.slice(2), { version });
 // Nothing should be left to do; should something hang, it must not keep the process.
 setTimeout(() => process.exit(), 2_000).unref();

@@ -28,6 +28,9 @@ export interface FirstKeys {
   readonly adminKey: string | null;
 }
 
+/** Called before the first keys are in force: nobody can read them once they are. */
+export type KeepFirstKeys = (keys: FirstKeys) => Promise<void>;
+
 /** What is configured and what is changed over the API, in force. */
 export interface Control {
   readonly plane: ControlPlane;
@@ -50,7 +53,7 @@ interface Prepared {
 export async function openControl(
   config: AppConfig,
   { state, dataDir }: Pick<Storage, 'state' | 'dataDir'>,
-  log: Log,
+  { log, keepFirstKeys }: { readonly log: Log; readonly keepFirstKeys: KeepFirstKeys },
 ): Promise<Control> {
   const digest = (key: string): string => keyDigest(dataDir.pepper, key);
   const identity = createIdentity(
@@ -84,7 +87,7 @@ export async function openControl(
     }),
     deployments: createDeployments({ ...store, catalog: () => current().catalog, fleet }),
     authenticate: identity.authenticate,
-    firstKeys: await makeFirstKeys(config, { resources: store.resources, digest }),
+    firstKeys: await makeFirstKeys(config, { resources: store.resources, digest, keepFirstKeys }),
     apply,
     close: () => fleet.close(),
   };
@@ -188,16 +191,25 @@ const change = () => ({ actor: 'configuration', atS: nowS(systemClock) });
 /** Without any key nobody could get in. */
 async function makeFirstKeys(
   { resources: configured, adminKey }: AppConfig,
-  { resources, digest }: { readonly resources: ResourceStore; readonly digest: (key: string) => string },
+  {
+    resources,
+    digest,
+    keepFirstKeys,
+  }: {
+    readonly resources: ResourceStore;
+    readonly digest: (key: string) => string;
+    readonly keepFirstKeys: KeepFirstKeys;
+  },
 ): Promise<FirstKeys> {
-  const made = { apiKey: makeKey(), adminKey: makeKey() };
   const needsAdmin = adminKey === null && (await resources.adminKeyDigest()) === undefined;
-  if (needsAdmin) await resources.setAdminKeyDigest(digest(made.adminKey), change());
   const isClosed = configured.find(({ name }) => name === DEFAULT_RESOURCE_ID)?.keyAuthDisabled ?? false;
   const needsKey = !isClosed && (await resources.keys(DEFAULT_RESOURCE_ID)).length === 0;
-  if (needsKey) {
+  const made = { apiKey: needsKey ? makeKey() : null, adminKey: needsAdmin ? makeKey() : null };
+  if (needsKey || needsAdmin) await keepFirstKeys(made);
+  if (made.adminKey !== null) await resources.setAdminKeyDigest(digest(made.adminKey), change());
+  if (made.apiKey !== null) {
     const key = { slot: 1, digest: digest(made.apiKey), hint: hintOf(made.apiKey) } as const;
     await resources.putKey(DEFAULT_RESOURCE_ID, key, change());
   }
-  return { apiKey: needsKey ? made.apiKey : null, adminKey: needsAdmin ? made.adminKey : null };
+  return made;
 }

@@ -1,34 +1,61 @@
-import { pino } from 'pino';
+import { styleText } from 'node:util';
 import type { OptionValues } from '../config/options.ts';
+import { EVENTS, type Level } from '../core/events.ts';
 import { createLog, type Log, type LogEntry } from '../core/log.ts';
+import { Outlet } from './outlet.ts';
 import { oneLine } from './terminal.ts';
 
-/** Lines for people on a terminal, JSON lines for machines elsewhere; to stderr either way. */
-export function openLog(level: OptionValues['logLevel']): Log {
-  if (process.stderr.isTTY) {
-    const shown = LEVELS.indexOf(level);
-    return createLog((entry) => {
-      if (LEVELS.indexOf(entry.level) >= shown) process.stderr.write(humanLine(entry));
-    });
-  }
-  const json = pino(
-    {
-      level,
-      base: undefined,
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    pino.destination({ dest: 2, sync: true }),
-  );
-  return createLog(({ event, level: of, message, fields }) =>
-    json[of]({ event, ...Object.fromEntries(fields) }, message),
-  );
+/** Longer ones are cut: a stack, or the words of another program. */
+const VALUE_LENGTH_MAX = 4_096;
+
+export interface OpenLog extends Log {
+  /** Resolves when all is written, or when `ms` are over. */
+  flush(ms: number): Promise<void>;
+}
+
+/** The log on standard error: lines for people, or JSON lines for machines. */
+export function openLog({ logLevel, logFormat }: Pick<OptionValues, 'logLevel' | 'logFormat'>): OpenLog {
+  const isPretty = logFormat === 'pretty' || (logFormat === 'auto' && process.stderr.isTTY);
+  const format = isPretty ? prettyLine : jsonLine;
+  const outlet = new Outlet(2, { droppedLine: (count) => format(dropped(count)) });
+  process.once('exit', () => outlet.flushNow());
+  const levelMin = LEVELS.indexOf(logLevel);
+  const log = createLog((entry) => {
+    if (LEVELS.indexOf(entry.level) >= levelMin) outlet.write(format(entry));
+  });
+  return { ...log, flush: (ms) => outlet.flush(ms) };
 }
 
 const LEVELS: readonly OptionValues['logLevel'][] = ['debug', 'info', 'warn', 'error', 'silent'];
 
-function humanLine({ level, message, fields }: LogEntry): string {
-  const details = fields.map(([name, value]) => `${name}=${oneLine(String(value))}`);
-  const time = new Date().toTimeString().slice(0, 8);
-  return `${[time, level.padEnd(5), message, ...details].join(' ')}\n`;
+const dropped = (count: number): LogEntry => ({
+  event: 'log.dropped',
+  ...EVENTS['log.dropped'],
+  fields: [['count', count]],
+});
+
+function jsonLine({ event, level, message, fields }: LogEntry): string {
+  const shown = fields.map(([name, value]) => [name, bounded(value)] as const);
+  const time = new Date().toISOString();
+  return `${JSON.stringify({ level, time, event, ...Object.fromEntries(shown), msg: message })}\n`;
 }
+
+function prettyLine({ level, message, fields }: LogEntry): string {
+  const details = fields.map(([name, value]) => `${name}=${quoted(oneLine(String(bounded(value))))}`);
+  const time = new Date().toTimeString().slice(0, 8);
+  const shownLevel = styleText(COLOURS[level], level.padEnd(5), { stream: process.stderr });
+  return `${[time, shownLevel, message, ...details].join(' ')}\n`;
+}
+
+const COLOURS = { debug: 'dim', info: 'green', warn: 'yellow', error: 'red' } as const satisfies Record<
+  Level,
+  string
+>;
+
+const bounded = (value: string | number): string | number =>
+  typeof value === 'string' && value.length > VALUE_LENGTH_MAX
+    ? `${value.slice(0, VALUE_LENGTH_MAX)}…`
+    : value;
+
+/** Where it ends must be seen. */
+const quoted = (text: string): string => (/[\s"=]/.test(text) || text === '' ? JSON.stringify(text) : text);

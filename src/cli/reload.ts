@@ -33,9 +33,6 @@ export function reloadSignal(): { reloadWith(reload: () => Promise<void>): void 
     if (closed) return;
     closed = terminal && !hasTerminal();
     if (closed) {
-      // Nobody reads there any more.
-      for (const stream of [process.stdout, process.stderr])
-        stream.removeAllListeners('error').on('error', () => {});
       process.kill(process.pid, 'SIGTERM');
       return;
     }

@@ -139,6 +139,14 @@ export const OPTIONS = {
     help: 'debug, info, warn, error or silent.',
     commands: ['serve'],
   }),
+  logFormat: option({
+    flag: 'log-format',
+    kind: oneOf('auto', 'pretty', 'json'),
+    placeholder: 'FORMAT',
+    default: 'auto',
+    help: 'Lines of the log for people (pretty) or for machines (json); auto: pretty on a terminal, json elsewhere.',
+    commands: ['serve'],
+  }),
   location: option({
     flag: 'location',
     kind: region,

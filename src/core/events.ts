@@ -76,7 +76,7 @@ const event = <const Field extends FieldName | `${FieldName}?`>(
 
 export const EVENTS = {
   // The service
-  'service.up': event('info', 'the service is up', ['url', 'path', 'store', 'version?']),
+  'service.up': event('info', 'the service is up', ['url', 'path', 'store']),
   'service.stopping': event(
     'info',
     'the service stops: requests in flight may finish; a second signal ends it at once',

@@ -1,12 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The launcher as a user calls it. */
-const OFFPEAK = fileURLToPath(new URL('../../bin/offpeak', import.meta.url));
+export const OFFPEAK = fileURLToPath(new URL('../../bin/offpeak', import.meta.url));
 export const EXAMPLE = fileURLToPath(new URL('../../examples/test.jsonl', import.meta.url));
 
 export interface Ended {
@@ -75,17 +75,20 @@ export interface Server extends Running {
 export async function serve(args: readonly string[], options: Options): Promise<Server> {
   const running = start(['serve', '--port', '0', '--json', '--ballast', '0', ...args], options);
   const line = /^\{"url".*\}$/m.exec(await running.until(/^\{"url".*\}$/m))?.[0] ?? '';
-  const started = JSON.parse(line) as Record<'api_key' | 'admin_key' | 'tls_certificate', string | null> & {
+  const started = JSON.parse(line) as Record<'keys_file' | 'tls_certificate', string | null> & {
     readonly url: string;
   };
-  const { url, api_key: key } = started;
+  const { url, keys_file: keysFile } = started;
+  const keys = keysFile === null ? '' : await readFile(keysFile, 'utf8');
+  const keyOf = (name: string): string => new RegExp(`^${name}=(.+)$`, 'm').exec(keys)?.[1] ?? '';
+  const key = keyOf('OFFPEAK_API_KEY');
   return {
     ...running,
     url,
-    key: key ?? '',
-    adminKey: started.admin_key ?? '',
+    key,
+    adminKey: keyOf('OFFPEAK_ADMIN_KEY'),
     certPath: started.tls_certificate ?? '',
-    env: { OFFPEAK_ENDPOINT: url, OFFPEAK_API_KEY: key ?? '' },
+    env: { OFFPEAK_ENDPOINT: url, OFFPEAK_API_KEY: key },
   };
 }
 

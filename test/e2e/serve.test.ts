@@ -1,8 +1,8 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { access, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
-import { EXAMPLE, lines, offpeak, requests, scratch, serve, start, type Server } from './offpeak.ts';
+import { EXAMPLE, lines, offpeak, OFFPEAK, requests, scratch, serve, start, type Server } from './offpeak.ts';
 
 let place: Awaited<ReturnType<typeof scratch>>;
 let servers: Server[] = [];
@@ -122,16 +122,51 @@ describe('starting', () => {
     expect((await offpeak(['files', 'list'], { cwd: place.dir, env })).code).toBe(0);
   });
 
-  test('for a person it shows the address, the key and a line to try', async () => {
-    const running = start(['serve', '--port', '0', '--ballast', '0'], { cwd: place.dir });
-    const text = await running.until(/curl/);
-    running.child.kill('SIGTERM');
+  test('on a terminal it shows the address, the keys and a line to try', async () => {
+    const running = start(['-c', ON_A_TERMINAL, OFFPEAK, 'serve', '--port', '0', '--ballast', '0'], {
+      cwd: place.dir,
+      launcher: 'python3',
+    });
+    const text = await running.until(/Answers are simulated\. Name/);
+    // The terminal is closed, which stops the service.
+    running.child.kill('SIGKILL');
 
     expect(text).toMatch(/Offpeak is ready at http:\/\/127\.0\.0\.1:\d+/);
-    expect(text).toMatch(/key +[0-9a-f]{64}/);
+    expect(text).toMatch(/ key +[0-9a-f]{64}/);
+    expect(text).toMatch(/admin key +[0-9a-f]{64}/);
+    expect(text).toMatch(/export OFFPEAK_API_KEY=[0-9a-f]{64} OFFPEAK_ENDPOINT=http/);
     expect(text).toMatch(/curl "http:\/\/127\.0\.0\.1:\d+\/openai\/files\?api-version=2024-10-21"/);
-    expect((await running.ended).code).toBe(0);
+    expect(text).toMatch(/\d\d:\d\d:\d\d \S*info.* the service is up url=http/);
+    await expect(access(join(place.dir, '.offpeak', 'first-keys.env'))).rejects.toThrow('ENOENT');
+    while (
+      await access(join(place.dir, '.offpeak', 'offpeak.db-wal')).then(
+        () => true,
+        () => false,
+      )
+    );
   });
+
+  test.each([[[]], [['--json']]])(
+    'elsewhere keys go to a file that the owner alone can read, and that is named (%j)',
+    async (flags) => {
+      const running = start(['serve', '--port', '0', '--ballast', '0', ...flags], { cwd: place.dir });
+      const keysFile = join(place.dir, '.offpeak', 'first-keys.env');
+      await running.until(/"?(keys_file|Try it)/);
+      running.child.kill('SIGTERM');
+      const { code, stdout, stderr } = await running.ended;
+
+      expect(code).toBe(0);
+      expect(stdout + stderr).not.toMatch(/[0-9a-f]{64}/);
+      expect(stdout).toContain(keysFile);
+      expect(stderr).toContain(
+        `"event":"key.made","resource":"default","slot":1,"actor":"configuration","path":${JSON.stringify(keysFile)}`,
+      );
+      expect((await stat(keysFile)).mode & 0o777).toBe(0o600);
+      expect(await readFile(keysFile, 'utf8')).toMatch(
+        /^OFFPEAK_API_KEY=[0-9a-f]{64}\nOFFPEAK_ADMIN_KEY=[0-9a-f]{64}\n$/,
+      );
+    },
+  );
 
   test('a second server on the same data directory refuses', async () => {
     await startServer(['--data-dir', 'data']);
@@ -186,6 +221,9 @@ describe('starting', () => {
   });
 });
 
+/** Python has terminals. */
+const ON_A_TERMINAL = 'import pty, sys; pty.spawn(sys.argv[1:])';
+
 describe('stopping', () => {
   test('SIGTERM lets requests in flight finish, and the next start sends none of them again', async () => {
     upstream = await startLedgerUpstream({ script: { latencyMs: 300 } });
@@ -202,7 +240,8 @@ describe('stopping', () => {
     const watched = await cli({ ...first.env, OFFPEAK_ENDPOINT: second.url }, 'batches', 'watch', id);
 
     expect(code).toBe(0);
-    expect(stderr).toContain('SIGTERM: finishing what is in flight');
+    expect(stderr).toContain('"event":"service.stopping","signal":"SIGTERM","waitMs":30000');
+    expect(stderr).toContain('"event":"service.stopped"');
     expect(watched.code).toBe(0);
     expect(await upstream.stats()).toMatchObject({ requests: 40, distinctKeys: 40 });
   });
@@ -215,7 +254,7 @@ describe('stopping', () => {
     while ((await upstream.stats()).inFlight === 0) await server.until(/url/);
 
     server.child.kill('SIGINT');
-    await server.until(/finishing what is in flight/);
+    await server.until(/service\.stopping/);
     server.child.kill('SIGINT');
 
     expect((await server.ended).code).toBe(1);

@@ -1,0 +1,116 @@
+import { resolve } from 'node:path';
+import type { App } from '../app.ts';
+import type { AppConfig } from '../config/config.ts';
+import type { ValueName } from '../config/sections.ts';
+import { detectLocalServers } from '../upstream/detect.ts';
+import { COMMAND, EXAMPLE, EXAMPLE_DEPLOYMENT, exampleArgument } from './self.ts';
+
+export interface Started {
+  readonly app: App;
+  readonly config: AppConfig;
+  readonly url: string;
+  /** Where the keys are that were made just now; null: none were, or a terminal shows them. */
+  readonly keysFile: string | null;
+  /** Those of the default resource. */
+  readonly deployments: readonly Served[];
+}
+
+export interface Served {
+  readonly name: string;
+  readonly model: string;
+  /** Their addresses. */
+  readonly upstreams: readonly string[];
+}
+
+/** What a person needs to begin. Keys are shown on a terminal only. */
+export function banner(started: Started, given: ReadonlySet<ValueName>): string {
+  const { app, config, url, deployments } = started;
+  const others = config.resources.slice(1).map(({ name }) => name);
+  const rows = [
+    ...keyRows(started, given),
+    ['deployments', deployments.map(describe).join(`\n${' '.repeat(INDENT)}`) || 'none yet'],
+    ...(others.length > 0 ? [['resources', `default, ${others.join(', ')}`]] : []),
+    ['data', resolve(config.dataDir)],
+    ...(app.localCertPath === null
+      ? []
+      : [
+          ['certificate', app.localCertPath],
+          ['', `Clients must trust it: export NODE_EXTRA_CA_CERTS='${app.localCertPath}'`],
+        ]),
+  ];
+  return `
+Offpeak is ready at ${url}
+
+${rows.map(([name = '', value = '']) => `  ${name.padEnd(INDENT - 2)}${value}`).join('\n')}
+
+${nextStep(started)}
+`;
+}
+
+function keyRows(
+  { app, keysFile }: Started,
+  given: ReadonlySet<ValueName>,
+): readonly (readonly [string, string])[] {
+  const { apiKey, adminKey } = app.firstKeys;
+  const shown = (key: string): string => (keysFile === null ? key : `in ${keysFile}`);
+  const known = given.has('apiKey') ? 'as configured' : 'the one made at the first start';
+  return [
+    ['key', apiKey === null ? known : shown(apiKey)],
+    ['', keyAdvice(apiKey, given)],
+    ...(adminKey === null
+      ? []
+      : ([
+          ['admin key', shown(adminKey)],
+          ['', 'Opens the control plane: resources, deployments, quota. Not shown again either.'],
+        ] as const)),
+  ];
+}
+
+function keyAdvice(firstKey: string | null, given: ReadonlySet<ValueName>): string {
+  if (firstKey !== null) return 'Made just now and not shown again: keep it.';
+  return given.has('apiKey')
+    ? 'Callers send it as api-key.'
+    : 'Lost? Start with --api-key KEY to set another.';
+}
+
+function nextStep({ app, url, keysFile, deployments }: Started): string {
+  const { apiKey, adminKey } = app.firstKeys;
+  const setUp = (name: 'OFFPEAK_API_KEY' | 'OFFPEAK_ADMIN_KEY', made: string | null): string =>
+    made !== null && keysFile !== null
+      ? `  set -a; . '${keysFile}'; OFFPEAK_ENDPOINT=${url}; set +a`
+      : `  export ${name}=${made ?? 'KEY'} OFFPEAK_ENDPOINT=${url}`;
+  const [first] = deployments;
+  // The example names a deployment that is not there.
+  if (first === undefined)
+    return `Deploy a model:
+${setUp('OFFPEAK_ADMIN_KEY', adminKey)}
+  ${COMMAND} models
+  ${COMMAND} deployments create ${EXAMPLE_DEPLOYMENT} --model MODEL --capacity 50`;
+  if (!deployments.some(({ name }) => name === EXAMPLE_DEPLOYMENT))
+    return `Send it a batch, a file whose lines have "model": "${first.name}":
+${setUp('OFFPEAK_API_KEY', apiKey)}
+  ${COMMAND} batches create --file FILE --watch`;
+  const trust = app.localCertPath === null ? '' : ` --cacert '${app.localCertPath}'`;
+  return `Try it:
+${setUp('OFFPEAK_API_KEY', apiKey)}
+  ${COMMAND} batches create --file ${exampleArgument()} --watch
+or upload with curl:
+  curl${trust} "${url}/openai/files?api-version=2024-10-21" -H "api-key: $OFFPEAK_API_KEY" \\
+    -F purpose=batch -F "file=@${EXAMPLE};type=application/json"`;
+}
+
+const INDENT = 15;
+
+const describe = ({ name, model, upstreams }: Served): string =>
+  `${name} (${model}) → ${upstreams.join(', ')}`;
+
+/** Servers of models that run on this machine, with the command that uses them. */
+export async function localServers(ownPort: number): Promise<string> {
+  const found = await detectLocalServers({ skipPort: ownPort });
+  const commands = found.map(({ name, baseUrl, models }) => {
+    // The line is there to be copied into a shell, so a name that a shell could misread stays out.
+    const model = models.find((candidate) => /^[\w.:/@-]+$/.test(candidate)) ?? 'MODEL';
+    return `  ${name} runs here: ${COMMAND} serve --upstream ${baseUrl} --deployment ${EXAMPLE_DEPLOYMENT}=${model}\n`;
+  });
+  return `Answers are simulated. Name a model server with --upstream URL --deployment NAME=MODEL.\n${commands.join('')}`;
+}

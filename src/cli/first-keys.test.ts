@@ -1,0 +1,29 @@
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { writeFirstKeys } from './first-keys.ts';
+
+let dir: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'first-keys-'));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+test('a key that is made later does not take the other one out of the file', async () => {
+  await writeFirstKeys(dir, { apiKey: null, adminKey: 'admin' });
+
+  const path = await writeFirstKeys(dir, { apiKey: 'api', adminKey: null });
+
+  expect(await readFile(path, 'utf8')).toBe('OFFPEAK_ADMIN_KEY=admin\nOFFPEAK_API_KEY=api\n');
+  expect(await readdir(dir)).toEqual(['first-keys.env']);
+});
+
+test('the file is for its owner alone, also where one was left that others could read', async () => {
+  await writeFile(join(dir, 'first-keys.env.part'), 'left', { mode: 0o666 });
+
+  const path = await writeFirstKeys(dir, { apiKey: 'api', adminKey: 'admin' });
+
+  expect((await stat(path)).mode & 0o777).toBe(0o600);
+  expect(await readFile(path, 'utf8')).toBe('OFFPEAK_API_KEY=api\nOFFPEAK_ADMIN_KEY=admin\n');
+});
