@@ -1,5 +1,6 @@
 import { memory, throughput } from './batch.ts';
 import { firstRequest } from './first-request.ts';
+import { run as lists } from './lists.ts';
 import type { Measurement } from './measurement.ts';
 import { run as upload } from './upload.ts';
 import { run as validation } from './validation.ts';
@@ -13,6 +14,7 @@ const BENCHES: Record<string, () => Promise<Measurement>> = {
   upload,
   memory,
   first: firstRequest,
+  lists,
 };
 
 const chosen = process.argv.slice(2);

@@ -1,73 +1,159 @@
 import { sql } from 'kysely';
-import type { Expression, SqlBool } from 'kysely';
+import type { RawBuilder, SqlBool } from 'kysely';
 
 import type { Batch } from '../../contract/batch.ts';
+import { toCondition } from './batch-filter.ts';
 import { toBatch } from './batch-rows.ts';
-import type { Db } from './database.ts';
-import type { BatchFilter, BatchQuery } from './ports.ts';
+import { positionsInOrder, walksOf, type OrderBy, type Position, type Walk } from './batch-walks.ts';
+import type { Database, Db } from './database.ts';
+import type { BatchQuery } from './ports.ts';
 
-export async function listBatches(
-  db: Db,
-  resourceId: string,
-  { filter, orderBy, after, limit }: BatchQuery,
-): Promise<{ batches: Batch[]; hasMore: boolean } | 'unknown_after'> {
-  const own = db.selectFrom('batches').where('resource_id', '=', resourceId);
-  // SQLite and PostgreSQL disagree about where nulls go; not completed counts as the distant past.
-  const key =
-    orderBy.field === 'completed_at'
-      ? sql<number>`coalesce(completed_at, 0)`
-      : sql.ref<string | number>(orderBy.field);
-  let page = own.select('seq');
-  if (filter) page = page.where(toCondition(filter));
-  if (after !== undefined) {
-    const last = await own
-      .select([key.as('key'), 'seq'])
-      .where('id', '=', after)
-      .executeTakeFirst();
-    if (!last) return 'unknown_after';
-    const beyond = sql.raw(orderBy.direction === 'asc' ? '>' : '<');
-    page = page.where(sql<SqlBool>`(${key}, seq) ${beyond} (${last.key}, ${last.seq})`);
-  }
-  const { direction } = orderBy;
-  const seqs = page
-    .orderBy(key, direction)
-    .orderBy('seq', direction)
-    .limit(limit + 1);
-  // Sorting whole rows would load every batch's errors to show a few batches.
-  const rows = await db
-    .selectFrom('batches')
-    .selectAll()
-    .where('seq', 'in', seqs)
-    .orderBy(key, direction)
-    .orderBy('seq', direction)
-    .execute();
-  return { batches: rows.slice(0, limit).map(toBatch), hasMore: rows.length > limit };
+interface Reach {
+  /** Of so many batches at a time it is asked whether they pass: a few milliseconds. */
+  readonly stretchRows: number;
+  /** So few are read and sorted, rather than looked for along the order of the page. */
+  readonly fewRows: number;
 }
 
-type Comparison = Extract<BatchFilter, { kind: 'compare' }>;
+const REACH: Reach = { stretchRows: 10_000, fewRows: 1_000 };
 
-const OPERATORS = {
-  eq: 'is not distinct from',
-  ne: 'is distinct from',
-  gt: '>',
-  ge: '>=',
-  lt: '<',
-  le: '<=',
-} as const satisfies Record<Comparison['op'], string>;
+/**
+ * One page, by indexes alone: of a million batches, too, only those of the page are read, save where a filter compares
+ * what the order does not go by. Such a walk is made in stretches, between which other calls have their turn.
+ */
+export async function listBatches(
+  { read, breathe }: Pick<Database, 'read' | 'breathe'>,
+  resourceId: string,
+  { filter, orderBy, after, limit }: BatchQuery,
+  reach: Reach = REACH,
+): Promise<{ batches: Batch[]; hasMore: boolean } | 'unknown_after'> {
+  return read(async (db) => {
+    const last = after === undefined ? null : await findPosition(db, resourceId, after);
+    if (last === undefined) return 'unknown_after';
+    const inOrder = positionsInOrder(orderBy);
+    let found: Position[] = [];
+    for (const walk of walksOf(filter ?? true, orderBy)) {
+      const rowsMax = limit + 1;
+      // What is found already tells later walks how far to go.
+      const until = found[rowsMax - 1] ?? null;
+      const more = await take(db, { ...orderBy, ...reach, resourceId, walk, last, until, rowsMax, breathe });
+      found = [...found, ...more].sort(inOrder).slice(0, rowsMax);
+    }
+    const seqs = found.slice(0, limit).map(({ seq }) => seq);
+    const rows = await db
+      .selectFrom('batches')
+      .selectAll()
+      .where('seq', 'in', [-1, ...seqs])
+      .execute();
+    const bySeq = new Map(rows.map((row) => [row.seq, row]));
+    return {
+      batches: seqs.flatMap((seq) => bySeq.get(seq) ?? []).map(toBatch),
+      hasMore: found.length > limit,
+    };
+  });
+}
 
-const NUMBERS: readonly Comparison['field'][] = ['created_at', 'completed_at'];
+const POSITION = ['seq', 'status', 'created_at', 'completed_at'] as const;
 
-function toCondition(filter: BatchFilter): Expression<SqlBool> {
-  if (filter.kind !== 'compare') {
-    const [left, right] = [toCondition(filter.left), toCondition(filter.right)];
-    return filter.kind === 'and' ? sql<SqlBool>`(${left} and ${right})` : sql<SqlBool>`(${left} or ${right})`;
+const findPosition = (db: Db, resourceId: string, batchId: string): Promise<Position | undefined> =>
+  db
+    .selectFrom('batches')
+    .select(POSITION)
+    .where('resource_id', '=', resourceId)
+    .where('id', '=', batchId)
+    .executeTakeFirst();
+
+interface Taking extends OrderBy, Reach {
+  readonly resourceId: string;
+  readonly walk: Walk;
+  /** The page begins behind it; null: at the end of the index. */
+  readonly last: Position | null;
+  /** Nothing behind it is wanted. */
+  readonly until: Position | null;
+  readonly rowsMax: number;
+  readonly breathe: Database['breathe'];
+}
+
+async function take(db: Db, taking: Taking): Promise<Position[]> {
+  const { walk, last, until, rowsMax, direction, stretchRows, breathe } = taking;
+  const { filter } = walk;
+  const sign = direction === 'asc' ? 1 : -1;
+  const [toLast, toUntil] = [last && sign * walk.rank(last), until && sign * walk.rank(until)];
+  if ((toLast !== null && toLast < 0) || (toUntil !== null && toUntil > 0)) return [];
+  const few = filter && (await takeFew(db, taking));
+  if (few) return few;
+
+  let all = along(db, taking);
+  for (const key of walk.keys) all = all.orderBy(key, direction);
+  const between = (from: Position | null, to: Position | null) => {
+    let some = all;
+    for (const condition of conditionsOf(from, to, taking)) some = some.where(condition);
+    return some;
+  };
+  const end = toUntil === 0 ? until : null;
+  const found: Position[] = [];
+  for (let start = toLast === 0 ? last : null; ;) {
+    if (filter === null) return between(start, end).limit(rowsMax).execute();
+    const edge = await between(start, end).offset(stretchRows).limit(1).executeTakeFirst();
+    const passing = between(start, edge ?? end).where(toCondition(filter));
+    found.push(...(await passing.limit(rowsMax - found.length).execute()));
+    if (edge === undefined || found.length === rowsMax) return found;
+    start = edge;
+    await breathe();
   }
-  const { field, op, value } = filter;
-  const numeric = NUMBERS.includes(field);
-  // A value of the other type equals nothing and has no order; PostgreSQL would call it an error.
-  if (value !== null && (typeof value === 'number') !== numeric)
-    return op === 'ne' ? sql<SqlBool>`1 = 1` : sql<SqlBool>`1 = 0`;
-  // As a double, a number of any size or fraction can be compared.
-  const bound = numeric ? sql`cast(${value} as double precision)` : sql`cast(${value} as text)`;
-  return sql<SqlBool>`${sql.ref(field)} ${sql.raw(OPERATORS[op])} ${bound}`;
+}
+
+function along(db: Db, { resourceId, walk }: Taking) {
+  let all = db.selectFrom('batches').select(POSITION).where('resource_id', '=', resourceId);
+  for (const condition of walk.where) all = all.where(condition);
+  return all;
+}
+
+/** By another index, if the filter leaves few there. */
+async function takeFew(db: Db, taking: Taking): Promise<Position[] | undefined> {
+  const { filter, few, bounds } = taking.walk;
+  if (filter === null || few === null) return undefined;
+  let some = along(db, taking);
+  for (const condition of few.where) some = some.where(condition);
+  for (const key of few.keys) some = some.orderBy(key);
+  const areMany = await some.offset(taking.fewRows).limit(1).executeTakeFirst();
+  if (areMany) return undefined;
+  for (const bound of bounds) some = some.where(toCondition(bound));
+  const passing = await some.where(toCondition(filter)).execute();
+  const { last } = taking;
+  const inOrder = positionsInOrder(taking);
+  return passing.filter((at) => last === null || inOrder(at, last) > 0);
+}
+
+/** Behind `start`, up to `end`, within the bounds. */
+function conditionsOf(
+  start: Position | null,
+  end: Position | null,
+  { walk, direction }: Taking,
+): RawBuilder<SqlBool>[] {
+  const isAscending = direction === 'asc';
+  return [
+    ...walk.bounds.filter(({ op }) => op === 'eq').map(toCondition),
+    ...sideOf(walk, { at: start, operator: isAscending ? '>' : '<' }),
+    ...sideOf(walk, { at: end, operator: isAscending ? '<=' : '>=' }),
+  ];
+}
+
+/** Only what says most: of two conditions on one side an index takes any. */
+function sideOf(
+  { bounds, valuesOf, differing }: Walk,
+  { at, operator }: { readonly at: Position | null; readonly operator: '>' | '<' | '<=' | '>=' },
+): RawBuilder<SqlBool>[] {
+  const isLower = operator.startsWith('>');
+  const ops: readonly string[] = isLower ? ['gt', 'ge'] : ['lt', 'le'];
+  const own = bounds.filter(({ op }) => ops.includes(op));
+  if (at === null) return own.map(toCondition);
+  const key = Number(valuesOf(at)[0]);
+  const within = own.filter(({ value }) => (isLower ? Number(value) > key : Number(value) < key));
+  if (within.length > 0) return within.map(toCondition);
+  const row = (parts: readonly unknown[]) => sql`(${sql.join(parts)})`;
+  return [
+    ...own.filter(({ value }) => value === key).map(toCondition),
+    sql`${row(differing)} ${sql.raw(operator)} ${row(valuesOf(at))}`,
+  ];
 }

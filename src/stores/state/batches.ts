@@ -35,7 +35,7 @@ export function createBatchStore(database: Database): BatchStore {
 
     get: (scope, batchId) => database.read((db) => find(db, scope, batchId)),
 
-    list: (scope, query) => database.read((db) => listBatches(db, scope.resourceId, query)),
+    list: (scope, query) => listBatches(database, scope.resourceId, query),
 
     findByProducedFile: (scope, fileId) =>
       database.read(async (db) => {

@@ -18,5 +18,7 @@ export interface Database {
    * order, so that none waits in a circle: one resource, then one quota, then rows of batches by `seq`.
    */
   lock(trx: Trx, kind: LockKind, name: string): Promise<void>;
+  /** Lets other calls have their turn, between the parts of one that takes long. */
+  breathe(): Promise<void>;
   close(): Promise<void>;
 }

@@ -9,6 +9,8 @@ import type { FileRecord } from './schema.ts';
 
 /** SQLite takes 32,766 bound values in a statement. */
 const IDS_PER_STATEMENT = 10_000;
+/** Of a list: a few milliseconds. */
+const ROWS_PER_STATEMENT = 1_000;
 
 export function createFileStore(database: Database): FileStore {
   return {
@@ -32,7 +34,7 @@ export function createFileStore(database: Database): FileStore {
         return row && toFile(row);
       }),
 
-    list: (scope, query) => database.read((db) => list(db, scope.resourceId, query)),
+    list: (scope, query) => listInParts(database, scope.resourceId, query),
 
     delete: (scope, fileId, atS) =>
       database.transact(async (trx) => {
@@ -148,7 +150,28 @@ export async function insertFiles(trx: Trx, resourceId: string, files: readonly 
     .execute();
 }
 
-async function list(
+/** A list may have 10,000 files: others have their turn in between. */
+async function listInParts(
+  { read, breathe }: Pick<Database, 'read' | 'breathe'>,
+  resourceId: string,
+  { limit, ...query }: FileQuery,
+): ReturnType<FileStore['list']> {
+  return read(async (db) => {
+    const files: FileRow[] = [];
+    for (let { after } = query; ;) {
+      const rows = Math.min(limit - files.length, ROWS_PER_STATEMENT);
+      const page = await listFiles(db, resourceId, { ...query, ...(after && { after }), limit: rows });
+      // The last one was deleted meanwhile: what is there is a page, and the next one begins behind its last.
+      if (page === 'unknown_after') return files.length === 0 ? page : { files, hasMore: true };
+      files.push(...page.files);
+      if (!page.hasMore || files.length === limit) return { files, hasMore: page.hasMore };
+      after = page.files.at(-1)?.id;
+      await breathe();
+    }
+  });
+}
+
+export async function listFiles(
   db: Db,
   resourceId: string,
   { purpose, after, limit, order }: FileQuery,

@@ -3,6 +3,7 @@ import type { ColumnDefinitionBuilder, Expression, RawBuilder } from 'kysely';
 
 import { BATCH_STATUSES } from '../../contract/batch.ts';
 import type { Db } from './database.ts';
+import { indexLists } from './list-indexes.ts';
 import { StoreError } from './ports.ts';
 
 /** The spellings that the two databases do not share. */
@@ -17,7 +18,7 @@ export interface ColumnTypes {
 type Migration = (db: Db, types: ColumnTypes) => Promise<void>;
 
 /** In order; the position of the last one that ran is the version of a database. Never change one that was released. */
-const MIGRATIONS: readonly Migration[] = [createTables, addControlPlane, addBlobIds, addDialect];
+const MIGRATIONS: readonly Migration[] = [createTables, addControlPlane, addBlobIds, addDialect, indexLists];
 
 /**
  * Brings the database to this release's schema in one transaction, or refuses one that a newer release has made.

@@ -62,8 +62,9 @@ export function batchListContract(subject: () => Subject): void {
     ]);
   });
 
-  test('statuses are ordered by their bytes', async () => {
-    expect(await list({ orderBy: { field: 'status', direction: 'asc' } })).toEqual(['a', 'b', 'c', 'd']);
+  test('statuses are ordered by their bytes, ties by creation', async () => {
+    expect(await list({ orderBy: { field: 'status', direction: 'asc' } })).toEqual(['a', 'b', 'd', 'c']);
+    expect(await list({ orderBy: { field: 'status', direction: 'desc' } })).toEqual(['c', 'd', 'b', 'a']);
   });
 
   test.each(['created_at', 'completed_at', 'status'] as const)(

@@ -94,6 +94,7 @@ function createDatabase(
     async lock(trx, kind, name) {
       await sql`select pg_advisory_xact_lock(${LOCKS[kind]}::int, hashtext(${name}))`.execute(trx);
     },
+    async breathe() {}, // Other calls have other connections.
     async close() {
       await db.destroy();
       await serverLock.release();

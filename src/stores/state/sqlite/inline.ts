@@ -17,17 +17,26 @@ const CHECKPOINT_PAGES = 4_096;
 /** Earlier ones can corrupt the database when the write-ahead log is reset. */
 const SQLITE_MIN = [3, 51, 3] as const;
 
+interface InlineOptions {
+  readonly path: string;
+  /** Gives way to whoever else wants the thread, in the middle of a long call. */
+  readonly breathe?: Database['breathe'];
+}
+
 /**
  * The embedded store in the caller's own thread: every call blocks until it is on disk. Between its steps there are
  * only microtasks, so a simulation that owns time and I/O can replay it.
  */
-export async function openSqliteInline({ path }: { readonly path: string }): Promise<StateStore> {
+export async function openSqliteInline({
+  path,
+  breathe = async () => {},
+}: InlineOptions): Promise<StateStore> {
   try {
     const connection = connect(path);
     try {
       const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(connection) });
       await migrate(db, SQLITE_TYPES);
-      return createStateStore(createDatabase(db));
+      return createStateStore(createDatabase(db, breathe));
     } catch (error) {
       connection.close();
       throw error;
@@ -76,7 +85,7 @@ function isOlder(version: string): boolean {
   return false;
 }
 
-function createDatabase(db: Kysely<Tables>): Database {
+function createDatabase(db: Kysely<Tables>, breathe: Database['breathe']): Database {
   let fatal: StoreError | undefined;
   const guard = async <T>(work: () => Promise<T>): Promise<T> => {
     if (fatal) throw fatal;
@@ -93,6 +102,7 @@ function createDatabase(db: Kysely<Tables>): Database {
     read: (work) => guard(() => work(db)),
     transact: (work) => guard(() => db.transaction().execute(work)),
     async lock() {}, // A write transaction is alone.
+    breathe,
     close: () => db.destroy(),
   };
 }

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 
 import { assert } from '../../../core/assert.ts';
@@ -13,7 +14,8 @@ assert(port, 'the store thread was started without a parent');
 const say = (reply: Reply, handedOver: ArrayBuffer[] = []) => port.postMessage(reply, handedOver);
 
 try {
-  const store = await openSqliteInline(workerData as { path: string });
+  const { path } = workerData as { path: string };
+  const store = await openSqliteInline({ path, breathe: () => setImmediate() });
   port.on('message', (call: Call) => void answer(store, call));
   const methods = (of: object) => Object.keys(of);
   say({
