@@ -17,7 +17,12 @@ export function parseExpiresAfter(
 ): number | null {
   const { anchor, seconds } = wanted;
   if (anchor == null && seconds == null) return null;
-  if (anchor != null && anchor !== 'created_at')
+  for (const [name, value] of Object.entries({ anchor, seconds }))
+    if (value == null)
+      throw new ApiError('missingParameter', `Missing required parameter: '${param}.${name}'.`, {
+        param: `${param}.${name}`,
+      });
+  if (anchor !== 'created_at')
     throw new ApiError('invalidValue', `Invalid value for '${param}.anchor': it must be 'created_at'.`, {
       param: `${param}.anchor`,
     });

@@ -1,4 +1,5 @@
 /** What Node's parser lets through and a server should not: refused before anything looks at the request. */
+import type { FastifyInstance } from 'fastify';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
@@ -8,9 +9,11 @@ const SINGLE_HEADERS = new Set([
   'host',
   'api-key',
   'authorization',
+  'content-encoding',
   'content-length',
   'content-type',
   'transfer-encoding',
+  'expect',
   'idempotency-key',
 ]);
 
@@ -29,9 +32,35 @@ export function findSmell(raw: IncomingMessage): string | undefined {
   }
   if (!seen.has('host') && raw.httpVersion === '1.1') return 'Send a Host header.';
   const encoding = raw.headers['transfer-encoding'];
-  if (encoding !== undefined && encoding.toLowerCase() !== 'chunked')
-    return 'Transfer-Encoding must be chunked, or absent.';
+  if (encoding === undefined) return undefined;
+  // Who speaks 1.0 on the way here does not know of chunks, and would see another end of the body.
+  if (raw.httpVersion === '1.0')
+    return 'HTTP/1.0 has no Transfer-Encoding. Use HTTP/1.1, or send Content-Length.';
+  if (encoding.toLowerCase() !== 'chunked') return 'Transfer-Encoding must be chunked, or absent.';
   return undefined;
+}
+
+/** How the body is compressed, which nothing here undoes; undefined when it is not. */
+export function contentCoding({ headers }: IncomingMessage): string | undefined {
+  const coding = headers['content-encoding']?.trim().toLowerCase() ?? '';
+  return coding === '' || coding === 'identity' ? undefined : coding.slice(0, 40);
+}
+
+/** Callers that say `Expect: 100-continue` are told to go on once they may, and not before: see `controlAccess`. */
+export function continueOnceAllowed(app: FastifyInstance): void {
+  const waiting = new WeakMap<ServerResponse, { readonly keepAlive: boolean }>();
+  app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    waiting.set(response, { keepAlive: response.shouldKeepAlive });
+    // Whether the body of a refused request still comes cannot be known, so nothing after it could be read.
+    response.shouldKeepAlive = false;
+    app.server.emit('request', request, response);
+  });
+  app.addHook('preParsing', async (_request, { raw }) => {
+    const waits = waiting.get(raw);
+    if (waits === undefined) return;
+    raw.shouldKeepAlive = waits.keepAlive;
+    raw.writeContinue();
+  });
 }
 
 export const hasBody = (raw: IncomingMessage): boolean =>

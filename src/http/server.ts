@@ -26,7 +26,14 @@ import { controlAccess } from './access.ts';
 import { CONTROL } from './arm/paths.ts';
 import { armRoutes } from './arm/routes.ts';
 import { isFatal, renderError, toApiError } from './errors.ts';
-import { BodyWatch, findSmell, hasBody, limitConnections } from './hygiene.ts';
+import {
+  BodyWatch,
+  contentCoding,
+  continueOnceAllowed,
+  findSmell,
+  hasBody,
+  limitConnections,
+} from './hygiene.ts';
 import { registerOpenApi } from './openapi.ts';
 import { batchRoutes } from './routes/batches.ts';
 import { deploymentRoutes } from './routes/deployments.ts';
@@ -128,7 +135,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
   app.setSerializerCompiler(() => JSON.stringify);
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, deps));
   app.setNotFoundHandler(() => {
-    throw new ApiError('routeNotFound', 'Resource not found');
+    throw routeNotFound();
   });
 
   app.decorateRequest('target');
@@ -159,7 +166,9 @@ function listenerOptions(tls: HttpDeps['tls']) {
     requireHostHeader: false,
   };
   // The type of the server differs, and nothing here depends on it.
-  return tls === undefined ? { http } : ({ https: { ...tls, ...http } } as unknown as { http: typeof http });
+  return tls === undefined
+    ? { http }
+    : ({ https: { ...tls, ...http, allowHalfOpen: true } } as unknown as { http: typeof http });
 }
 
 function addHooks(
@@ -173,6 +182,14 @@ function addHooks(
     windowMs: options.bodyWindowMs,
   });
   limitConnections(app.server, options.connectionsPerAddressMax);
+  // Who has said all it has to say, and closes its half of the connection, waits for the answer.
+  Object.assign(app.server, { httpAllowHalfOpen: true });
+  app.server.on('connect', (_request, socket: Socket) =>
+    closeWith(socket, '405 Method Not Allowed', 'This service is no proxy: CONNECT is not allowed.'),
+  );
+  app.server.on('checkExpectation', ({ socket }) =>
+    closeWith(socket, '417 Expectation Failed', 'The header Expect may only say 100-continue.'),
+  );
 
   let closing = false;
   app.addHook('preClose', async () => {
@@ -196,6 +213,18 @@ function addHooks(
   });
 
   controlAccess(app, { ...deps, ...options });
+  app.addHook('onRequest', async ({ raw, is404 }, reply) => {
+    // Whatever body it has, nobody waits for it.
+    if (is404) throw routeNotFound();
+    const coding = hasBody(raw) ? contentCoding(raw) : undefined;
+    if (coding === undefined) return;
+    reply.header('accept-encoding', 'identity');
+    throw new ApiError(
+      'unsupportedMediaType',
+      `The body is sent with Content-Encoding '${coding}'. Send it uncompressed, without that header.`,
+    );
+  });
+  continueOnceAllowed(app);
   logRequests(app, deps.log);
 
   let sweeping: NodeJS.Timeout | undefined;
@@ -204,6 +233,8 @@ function addHooks(
   });
   app.addHook('onClose', async () => clearInterval(sweeping));
 }
+
+const routeNotFound = (): ApiError => new ApiError('routeNotFound', 'Resource not found');
 
 /** Named fields only: no query, no body, no header. */
 function logRequests(app: FastifyInstance, log: Log): void {
@@ -321,7 +352,10 @@ function refuseUnparsable(error: Error & { code?: string }, socket: Socket): voi
     socket.destroy();
     return;
   }
-  const [status, message] = UNPARSABLE[error.code ?? ''] ?? ['400 Bad Request', 'The request is malformed.'];
+  closeWith(socket, ...(UNPARSABLE[error.code ?? ''] ?? ['400 Bad Request', 'The request is malformed.']));
+}
+
+function closeWith(socket: Socket, status: string, message: string): void {
   const body = JSON.stringify({
     error: { code: 'BadRequest', message, type: 'invalid_request_error', param: null },
   });
@@ -330,7 +364,7 @@ function refuseUnparsable(error: Error & { code?: string }, socket: Socket): voi
   socket.destroySoon();
 }
 
-const UNPARSABLE: Readonly<Record<string, readonly [string, string]>> = {
+const UNPARSABLE: Readonly<Record<string, readonly [status: string, message: string]>> = {
   HPE_HEADER_OVERFLOW: [
     '431 Request Header Fields Too Large',
     `The headers exceed ${HEADER_BYTES_MAX} bytes.`,

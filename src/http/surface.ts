@@ -114,7 +114,8 @@ function onDataPlane(path: string, query: string, prefix: string): Wire | undefi
   const underV1 = below(path, '/openai/v1');
   if (underV1 !== undefined) return wire(azureV1(`${prefix}/openai/v1`), underV1 + query, refusalOfV1(query));
   const underOpenai = below(path, '/v1');
-  if (underOpenai !== undefined) return wire(openai(`${prefix}/v1`), underOpenai + query, undefined);
+  if (underOpenai !== undefined)
+    return wire(openai(`${prefix}/v1`), underOpenai + query, refusalOfTwo(query));
   // One page of the original's documentation leaves out `/openai` before `/batches`.
   const underClassic = below(path, '/openai') ?? (below(path, '/batches') === undefined ? undefined : path);
   return underClassic === undefined ? undefined : resolveClassic(`${prefix}/openai`, underClassic, query);
@@ -154,11 +155,17 @@ function resolveClassic(root: string, path: string, query: string): Wire {
   const rest = path.replace(/^\/deployments\/[^/]+(?=\/batches(?:\/|$))/, '') + query;
   const version = apiVersion(query);
   const known = CLASSIC_VERSIONS.find((supported) => supported === version);
-  if (known !== undefined) return wire(classic(root, known), rest, undefined);
+  if (known !== undefined) return wire(classic(root, known), rest, refusalOfTwo(query));
   return wire(classic(root, '2024-10-21'), rest, refusalOfVersion(version));
 }
 
 const apiVersion = (query: string): string | null => new URLSearchParams(query).get('api-version');
+
+/** Two readers of such a request could see two different versions. */
+function refusalOfTwo(query: string): ApiError | undefined {
+  if (new URLSearchParams(query).getAll('api-version').length < 2) return undefined;
+  return new ApiError('badRequest', 'The query parameter api-version was sent twice. Send it once.');
+}
 
 function refusalOfVersion(version: string | null): ApiError {
   if (version === null) return new ApiError('routeNotFound', 'Resource not found');
@@ -168,7 +175,7 @@ function refusalOfVersion(version: string | null): ApiError {
 
 function refusalOfV1(query: string): ApiError | undefined {
   const version = apiVersion(query);
-  if (version === null || version === 'v1' || version === 'preview') return undefined;
+  if (version === null || version === 'v1' || version === 'preview') return refusalOfTwo(query);
   return new ApiError('badRequest', 'api-version query parameter is not allowed when using /v1 path');
 }
 
@@ -179,7 +186,7 @@ function refusalOfControl(query: string): ApiError | undefined {
       'missingApiVersion',
       'The api-version query parameter (?api-version=) is required for all requests.',
     );
-  if (/^\d{4}-\d{2}-\d{2}(?:-preview)?$/.test(version)) return undefined;
+  if (/^\d{4}-\d{2}-\d{2}(?:-preview)?$/.test(version)) return refusalOfTwo(query);
   return new ApiError(
     'badRequest',
     `The api-version '${version.slice(0, 40)}' is invalid. It must be a date, as 2025-09-01 or 2025-10-01-preview.`,

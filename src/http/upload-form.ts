@@ -26,17 +26,21 @@ const PARSER_OPTIONS = {
     name === 'file' || filename !== undefined,
 } as const;
 
-export async function receiveUpload(
-  request: FastifyRequest,
-  surface: Surface,
-  store: (upload: Upload) => Promise<FileRow>,
-): Promise<FileRow> {
-  if (!request.isMultipart())
+/** What the headers announce is judged before a byte of the body is asked for. */
+export async function checkAnnounced(request: FastifyRequest): Promise<void> {
+  if (!/^multipart\/form-data\b/i.test(request.headers['content-type'] ?? ''))
     throw new ApiError('unsupportedMediaType', 'Send multipart/form-data with the parts purpose and file.');
   if (Number(request.headers['content-length'] ?? 0) > INPUT_BYTES_MAX + FRAMING_BYTES_MAX)
     throw new ApiError('fileTooLarge', `The file is larger than ${INPUT_BYTES_MAX} bytes.`, {
       param: 'file',
     });
+}
+
+export async function receiveUpload(
+  request: FastifyRequest,
+  surface: Surface,
+  store: (upload: Upload) => Promise<FileRow>,
+): Promise<FileRow> {
   try {
     return await storeParts(request, surface, store);
   } finally {
@@ -108,10 +112,24 @@ async function* fileThenForm(
 async function nextPart(parts: AsyncIterator<Part>): Promise<Part | undefined> {
   try {
     const next = await parts.next();
-    return next.done === true ? undefined : next.value;
+    if (next.done === true) return undefined;
+    checkCoding(next.value);
+    return next.value;
   } catch (error) {
-    throw malformed(error);
+    throw error instanceof ApiError ? error : malformed(error);
   }
+}
+
+const PLAIN_CODINGS = ['7bit', '8bit', 'binary'];
+
+/** Browsers and SDKs send parts as they are (RFC 7578); bytes in another coding would be stored in it. */
+function checkCoding({ fieldname, encoding }: Part): void {
+  if (PLAIN_CODINGS.includes(encoding.toLowerCase())) return;
+  throw new ApiError(
+    'unsupportedMediaType',
+    `The part '${fieldname}' has the Content-Transfer-Encoding '${encoding.slice(0, 40)}'. Send its bytes as they are, without that header.`,
+    { param: fieldname },
+  );
 }
 
 const LIMIT_MESSAGES: Readonly<Record<string, string>> = {

@@ -223,7 +223,11 @@ describe('api-versions differ', () => {
       'output_expires_after[seconds]': seconds,
     };
     expect(await expiryOf('/openai/v1/batches', bracketed)).toBe(seconds);
-    expect(await expiryOf('/v1/batches', { 'output_expires_after.seconds': seconds })).toBe(seconds);
+    const dotted = { 'output_expires_after.anchor': 'created_at', 'output_expires_after.seconds': seconds };
+    expect(await expiryOf('/v1/batches', dotted)).toBe(seconds);
+    // As in the curl sample of the original's documentation.
+    const beside = { output_expires_after: { seconds }, anchor: 'created_at' };
+    expect(await expiryOf('/v1/batches', beside)).toBe(seconds);
     expect(await expiryOf('/openai/batches?api-version=2024-10-21', nested)).toBeNull();
   });
 

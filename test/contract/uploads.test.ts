@@ -45,6 +45,10 @@ describe('a form is taken', () => {
       'with a binary type',
       PURPOSE + filePart(JSONL, undefined, 'Content-Type: application/octet-stream\r\n') + END,
     ],
+    ...['7bit', '8bit', 'binary'].map((coding): [string, string] => [
+      `with a file that says it is in ${coding}, which is no coding`,
+      PURPOSE + filePart(JSONL, undefined, `Content-Transfer-Encoding: ${coding}\r\n`) + END,
+    ]),
     ['with text before and after', `preamble\r\n${PURPOSE}${FILE}${END}epilogue`],
     ['with fields that nobody knows', field('color', 'blue') + PURPOSE + FILE + field('size', 'xl') + END],
     ['with a line break after the end', `${PURPOSE}${FILE}${END}\r\n`],
@@ -157,22 +161,66 @@ describe('a form is refused', () => {
     ],
     [
       'with an expiry below the least',
-      field('expires_after[seconds]', '5') + PURPOSE + FILE + END,
+      field('expires_after[anchor]', 'created_at') +
+        field('expires_after[seconds]', '5') +
+        PURPOSE +
+        FILE +
+        END,
       'invalidPayload',
       /'expires_after\.seconds'/,
     ],
     [
       'with an expiry in words, after the file',
-      FILE + PURPOSE + field('expires_after.seconds', 'soon') + END,
+      FILE +
+        PURPOSE +
+        field('expires_after.anchor', 'created_at') +
+        field('expires_after.seconds', 'soon') +
+        END,
       'invalidPayload',
       /'expires_after\.seconds'/,
     ],
     [
       'with an expiry from another anchor',
-      FILE + PURPOSE + field('expires_after[anchor]', 'now') + END,
+      FILE +
+        PURPOSE +
+        field('expires_after[anchor]', 'now') +
+        field('expires_after[seconds]', '1209600') +
+        END,
       'invalidPayload',
       /'expires_after\.anchor'/,
     ],
+    [
+      'with an expiry without its anchor',
+      PURPOSE + field('expires_after[seconds]', '1209600') + FILE + END,
+      'invalidPayload',
+      /Missing required parameter: 'expires_after\.anchor'/,
+    ],
+    [
+      'with an expiry without its seconds',
+      FILE + PURPOSE + field('expires_after[anchor]', 'created_at') + END,
+      'invalidPayload',
+      /Missing required parameter: 'expires_after\.seconds'/,
+    ],
+    ...['base64', 'quoted-printable', 'BASE64', 'x-gzip'].flatMap(
+      (coding): [string, string, string, RegExp][] => {
+        const header = `Content-Transfer-Encoding: ${coding}\r\n`;
+        const refusal = new RegExp(`has the Content-Transfer-Encoding '${coding.toLowerCase()}'`);
+        return [
+          [
+            `with a file in ${coding}`,
+            PURPOSE + filePart('eyJhIjoxfQo=', undefined, header) + END,
+            'invalidPayload',
+            refusal,
+          ],
+          [
+            `with a purpose in ${coding}`,
+            `--${B}\r\nContent-Disposition: form-data; name="purpose"\r\n${header}\r\nYmF0Y2g=\r\n${FILE}${END}`,
+            'invalidPayload',
+            refusal,
+          ],
+        ];
+      },
+    ),
     [
       'that is cut in the file',
       PURPOSE + `--${B}\r\nContent-Disposition: form-data; name="file"; filename="t.jsonl"\r\n\r\n{"a`,

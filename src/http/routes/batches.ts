@@ -151,6 +151,8 @@ function toCreateRequest(
     });
   const { dialect } = surface;
   const expiry = body.output_expires_after ?? flattened((key) => body[key], 'output_expires_after');
+  // A sample of the original's documentation puts the anchor beside the object that it belongs into.
+  const anchor = expiry.seconds == null ? expiry.anchor : (expiry.anchor ?? body['anchor']);
   return {
     inputFileId: body.input_file_id,
     endpoint: body.endpoint,
@@ -158,7 +160,7 @@ function toCreateRequest(
     metadata: body.metadata ?? null,
     whenFull: headers['offpeak-queue'],
     outputExpiresAfterS: surface.outputExpiry
-      ? parseExpiresAfter(expiry, { dialect, param: 'output_expires_after' })
+      ? parseExpiresAfter({ ...expiry, anchor }, { dialect, param: 'output_expires_after' })
       : null,
   };
 }

@@ -7,7 +7,7 @@ import { renderFile } from '../render.ts';
 import { ImportFileBody, UploadForm } from '../schemas.ts';
 import type { HttpDeps } from '../server.ts';
 import { WIRE, type Surface } from '../surface.ts';
-import { receiveUpload } from '../upload-form.ts';
+import { checkAnnounced, receiveUpload } from '../upload-form.ts';
 
 export function uploadRoutes(
   server: FastifyInstance,
@@ -22,6 +22,7 @@ export function uploadRoutes(
     {
       // The form is read as a stream, so its schema is there to be shown.
       validatorCompiler: () => () => true,
+      onRequest: checkAnnounced,
       config: { action: 'accounts/OpenAI/files/write' },
       schema: {
         tags,
