@@ -8,6 +8,8 @@ export type Dialect = 'azure' | 'openai';
  */
 export interface ErrorEntry {
   readonly status: number;
+  /** On `/v1`, where it differs. A 409 goes out with `x-should-retry: false`: SDKs would try again. */
+  readonly openaiStatus?: number;
   readonly azure: string;
   readonly openai: string | null;
   readonly openaiType: 'invalid_request_error' | 'authentication_error' | 'rate_limit_error' | 'server_error';
@@ -41,7 +43,7 @@ export const API_ERRORS = {
   fileQuotaExceeded: invalid('quotaExceeded', 'file_quota_exceeded'),
   fileImportFailed: invalid('fileImportFailed', 'file_import_failed'),
   fileNotReady: invalid('unexpectedEntityState', 'file_not_ready'),
-  batchNotCancellable: invalid('unexpectedEntityState', 'batch_not_cancellable'),
+  batchNotCancellable: { ...invalid('unexpectedEntityState', null), openaiStatus: 409 },
   tokenLimitExceeded: invalid('token_limit_exceeded', 'token_limit_exceeded'),
   idempotencyMismatch: invalid('conflict', 'idempotency_key_reused', 422),
   missingParameter: invalid('invalidPayload', 'missing_required_parameter'),
@@ -79,21 +81,29 @@ export const API_ERRORS = {
 
 export type ApiErrorCode = keyof typeof API_ERRORS;
 
+interface OpenAiWords {
+  readonly message: string;
+  readonly param: string | null;
+}
+
 /** Thrown where a caller must act; `http` renders it in the caller's dialect. */
 export class ApiError extends Error {
   override name = 'ApiError';
   readonly code: ApiErrorCode;
   /** The parameter at fault, as the caller spelled it. */
   readonly param: string | null;
+  /** OpenAI's words, where it has its own. */
+  readonly openai: OpenAiWords | null;
   readonly retryAfterS: number | null;
   constructor(
     code: ApiErrorCode,
     message: string,
-    options: ErrorOptions & { param?: string | null; retryAfterS?: number } = {},
+    options: ErrorOptions & { param?: string | null; openai?: OpenAiWords; retryAfterS?: number } = {},
   ) {
     super(message, options);
     this.code = code;
     this.param = options.param ?? null;
+    this.openai = options.openai ?? null;
     this.retryAfterS = options.retryAfterS ?? null;
   }
 }

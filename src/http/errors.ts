@@ -1,6 +1,6 @@
 /** Any thrown value becomes one entry of the error table, and that entry a body in the caller's dialect. */
 import { ZodError } from 'zod';
-import { API_ERRORS, ApiError, type ApiErrorCode, type Dialect } from '../contract/error.ts';
+import { API_ERRORS, ApiError, type ApiErrorCode, type Dialect, type ErrorEntry } from '../contract/error.ts';
 import { BlobNotFound, BlobStoreError, BlobTooLarge } from '../stores/blobs/port.ts';
 import { StoreError } from '../stores/state/ports.ts';
 
@@ -11,17 +11,23 @@ export interface ErrorReply {
 }
 
 export function renderError(error: ApiError, dialect: Dialect): ErrorReply {
-  const entry = API_ERRORS[error.code];
-  const { message } = error;
+  const entry: ErrorEntry = API_ERRORS[error.code];
   const headers: Record<string, string> =
     error.retryAfterS === null
       ? {}
       : { 'retry-after': `${error.retryAfterS}`, 'retry-after-ms': `${error.retryAfterS * 1000}` };
-  const { status } = entry;
   if (dialect === 'openai') {
-    const body = { error: { message, type: entry.openaiType, param: error.param, code: entry.openai } };
-    return { status, headers, body };
+    const { message, param } = error.openai ?? error;
+    const status = entry.openaiStatus ?? entry.status;
+    if (status === 409) headers['x-should-retry'] = 'false';
+    return {
+      status,
+      headers,
+      body: { error: { message, type: entry.openaiType, param, code: entry.openai } },
+    };
   }
+  const { message } = error;
+  const { status } = entry;
   // A bad bearer token is refused by a gateway with a shape of its own (contract §8).
   if (error.code === 'tokenRejected') return { status, headers, body: { statusCode: status, message } };
   const target = error.param === null ? {} : { target: error.param };

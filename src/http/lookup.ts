@@ -18,10 +18,16 @@ export async function findBatch(state: StateStore, scope: Scope, id: string): Pr
 }
 
 export const fileNotFound = (id: string): ApiError =>
-  new ApiError('fileNotFound', `No file with the id '${id}' exists in this resource.`, { param: 'id' });
+  new ApiError('fileNotFound', `No file with the id '${id}' exists in this resource.`, {
+    param: 'id',
+    openai: { message: `No such File object: ${id}`, param: 'id' },
+  });
 
 export const batchNotFound = (id: string): ApiError =>
-  new ApiError('batchNotFound', `No batch with the id '${id}' exists in this resource.`, { param: 'id' });
+  new ApiError('batchNotFound', `No batch with the id '${id}' exists in this resource.`, {
+    param: 'id',
+    openai: { message: `No batch found with id '${id}'.`, param: null },
+  });
 
 export const resourceNotFound = (id: string): ApiError =>
   new ApiError('resourceNotFound', `The resource '${id}' does not exist any more.`);

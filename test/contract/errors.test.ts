@@ -65,7 +65,7 @@ const CASES: Case[] = [
     404,
     'notFound',
     null,
-    /No file/,
+    /No (file|such File)/,
   ],
   [
     'an id of 10,000 characters',

@@ -422,6 +422,51 @@ describe('cancelling', () => {
     expect(body.error.message).toBe("Cannot cancel a batch with status 'completed'.");
   });
 
+  test('on /v1 it is a 409 as from OpenAI, which SDKs are told not to repeat', async () => {
+    const batch = await service.createBatch(lines(1));
+    await service.waitFor(batch.id, 'completed');
+
+    const { status, headers, body } = await service.json(`/v1/batches/${batch.id}/cancel`, {
+      method: 'POST',
+    });
+
+    expect([status, headers.get('x-should-retry')]).toEqual([409, 'false']);
+    expect(body.error).toEqual({
+      message: "Cannot cancel a batch with status 'completed'.",
+      type: 'invalid_request_error',
+      param: null,
+      code: null,
+    });
+  });
+
+  test('on /v1 a batch that is cancelled can be cancelled again', async () => {
+    service.gate.close(1);
+    const batch = await service.createBatch(lines(2));
+    await service.waitFor(batch.id, 'in_progress');
+    await service.json(`/v1/batches/${batch.id}/cancel`, { method: 'POST' });
+    service.gate.open();
+    await service.waitFor(batch.id, 'cancelled');
+
+    const again = await service.json(`/v1/batches/${batch.id}/cancel`, { method: 'POST' });
+
+    expect([again.status, again.body.status]).toEqual([200, 'cancelled']);
+    expect((await service.json(`/openai/v1/batches/${batch.id}/cancel`, { method: 'POST' })).status).toBe(
+      400,
+    );
+  });
+
+  test.each([
+    ['/batches/batch_x', 'GET', "No batch found with id 'batch_x'.", null],
+    ['/batches/batch_x/cancel', 'POST', "No batch found with id 'batch_x'.", null],
+    ['/files/file-x', 'GET', 'No such File object: file-x', 'id'],
+    ['/files/file-x/content', 'GET', 'No such File object: file-x', 'id'],
+  ])('on /v1 %s is absent in the words of OpenAI', async (path, method, message, param) => {
+    const { status, body } = await service.json(`/v1${path}`, { method });
+
+    expect(status).toBe(404);
+    expect(body.error).toEqual({ message, type: 'invalid_request_error', param, code: null });
+  });
+
   test.each([
     ['no body and no type', {}],
     ['an empty JSON body', { headers: { 'content-type': 'application/json' }, body: '' }],

@@ -144,7 +144,9 @@ describe.each(CLIENTS)('$name', ({ azure, create }) => {
 
     expect(cancelling.status).toBe('cancelling');
     expect((await ended(client, batch.id)).status).toBe('cancelled');
-    await expect(client.batches.cancel(batch.id)).rejects.toThrow(BadRequestError);
+    const again = await client.batches.cancel(batch.id).catch((cause: unknown) => cause);
+    // OpenAI lets a cancelled batch be cancelled again.
+    expect(again).toMatchObject({ status: azure ? 400 : 'cancelled' });
   });
 
   test('bad lines are on the failed batch, each with its number', async () => {
@@ -155,7 +157,7 @@ describe.each(CLIENTS)('$name', ({ azure, create }) => {
     expect(batch.status).toBe('failed');
     expect(batch.errors?.data?.map(({ code, line }) => [line, code])).toEqual([
       [1, 'invalid_json_line'],
-      [2, 'invalid_request'],
+      [2, azure ? 'invalid_request' : 'missing_required_parameter'],
     ]);
   });
 

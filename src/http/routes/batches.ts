@@ -104,11 +104,12 @@ function cancelRoutes(server: FastifyInstance, deps: Deps): void {
   const cancel = async (request: FastifyRequest, id: string): Promise<WireBatch> => {
     const batch = await deps.state.batches.cancel(request.principal.scope, id, nowS(deps.clock));
     if (batch === undefined) throw batchNotFound(id);
-    // Not 409: SDKs would try again.
-    if (isTerminal(batch.status))
-      throw new ApiError('batchNotCancellable', `Cannot cancel a batch with status '${batch.status}'.`, {
-        param: 'id',
-      });
+    const isOpenai = request.target.surface.dialect === 'openai';
+    if (isOpenai && batch.status === 'cancelled') return render(deps, batch, request.target.surface);
+    if (isTerminal(batch.status)) {
+      const message = `Cannot cancel a batch with status '${batch.status}'.`;
+      throw new ApiError('batchNotCancellable', message, { param: 'id', openai: { message, param: null } });
+    }
     deps.engine.wake();
     return render(deps, batch, request.target.surface);
   };
