@@ -195,7 +195,7 @@ async function submit(core: Core, { input, sha256, inspection }: Job): Promise<B
   const { batch } = await core.engine.createBatch(SCOPE, {
     inputFileId: file.id,
     endpoint: endpointOf(inspection),
-    dialect: 'openai',
+    dialect: 'azure',
     metadata: null,
     outputExpiresAfterS: null,
   });

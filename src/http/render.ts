@@ -52,11 +52,12 @@ export function renderBatch(batch: Batch, { dialect, live }: BatchView): WireBat
   };
 }
 
-/** Azure names an error file of 0 bytes where nothing failed; OpenAI names only files with lines in them. */
+/** Azure names an error file of 0 bytes where nothing failed; OpenAI has, and names, only files with lines in them. */
 function renderFileIds(batch: Batch, dialect: Dialect): Pick<WireBatch, 'output_file_id' | 'error_file_id'> {
   const { total, completed, failed } = batch.counts;
   const exist = isTerminal(batch.status) && batch.status !== 'failed' && total > 0;
-  const shown = (lines: number): boolean => exist && (dialect === 'azure' || lines > 0);
+  const hasEmptyOnes = dialect === 'azure' && batch.dialect === 'azure';
+  const shown = (lines: number): boolean => exist && (hasEmptyOnes || lines > 0);
   return {
     output_file_id: shown(completed) ? batch.outputFileId : null,
     error_file_id: shown(failed) ? batch.errorFileId : null,

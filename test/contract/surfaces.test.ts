@@ -130,6 +130,16 @@ describe.each(SURFACES)('$name', (surface) => {
     const errors = await service.fetch(at(`/files/${batch.offpeak.error_file_id}/content`));
     expect([errors.status, await errors.text()]).toEqual([200, '']);
 
+    const produced = await service.json(at('/files', 'purpose=batch_output&limit=100'));
+    const named = [got.body.output_file_id, got.body.error_file_id].filter(Boolean);
+    const ours = [batch.offpeak.output_file_id, batch.offpeak.error_file_id];
+    expect(
+      WireFileList.parse(produced.body)
+        .data.map(({ id }) => id)
+        .filter((id) => ours.includes(id))
+        .toSorted((one, other) => one.localeCompare(other)),
+    ).toEqual(named.toSorted((one, other) => one.localeCompare(other)));
+
     const batches = await service.json(at('/batches', 'limit=1'));
     expect(WireBatchList.parse(batches.body).data.map(({ id }) => id)).toEqual([batch.id]);
     const files = await service.json(at('/files', 'purpose=batch&limit=1'));

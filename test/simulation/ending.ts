@@ -69,6 +69,8 @@ export class Ending {
 
   #checkFiles(): void {
     const { batch, job, require, world, blobIdOf } = this.#facts;
+    // A batch that was cancelled before it was validated has no requests, and so no files.
+    if (batch.counts.total === 0 && batch.status === 'cancelled') return;
     const read = (id: string): ResultLine[] => {
       const text = world.fs.bytesAt(blobPath(BLOB_DIR, blobIdOf(id)))?.toString('utf8');
       require(text !== undefined, 'P11', `${id} of ${batch.id} is gone`);
@@ -92,8 +94,6 @@ export class Ending {
         counts.failed, 'P4', `${batch.id} counts ${counts.completed} + ${counts.failed}, its files have ${output.length} + ${errors.length} lines`);
     require(counts.total ===
       counts.completed + counts.failed, 'P4', `${batch.id} counts ${JSON.stringify(counts)}`);
-    // A batch that was cancelled before it was validated has no requests.
-    if (counts.total === 0 && batch.status === 'cancelled') return;
     this.#checkIds(output, errors);
     const lines = new Map(job.lines.map((line) => [line.customId, line]));
     for (const result of output) this.#checkAnswer(result, lines.get(result.custom_id));

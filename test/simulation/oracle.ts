@@ -388,9 +388,15 @@ export class Oracle {
   async #published({ batch }: Known): Promise<void> {
     if (batch.status === 'failed') return;
     const { observer, fs } = this.#world;
+    const hasFiles = batch.counts.total > 0 || batch.status !== 'cancelled';
     for (const id of [batch.outputFileId, batch.errorFileId]) {
       const row = await observer.files.get({ resourceId: batch.resourceId, actor: 'oracle' }, id);
-      this.require(row, 'P11', `${batch.id} is ${batch.status} without the file ${id}`);
+      this.require(
+        (row !== undefined) === hasFiles,
+        'P11',
+        `${batch.id} is ${batch.status} of ${batch.counts.total} requests ${row ? 'with' : 'without'} the file ${id}`,
+      );
+      if (!hasFiles) continue;
       const bytes = fs.bytesAt(blobPath(BLOB_DIR, row?.blobId ?? id));
       this.require(
         row && bytes?.length === row.bytes,

@@ -102,6 +102,42 @@ test('an attempt that fails leaves no blob behind, so that a disk that is full d
   expect(await finalize(batch, ENDING, deps)).toBe(true);
 });
 
+test('a batch that ends before its validation does leaves no files', async () => {
+  bench.deploy();
+  const engine = await bench.start({ createWaitMs: 1 });
+  const inspected = Promise.withResolvers<void>();
+  bench.inspecting = inspected.promise;
+  const inputFileId = await bench.upload(many(3));
+  const { batch } = await bench.create(engine, inputFileId);
+  await bench.state.batches.cancel(scope, batch.id, 1);
+  inspected.resolve();
+  engine.wake();
+
+  const ended = await bench.ended(batch);
+
+  expect(ended).toMatchObject({ status: 'cancelled', counts: { total: 0, completed: 0, failed: 0 } });
+  const files = await bench.state.files.list(scope, { limit: 9, order: 'asc' });
+  expect(files).toMatchObject({ files: [{ id: inputFileId }] });
+  expect(await storedBlobs()).toEqual(new Set([inputFileId]));
+});
+
+test.each([
+  ['azure', 2],
+  ['openai', 1],
+] as const)('a batch of %s without failures has %i files', async (dialect, count) => {
+  bench.deploy();
+  const engine = await bench.start();
+  const inputFileId = await bench.upload(many(3));
+
+  const { batch } = await bench.create(engine, inputFileId, { dialect });
+  const ended = await bench.ended(batch);
+
+  const named = [ended.outputFileId, ended.errorFileId].map((id) => bench.state.files.get(scope, id));
+  const files = (await Promise.all(named)).filter((file) => file !== undefined);
+  expect(files).toHaveLength(count);
+  expect(await storedBlobs()).toEqual(new Set([inputFileId, ...files.map(({ blobId }) => blobId)]));
+});
+
 test('what may have been published is kept, though nobody answered', async () => {
   const { batch, deps } = await cancelledBatch();
   const lost = overriding(deps.batches, {

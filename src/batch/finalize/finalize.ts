@@ -45,6 +45,11 @@ export async function finalize(
   /** A row has them, or the answer to that was lost. What no row has goes, lest attempts on a full disk fill it further. */
   let mayBeNamed = false;
   try {
+    // A batch that ended before its validation did has no requests, and so no files.
+    if (batch.counts.total === 0) {
+      const nothing = { completed: 0, failed: 0, files: [] };
+      return await deps.batches.publish(batch.seq, { ...ending, atS: nowS(deps.clock), ...nothing });
+    }
     const output = await writeOutput(batch, ending, deps);
     written.push(output.blob);
     deps.failpoint('finalize:after-output');
@@ -59,16 +64,22 @@ export async function finalize(
     deps.failpoint('finalize:before-publish');
 
     const atS = nowS(deps.clock);
+    const files: FileRow[] = [];
+    for (const { blob, lines, ...file } of [
+      { id: batch.outputFileId, suffix: 'output', ...output } as const,
+      { id: batch.errorFileId, suffix: 'error', blob: errorBlob, lines: errors.count } as const,
+    ]) {
+      if (lines > 0 || batch.dialect === 'azure') files.push(toFileRow(batch, { ...file, blob, atS }));
+      // OpenAI has no files without lines, and nobody would name this one.
+      else await deps.blobs.delete(blob.id);
+    }
     mayBeNamed = true;
     mayBeNamed = await deps.batches.publish(batch.seq, {
       ...ending,
       atS,
       completed: output.lines,
       failed: errors.count,
-      files: [
-        toFileRow(batch, { id: batch.outputFileId, suffix: 'output', blob: output.blob, atS }),
-        toFileRow(batch, { id: batch.errorFileId, suffix: 'error', blob: errorBlob, atS }),
-      ],
+      files,
     });
     deps.failpoint('finalize:after-publish');
     return mayBeNamed;
@@ -132,8 +143,6 @@ async function* undone(
   ending: 'cancelled' | 'expired',
   deps: Pick<FinalizeDeps, 'results' | 'blobs'> & { readonly answered: number },
 ): AsyncGenerator<LinePage> {
-  // A batch that ended before its validation did has no requests yet.
-  if (batch.counts.total === 0) return;
   const idStart = requestIdStart(batch.id);
   const code = ending === 'cancelled' ? 'batch_cancelled' : 'batch_expired';
   const recorded = resultRows(batch, deps.results);

@@ -39,9 +39,9 @@ export function contentRoutes(server: FastifyInstance, deps: Deps): void {
       const { id } = request.params;
       const found = await findContent(deps, request.principal.scope, id);
       const skipLines = request.query.offset;
-      return 'file' in found
-        ? sendWhole({ request, reply }, { deps, ...found, skipLines })
-        : sendCertain({ request, reply }, { deps, batch: found.batch, id, skipLines });
+      if ('file' in found) return sendWhole({ request, reply }, { deps, ...found, skipLines });
+      if (isTerminal(found.batch.status)) return sendNothing(reply, id);
+      return sendCertain({ request, reply }, { deps, batch: found.batch, id, skipLines });
     },
   );
 
@@ -68,7 +68,7 @@ export function contentRoutes(server: FastifyInstance, deps: Deps): void {
     );
 }
 
-/** A file, with its batch when one produced it; or only the batch that is still making it. */
+/** A file, with its batch when one produced it; or only the batch, which still makes it, or left it out as empty. */
 type Found = { readonly file: FileRow; readonly batch?: Batch } | { readonly batch: Batch };
 
 async function findContent({ state }: Deps, scope: Scope, id: string): Promise<Found> {
@@ -77,8 +77,9 @@ async function findContent({ state }: Deps, scope: Scope, id: string): Promise<F
   const batch = await state.batches.findByProducedFile(scope, id);
   if (file !== undefined) return batch === undefined ? { file } : { file, batch };
   if (batch === undefined) throw fileNotFound(id);
-  // An ended batch may have published since the first look.
-  return isTerminal(batch.status) ? { file: await findFile(state, scope, id), batch } : { batch };
+  if (!isTerminal(batch.status) || isLeftOut(batch, id === batch.outputFileId)) return { batch };
+  // It may have published since the first look.
+  return { file: await findFile(state, scope, id), batch };
 }
 
 interface Http {
@@ -117,10 +118,19 @@ async function sendRecorded(
   if (!ended) return sendLines({ request, reply }, id, () => recordedResults({ ...deps, batch, ok }));
   const file = await deps.state.files.get(request.principal.scope, id);
   if (file !== undefined) return sendFile({ request, reply }, { blobs: deps.blobs, file, skipLines: 0 });
-  if (batch.status === 'failed' || batch.counts.total === 0)
-    return downloadHeaders(reply, `${id}.jsonl`).send(Buffer.alloc(0));
+  const isEmpty = batch.status === 'failed' || batch.counts.total === 0 || isLeftOut(batch, ok);
+  if (isEmpty) return sendNothing(reply, id);
   throw new ApiError('fileNotFound', `The file '${id}' of this batch was deleted.`, { param: 'id' });
 }
+
+/** A batch of OpenAI's dialect has no file without lines. */
+const isLeftOut = ({ dialect, counts }: Batch, ok: boolean): boolean =>
+  dialect === 'openai' && counts.total > 0 && (ok ? counts.completed : counts.failed) === 0;
+
+const sendNothing = (reply: FastifyReply, id: string): FastifyReply =>
+  downloadHeaders(reply.header('x-incomplete', 'false').header('x-last-line', 0), `${id}.jsonl`).send(
+    Buffer.alloc(0),
+  );
 
 function sendLines(http: Http, id: string, read: () => AsyncIterable<Uint8Array>): FastifyReply {
   downloadHeaders(http.reply, `${id}.jsonl`);
