@@ -4,19 +4,20 @@ import { join } from 'node:path';
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import { openControl, type FirstKeys, type KeepFirstKeys } from './app/control.ts';
+import { failpointFromEnv } from './app/failpoint.ts';
 import { followedBy } from './app/followed.ts';
 import { openLocalDeployment } from './app/local.ts';
 import { closeStorage, openStorage, watchRoom, type Storage } from './app/storage.ts';
 import { Engine } from './batch/engine.ts';
 import { OutputsAlong } from './batch/finalize/along.ts';
 import { runExpiry } from './batch/upload/expiry.ts';
+import { named } from './batch/upload/strays.ts';
 import { createImporter } from './batch/upload/import.ts';
 import { createUploader, type Uploader } from './batch/upload/upload.ts';
 import { createInspectorPool } from './batch/validate/pool.ts';
 import type { AppConfig } from './config/config.ts';
 import { ConfigError } from './config/fault.ts';
 import { systemClock } from './core/clock.ts';
-import { noFailpoints, type Failpoint } from './core/failpoint.ts';
 import { systemUuid } from './core/ids.ts';
 import type { Log } from './core/log.ts';
 import type { ControlPlane } from './deployments/control.ts';
@@ -47,7 +48,7 @@ export interface Core {
 
 /** For one batch without a server: the first deployment of the configuration, on its first upstream. */
 export async function openLocalCore(config: AppConfig, deps: AppDeps): Promise<Core> {
-  const storage = await openStorage(config, deps.onFatal);
+  const storage = await openStorage(config, deps);
   return startCore(config, {
     ...deps,
     storage,
@@ -97,8 +98,13 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
     limits,
     inspectAhead: { inspect: inspectors.inspectAhead, onFatal },
   });
+  const straysDir = join(storage.dataDir.blobsDir, 'strays');
+  const back = await uploader.bringStraysBack();
+  if (back.count > 0) log.event('strays.back', { ...named(back), path: straysDir });
   await engine.start();
-  const expiry = runExpiry({ uploader, clock: systemClock, log }, background.signal).catch(onFatal);
+  const expiry = runExpiry({ uploader, clock: systemClock, log, straysDir }, background.signal).catch(
+    onFatal,
+  );
 
   return {
     state,
@@ -135,7 +141,7 @@ export async function createApp(
   config: AppConfig,
   deps: AppDeps & { readonly keepFirstKeys?: KeepFirstKeys },
 ): Promise<App> {
-  const storage = await openStorage(config, deps.onFatal);
+  const storage = await openStorage(config, deps);
   const { tls, localCertPath, control } = await govern(config, storage, deps).catch(
     async (error: unknown) => {
       await closeStorage(storage);
@@ -213,13 +219,4 @@ async function ownTls({ tlsCertPath, tlsKeyPath }: AppConfig): Promise<ServerTls
     if (!(error instanceof TlsError)) throw error;
     throw new ConfigError([{ source: '--tls-cert', message: error.message }]);
   }
-}
-
-/** `OFFPEAK_FAILPOINT=name` kills the process, as kill -9 does, when it gets there: for crash tests. */
-function failpointFromEnv(): Failpoint {
-  const chosen = process.env['OFFPEAK_FAILPOINT'];
-  if (chosen === undefined || chosen === '') return noFailpoints;
-  return (name) => {
-    if (name === chosen) process.kill(process.pid, 'SIGKILL');
-  };
 }

@@ -52,12 +52,12 @@ interface Prepared {
 
 export async function openControl(
   config: AppConfig,
-  { state, dataDir }: Pick<Storage, 'state' | 'dataDir'>,
+  { state, pepper }: Pick<Storage, 'state' | 'pepper'>,
   { log, keepFirstKeys }: { readonly log: Log; readonly keepFirstKeys: KeepFirstKeys },
 ): Promise<Control> {
-  const digest = (key: string): string => keyDigest(dataDir.pepper, key);
+  const digest = (key: string): string => keyDigest(pepper, key);
   const identity = createIdentity(
-    { resources: state.resources, pepper: dataDir.pepper, clock: systemClock, log },
+    { resources: state.resources, pepper, clock: systemClock, log },
     identityOf(config),
   );
   const store: StateStore = { ...state, resources: identity.resources };

@@ -1,28 +1,33 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AppConfig } from '../config/config.ts';
 import { systemClock } from '../core/clock.ts';
-import { openDataDir, type DataDir } from '../core/data-dir.ts';
+import { DataDirError, openDataDir, type DataDir } from '../core/data-dir.ts';
 import { createDiskGuard, type DiskGuard } from '../core/disk-guard.ts';
+import type { Log } from '../core/log.ts';
 import { openDiskBlobs, type DiskBlobs } from '../stores/blobs/disk.ts';
 import { onFullDisk } from '../stores/state/on-full-disk.ts';
 import type { StateStore } from '../stores/state/ports.ts';
 import { openPostgresStore } from '../stores/state/postgres/open.ts';
 import { openSqliteStore } from '../stores/state/sqlite/thread.ts';
+import { failpointFromEnv } from './failpoint.ts';
+import { expectNoDatabase, openPepper, tieTogether } from './installation.ts';
 
 const ROOM_LOOK_MS = 1_000;
 
 export interface Storage {
   readonly dataDir: DataDir;
+  readonly pepper: Uint8Array;
   readonly state: StateStore;
   readonly blobs: DiskBlobs;
   readonly diskGuard: DiskGuard;
 }
 
-type StorageConfig = Pick<AppConfig, 'dataDir' | 'database' | 'diskReserveBytes' | 'ballastBytes'>;
+type StorageConfig = Pick<AppConfig, 'dataDir' | 'database' | 'adopt' | 'diskReserveBytes' | 'ballastBytes'>;
 
 export async function openStorage(
   config: StorageConfig,
-  onFatal: (error: unknown) => void,
+  { log, onFatal }: { readonly log: Log; readonly onFatal: (error: unknown) => void },
 ): Promise<Storage> {
   // What is made from here on is for this user alone; a directory that others share keeps its own mode.
   process.umask(0o077);
@@ -34,19 +39,66 @@ export async function openStorage(
       freeBytesMin: config.diskReserveBytes,
       ballastBytes: config.ballastBytes,
     });
-    const store =
-      config.database === null
-        ? await openSqliteStore({ path: join(dataDir.path, 'offpeak.db'), onFatal })
-        : await openPostgresStore({ url: config.database, onLost: onFatal });
-    const state = onFullDisk(store, () => diskGuard.dropBallast());
+    const { adopt } = config;
     const blobs = await openDiskBlobs({ dir: dataDir.blobsDir });
-    await blobs.sweep();
-    return { dataDir, state, blobs, diskGuard };
+    const database = labelOf(config, dataDir);
+    if (config.database === null) await expectDatabase({ dataDir, blobs, database }, { adopt });
+    const store = await openState(config, dataDir, onFatal);
+    try {
+      const state = onFullDisk(store, () => diskGuard.dropBallast());
+      await tieTogether({ dataDir, blobs, state, database }, { adopt, log, failpoint: failpointFromEnv() });
+      const pepper = await openPepper({ dataDir, state }, { adopt, log });
+      await blobs.sweep();
+      return { dataDir, pepper, state, blobs, diskGuard };
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
   } catch (error) {
     dataDir.close();
     throw error;
   }
 }
+
+const openState = (
+  { database }: StorageConfig,
+  dataDir: DataDir,
+  onFatal: (error: unknown) => void,
+): Promise<StateStore> =>
+  database === null
+    ? openSqliteStore({ path: sqlitePath(dataDir), onFatal })
+    : openPostgresStore({ url: database, onLost: onFatal });
+
+const sqlitePath = ({ path }: Pick<DataDir, 'path'>): string => join(path, 'offpeak.db');
+
+/** For people: no password in it. */
+function labelOf({ database }: Pick<StorageConfig, 'database'>, dataDir: Pick<DataDir, 'path'>): string {
+  if (database === null) return sqlitePath(dataDir);
+  if (!URL.canParse(database)) return 'PostgreSQL';
+  const { protocol, host, pathname } = new URL(database);
+  return `${protocol}//${host}${pathname}`;
+}
+
+/** A database is made only where none can have been. */
+async function expectDatabase(
+  halves: Parameters<typeof expectNoDatabase>[0],
+  { adopt }: { readonly adopt: boolean },
+): Promise<void> {
+  const path = sqlitePath(halves.dataDir);
+  if ((await bytesOf(path)) > 0) return;
+  if ((await bytesOf(`${path}-wal`)) > 0)
+    throw new DataDirError(
+      `${path} is missing or empty, and ${path}-wal, which holds its last changes, is there. Put ${path} back beside it; ` +
+        'or move the -wal file away when you restore a backup.',
+    );
+  if (!adopt) await expectNoDatabase(halves);
+}
+
+const bytesOf = async (path: string): Promise<number> =>
+  stat(path).then(
+    ({ size }) => size,
+    () => 0,
+  );
 
 export async function closeStorage({ state, blobs, dataDir }: Storage): Promise<void> {
   await state.close();

@@ -124,6 +124,8 @@ function configOf({ stateDir, inspection }: Job, values: Values, { model }: RunF
     ...values,
     dataDir: stateDir,
     database: null,
+    // Nobody else has anything to do with the directory.
+    adopt: true,
     ballastBytes: 0,
     deployments: [{ name, model: model ?? name }],
   });

@@ -51,6 +51,15 @@ export const OPTIONS = {
     help: 'Where files, results and the embedded database live.',
     commands: ['serve'],
   }),
+  adopt: option({
+    flag: 'adopt',
+    yaml: null,
+    kind: flag,
+    placeholder: null,
+    default: false,
+    help: 'Take the data directory and the database for one installation, though they do not say so. For one start.',
+    commands: ['serve'],
+  }),
   configPath: option({
     flag: 'config',
     yaml: null,

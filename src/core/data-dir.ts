@@ -8,8 +8,10 @@ import { DatabaseSync } from 'node:sqlite';
 export interface DataDir {
   readonly path: string;
   readonly blobsDir: string;
-  /** 32 secret bytes that key the digests of api-keys. */
-  readonly pepper: Uint8Array;
+  /** 32 secret bytes that key the digests of api-keys. Undefined: none were made here. */
+  readonly pepper: Uint8Array | undefined;
+  /** Makes them, in place of others. */
+  makePepper(): Promise<Uint8Array>;
   /** Lets another server have the directory. The end of the process does too, however it comes. */
   close(): void;
 }
@@ -20,6 +22,7 @@ export class DataDirError extends Error {
 }
 
 const LOCK_FILE = 'lock.db';
+export const PEPPER_FILE = 'pepper';
 const PEPPER_BYTES = 32;
 /** A server that was just killed may need a moment to be gone. */
 const LOCK_WAIT_MS = 500;
@@ -33,7 +36,9 @@ export async function openDataDir(dataDir: string): Promise<DataDir> {
       await chmod(join(path, LOCK_FILE), 0o600);
       const blobsDir = join(path, 'blobs');
       await makeDurably(blobsDir);
-      return { path, blobsDir, pepper: await readPepper(path), close: unlock };
+      const pepperFile = join(path, PEPPER_FILE);
+      const pepper = await readPepper(pepperFile);
+      return { path, blobsDir, pepper, makePepper: () => makePepper(pepperFile), close: unlock };
     } catch (error) {
       unlock();
       throw error;
@@ -82,32 +87,35 @@ function lock(path: string): () => void {
   return unlock;
 }
 
-async function readPepper(path: string): Promise<Uint8Array> {
-  const file = join(path, 'pepper');
+async function readPepper(file: string): Promise<Uint8Array | undefined> {
   const found = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });
-  if (!found) return makePepper(file);
-  if (found.byteLength === PEPPER_BYTES) return found;
+  if (found === undefined || found.byteLength === PEPPER_BYTES) return found;
   throw new DataDirError(
-    `${file} is damaged: it has ${found.byteLength} bytes and must have ${PEPPER_BYTES}. Restore it from a backup; ` +
-      'or remove it, and give every client a new key.',
+    `${file} is damaged: it has ${found.byteLength} bytes and must have ${PEPPER_BYTES}. Restore it from a backup. ` +
+      'Without one, remove it: the next start says how to go on with new keys.',
   );
 }
 
 async function makePepper(file: string): Promise<Uint8Array> {
   const pepper = randomBytes(PEPPER_BYTES);
+  await writeDurably(file, pepper);
+  return pepper;
+}
+
+/** A file for this user alone that is there whole, also after a power cut, or as it was before. */
+export async function writeDurably(file: string, content: string | Uint8Array): Promise<void> {
   const handle = await open(`${file}.new`, 'w', 0o600);
   try {
-    await handle.writeFile(pepper);
+    await handle.writeFile(content);
     await handle.sync();
   } finally {
     await handle.close();
   }
   await rename(`${file}.new`, file);
   await fsyncDir(dirname(file));
-  return pepper;
 }
 
 async function fsyncDir(dir: string): Promise<void> {

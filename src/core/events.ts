@@ -50,7 +50,8 @@ export const FIELDS = {
   faults: number('how many faults'),
   segments: number('runs of lines that were claimed'),
   requests: number('lines that were perhaps in flight'),
-  strays: number('bytes of files that no row names'),
+  files: text('ids of the files, of many the first twenty'),
+  database: text('path of the embedded database, or address of the other one'),
   bytes: number('size in bytes'),
   freeBytes: number('free bytes of the disk'),
   ms: number('how long the answer took'),
@@ -86,6 +87,20 @@ export const EVENTS = {
   'service.failed': event('error', 'the service ends at once, to lose nothing; the next start goes on', [
     'error',
   ]),
+  'installation.adopted': event(
+    'warn',
+    'the data directory and the database are one installation from now on, as --adopt says',
+    ['path', 'database'],
+  ),
+  'installation.adopt_unneeded': event('info', '--adopt changes nothing: the two belong together', [
+    'path',
+    'database',
+  ]),
+  'keys.dropped': event(
+    'warn',
+    'all keys are dropped, as --adopt says: the pepper that they were made with is lost',
+    ['path'],
+  ),
   'segments.taken_back': event('info', 'the lines in flight of a stopped process are taken up again', [
     'segments',
     'requests',
@@ -122,10 +137,28 @@ export const EVENTS = {
 
   // Batches and files
   'file.uploaded': event('info', 'a file is uploaded', ['file', 'bytes', 'resource', 'actor']),
-  'files.expired': event('info', 'expired files are deleted', ['count', 'strays']),
+  'files.expired': event('info', 'expired files are deleted', ['count']),
+  'files.bytes_removed': event('debug', 'bytes of deleted files that had stayed behind are removed', [
+    'count',
+  ]),
   'files.not_expired': event('warn', 'expired files could not be deleted; it is tried again later', [
     'error',
   ]),
+  'strays.set_aside': event(
+    'warn',
+    'files on the disk that the database does not name are set aside; they are removed after 7 days',
+    ['count', 'files', 'path'],
+  ),
+  'strays.back': event('warn', 'files that were set aside are back, as the database names them', [
+    'count',
+    'files',
+    'path',
+  ]),
+  'strays.removed': event(
+    'warn',
+    'files that were set aside 7 days ago are removed, as the database still does not name them',
+    ['count', 'files', 'path'],
+  ),
   'batch.created': event('info', 'a batch is created', [
     'batch',
     'resource',

@@ -68,6 +68,7 @@ export function storeOf(
       },
     });
   return {
+    installation: port('installation', real.installation),
     resources: port('resources', real.resources),
     deployments: port('deployments', real.deployments),
     audit: port('audit', real.audit),

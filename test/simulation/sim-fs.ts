@@ -93,7 +93,11 @@ export class SimFs {
           return this.#handle(file, life);
         }),
       open: (path) => act('read', () => this.#handle(this.#file(path), life)),
-      size: (path) => act('read', () => this.#file(path).bytes.length),
+      stat: (path) =>
+        act('read', () => {
+          const { bytes } = this.#file(path);
+          return { isFile: true, bytes: bytes.length, version: versionOf(bytes) };
+        }),
       rename: (from, to) =>
         act('rename', () => {
           const file = this.#file(from);
@@ -210,6 +214,16 @@ export class SimFs {
     file.bytes = rng.chance(0.5) ? file.durable : Buffer.from(torn);
     file.durable = file.bytes;
   }
+}
+
+const versions = new WeakMap<Buffer, string>();
+let lastVersion = 0;
+
+/** Every write replaces the buffer. */
+function versionOf(bytes: Buffer): string {
+  const version = versions.get(bytes) ?? String((lastVersion += 1));
+  versions.set(bytes, version);
+  return version;
 }
 
 function link(dir: Dir, name: string, node: Node | null): void {

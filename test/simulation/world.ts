@@ -405,7 +405,10 @@ export class World {
       log: silentLog,
       inspectAhead: { inspect: inspectors.inspectAhead, onFatal },
     });
-    const housekeeping = runExpiry({ uploader, clock, log: silentLog }, new AbortController().signal);
+    const housekeeping = runExpiry(
+      { uploader, clock, log: silentLog, straysDir: '' },
+      new AbortController().signal,
+    );
     housekeeping.catch((error: unknown) => this.#fatal(life, error));
     const process = { ...corpse, engine, uploader, state, blobs, pathOf: disk.pathOf, died: died.promise };
     this.#processes.set(life, process);

@@ -2,67 +2,63 @@ import { fileIdOf } from '../../contract/file.ts';
 import type { Scope } from '../../contract/scope.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
+import { isPassing } from '../passing.ts';
 
-interface Stores {
+export interface RemovalStores {
   readonly state: Pick<StateStore, 'files' | 'batches'>;
   readonly blobs: BlobStore;
 }
 
 /** Ids looked up in one statement. */
-const IDS_PER_CALL = 500;
+export const IDS_PER_CALL = 500;
 
-// Rows go first, then bytes: a crash in between leaves bytes without a row, which the sweep removes, never a row
-// without bytes.
+// A row goes first and leaves a record of its blob; then the bytes go by that record, and then the record. No bytes are
+// ever removed because a row is absent: that may be the wrong database, or an older one.
 
 export async function deleteFile(
-  stores: Stores,
+  stores: RemovalStores,
   scope: Scope,
   { fileId, atS }: { readonly fileId: string; readonly atS: number },
 ): Promise<boolean> {
   const blobId = await stores.state.files.delete(scope, fileId, atS);
   if (blobId === undefined) return false;
-  await deleteUnused(stores, [blobId]);
+  await removeBytes(stores, [blobId]);
   return true;
 }
 
-export async function deleteExpired(stores: Stores, atS: number): Promise<number> {
+export async function deleteExpired(stores: RemovalStores, atS: number): Promise<number> {
   for (let deleted = 0; ;) {
     const ids = await stores.state.files.deleteExpired(atS, IDS_PER_CALL);
-    await deleteUnused(stores, ids);
+    await removeBytes(stores, ids);
     deleted += ids.length;
     if (ids.length < IDS_PER_CALL) return deleted;
   }
 }
 
-export async function sweepStrays(stores: Stores, uploading: ReadonlySet<string>): Promise<number> {
-  let deleted = 0;
-  let ids: string[] = [];
-  const sweepListed = async () => {
-    // The order makes this safe beside uploads and finalizing batches: whoever stored a listed blob is still at it when
-    // asked here, or has since committed the row that `existing` finds.
-    const candidates = ids.filter((id) => !uploading.has(id));
-    const unused = await withoutLive(stores, candidates);
-    const existing = new Set(await stores.state.files.existing(unused));
-    for (const id of unused) {
-      if (existing.has(id)) continue;
-      await stores.blobs.delete(id);
-      deleted++;
-    }
-    ids = [];
-  };
-  for await (const id of stores.blobs.list()) {
-    if (ids.push(id) === IDS_PER_CALL) await sweepListed();
+/** Finishes what a crash, or a live batch that still read the bytes, has left of earlier deletions. */
+export async function finishRemovals(stores: RemovalStores): Promise<number> {
+  let removed = 0;
+  for (let afterId = ''; ;) {
+    const ids = await stores.state.files.removals({ afterId, limit: IDS_PER_CALL });
+    removed += await removeBytes(stores, ids);
+    const last = ids.at(-1);
+    if (last === undefined || ids.length < IDS_PER_CALL) return removed;
+    afterId = last;
   }
-  if (ids.length > 0) await sweepListed();
-  return deleted;
 }
 
-/** What a live batch still reads stays; a later sweep removes it. */
-async function deleteUnused(stores: Stores, ids: readonly string[]): Promise<void> {
-  for (const id of await withoutLive(stores, ids)) await stores.blobs.delete(id);
+/** What a live batch still reads stays, with its record. */
+async function removeBytes(stores: RemovalStores, ids: readonly string[]): Promise<number> {
+  const unused = await withoutLive(stores, ids);
+  for (const id of unused) await stores.blobs.delete(id);
+  await stores.state.files.forgetRemovals(unused).catch((error: unknown) => {
+    // The bytes are gone, which is what was asked for. The record is taken up again later.
+    if (!isPassing(error)) throw error;
+  });
+  return unused.length;
 }
 
-async function withoutLive({ state }: Stores, ids: readonly string[]): Promise<string[]> {
+export async function withoutLive({ state }: RemovalStores, ids: readonly string[]): Promise<string[]> {
   if (ids.length === 0) return [];
   const live = await state.batches.live();
   const used = new Set(live.flatMap((batch) => [batch.inputFileId, batch.outputFileId, batch.errorFileId]));

@@ -108,7 +108,7 @@ test('after kill -9 at any moment every acknowledged upload is whole, and the ot
 
     const { state, blobs, uploader, close } = await openStores();
     await blobs.sweep();
-    leftBehind += await uploader.sweepStrays();
+    leftBehind += (await uploader.sweep()).setAside.count;
 
     expect(await readdir(join(dir, 'blobs', 'tmp'))).toEqual([]);
     const stored = new Set<string>();

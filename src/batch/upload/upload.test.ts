@@ -75,6 +75,7 @@ async function rows(): Promise<FileRow[]> {
   const page = await state.files.list(scope, { limit: 10_000, order: 'asc' });
   return page === 'unknown_after' ? [] : page.files;
 }
+const NOTHING_FOUND = { removed: 0, setAside: { count: 0, ids: [] }, dropped: { count: 0, ids: [] } };
 /** Neither a row, nor bytes, nor a temporary file. */
 async function expectNothing(): Promise<void> {
   expect(await rows()).toEqual([]);
@@ -457,7 +458,7 @@ describe('when the row cannot be written', () => {
     await expect(lost.uploadFile(scope, upload(randomBytes(10)))).rejects.toThrow('Try again later');
 
     expect(await storedIds()).toHaveLength(2);
-    expect(await uploader.sweepStrays()).toBe(1);
+    expect(await uploader.sweep()).toMatchObject({ setAside: { count: 1 } });
     expect(await storedIds()).toEqual((await rows()).map(({ id }) => id));
   });
 });
@@ -488,25 +489,27 @@ describe('deleting', () => {
 
     expect(await uploader.deleteFile(scope, file.id)).toBe(true);
     expect(await rows()).toEqual([]);
-    expect(await uploader.sweepStrays()).toBe(0);
+    expect(await uploader.sweep()).toEqual(NOTHING_FOUND);
     expect(await storedIds()).toEqual([file.id]);
 
     const seq = created.kind === 'created' ? created.batch.seq : -1;
     await state.batches.fail(seq, { from: 'validating', atS: 3, errors: { data: [], omitted: 0 } });
-    expect(await uploader.sweepStrays()).toBe(1);
+    expect(await uploader.sweep()).toEqual({ ...NOTHING_FOUND, removed: 1 });
     await expectNothing();
   });
 });
 
 describe('the sweep', () => {
-  test('removes bytes that nothing knows, and nothing else', async () => {
+  test('sets bytes aside that nothing knows, and nothing else', async () => {
     const file = await uploader.uploadFile(scope, upload(randomBytes(10)));
     await state.batches.create(scope, newBatch({}), { room: null });
     const known = [file.id, 'file-in', 'file-out', 'file-err'];
     for (const id of [...known.slice(1), 'file-stray1', 'file-stray2'])
       await blobs.put(id, pieces(randomBytes(9)));
 
-    expect(await uploader.sweepStrays()).toBe(2);
+    expect(await uploader.sweep()).toMatchObject({
+      setAside: { count: 2, ids: expect.arrayContaining(['file-stray1', 'file-stray2']) },
+    });
 
     expect(await storedIds()).toEqual(known.sort());
   });
@@ -518,7 +521,7 @@ describe('the sweep', () => {
       );
     }
 
-    expect(await uploader.sweepStrays()).toBe(550);
+    expect((await uploader.sweep()).setAside).toMatchObject({ count: 550, ids: { length: 20 } });
 
     await expectNothing();
   });
@@ -530,7 +533,7 @@ describe('the sweep', () => {
         files: {
           ...state.files,
           async insert(...args) {
-            expect(await swept.sweepStrays()).toBe(0);
+            expect(await swept.sweep()).toEqual(NOTHING_FOUND);
             return state.files.insert(...args);
           },
         },
@@ -580,7 +583,7 @@ describe('the sweep', () => {
       },
     });
 
-    expect(await swept.sweepStrays()).toBe(0);
+    expect(await swept.sweep()).toEqual(NOTHING_FOUND);
 
     expect(await storedIds()).toEqual(['file-out_attempt']);
     expect((await rows()).map(({ id }) => id)).toEqual(['file-out']);
@@ -591,7 +594,7 @@ describe('the sweep', () => {
     const sweeping = (async () => {
       for (let sweeps = 0; ; sweeps++) {
         if (!working) return sweeps;
-        await uploader.sweepStrays();
+        await uploader.sweep();
       }
     })();
 
@@ -654,7 +657,10 @@ describe('expiry', () => {
     let running: Promise<void> | undefined;
 
     await round(() => {
-      running = runExpiry({ uploader: timed, clock, log: silentLog, everyMs: 3_600_000 }, stopping.signal);
+      running = runExpiry(
+        { uploader: timed, clock, log: silentLog, straysDir: '', everyMs: 3_600_000 },
+        stopping.signal,
+      );
     });
     expect(await storedIds()).toEqual([soon.id, later.id, never.id].sort());
     await round();
@@ -673,7 +679,7 @@ describe('expiry', () => {
     const { clock, round } = manualClock();
     const faults = [new StoreError('away', 'connection'), undefined, new StoreError('broken', 'io')];
     const failing = {
-      sweepStrays: () => uploader.sweepStrays(),
+      sweep: () => uploader.sweep(),
       deleteExpired: async () => {
         const fault = faults.shift();
         if (fault) throw fault;
@@ -683,7 +689,10 @@ describe('expiry', () => {
     let running: Promise<void> | undefined;
 
     await round(() => {
-      running = runExpiry({ uploader: failing, clock, log: silentLog }, new AbortController().signal);
+      running = runExpiry(
+        { uploader: failing, clock, log: silentLog, straysDir: '' },
+        new AbortController().signal,
+      );
     });
     await round();
     void round();

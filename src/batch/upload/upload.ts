@@ -16,7 +16,8 @@ import {
 import { type FileLimits, type StateStore, StoreError } from '../../stores/state/ports.ts';
 import { saveInspection, type InspectAheadOptions } from './ahead.ts';
 import { toFilename } from './filename.ts';
-import { deleteFile, deleteExpired, sweepStrays } from './removal.ts';
+import { deleteFile, deleteExpired, finishRemovals, type RemovalStores } from './removal.ts';
+import { bringStraysBack, removeOldStrays, setStraysAside, type Strays } from './strays.ts';
 
 export interface Upload {
   readonly filename: string;
@@ -47,8 +48,18 @@ export interface Uploader {
   deleteFile(scope: Scope, fileId: string): Promise<boolean>;
   /** Deletes the files past their expiry; returns how many. */
   deleteExpired(): Promise<number>;
-  /** Deletes bytes that neither a row, a live batch nor an upload under way knows; returns how many. Safe at any time. */
-  sweepStrays(): Promise<number>;
+  /** Deals with bytes that no file has. Safe at any time. */
+  sweep(): Promise<Sweep>;
+  /** Before anything reads: what was set aside under another database, and this one names. */
+  bringStraysBack(): Promise<Strays>;
+}
+
+export interface Sweep {
+  /** Bytes of deleted files that had stayed behind. */
+  readonly removed: number;
+  readonly setAside: Strays;
+  /** Set aside days ago, and gone now. */
+  readonly dropped: Strays;
 }
 
 const RETRY_AFTER_S = 60;
@@ -126,9 +137,21 @@ export function createUploader(options: UploaderOptions): Uploader {
     },
     deleteFile: (scope, fileId) => deleteFile({ state, blobs }, scope, { fileId, atS: nowS(clock) }),
     deleteExpired: () => deleteExpired({ state, blobs }, nowS(clock)),
-    sweepStrays: () => sweepStrays({ state, blobs }, uploading),
+    ...cleaning({ state, blobs }, { uploading, clock }),
   };
 }
+
+const cleaning = (
+  stores: RemovalStores,
+  { uploading, clock }: { readonly uploading: ReadonlySet<string>; readonly clock: Clock },
+): Pick<Uploader, 'sweep' | 'bringStraysBack'> => ({
+  sweep: async () => ({
+    removed: await finishRemovals(stores),
+    setAside: await setStraysAside(stores, { uploading, nowMs: clock.now() }),
+    dropped: await removeOldStrays(stores, clock.now()),
+  }),
+  bringStraysBack: () => bringStraysBack(stores),
+});
 
 async function* whileRoom(
   chunks: AsyncIterable<Uint8Array>,

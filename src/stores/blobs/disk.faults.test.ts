@@ -53,7 +53,7 @@ function faulty(): Faults {
     readdir: (path) => unlessDue('readdir', () => nodeBlobFs.readdir(path)),
     create: (path) => unlessDue('create', async () => faultyFile(await nodeBlobFs.create(path))),
     open: (path) => unlessDue('open', async () => faultyFile(await nodeBlobFs.open(path))),
-    size: (path) => unlessDue('size', () => nodeBlobFs.size(path)),
+    stat: (path) => unlessDue('stat', () => nodeBlobFs.stat(path)),
     rename: (from, to) => unlessDue('rename', () => nodeBlobFs.rename(from, to)),
     unlink: (path) => unlessDue('unlink', () => nodeBlobFs.unlink(path)),
     fsyncDir: (path) => unlessDue('fsyncDir', () => nodeBlobFs.fsyncDir(path)),
@@ -113,7 +113,7 @@ test.each(['EIO', 'ENOSPC', 'EROFS', 'EMFILE'])(
     }
     await store.close();
     expect(failedCalls).toEqual(
-      new Set(['mkdir', 'fsyncDir', 'create', 'append', 'fsync', 'close', 'rename']),
+      new Set(['mkdir', 'fsyncDir', 'create', 'append', 'fsync', 'close', 'rename', 'stat']),
     );
   },
 );

@@ -59,7 +59,7 @@ class HarshDisk {
       return fileOf(node);
     },
     open: async (path) => fileOf(this.#find(path)),
-    size: async (path) => this.#find(path).bytes.length,
+    stat: async (path) => ({ isFile: true, bytes: this.#find(path).bytes.length, version: '' }),
     rename: async (from, to) => {
       this.#find(dirname(to)).names.set(basename(to), this.#find(from));
       this.#find(dirname(from)).names.delete(basename(from));

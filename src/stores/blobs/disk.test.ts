@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, readdir, rm, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
@@ -214,8 +214,8 @@ describe('reading', () => {
   test('never gives fewer bytes than asked for', async () => {
     const beyond = { start: 1_400_000, length: 100_001 };
 
-    await expect(blobs.readBytes('file-1', beyond)).rejects.toMatchObject({ reason: 'truncated' });
-    await expect(buffer(blobs.read('file-1', beyond))).rejects.toMatchObject({ reason: 'truncated' });
+    await expect(blobs.readBytes('file-1', beyond)).rejects.toMatchObject({ reason: 'damaged' });
+    await expect(buffer(blobs.read('file-1', beyond))).rejects.toMatchObject({ reason: 'damaged' });
     await truncate(blobs.pathOf('file-1'), 10);
     await expect(blobs.readBytes('file-1', { start: 5, length: 6 })).rejects.toThrow(BlobStoreError);
   });
@@ -364,10 +364,110 @@ test.each([
 
 test('the sweep removes what interrupted puts left, and nothing else', async () => {
   await blobs.put('file-1', inPieces(Buffer.from('kept')));
-  await writeFile(join(dir, 'tmp', 'half-written'), 'hal');
+  await writeFile(join(dir, 'tmp', randomUUID()), 'hal');
+  // None of these is a half of ours.
+  await writeFile(join(dir, 'tmp', 'notes.txt'), 'foreign');
+  const [folder, link] = [randomUUID(), randomUUID()];
+  await mkdir(join(dir, 'tmp', folder));
+  await symlink('/etc/hostname', join(dir, 'tmp', link));
 
   await blobs.sweep();
 
-  expect(await readdir(join(dir, 'tmp'))).toEqual([]);
+  expect(new Set(await readdir(join(dir, 'tmp')))).toEqual(new Set(['notes.txt', folder, link]));
   expect((await buffer(blobs.read('file-1'))).toString()).toBe('kept');
+});
+
+describe('a check', () => {
+  const stored = async (text: string) => blobs.put('file-1', inPieces(Buffer.from(text)));
+
+  test('finds bytes that were shortened, emptied, changed in place, replaced or lost', async () => {
+    const blob = await stored('as it was stored');
+    const path = blobs.pathOf('file-1');
+    const damage: [string, () => Promise<unknown>][] = [
+      ['damaged', () => truncate(path, 5)],
+      ['damaged', () => truncate(path, 0)],
+      ['damaged', () => writeFile(path, 'AS IT WAS STORED')],
+      ['damaged', () => rm(path).then(() => mkdir(path))],
+      ['damaged', () => rm(path, { recursive: true }).then(() => symlink('/etc/hostname', path))],
+    ];
+
+    for (const [reason, harm] of damage) {
+      await harm();
+      await expect(blobs.check(blob)).rejects.toMatchObject({ reason });
+    }
+    await rm(path);
+    await expect(blobs.check(blob)).rejects.toBeInstanceOf(BlobNotFound);
+
+    await writeFile(path, 'as it was stored');
+    await blobs.check(blob);
+  });
+
+  test('finds a change that hides behind the old size and time', async () => {
+    const blob = await stored('as it was stored');
+    const path = blobs.pathOf('file-1');
+    const { atime, mtime } = await stat(path);
+
+    await writeFile(path, 'AS IT WAS STORED');
+    await utimes(path, atime, mtime);
+
+    await expect(blobs.check(blob)).rejects.toMatchObject({ reason: 'damaged' });
+  });
+
+  test('reads nothing again while nothing touches the file', async () => {
+    let opened = 0;
+    const fs: BlobFs = { ...nodeBlobFs, open: (path) => (opened++, nodeBlobFs.open(path)) };
+    const counting = await openDiskBlobs({ dir, fs });
+    const blob = await stored('as it was stored');
+
+    for (let n = 0; n < 5; n++) await counting.check(blob);
+
+    expect(opened).toBe(1);
+  });
+
+  test('is needed by a reader, who hangs on nothing and ends nothing: what is no file is damaged', async () => {
+    const { pathOf } = blobs;
+    await stored('x');
+    await rm(pathOf('file-1'));
+    await symlink('/dev/zero', pathOf('file-1'));
+    await expect(buffer(blobs.read('file-1'))).rejects.toMatchObject({ reason: 'damaged' });
+    await rm(pathOf('file-1'));
+    await mkdir(pathOf('file-1'));
+    await expect(buffer(blobs.read('file-1'))).rejects.toMatchObject({ reason: 'damaged' });
+    await expect(blobs.readBytes('file-1', { start: 0, length: 1 })).rejects.toMatchObject({
+      reason: 'damaged',
+    });
+  });
+});
+
+describe('a blob that is set aside', () => {
+  const stray = { id: 'file-1', day: '2026-11-28' };
+
+  test('is no blob any more, lies under its day, and comes back whole', async () => {
+    await blobs.put('file-1', inPieces(Buffer.from('kept')));
+
+    expect(await blobs.setAside(stray)).toBe(true);
+
+    expect(await listed()).toEqual([]);
+    await expect(buffer(blobs.read('file-1'))).rejects.toBeInstanceOf(BlobNotFound);
+    expect(await readdir(join(dir, 'strays', '2026-11-28'))).toEqual(['file-1']);
+    for await (const found of blobs.listAside()) expect(found).toEqual(stray);
+
+    expect(await blobs.bringBack(stray)).toBe(true);
+    expect((await buffer(blobs.read('file-1'))).toString()).toBe('kept');
+    expect(await blobs.bringBack(stray)).toBe(false);
+  });
+
+  test('replaces no other, and what is no file of ours is not moved', async () => {
+    await blobs.put('file-1', inPieces(Buffer.from('first')));
+    await blobs.setAside(stray);
+    await blobs.put('file-1', inPieces(Buffer.from('second')));
+
+    expect(await blobs.setAside(stray)).toBe(false);
+    expect(await blobs.bringBack(stray)).toBe(false);
+
+    expect((await buffer(blobs.read('file-1'))).toString()).toBe('second');
+    await rm(blobs.pathOf('file-1'));
+    await symlink('/etc/hostname', blobs.pathOf('file-1'));
+    expect(await blobs.setAside({ ...stray, day: '2026-11-29' })).toBe(false);
+  });
 });

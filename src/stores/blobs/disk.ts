@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
+import { assert } from '../../core/assert.ts';
 import { systemUuid, type UuidSource } from '../../core/ids.ts';
 import { BlockWriter } from './block-writer.ts';
 import { DurableDirs } from './durable-dirs.ts';
 import { onBlob, onDisk, onFsync } from './errors.ts';
-import { nodeBlobFs, type BlobFile, type BlobFs } from './fs.ts';
+import { nodeBlobFs, type BlobFile, type BlobFs, type BlobStat } from './fs.ts';
 import { OpenFiles } from './open-files.ts';
 import {
   BlobNotFound,
@@ -14,6 +15,7 @@ import {
   type BlobStore,
   type PutOptions,
   type StoredBlob,
+  type Stray,
 } from './port.ts';
 
 export interface DiskBlobsOptions {
@@ -36,18 +38,28 @@ export async function openDiskBlobs(options: DiskBlobsOptions): Promise<DiskBlob
 
 const BLOB_ID = /^[A-Za-z0-9_-]{1,128}$/;
 const SHARD = /^[0-9a-f]{2}$/;
+const DAY = /^\d{4}-\d{2}-\d{2}$/;
+const TEMPORARY = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** Names of blobs that were checked are kept for so many; the others are read again. */
+const CHECKED_MAX = 20_000;
 const BLOCK_BYTES = 1024 * 1024;
 const READ_CHUNK_BYTES = 256 * 1024;
 
-/** Blobs as files `ab/cd/<id>` under `dir`, where `abcd` is from a hash of the id; what is being written is in `tmp`. */
+/**
+ * Blobs as files `ab/cd/<id>` under `dir`, where `abcd` is from a hash of the id; what is being written is in `tmp`, what
+ * was set aside in `strays/<day>`. Whatever else lies there is somebody else's, and left alone.
+ */
 export class DiskBlobs implements BlobStore {
   readonly #dir: string;
   readonly #tmpDir: string;
+  readonly #straysDir: string;
   readonly #fs: BlobFs;
   readonly #uuid: UuidSource;
   readonly #dirs: DurableDirs;
   readonly #openFiles: OpenFiles;
   readonly #blockBytes: number;
+  /** The version of a file whose bytes are known to have this hash. */
+  readonly #checked = new Map<string, { readonly version: string; readonly sha256: string }>();
 
   /** Where the bytes of a blob are, for a worker thread that reads them itself. */
   readonly pathOf = (id: string): string => {
@@ -59,6 +71,7 @@ export class DiskBlobs implements BlobStore {
   constructor({ dir, fs, uuid, openFilesMax, blockBytes }: Required<DiskBlobsOptions>) {
     this.#dir = dir;
     this.#tmpDir = join(dir, 'tmp');
+    this.#straysDir = join(dir, 'strays');
     this.#fs = fs;
     this.#uuid = uuid;
     this.#blockBytes = blockBytes;
@@ -76,6 +89,7 @@ export class DiskBlobs implements BlobStore {
       await onDisk('rename', this.#fs.rename(temp, path));
       at = path;
       await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(path)));
+      this.#noteChecked(id, await onDisk('stat', this.#fs.stat(path)), written.sha256);
       return { id, ...written };
     } catch (error) {
       // Best effort: this failure is the one to report, and what stays is swept at the next start.
@@ -100,12 +114,26 @@ export class DiskBlobs implements BlobStore {
   }
 
   async size(id: string): Promise<number | undefined> {
-    try {
-      return await onBlob('size', this.#fs.size(this.pathOf(id)));
-    } catch (error) {
-      if (error instanceof BlobNotFound) return undefined;
-      throw error;
-    }
+    if (!BLOB_ID.test(id)) return undefined;
+    const stat = await this.#statOf(this.pathOf(id));
+    return stat?.isFile ? stat.bytes : undefined;
+  }
+
+  async check({ id, bytes, sha256 }: StoredBlob): Promise<void> {
+    const path = this.pathOf(id);
+    const stat = await onBlob('stat', this.#fs.stat(path));
+    if (!stat.isFile) throw damaged(`Blob ${id} is no regular file.`);
+    if (stat.bytes !== bytes)
+      throw damaged(`Blob ${id} has ${stat.bytes} bytes and was stored with ${bytes}.`);
+    const checked = this.#checked.get(id);
+    if (checked?.version === stat.version && checked.sha256 === sha256) return;
+    // A file that is kept open may be another one than the name leads to now.
+    await this.#openFiles.forget(id);
+    const hash = createHash('sha256');
+    for await (const chunk of this.#chunks(id, { start: 0 })) hash.update(chunk);
+    if (hash.digest('hex') !== sha256)
+      throw damaged(`The bytes of blob ${id} have changed since they were stored.`);
+    this.#noteChecked(id, stat, sha256);
   }
 
   async delete(id: string): Promise<void> {
@@ -114,6 +142,7 @@ export class DiskBlobs implements BlobStore {
     } catch (error) {
       if (!(error instanceof BlobNotFound)) throw error;
     }
+    this.#checked.delete(id);
     await this.#openFiles.forget(id);
   }
 
@@ -128,13 +157,76 @@ export class DiskBlobs implements BlobStore {
 
   async sweep(): Promise<void> {
     for (const name of await onDisk('list', this.#fs.readdir(this.#tmpDir))) {
-      await onDisk('delete', this.#fs.unlink(join(this.#tmpDir, name)));
+      const path = join(this.#tmpDir, name);
+      if (TEMPORARY.test(name) && (await this.#isFile(path))) await onDisk('delete', this.#fs.unlink(path));
     }
+  }
+
+  async setAside(stray: Stray): Promise<boolean> {
+    const moved = await this.#move(this.pathOf(stray.id), this.#asidePathOf(stray));
+    if (moved) await this.#openFiles.forget(stray.id);
+    return moved;
+  }
+
+  async *listAside(): AsyncGenerator<Stray> {
+    const names = async (dir: string): Promise<string[]> => {
+      const found = onBlob('list', this.#fs.readdir(dir));
+      return found.catch((error: unknown) => {
+        if (error instanceof BlobNotFound) return [];
+        throw error;
+      });
+    };
+    for (const day of await names(this.#straysDir)) {
+      if (!DAY.test(day)) continue;
+      for (const id of await names(join(this.#straysDir, day))) if (BLOB_ID.test(id)) yield { id, day };
+    }
+  }
+
+  bringBack(stray: Stray): Promise<boolean> {
+    return this.#move(this.#asidePathOf(stray), this.pathOf(stray.id));
+  }
+
+  async removeAside(stray: Stray): Promise<void> {
+    const path = this.#asidePathOf(stray);
+    if (await this.#isFile(path)) await onDisk('delete', this.#fs.unlink(path));
   }
 
   /** Closes the files kept open. */
   close(): Promise<void> {
     return this.#openFiles.close();
+  }
+
+  #asidePathOf({ id, day }: Stray): string {
+    assert(DAY.test(day) && BLOB_ID.test(id), 'a stray has a day and the id of a blob');
+    return join(this.#straysDir, day, id);
+  }
+
+  /** A regular file, to where nothing is. */
+  async #move(from: string, to: string): Promise<boolean> {
+    if (!(await this.#isFile(from)) || (await this.#statOf(to)) !== undefined) return false;
+    await this.#dirs.ensure(dirname(to));
+    await onDisk('rename', this.#fs.rename(from, to));
+    await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(to)));
+    await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(from)));
+    return true;
+  }
+
+  async #isFile(path: string): Promise<boolean> {
+    return (await this.#statOf(path))?.isFile ?? false;
+  }
+
+  async #statOf(path: string): Promise<BlobStat | undefined> {
+    try {
+      return await onBlob('stat', this.#fs.stat(path));
+    } catch (error) {
+      if (error instanceof BlobNotFound) return undefined;
+      throw error;
+    }
+  }
+
+  #noteChecked(id: string, { version }: BlobStat, sha256: string): void {
+    if (this.#checked.size >= CHECKED_MAX) this.#checked.clear();
+    this.#checked.set(id, { version, sha256 });
   }
 
   async #open(id: string): Promise<BlobFile> {
@@ -208,5 +300,7 @@ async function copyInto(
   return { bytes, sha256: hash.digest('hex') };
 }
 
+const damaged = (message: string) => new BlobStoreError(message, 'damaged');
+
 const truncated = (wanted: number, got: number) =>
-  new BlobStoreError(`Bytes up to ${wanted} were asked for, but the blob ends at ${got}.`, 'truncated');
+  damaged(`Bytes up to ${wanted} were asked for, but the blob ends at ${got}.`);

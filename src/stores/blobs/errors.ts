@@ -9,6 +9,10 @@ const REASONS: Readonly<Record<string, BlobStoreError['reason']>> = {
   EMFILE: 'busy',
   ENFILE: 'busy',
   ENOMEM: 'busy',
+  // A link or a directory has taken the place of the file.
+  ELOOP: 'damaged',
+  EISDIR: 'damaged',
+  ENXIO: 'damaged',
 };
 
 /** The system's `ENOSPC`, `EIO` ... of an error, '' when it has none. */
@@ -30,7 +34,8 @@ export async function onBlob<T>(what: string, call: Promise<T>): Promise<T> {
   try {
     return await call;
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') throw new BlobNotFound('There is no such blob.', { cause: error });
+    if (['ENOENT', 'ENOTDIR'].includes(codeOf(error)))
+      throw new BlobNotFound('There is no such blob.', { cause: error });
     return onDisk(what, Promise.reject(error));
   }
 }

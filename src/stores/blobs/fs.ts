@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
 
 /**
  * The file system as the disk store needs it, so that a simulation can put in its own: one that tears unsynced bytes,
@@ -13,13 +13,21 @@ export interface BlobFs {
   create(path: string): Promise<BlobFile>;
   /** An existing file, open for `read`. */
   open(path: string): Promise<BlobFile>;
-  /** Bytes of the file. */
-  size(path: string): Promise<number>;
+  /** Of the name itself: a link is not followed. */
+  stat(path: string): Promise<BlobStat>;
   /** Replaces what is at `to`. */
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   /** Makes the names in `dir` survive a power cut. */
   fsyncDir(dir: string): Promise<void>;
+}
+
+export interface BlobStat {
+  /** A regular file: no directory, link, pipe or device. */
+  readonly isFile: boolean;
+  readonly bytes: number;
+  /** Differs once the file was written to or replaced. */
+  readonly version: string;
 }
 
 export interface BlobFile {
@@ -37,8 +45,16 @@ export const nodeBlobFs: BlobFs = {
   },
   readdir: (dir) => readdir(dir),
   create: (path) => openFile(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY),
-  open: (path) => openFile(path, constants.O_RDONLY | constants.O_NOFOLLOW),
-  size: async (path) => (await stat(path)).size,
+  // A pipe that somebody has put there must not hold us up until it has a writer.
+  open: (path) => openFile(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK),
+  async stat(path) {
+    const { dev, ino, size, mtimeNs, ctimeNs, ...stats } = await lstat(path, { bigint: true });
+    return {
+      isFile: (stats.mode & FILE_TYPE) === REGULAR,
+      bytes: Number(size),
+      version: [dev, ino, size, mtimeNs, ctimeNs].join(':'),
+    };
+  },
   rename,
   unlink,
   async fsyncDir(dir) {
@@ -50,6 +66,9 @@ export const nodeBlobFs: BlobFs = {
     }
   },
 };
+
+const FILE_TYPE = BigInt(constants.S_IFMT);
+const REGULAR = BigInt(constants.S_IFREG);
 
 async function openFile(path: string, flags: number): Promise<BlobFile> {
   const handle = await open(path, flags, 0o600);

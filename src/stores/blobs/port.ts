@@ -12,12 +12,30 @@ export interface BlobStore {
   /** Exactly `length` bytes. Rejects with `BlobNotFound`, or `BlobStoreError` when the blob is shorter. */
   readBytes(id: string, range: { readonly start: number; readonly length: number }): Promise<Uint8Array>;
   size(id: string): Promise<number | undefined>;
+  /**
+   * Resolves when the bytes are those that were stored. Reads them all, save where nothing has touched the file since they
+   * were stored or checked last. Rejects with `BlobNotFound`, or `BlobStoreError` when the blob is damaged.
+   */
+  check(blob: StoredBlob): Promise<void>;
   /** Absent is fine. */
   delete(id: string): Promise<void>;
   /** Ids of every stored blob, for finding strays. */
   list(): AsyncIterable<string>;
   /** Removes what interrupted puts left. Call at start, before the first put. */
   sweep(): Promise<void>;
+  /** Moves a blob out of the way of readers, to be brought back or removed later. False: there is none that may be moved. */
+  setAside(stray: Stray): Promise<boolean>;
+  listAside(): AsyncIterable<Stray>;
+  /** Makes it a blob again. False: one of that id is there, or the stray is gone. */
+  bringBack(stray: Stray): Promise<boolean>;
+  removeAside(stray: Stray): Promise<void>;
+}
+
+/** A blob that was set aside on this day. */
+export interface Stray {
+  readonly id: string;
+  /** `2026-11-28`. */
+  readonly day: string;
 }
 
 export interface PutOptions {
@@ -43,12 +61,12 @@ export class BlobTooLarge extends Error {
   override name = 'BlobTooLarge';
 }
 /**
- * `disk_full`, `busy` (no descriptor or memory was free): try later. `io`: fsync or the device failed; the process must
- * end (P9).
+ * `disk_full`, `busy` (no descriptor or memory was free): try later. `damaged`: the bytes of this blob are not those that
+ * were stored; others are fine. `io`: fsync or the device failed; the process must end (P9).
  */
 export class BlobStoreError extends Error {
   override name = 'BlobStoreError';
-  readonly reason: 'disk_full' | 'busy' | 'read_only' | 'io' | 'truncated';
+  readonly reason: 'disk_full' | 'busy' | 'read_only' | 'io' | 'damaged';
   constructor(message: string, reason: BlobStoreError['reason'], options?: ErrorOptions) {
     super(message, options);
     this.reason = reason;

@@ -11,6 +11,7 @@ import type { FileRecord } from './schema.ts';
 const IDS_PER_STATEMENT = 10_000;
 /** Of a list: a few milliseconds. */
 const ROWS_PER_STATEMENT = 1_000;
+const REMOVALS_PER_STATEMENT = 5_000;
 
 export function createFileStore(database: Database): FileStore {
   return {
@@ -43,12 +44,14 @@ export function createFileStore(database: Database): FileStore {
           .deleteFrom('files')
           .where('resource_id', '=', resourceId)
           .where('id', '=', fileId)
-          .returning(['filename', 'purpose', 'blob_id'])
+          .returning(['id', 'filename', 'purpose', 'blob_id', 'bytes', 'sha256'])
           .executeTakeFirst();
         if (!deleted) return undefined;
-        const { blob_id: blobId, ...detail } = deleted;
+        await noteRemovals(trx, [deleted]);
+        const { filename, purpose } = deleted;
+        const detail = { filename, purpose };
         await writeAudit(trx, { atS, resourceId, actor, action: 'file.delete', target: fileId, detail });
-        return blobId ?? fileId;
+        return blobOf(deleted);
       }),
 
     inspection: (scope, fileId) =>
@@ -69,23 +72,74 @@ export function createFileStore(database: Database): FileStore {
 
     deleteExpired: (nowS, limit) => database.transact((trx) => deleteExpired(trx, nowS, limit)),
 
-    existing: (blobIds) =>
-      database.read(async (db) => {
-        const found: string[] = [];
-        for (let start = 0; start < blobIds.length; start += IDS_PER_STATEMENT) {
-          const some = new Set(blobIds.slice(start, start + IDS_PER_STATEMENT));
-          const fileIds = [...new Set([...some].map(fileIdOf))];
-          const rows = await db
-            .selectFrom('files')
-            .select(['id', 'blob_id'])
-            .where('id', 'in', fileIds)
-            .execute();
-          found.push(...rows.map(blobOf).filter((id) => some.has(id)));
-        }
-        return found;
-      }),
+    ...blobRecords(database),
   };
 }
+
+type BlobRecords = Pick<FileStore, 'existing' | 'stored' | 'all' | 'removals' | 'forgetRemovals'>;
+
+/** Of every resource: what the bytes in the blob store are compared with. */
+const blobRecords = (database: Database): BlobRecords => ({
+  existing: (blobIds) =>
+    database.read(async (db) => {
+      const found: string[] = [];
+      for (let start = 0; start < blobIds.length; start += IDS_PER_STATEMENT) {
+        const some = new Set(blobIds.slice(start, start + IDS_PER_STATEMENT));
+        const fileIds = [...new Set([...some].map(fileIdOf))];
+        const rows = await db
+          .selectFrom('files')
+          .select(['id', 'blob_id'])
+          .where('id', 'in', fileIds)
+          .execute();
+        const removals = await db
+          .selectFrom('removals')
+          .select('blob_id')
+          .where('blob_id', 'in', [...some])
+          .execute();
+        found.push(...rows.map(blobOf).filter((id) => some.has(id)));
+        found.push(...removals.map((row) => row.blob_id));
+      }
+      return found;
+    }),
+
+  stored: (blobId) =>
+    database.read(async (db) => {
+      const rows = await db.selectFrom('files').selectAll().where('id', '=', fileIdOf(blobId)).execute();
+      const row = rows.find((one) => blobOf(one) === blobId);
+      if (row) return { blobId, bytes: row.bytes, sha256: row.sha256 };
+      const removal = await db
+        .selectFrom('removals')
+        .select(['bytes', 'sha256'])
+        .where('blob_id', '=', blobId)
+        .executeTakeFirst();
+      return removal && { blobId, ...removal };
+    }),
+
+  all: ({ beforeSeq, limit }) =>
+    database.read(async (db) => {
+      let page = db.selectFrom('files').selectAll().orderBy('seq', 'desc').limit(limit);
+      if (beforeSeq !== null) page = page.where('seq', '<', beforeSeq);
+      return (await page.execute()).map((row) => ({ ...toFile(row), seq: row.seq }));
+    }),
+
+  removals: ({ afterId, limit }) =>
+    database.read(async (db) => {
+      const rows = await db
+        .selectFrom('removals')
+        .select('blob_id')
+        .where('blob_id', '>', afterId)
+        .orderBy('blob_id')
+        .limit(limit)
+        .execute();
+      return rows.map((row) => row.blob_id);
+    }),
+
+  forgetRemovals: (blobIds) =>
+    database.transact(async (trx) => {
+      if (blobIds.length === 0) return;
+      await trx.deleteFrom('removals').where('blob_id', 'in', blobIds).execute();
+    }),
+});
 
 /** Takes the ids from the file's row, so that a file that is foreign or just deleted gets none. */
 async function saveInspection(
@@ -113,9 +167,27 @@ async function deleteExpired(trx: Trx, nowS: number, limit: number): Promise<str
     .where('seq', 'in', (eb) =>
       eb.selectFrom('files').select('seq').where('expires_at', '<=', nowS).orderBy('expires_at').limit(limit),
     )
-    .returning(['id', 'blob_id'])
+    .returning(['id', 'blob_id', 'bytes', 'sha256'])
     .execute();
+  await noteRemovals(trx, deleted);
   return deleted.map(blobOf);
+}
+
+/** The bytes of deleted files go by this record, never because a row is absent. */
+export async function noteRemovals(
+  trx: Trx,
+  deleted: readonly Pick<FileRecord, 'id' | 'blob_id' | 'bytes' | 'sha256'>[],
+): Promise<void> {
+  for (let start = 0; start < deleted.length; start += REMOVALS_PER_STATEMENT)
+    await trx
+      .insertInto('removals')
+      .values(
+        deleted
+          .slice(start, start + REMOVALS_PER_STATEMENT)
+          .map((row) => ({ blob_id: blobOf(row), bytes: row.bytes, sha256: row.sha256 })),
+      )
+      .onConflict((conflict) => conflict.column('blob_id').doNothing())
+      .execute();
 }
 
 async function countInputs(trx: Trx, resourceId: string, expiring: boolean): Promise<number> {

@@ -18,7 +18,14 @@ export interface ColumnTypes {
 type Migration = (db: Db, types: ColumnTypes) => Promise<void>;
 
 /** In order; the position of the last one that ran is the version of a database. Never change one that was released. */
-const MIGRATIONS: readonly Migration[] = [createTables, addControlPlane, addBlobIds, addDialect, indexLists];
+const MIGRATIONS: readonly Migration[] = [
+  createTables,
+  addControlPlane,
+  addBlobIds,
+  addDialect,
+  indexLists,
+  addRemovals,
+];
 
 /**
  * Brings the database to this release's schema in one transaction, or refuses one that a newer release has made.
@@ -239,6 +246,16 @@ async function addDialect(db: Db, { text }: ColumnTypes): Promise<void> {
     .execute();
   // They are judged by other rules now; who needs one makes it again.
   await db.deleteFrom('inspections').execute();
+}
+
+/** No foreign keys: the files that it tells of have no rows any more. */
+async function addRemovals(db: Db, { text }: ColumnTypes): Promise<void> {
+  await db.schema
+    .createTable('removals')
+    .addColumn('blob_id', text, (c) => c.notNull().primaryKey())
+    .addColumn('bytes', 'bigint', required)
+    .addColumn('sha256', text, required)
+    .execute();
 }
 
 async function extendResources(db: Db, { text }: ColumnTypes): Promise<void> {

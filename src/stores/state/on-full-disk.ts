@@ -20,6 +20,7 @@ export function onFullDisk(state: StateStore, makeRoom: () => Promise<void>): St
       ]),
     ) as Port;
   return {
+    installation: patient(state.installation),
     resources: patient(state.resources),
     deployments: patient(state.deployments),
     audit: patient(state.audit),

@@ -18,6 +18,7 @@ import type { Scope } from '../../contract/scope.ts';
  * Arguments and results are plain data, so that the embedded store can live in its own thread.
  */
 export interface StateStore {
+  readonly installation: InstallationStore;
   readonly resources: ResourceStore;
   readonly deployments: DeploymentStore;
   readonly audit: AuditStore;
@@ -46,6 +47,19 @@ export interface Change {
   readonly actor: string;
   readonly atS: number;
 }
+
+/** What ties the database to the rest of its installation; a name of `settings` each. Undefined: not written yet. */
+export interface InstallationStore {
+  get(fact: InstallationFact): Promise<string | undefined>;
+  set(fact: InstallationFact, value: string): Promise<void>;
+  /** Whether any key was given out, whose digest the pepper has made. */
+  hasKeys(): Promise<boolean>;
+  /** Forgets all keys, the admin key too. Audited. */
+  dropKeys(change: Change): Promise<void>;
+}
+
+/** Its id; what the pepper is recognised by. */
+type InstallationFact = 'installation_id' | 'pepper_check';
 
 export interface ResourceStore {
   get(resourceId: string): Promise<Resource | undefined>;
@@ -130,15 +144,26 @@ export interface FileStore {
   get(scope: Scope, fileId: string): Promise<FileRow | undefined>;
   /** `unknown_after`: no file of the scope has that id. */
   list(scope: Scope, query: FileQuery): Promise<{ files: FileRow[]; hasMore: boolean } | 'unknown_after'>;
-  /** Audited. Returns the id of its blob, so that its bytes can go too; undefined: there is no such file. */
+  /** Audited. Returns the id of its blob, which is among the removals from now on; undefined: there is no such file. */
   delete(scope: Scope, fileId: string, atS: number): Promise<string | undefined>;
   /** What a pass over the file found; undefined when none was made. */
   inspection(scope: Scope, fileId: string): Promise<Inspection | undefined>;
   saveInspection(scope: Scope, fileId: string, inspection: Inspection): Promise<void>;
-  /** Deletes rows past their expiry, all resources, and returns the ids of their blobs. */
+  /** Deletes rows past their expiry, all resources, and returns the ids of their blobs, which are among the removals. */
   deleteExpired(nowS: number, limit: number): Promise<string[]>;
-  /** Which of these blobs belong to a file of any resource: what belongs to none is a stray. */
+  /** Which of these blobs belong to a file of any resource, or to one that was deleted: what belongs to none is a stray. */
   existing(blobIds: readonly string[]): Promise<string[]>;
+  /** What was stored under this id, also of a deleted file whose bytes are still there. */
+  stored(blobId: string): Promise<Pick<FileRow, 'blobId' | 'bytes' | 'sha256'> | undefined>;
+  /** Files of all resources, newest first, before `beforeSeq`. */
+  all(query: {
+    readonly beforeSeq: number | null;
+    readonly limit: number;
+  }): Promise<(FileRow & { readonly seq: number })[]>;
+  /** Blobs of deleted files whose bytes are not known to be gone. */
+  removals(query: { readonly afterId: string; readonly limit: number }): Promise<string[]>;
+  /** Their bytes are gone. */
+  forgetRemovals(blobIds: readonly string[]): Promise<void>;
 }
 
 export interface NewBatch extends Pick<

@@ -2,10 +2,11 @@ import type { Resource, ResourceKey } from '../../contract/control.ts';
 import { changesOf, writeAudit } from './audit.ts';
 import { withLive } from './batch-rows.ts';
 import type { Database, Db, Trx } from './database.ts';
+import { noteRemovals } from './files.ts';
 import type { Change, ResourceStore } from './ports.ts';
 import type { ResourceRecord } from './schema.ts';
 
-const ADMIN_KEY = 'admin_key_digest';
+export const ADMIN_KEY = 'admin_key_digest';
 
 export function createResourceStore(database: Database): ResourceStore {
   return {
@@ -146,7 +147,12 @@ async function remove(
   if (!(await find(trx, resourceId))) return 'not_found';
   const live = await withLive(trx).select('seq').where('resource_id', '=', resourceId).executeTakeFirst();
   if (live) return 'in_use';
-  await trx.deleteFrom('files').where('resource_id', '=', resourceId).execute();
+  const files = await trx
+    .deleteFrom('files')
+    .where('resource_id', '=', resourceId)
+    .returning(['id', 'blob_id', 'bytes', 'sha256'])
+    .execute();
+  await noteRemovals(trx, files);
   await trx.deleteFrom('idempotency_keys').where('resource_id', '=', resourceId).execute();
   await trx.deleteFrom('batches').where('resource_id', '=', resourceId).where('purged', '=', 1).execute();
   await trx

@@ -25,6 +25,8 @@ export interface Tables {
   deployments: DeploymentsTable;
   audit: AuditTable;
   files: FilesTable;
+  /** Blobs whose files are deleted, until their bytes are gone too. */
+  removals: { blob_id: string; bytes: number; sha256: string };
   inspections: { file_id: string; resource_id: string; facts: string };
   batches: BatchesTable;
   idempotency_keys: {

@@ -3,12 +3,14 @@ import { createBatchStore } from './batches.ts';
 import type { Database } from './database.ts';
 import { createDeploymentStore } from './deployments.ts';
 import { createFileStore } from './files.ts';
+import { createInstallationStore } from './installation.ts';
 import type { StateStore } from './ports.ts';
 import { createResourceStore } from './resources.ts';
 import { createResultStore } from './results.ts';
 import { createWorkStore } from './work.ts';
 
 export const createStateStore = (database: Database): StateStore => ({
+  installation: createInstallationStore(database),
   resources: createResourceStore(database),
   deployments: createDeploymentStore(database),
   audit: createAuditStore(database),

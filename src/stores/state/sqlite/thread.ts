@@ -36,6 +36,7 @@ export async function openSqliteStore({ path, onFatal }: SqliteOptions): Promise
     ) as unknown as StateStore[Name];
   const results = port('results');
   return {
+    installation: port('installation'),
     resources: port('resources'),
     deployments: port('deployments'),
     audit: port('audit'),

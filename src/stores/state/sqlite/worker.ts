@@ -21,6 +21,7 @@ try {
   say({
     kind: 'opened',
     methods: {
+      installation: methods(store.installation),
       resources: methods(store.resources),
       deployments: methods(store.deployments),
       audit: methods(store.audit),

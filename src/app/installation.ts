@@ -1,0 +1,202 @@
+import { createHmac, randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { nowS, systemClock } from '../core/clock.ts';
+import { DataDirError, PEPPER_FILE, writeDurably, type DataDir } from '../core/data-dir.ts';
+import type { Failpoint } from '../core/failpoint.ts';
+import type { Log } from '../core/log.ts';
+import type { BlobStore } from '../stores/blobs/port.ts';
+import type { StateStore } from '../stores/state/ports.ts';
+
+/** The two halves of an installation: the data directory and the database. */
+export interface Halves {
+  readonly dataDir: Pick<DataDir, 'path' | 'blobsDir' | 'pepper' | 'makePepper'>;
+  readonly blobs: Pick<BlobStore, 'list' | 'size'>;
+  readonly state: Pick<StateStore, 'files' | 'installation'>;
+  /** Its path, or its address without the password. */
+  readonly database: string;
+}
+
+export interface TieOptions {
+  /** The operator says that they belong together. */
+  readonly adopt: boolean;
+  readonly log: Log;
+  readonly failpoint: Failpoint;
+}
+
+/**
+ * Makes sure that the directory and the database are halves of one installation: both have its id. Rejects otherwise, as
+ * work on a foreign half loses what people own. Two that have no id yet, and agree, get one.
+ */
+export async function tieTogether(halves: Halves, { adopt, log, failpoint }: TieOptions): Promise<void> {
+  const names = { path: halves.dataDir.path, database: halves.database };
+  const mark = await readMark(halves.dataDir);
+  const databaseId = await halves.state.installation.get('installation_id');
+  const evidence = databaseId === undefined ? await evidenceOf(halves) : 'none';
+  const verdict = judge({ mark, databaseId, evidence });
+  if (verdict !== 'foreign') {
+    if (adopt) log.event('installation.adopt_unneeded', names);
+    if (verdict === 'same') return;
+    if (verdict === 'confirmed' && databaseId !== undefined) return writeMark(halves.dataDir, databaseId);
+    if (verdict === 'restored' && mark.kind === 'id')
+      return halves.state.installation.set('installation_id', mark.id);
+  } else if (adopt) {
+    log.event('installation.adopted', names);
+  } else {
+    throw new DataDirError(await mismatchText(halves, { mark, databaseId }));
+  }
+  await giveId(halves, failpoint);
+}
+
+/** Before a new embedded database is made: whether there ought to be one. Rejects when there does. */
+export async function expectNoDatabase(halves: Omit<Halves, 'state'>): Promise<void> {
+  const mark = await readMark(halves.dataDir);
+  if (mark.kind === 'none' || mark.kind === 'pending') {
+    if (!(await hasBlobs(halves.blobs))) return;
+  }
+  const { database } = halves;
+  const text = `${database} is not there, or empty. If the state is in PostgreSQL, give --database as before`;
+  throw new DataDirError(refusal(halves, { directory: await directoryText(halves, mark), database: text }));
+}
+
+/** The pepper that the digests of the database's keys were made with. */
+export async function openPepper(
+  { dataDir, state: { installation } }: Pick<Halves, 'dataDir' | 'state'>,
+  { adopt, log }: Pick<TieOptions, 'adopt' | 'log'>,
+): Promise<Uint8Array> {
+  const { pepper } = dataDir;
+  const expected = await installation.get('pepper_check');
+  if (pepper !== undefined && expected === checkOf(pepper)) return pepper;
+  const isKnown = pepper !== undefined && expected === undefined;
+  if (!isKnown && (await installation.hasKeys())) {
+    if (!adopt) throw new DataDirError(pepperText(join(dataDir.path, PEPPER_FILE), pepper !== undefined));
+    await installation.dropKeys({ actor: 'configuration', atS: nowS(systemClock) });
+    log.event('keys.dropped', { path: join(dataDir.path, PEPPER_FILE) });
+  }
+  const current = pepper ?? (await dataDir.makePepper());
+  await installation.set('pepper_check', checkOf(current));
+  return current;
+}
+
+/** Tells peppers apart, and nothing about them. */
+const checkOf = (pepper: Uint8Array): string =>
+  createHmac('sha256', pepper).update('offpeak pepper').digest('hex');
+
+const pepperText = (file: string, isThere: boolean): string =>
+  `${file} is ${isThere ? 'not the one' : 'missing,'} that the keys in the database were made with, so no key would open ` +
+  'anything. Restore it from the backup that the database is from. If it is lost, start once with --adopt: all keys ' +
+  'are dropped then, and new ones are made.';
+
+/** What the directory says of itself. `pending`: its id may not have reached the database. */
+type Mark = { readonly kind: 'none' | 'damaged' } | { readonly kind: 'id' | 'pending'; readonly id: string };
+
+/** With the blobs, as these are what must not be taken for another installation's. */
+const markFile = ({ blobsDir }: Pick<DataDir, 'blobsDir'>): string => join(blobsDir, 'installation');
+const MARK = /^([0-9a-f-]{36})( pending)?\n$/;
+
+async function readMark(dataDir: Pick<DataDir, 'blobsDir'>): Promise<Mark> {
+  const text = await readFile(markFile(dataDir), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (text === undefined) return { kind: 'none' };
+  const [, id, pending] = MARK.exec(text) ?? [];
+  if (id === undefined) return { kind: 'damaged' };
+  return { kind: pending === undefined ? 'id' : 'pending', id };
+}
+
+const writeMark = (dataDir: Pick<DataDir, 'blobsDir'>, id: string, state = ''): Promise<void> =>
+  writeDurably(markFile(dataDir), `${id}${state}\n`);
+
+/**
+ * A new id in both. The directory has it first, as pending: a process that ends in between leaves halves that the next
+ * start takes for what they are, and an id that reached one database never gets into a second one.
+ */
+async function giveId({ dataDir, state }: Halves, failpoint: Failpoint): Promise<void> {
+  const id = randomUUID();
+  await writeMark(dataDir, id, ' pending');
+  failpoint('installation:pending');
+  await state.installation.set('installation_id', id);
+  failpoint('installation:in-database');
+  await writeMark(dataDir, id);
+}
+
+interface Facts {
+  readonly mark: Mark;
+  readonly databaseId: string | undefined;
+  /** Of a database without an id: what it names and the directory has. `none`: there are neither rows nor blobs. */
+  readonly evidence: 'none' | 'agree' | 'differ';
+}
+
+type Verdict = 'same' | 'confirmed' | 'restored' | 'new' | 'foreign';
+
+/** `restored`: the database is from a backup of before it had an id, and its files are there. */
+function judge({ mark, databaseId, evidence }: Facts): Verdict {
+  if (databaseId !== undefined) {
+    if (!('id' in mark) || mark.id !== databaseId) return 'foreign';
+    return mark.kind === 'id' ? 'same' : 'confirmed';
+  }
+  if (mark.kind === 'id') return evidence === 'agree' ? 'restored' : 'foreign';
+  return evidence === 'differ' || mark.kind === 'damaged' ? 'foreign' : 'new';
+}
+
+const SAMPLE = 1_000;
+
+/** Ids are random, so a file that both know cannot be a coincidence. A few may have been lost. */
+async function evidenceOf({ state, blobs }: Halves): Promise<Facts['evidence']> {
+  const files = await state.files.all({ beforeSeq: null, limit: SAMPLE });
+  if (files.length === 0) return (await hasBlobs(blobs)) ? 'differ' : 'none';
+  return (await countPresent(files, blobs)) * 2 >= files.length ? 'agree' : 'differ';
+}
+
+async function countPresent(
+  files: readonly { readonly blobId: string }[],
+  blobs: Halves['blobs'],
+): Promise<number> {
+  let present = 0;
+  for (const { blobId } of files) if ((await blobs.size(blobId)) !== undefined) present += 1;
+  return present;
+}
+
+async function hasBlobs(blobs: Halves['blobs']): Promise<boolean> {
+  for await (const _ of blobs.list()) return true;
+  return false;
+}
+
+async function mismatchText(halves: Halves, { mark, databaseId }: Omit<Facts, 'evidence'>): Promise<string> {
+  const files = await halves.state.files.all({ beforeSeq: null, limit: SAMPLE });
+  const count = files.length === SAMPLE ? `${SAMPLE} or more` : files.length;
+  const holds =
+    files.length === 0
+      ? 'names no files'
+      : `names ${count} files, of which ${await countPresent(files, halves.blobs)} are in the directory`;
+  const who = databaseId === undefined ? 'has no installation id' : `is installation ${databaseId}`;
+  return refusal(halves, {
+    directory: await directoryText(halves, mark),
+    database: `${halves.database} ${who} and ${holds}`,
+  });
+}
+
+async function directoryText({ dataDir, blobs }: Omit<Halves, 'state'>, mark: Mark): Promise<string> {
+  const who = {
+    id: 'id' in mark ? `is installation ${mark.id}` : '',
+    pending: 'id' in mark ? `is installation ${mark.id}, begun and not finished,` : '',
+    damaged: `has a damaged id in ${markFile(dataDir)}`,
+    none: 'has no installation id',
+  }[mark.kind];
+  return `${dataDir.path} ${who} and ${(await hasBlobs(blobs)) ? 'has files' : 'has no files'}`;
+}
+
+const refusal = (
+  { dataDir }: Pick<Halves, 'dataDir'>,
+  sides: { directory: string; database: string },
+): string =>
+  `The data directory and the database do not belong together. Nothing was started, and nothing was removed.
+  directory  ${sides.directory}.
+  database   ${sides.database}.
+Go on in one of three ways:
+  the right option   Name the other half with --data-dir or --database. Is a volume not mounted?
+  restore            Put both halves back from one backup, as docs/operations.md says ("Restore").
+  --adopt            Start once with it to take these two for one installation. Files that the database
+                     does not name go to ${dataDir.blobsDir}/strays and are kept for days. Batches whose
+                     input is missing fail, and the answers that they have are published.`;
