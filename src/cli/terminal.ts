@@ -1,5 +1,4 @@
 import { stripVTControlCharacters } from 'node:util';
-import { tokenUnit } from '../core/token-unit.ts';
 
 /** Text that came from elsewhere, made harmless for a terminal: no escape sequences, no control characters. */
 export const plain = (text: string): string =>
@@ -58,8 +57,4 @@ export function byteSize(size: number): string {
 
 export const grouped = (value: number): string => value.toLocaleString('en-US');
 
-/** As quotas are told: `1.5B`, `90K`, `1,234`. Never rounded. */
-export function tokenCount(tokens: number): string {
-  const [size, letter] = tokenUnit(tokens);
-  return `${grouped(tokens / size)}${letter}`;
-}
+export { tokenCount } from '../core/token-unit.ts';

@@ -86,7 +86,7 @@ describe('a resource', () => {
 
     await expect(world.control.putResource('a', { ...ACME, offer: 'msdn' })).rejects.toMatchObject({
       code: 'insufficientQuota',
-      message: expect.stringMatching(/90000 enqueued tokens .* have 100000/),
+      message: expect.stringMatching(/90K enqueued tokens .* have 100K/),
     });
     await world.control.putResource('a', { ...ACME, offer: 'default' });
     await world.control.putDeployment(scope, { name: 'd', enqueuedTokensMax: 90_000 });
@@ -531,7 +531,12 @@ test('what is available is what a new deployment gets, shares that give way incl
   const tooMuch = put(before + 1_000);
 
   expect(before).toBe(4e9 - 2_000);
-  await expect(tooMuch).rejects.toMatchObject({ code: 'insufficientQuota' });
+  await expect(tooMuch).rejects.toMatchObject({
+    code: 'insufficientQuota',
+    message: expect.stringMatching(
+      /3999999 new capacity .* the current available capacity 3999998\. .* That is 3,999,999K enqueued tokens of a quota of 5B, of which this deployment can have 3,999,998K\./,
+    ),
+  });
   await put(before);
   expect(await available()).toBe(0);
 });

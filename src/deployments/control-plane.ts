@@ -9,7 +9,7 @@ import { findDeclared, type Declared } from './declared.ts';
 import type { Exclusive } from './exclusive.ts';
 import { eligible, type Fleet } from './fleet.ts';
 import { keysOf } from './keys.ts';
-import { reshare } from './reshare.ts';
+import { reshare, yieldedFor } from './reshare.ts';
 import { resourcesOf } from './resources.ts';
 import { faultOfPlacement, faultOfSettings, insufficientQuota, servingQuery } from './rules.ts';
 import { usagesOf } from './usages.ts';
@@ -107,7 +107,7 @@ async function putDeployment(
     throw insufficientQuota(row, {
       wanted: row.enqueuedTokensMax,
       own: before && isOfSameQuota(before, row) ? before.enqueuedTokensMax : 0,
-      others: put.usedTokens,
+      others: put.usedTokens - (await yieldedFor(row, resource, deps)),
       limit: quotaTokensMax ?? 0,
     });
   }

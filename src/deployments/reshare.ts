@@ -44,6 +44,20 @@ const SHARE_MIN = TOKENS_PER_CAPACITY;
 export const yieldedBy = (row: DeploymentRow, declared: Declared): number =>
   givesWay(row, declared) ? Math.max(0, row.enqueuedTokensMax - SHARE_MIN) : 0;
 
+/** How much of a quota's tokens others than `wanted` give up for it. */
+export async function yieldedFor(
+  wanted: DeploymentRow,
+  { subscriptionId, location }: Pick<Resource, 'subscriptionId' | 'location'>,
+  { store, declared }: ControlPlaneDeps,
+): Promise<number> {
+  const resources = await store.resources.list({ subscriptionId });
+  const rows = await deploymentsAt(location, resources, store);
+  return rows
+    .filter(({ model, sku }) => model === wanted.model && sku === wanted.sku)
+    .filter(({ resourceId, name }) => resourceId !== wanted.resourceId || name !== wanted.name)
+    .reduce((sum, row) => sum + yieldedBy(row, declared()), 0);
+}
+
 const givesWay = ({ resourceId, name, owner }: DeploymentRow, declared: Declared): boolean =>
   owner === 'configuration' &&
   findDeclared(declared, resourceId)?.deployments.find((one) => one.name === name)?.enqueuedTokensMax ===

@@ -1,6 +1,7 @@
 import type { Offer, Resource } from '../contract/control.ts';
 import { ApiError } from '../contract/error.ts';
 import { nowS } from '../core/clock.ts';
+import { tokenCount } from '../core/token-unit.ts';
 import type { ControlPlaneDeps } from './control-plane.ts';
 import type { ControlPlane, ResourceWanted } from './control.ts';
 import { findDeclared } from './declared.ts';
@@ -106,7 +107,7 @@ async function refuseLowerOffer(
     if (quota === null || usage === undefined || usage.allocatedTokens <= quota) continue;
     throw new ApiError(
       'insufficientQuota',
-      `The offer '${offer}' has a quota of ${quota} enqueued tokens for ${sku} of ${model} in '${location}', and deployments have ${usage.allocatedTokens} of it already. Lower these first.`,
+      `The offer '${offer}' has a quota of ${tokenCount(quota)} enqueued tokens for ${sku} of ${model} in '${location}', and deployments have ${tokenCount(usage.allocatedTokens)} of it already. Lower these first.`,
       { param: 'offer' },
     );
   }

@@ -2,6 +2,7 @@ import { OFFERS, SKUS, TOKENS_PER_CAPACITY, type DeploymentRow, type Resource } 
 import { ApiError, type ApiErrorCode } from '../contract/error.ts';
 import { RESERVED_NAMES } from '../contract/names.ts';
 import { didYouMean } from '../core/suggest.ts';
+import { tokenCount } from '../core/token-unit.ts';
 import type { Catalog } from './catalog.ts';
 import { eligible, modelAt, type DataZoneOf, type FleetUpstream, type ServingQuery } from './fleet.ts';
 
@@ -239,14 +240,14 @@ function whatThereIs(own: readonly FleetUpstream[], { model, only }: ServingQuer
   return `Those that serve the model are: ${list(places)}.`;
 }
 
-/** In the original's words, with both figures in units of capacity. */
+/** In the original's words, with its figures in units of capacity; then in tokens, as `offpeak quota` has them. */
 export function insufficientQuota(
   { model, sku }: Pick<DeploymentRow, 'model' | 'sku'>,
   tokens: {
     readonly wanted: number;
     /** What the deployment has of this quota already. */
     readonly own: number;
-    /** What the others have. */
+    /** What the others have and do not give up. */
     readonly others: number;
     readonly limit: number;
   },
@@ -259,9 +260,10 @@ export function insufficientQuota(
     usage,
     tokens.limit,
   ].map((count) => count / TOKENS_PER_CAPACITY);
+  const free = tokenCount(Math.max(0, tokens.limit - tokens.others));
   return new ApiError(
     'insufficientQuota',
-    `This operation require ${wanted} new capacity in quota ${quota}, which is bigger than the current available capacity ${available}. The current quota usage is ${used} and the quota limit is ${limit} for quota ${quota}. Ask for less, or lower another deployment of this model and SKU in the subscription and region.`,
+    `This operation require ${wanted} new capacity in quota ${quota}, which is bigger than the current available capacity ${available}. The current quota usage is ${used} and the quota limit is ${limit} for quota ${quota}. That is ${tokenCount(tokens.wanted)} enqueued tokens of a quota of ${tokenCount(tokens.limit)}, of which this deployment can have ${free}. Ask for less, or lower another deployment of this model and SKU in the subscription and region.`,
     { param: 'sku.capacity' },
   );
 }

@@ -567,6 +567,36 @@ describe('deployments', () => {
       () => deployment(1, { dynamicThrottlingEnabled: 1 }),
       /'properties\.dynamicThrottlingEnabled'/,
     ],
+    [
+      'the scaleSettings of old clients and no SKU',
+      () => ({ properties: { ...deployment()['properties'], scaleSettings: { scaleType: 'Standard' } } }),
+      /Send 'sku'/,
+    ],
+    [
+      'scaleSettings and a SKU without a name',
+      () => ({ ...deployment(1, { scaleSettings: { scaleType: 'Manual' } }), sku: { capacity: 2 } }),
+      /Send 'sku'/,
+    ],
+    [
+      'a fine-tuned model of another account',
+      () => deployment(1, { model: { name: 'gpt-4o', sourceAccount: '/x' } }),
+      /[Ff]ine-tuned/,
+    ],
+    [
+      'a deployment to spill over to',
+      () => deployment(1, { spilloverDeploymentName: 'other' }),
+      /'properties\.spilloverDeploymentName'/,
+    ],
+    [
+      'a parent',
+      () => deployment(1, { parentDeploymentName: 'other' }),
+      /'properties\.parentDeploymentName'/,
+    ],
+    [
+      'capacity of another kind',
+      () => deployment(1, { capacitySettings: { designatedCapacity: 5, priority: 1 } }),
+      /'properties\.capacitySettings'/,
+    ],
     ['a body that is no object', () => 'text', /must be a JSON object/],
   ])('with %s are refused', async (_what, body, message) => {
     const path = `${await newAccount()}/deployments/d`;
@@ -576,6 +606,20 @@ describe('deployments', () => {
     expect(status).toBe(400);
     expect(answer.error.message).toMatch(message);
     expect((await arm('GET', path)).status).toBe(404);
+  });
+
+  test('with a SKU are made whatever scaleSettings are sent along', async () => {
+    const path = `${await newAccount()}/deployments/d`;
+
+    const { status, body } = await arm(
+      'PUT',
+      path,
+      deployment(3, { scaleSettings: { scaleType: 'Standard' }, spilloverDeploymentName: null }),
+    );
+
+    expect([status, body.sku]).toEqual([201, { name: 'GlobalBatch', capacity: 3 }]);
+    const patched = await arm('PATCH', path, { properties: { scaleSettings: { scaleType: 'Standard' } } });
+    expect([patched.status, patched.body.error.target]).toEqual([400, 'sku']);
   });
 
   test('share one quota: what passes it is refused with all the figures', async () => {

@@ -1,6 +1,6 @@
 /** What people are told about the room that a deployment has for enqueued tokens. */
 import type { BatchError } from '../../contract/batch.ts';
-import { tokenUnit } from '../../core/token-unit.ts';
+import { tokenCount } from '../../core/token-unit.ts';
 import type { Deployment } from '../../deployments/port.ts';
 import type { Room } from '../../stores/state/ports.ts';
 
@@ -14,9 +14,9 @@ export function tokenLimitExceeded(
   { name, enqueuedTokensMax, sharedTokensMax }: Deployment,
   tokens: number,
 ): BatchError {
-  const exceeded = `The number of enqueued tokens has surpassed the configured limit of ${abbreviate(enqueuedTokensMax)} for the deployment '${name}'. Please either increase the limit or try again once the current jobs have finished.`;
+  const exceeded = `The number of enqueued tokens has surpassed the configured limit of ${tokenCount(enqueuedTokensMax)} for the deployment '${name}'. Please either increase the limit or try again once the current jobs have finished.`;
   const max = Math.max(enqueuedTokensMax, sharedTokensMax ?? 0);
-  const never = ` This batch alone needs ${abbreviate(tokens)}, so it can never start under this limit: increase it, or split the input file.`;
+  const never = ` This batch alone needs ${tokenCount(tokens)}, so it can never start under this limit: increase it, or split the input file.`;
   return {
     code: 'token_limit_exceeded',
     message: tokens > max ? exceeded + never : exceeded,
@@ -42,15 +42,9 @@ export function waitsForRoom(
   { position, tokens }: QueuePlace,
   quota: { readonly held: number; readonly limit: number | null },
 ): string {
-  const place = `Waits for room: place ${position} in the queue of deployment ${deployment}; needs ${abbreviate(tokens)} tokens`;
+  const place = `Waits for room: place ${position} in the queue of deployment ${deployment}; needs ${tokenCount(tokens)} tokens`;
   if (quota.limit === null) return `${place}.`;
   const free = Math.max(0, quota.limit - quota.held);
   const kept = free >= tokens && position > 1 ? ', kept for older batches' : '';
-  return `${place}, ${abbreviate(free)} of ${abbreviate(quota.limit)} are free${kept}.`;
-}
-
-/** `30K` and `1.5M`; a figure that is not round stays whole: `58,212`. */
-function abbreviate(tokens: number): string {
-  const [size, letter] = tokenUnit(tokens);
-  return letter === '' ? tokens.toLocaleString('en-US') : `${tokens / size}${letter}`;
+  return `${place}, ${tokenCount(free)} of ${tokenCount(quota.limit)} are free${kept}.`;
 }

@@ -59,7 +59,7 @@ function changeRoutes(server: FastifyInstance, control: ControlPlane): void {
     { config: { action: 'accounts/deployments/write' }, schema },
     async (request, reply) => {
       const { resource, scope } = await accountOf(control, request, request.params);
-      refuseFineTuned(request.body);
+      refuseUnheard(request.body);
       const wanted = toDeploymentWanted(request.params.deployment, request.body);
       const { created, deployment } = await control.putDeployment(scope, wanted);
       reply.code(created ? 201 : 200);
@@ -68,7 +68,7 @@ function changeRoutes(server: FastifyInstance, control: ControlPlane): void {
   );
   app.patch(DEPLOYMENT, { config: { action: 'accounts/deployments/write' }, schema }, async (request) => {
     const { resource, scope } = await accountOf(control, request, request.params);
-    refuseFineTuned(request.body);
+    refuseUnheard(request.body);
     const { name } = await findDeployment(control, scope, request.params.deployment);
     const { deployment } = await control.putDeployment(scope, toDeploymentWanted(name, request.body));
     return renderDeployment(deployment, resource);
@@ -100,14 +100,35 @@ const scopeOf = (resource: Resource, request: FastifyRequest): Scope => ({
   actor: actorOf(request),
 });
 
-function refuseFineTuned({ properties }: z.output<typeof DeploymentBody>): void {
-  if (properties?.model?.source === undefined) return;
-  throw new ApiError(
-    'modelNotSupported',
-    "Fine-tuned models cannot be deployed here. Leave out 'properties.model.source' and name a base model.",
-    { param: 'properties.model.source' },
-  );
+type Body = z.output<typeof DeploymentBody>;
+
+/** Members that would change what is deployed: were they ignored, the caller would have something else than was asked for. */
+function refuseUnheard({ sku, properties }: Body): void {
+  if (properties?.model?.source !== undefined || given(properties?.model?.['sourceAccount']))
+    throw new ApiError(
+      'modelNotSupported',
+      "Fine-tuned models cannot be deployed here. Leave out 'properties.model.source' and name a base model.",
+      { param: 'properties.model.source' },
+    );
+  if (given(properties?.['scaleSettings']) && sku?.name === undefined)
+    throw new ApiError(
+      'invalidRequestContent',
+      '\'properties.scaleSettings\' is of older api-versions and is not read. Send \'sku\' with a name and a capacity instead, such as {"name": "GlobalBatch", "capacity": 50}.',
+      { param: 'sku' },
+    );
+  const unheard = UNHEARD.find((name) => given(properties?.[name]));
+  if (unheard !== undefined)
+    throw new ApiError(
+      'invalidRequestContent',
+      `Deployments have no 'properties.${unheard}' here. Leave it out, and make the deployment as it should be by itself.`,
+      { param: `properties.${unheard}` },
+    );
 }
+
+/** Requests would go to, settings would come from, or capacity would be set aside for something else. */
+const UNHEARD = ['spilloverDeploymentName', 'parentDeploymentName', 'capacitySettings'] as const;
+
+const given = (value: unknown): boolean => value !== undefined && value !== null && value !== '';
 
 async function skusOf(
   control: ControlPlane,
