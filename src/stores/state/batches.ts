@@ -4,6 +4,7 @@ import type { Scope } from '../../contract/scope.ts';
 import { assert } from '../../core/assert.ts';
 import { couldEverFit, hasRoom } from './admission.ts';
 import { writeAudit } from './audit.ts';
+import { keepErrors, splitErrors, toWholeBatch, type SplitErrors } from './batch-errors.ts';
 import { listBatches } from './batch-list.ts';
 import { lockBatch, toBatch, transition, withLive } from './batch-rows.ts';
 import type { Database, Db, Trx } from './database.ts';
@@ -42,7 +43,7 @@ export function createBatchStore(database: Database): BatchStore {
         const by = (column: 'output_file_id' | 'error_file_id') =>
           own(db, scope).selectAll().where(column, '=', fileId).executeTakeFirst();
         const row = (await by('output_file_id')) ?? (await by('error_file_id'));
-        return row && toBatch(row);
+        return row && toWholeBatch(db, row);
       }),
 
     cancel: (scope, batchId, atS) =>
@@ -81,7 +82,9 @@ export function createBatchStore(database: Database): BatchStore {
       database.transact(async (trx) => {
         const batch = await lockBatch(trx, seq);
         if (batch?.status !== from) return false;
-        await transition(trx, batch, 'failed', { atS, errors: JSON.stringify(errors) });
+        const split = splitErrors(errors);
+        await transition(trx, batch, 'failed', { atS, errors: split.excerpt });
+        await keepErrors(trx, seq, split);
         return true;
       }),
 
@@ -105,7 +108,7 @@ const own = (db: Db, scope: Scope) => db.selectFrom('batches').where('resource_i
 
 async function find(db: Db, scope: Scope, batchId: string): Promise<Batch | undefined> {
   const row = await own(db, scope).selectAll().where('id', '=', batchId).executeTakeFirst();
-  return row && toBatch(row);
+  return row && toWholeBatch(db, row);
 }
 
 async function create(
@@ -144,11 +147,13 @@ async function create(
   if (!isAdmitted && (batch.whenFull !== 'wait' || !couldEverFit(tokens, room)))
     return { kind: 'token_limit_exceeded', enqueuedTokens: await sum(deployment) };
 
+  const errors = batch.errors && splitErrors(batch.errors);
   const row = await trx
     .insertInto('batches')
-    .values(toRecord(resourceId, batch, isAdmitted ? null : tokens))
+    .values(toRecord(resourceId, batch, { errors, waitingTokens: isAdmitted ? null : tokens }))
     .returningAll()
     .executeTakeFirstOrThrow();
+  if (errors) await keepErrors(trx, row.seq, errors);
   if (idempotency) {
     const { key, bodyDigest } = idempotency;
     await trx
@@ -162,10 +167,14 @@ async function create(
       })
       .execute();
   }
-  return { kind: 'created', batch: toBatch(row), enqueuedTokens: await sum(deployment) };
+  return { kind: 'created', batch: await toWholeBatch(trx, row), enqueuedTokens: await sum(deployment) };
 }
 
-const toRecord = (resourceId: string, batch: NewBatch, waitingTokens: number | null): NewBatchRecord => ({
+const toRecord = (
+  resourceId: string,
+  batch: NewBatch,
+  { errors, waitingTokens }: { errors: SplitErrors | null; waitingTokens: number | null },
+): NewBatchRecord => ({
   id: batch.id,
   resource_id: resourceId,
   status: batch.errors ? 'failed' : 'validating',
@@ -181,7 +190,7 @@ const toRecord = (resourceId: string, batch: NewBatch, waitingTokens: number | n
   created_at: batch.createdAt,
   expires_at: batch.expiresAt,
   failed_at: batch.errors ? batch.createdAt : null,
-  errors: batch.errors && JSON.stringify(batch.errors),
+  errors: errors && errors.excerpt,
   metadata: batch.metadata && JSON.stringify(batch.metadata),
   output_expires_after_s: batch.outputExpiresAfterS,
   purged: batch.errors ? 1 : 0,

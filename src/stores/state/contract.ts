@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { auditContract } from './contract/audit.ts';
+import { batchErrorsContract } from './contract/batch-errors.ts';
 import { batchListContract } from './contract/batch-list.ts';
 import { batchContract } from './contract/batches.ts';
 import { deploymentContract } from './contract/deployments.ts';
@@ -60,6 +61,9 @@ export function stateStoreContract(name: string, makeHome: () => Promise<Home>):
     });
     describe('queueing', () => {
       queueingContract(subject);
+    });
+    describe('faults of batches', () => {
+      batchErrorsContract(subject);
     });
     describe('list of batches', () => {
       batchListContract(subject);

@@ -136,3 +136,39 @@ test('a PostgreSQL database of the first release is upgraded with all that it ho
     await database.drop();
   }
 });
+
+test('the faults of batches from before are listed by their first few, and each batch still has them all', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'offpeak-upgrade-'));
+  const path = join(dir, 'state.db');
+  const data = Array.from({ length: 120 }, (_, index) => ({
+    code: 'invalid_json_line',
+    message: `Line ${index + 1}: it's not JSON`,
+    param: null,
+    line: index + 1,
+  }));
+  try {
+    const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(new DatabaseSync(path)) });
+    await migrate(db, SQLITE_TYPES, 6);
+    for (let index = 0; index < 60; index += 1)
+      await sql`insert into batches (id, resource_id, status, endpoint, input_file_id, output_file_id, error_file_id,
+          enqueued_tokens, created_at, expires_at, failed_at, purged, errors)
+        values (${`b${index}`}, ${scope.resourceId}, 'failed', '/responses', 'i', 'o', 'e', 0, ${index}, 9, 9, 1,
+          ${JSON.stringify({ data, omitted: 2 })})`.execute(db);
+    await db.destroy();
+
+    const store = await openSqliteInline({ path });
+
+    const page = await store.batches.list(scope, {
+      orderBy: { field: 'created_at', direction: 'asc' },
+      limit: 100,
+    });
+    expect(page).toMatchObject({ batches: { length: 60 } });
+    for (const batch of page === 'unknown_after' ? [] : page.batches) {
+      expect(batch.errors).toEqual({ data: data.slice(0, 10), omitted: 112 });
+      expect((await store.batches.get(scope, batch.id))?.errors).toEqual({ data, omitted: 2 });
+    }
+    await store.close();
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+});

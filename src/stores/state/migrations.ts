@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { ColumnDefinitionBuilder, Expression, RawBuilder } from 'kysely';
 
 import { BATCH_STATUSES } from '../../contract/batch.ts';
+import { splitAllErrors } from './batch-errors.ts';
 import type { Db } from './database.ts';
 import { indexLists } from './list-indexes.ts';
 import { StoreError } from './ports.ts';
@@ -25,6 +26,7 @@ const MIGRATIONS: readonly Migration[] = [
   addDialect,
   indexLists,
   addRemovals,
+  splitAllErrors,
 ];
 
 /**

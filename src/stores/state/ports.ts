@@ -243,6 +243,7 @@ export interface BatchStore {
    */
   create(scope: Scope, batch: NewBatch, options: CreateOptions): Promise<CreateOutcome>;
   get(scope: Scope, batchId: string): Promise<Batch | undefined>;
+  /** Of their faults the first ten or so; the rest counts as omitted. `get` has all that are kept. */
   list(scope: Scope, query: BatchQuery): Promise<{ batches: Batch[]; hasMore: boolean } | 'unknown_after'>;
   /** The batch that reserved this id for its output or error file, whether the file exists yet or not. */
   findByProducedFile(scope: Scope, fileId: string): Promise<Batch | undefined>;

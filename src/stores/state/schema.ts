@@ -29,6 +29,8 @@ export interface Tables {
   removals: { blob_id: string; bytes: number; sha256: string };
   inspections: { file_id: string; resource_id: string; facts: string };
   batches: BatchesTable;
+  /** All faults of the batches whose row has but the first of them. */
+  batch_errors: { batch_seq: number; errors: string };
   idempotency_keys: {
     resource_id: string;
     key: string;
