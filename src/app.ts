@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
-import { openControl, type FirstKeys, type KeepFirstKeys } from './app/control.ts';
+import { openControl, type Control, type FirstKeys, type KeepFirstKeys } from './app/control.ts';
 import { failpointFromEnv } from './app/failpoint.ts';
 import { followedBy } from './app/followed.ts';
 import { openLocalDeployment } from './app/local.ts';
@@ -127,6 +127,7 @@ export interface App extends Core {
   readonly http: FastifyInstance;
   readonly control: ControlPlane;
   readonly firstKeys: FirstKeys;
+  readonly checkUpstreams: Control['checkUpstreams'];
   /** What clients must trust; null: HTTP, or a certificate of the operator's own. */
   readonly localCertPath: string | null;
   listen(): Promise<{ readonly url: string }>;
@@ -173,6 +174,7 @@ export async function createApp(
     http,
     control: control.plane,
     firstKeys: control.firstKeys,
+    checkUpstreams: control.checkUpstreams,
     localCertPath,
     async listen() {
       const url = await http.listen({ host: config.host, port: config.port });

@@ -13,6 +13,7 @@ import { createExclusive, type Exclusive } from '../deployments/exclusive.ts';
 import { Fleet, type FleetUpstream } from '../deployments/fleet.ts';
 import { hintOf, makeKey } from '../deployments/keys.ts';
 import type { Deployments } from '../deployments/port.ts';
+import { createUpstreamCheck, type UpstreamState } from '../deployments/upstream-check.ts';
 import { upgradeVersions } from '../deployments/versions.ts';
 import { createIdentity, type Identity } from '../identity/identity.ts';
 import { keyDigest } from '../identity/keys.ts';
@@ -37,6 +38,8 @@ export interface Control {
   readonly deployments: Deployments;
   readonly authenticate: Authenticate;
   readonly firstKeys: FirstKeys;
+  /** Asks upstreams that are new whether they can serve, and tells the log. Two seconds at most. */
+  readonly checkUpstreams: () => Promise<readonly UpstreamState[]>;
   /** Puts another configuration in force. Rejects with a `ConfigError`, and changes nothing, when it has faults. */
   apply(config: AppConfig): Promise<void>;
   close(): Promise<void>;
@@ -88,6 +91,7 @@ export async function openControl(
     deployments: createDeployments({ ...store, catalog: () => current().catalog, fleet }),
     authenticate: identity.authenticate,
     firstKeys: await makeFirstKeys(config, { resources: store.resources, digest, keepFirstKeys }),
+    checkUpstreams: createUpstreamCheck({ fleet, store, log }),
     apply,
     close: () => fleet.close(),
   };

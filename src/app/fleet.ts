@@ -28,6 +28,7 @@ export async function fleetOf(
     if (fault) faults.push(fault);
     upstreams.push({
       name: upstream.name,
+      kind: kindOf(upstream),
       region,
       dataZone: upstream.dataZone ?? catalog.dataZoneOf(region),
       models: upstream.models,
@@ -63,6 +64,12 @@ export function openUpstream(
     log,
     ...(ca !== undefined && { tls: { ca } }),
   });
+}
+
+function kindOf(upstream: UpstreamConfig): FleetUpstream['kind'] {
+  if (upstream.kind === 'simulator') return 'simulator';
+  const isAzure = upstream.apiVersion !== null || new URL(upstream.url).hostname.endsWith('.azure.com');
+  return isAzure ? 'azure' : 'openai';
 }
 
 async function readCa(upstream: UpstreamConfig): Promise<{ ca?: string; fault?: Fault }> {

@@ -2,7 +2,9 @@ import { resolve } from 'node:path';
 import type { App } from '../app.ts';
 import type { AppConfig } from '../config/config.ts';
 import type { ValueName } from '../config/sections.ts';
+import type { UpstreamState } from '../deployments/upstream-check.ts';
 import { detectLocalServers } from '../upstream/detect.ts';
+import { oneLine } from './terminal.ts';
 import { COMMAND, EXAMPLE, EXAMPLE_DEPLOYMENT, exampleArgument } from './self.ts';
 
 export interface Started {
@@ -11,6 +13,8 @@ export interface Started {
   readonly url: string;
   /** Where the keys are that were made just now; null: none were, or a terminal shows them. */
   readonly keysFile: string | null;
+  /** What they were found to be. */
+  readonly upstreams: readonly UpstreamState[];
   /** Those of the default resource. */
   readonly deployments: readonly Served[];
 }
@@ -24,11 +28,12 @@ export interface Served {
 
 /** What a person needs to begin. Keys are shown on a terminal only. */
 export function banner(started: Started, given: ReadonlySet<ValueName>): string {
-  const { app, config, url, deployments } = started;
+  const { app, config, url, upstreams, deployments } = started;
   const others = config.resources.slice(1).map(({ name }) => name);
   const rows = [
     ...keyRows(started, given),
-    ['deployments', deployments.map(describe).join(`\n${' '.repeat(INDENT)}`) || 'none yet'],
+    ['deployments', list(deployments.map(describe)) || 'none yet'],
+    ['upstreams', list(upstreams.map(describeState)) || 'none'],
     ...(others.length > 0 ? [['resources', `default, ${others.join(', ')}`]] : []),
     ['data', resolve(config.dataDir)],
     ...(app.localCertPath === null
@@ -56,7 +61,7 @@ function keyRows(
   const known = given.has('apiKey') ? 'as configured' : 'the one made at the first start';
   return [
     ['key', apiKey === null ? known : shown(apiKey)],
-    ['', keyAdvice(apiKey, given)],
+    ['', keysFile !== null && apiKey !== null ? FILE_ADVICE : keyAdvice(apiKey, given)],
     ...(adminKey === null
       ? []
       : ([
@@ -65,6 +70,8 @@ function keyRows(
         ] as const)),
   ];
 }
+
+const FILE_ADVICE = 'Only you can read the file. Keep what is in it elsewhere, and delete it.';
 
 function keyAdvice(firstKey: string | null, given: ReadonlySet<ValueName>): string {
   if (firstKey !== null) return 'Made just now and not shown again: keep it.';
@@ -100,6 +107,11 @@ or upload with curl:
 }
 
 const INDENT = 15;
+
+const list = (items: readonly string[]): string => items.join(`\n${' '.repeat(INDENT)}`);
+
+const describeState = ({ name, state, reason }: UpstreamState): string =>
+  `${oneLine(name)}${state === 'unready' ? ' cannot serve as it is' : ''}: ${oneLine(reason)}`;
 
 const describe = ({ name, model, upstreams }: Served): string =>
   `${name} (${model}) → ${upstreams.join(', ')}`;

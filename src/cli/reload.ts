@@ -59,7 +59,7 @@ function hasTerminal(): boolean {
 
 /** A reload that never rejects: what is wrong is logged, and what was in force stays so. */
 export function createReload(
-  app: Pick<App, 'apply'>,
+  app: Pick<App, 'apply' | 'checkUpstreams'>,
   started: Configured,
   { flags, log }: { readonly flags: TableFlags; readonly log: Log },
 ): () => Promise<void> {
@@ -89,6 +89,7 @@ export function createReload(
       for (const option of needRestart) log.event('configuration.restart_needed', { option });
       log.event('configuration.read', { count: applied.length });
       inForce = next;
+      await app.checkUpstreams();
     } catch (error) {
       if (error instanceof ConfigError) return refuse(error.faults);
       log.event('configuration.not_applied', { error: String(error) });

@@ -40,7 +40,9 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
     });
     const store = config.database === null ? 'sqlite' : 'postgresql';
     log.event('service.up', { url, path: resolve(config.dataDir), store });
-    const started = { app, config, url, keysFile, deployments: await deploymentsOf(app, config) };
+    const upstreams = await app.checkUpstreams();
+    const deployments = await deploymentsOf(app, config);
+    const started = { app, config, url, keysFile, upstreams, deployments };
     await show(started, { ...configured, json });
     hangup.reloadWith(createReload(app, configured, { flags: table, log }));
     log.event('service.stopping', { signal: await stopped, waitMs: DRAIN_MS });
@@ -115,7 +117,7 @@ async function deploymentsOf({ control }: App, { upstreams }: AppConfig): Promis
 }
 
 /** Keys are in it on a terminal alone; elsewhere a script reads `keys_file`. */
-function startedJson({ app, config, url, keysFile, deployments }: Started): unknown {
+function startedJson({ app, config, url, keysFile, upstreams, deployments }: Started): unknown {
   const { apiKey, adminKey } = app.firstKeys;
   return {
     url,
@@ -125,6 +127,7 @@ function startedJson({ app, config, url, keysFile, deployments }: Started): unkn
     data_dir: resolve(config.dataDir),
     tls_certificate: app.localCertPath,
     deployments,
+    upstreams,
     resources: config.resources.map(({ name }) => name),
   };
 }

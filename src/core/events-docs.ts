@@ -1,38 +1,25 @@
 import { EVENTS, FIELDS } from './events.ts';
 
-const START = '<!-- Made from src/core/events.ts by `npm run fix`, up to the end of the tables. -->';
-const END = '<!-- The end of the tables. -->';
+const START = '<!-- Made from src/core/events.ts by `npm run fix`, up to the end of the lists. -->';
+const END = '<!-- The end of the lists. -->';
 
-/** The page with the tables of events and fields in the place that is marked for them. */
-export function withEventTables(page: string): string {
+/** The page with the lists of events and fields in the place that is marked for them. */
+export function withEvents(page: string): string {
   const [start, end] = [page.indexOf(START), page.indexOf(END)];
   if (start < 0 || end < start) throw new Error(`the page lacks the lines '${START}' and '${END}'`);
-  return `${page.slice(0, start + START.length)}\n\n${events()}\n\n${fields()}\n\n${page.slice(end)}`;
+  return `${page.slice(0, start + START.length)}\n\n${events()}\n\nFields:\n\n${fields()}\n\n${page.slice(end)}`;
 }
 
+/** Lists and not tables: a table is laid out anew with each longer cell, and two changes of it collide. */
 const events = (): string =>
-  markdownTable(
-    ['event', 'level', 'what it says', 'fields'],
-    Object.entries(EVENTS).map(([name, { level, message, fields: names }]) => [
-      `\`${name}\``,
-      level,
-      message,
-      names.map((field) => `\`${field}\``).join(', '),
-    ]),
-  );
+  Object.entries(EVENTS)
+    .map(([name, { level, message, fields: names }]) => {
+      const shown = names.map((field) => `\`${field}\``).join(', ');
+      return `- \`${name}\` (${level}): ${message}. ${shown}`;
+    })
+    .join('\n');
 
 const fields = (): string =>
-  markdownTable(
-    ['field', 'meaning'],
-    Object.entries(FIELDS).map(([name, { meaning }]) => [`\`${name}\``, meaning]),
-  );
-
-/** As the formatter has it. */
-function markdownTable(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = headings.map((heading, at) =>
-    Math.max(heading.length, ...rows.map((row) => row[at]?.length ?? 0)),
-  );
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join(' | ')} |`;
-  return [line(headings), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)].join('\n');
-}
+  Object.entries(FIELDS)
+    .map(([name, { meaning }]) => `- \`${name}\`: ${meaning}`)
+    .join('\n');

@@ -36,7 +36,6 @@ export const FIELDS = {
   retries: number('calls that were made again'),
   resent: number('requests that were perhaps sent a second time after a crash'),
   attempts: number('calls that were held against the line'),
-  models: number('models that the upstream lists'),
   model: text('model'),
   version: text('version'),
   from: text('what it was before'),
@@ -108,9 +107,11 @@ export const EVENTS = {
   'log.dropped': event('warn', 'lines of this log were dropped, as it could not be written', ['count']),
 
   // Upstreams
-  'upstream.ready': event('info', 'an upstream answers', ['upstream', 'models?', 'afterMs?']),
+  'upstream.ready': event('info', 'an upstream is ready', ['upstream', 'reason']),
   'upstream.unready': event('warn', 'an upstream cannot serve as it is', ['upstream', 'reason']),
+  'upstream.unknown': event('warn', 'an upstream does not tell whether it can serve', ['upstream', 'reason']),
   'upstream.simulated': event('warn', 'answers are simulated: no model is asked', ['upstream']),
+  'upstream.unchecked': event('warn', 'the upstreams could not be asked whether they can serve', ['error']),
   'upstream.slow': event('info', 'an upstream asks to slow down', ['upstream', 'reason', 'waitMs?']),
   'upstream.down': event('warn', 'an upstream is down; its batches wait, and it is asked until it is back', [
     'upstream',

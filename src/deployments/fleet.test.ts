@@ -46,6 +46,7 @@ function world() {
   const pending: (() => void)[] = [];
   const spec = (name: string, change: Partial<FleetUpstream> = {}): FleetUpstream => ({
     name,
+    kind: 'openai',
     region: 'eastus',
     dataZone: 'US',
     models: null,

@@ -6,6 +6,7 @@ import type { Upstream, UpstreamProbe } from '../upstream/port.ts';
 /** An upstream as the configuration gives it; opened once for each model that is asked of it. */
 export interface FleetUpstream {
   readonly name: string;
+  readonly kind: 'simulator' | 'azure' | 'openai';
   readonly region: string;
   readonly dataZone: string;
   /** The models that it serves, by their names there; null: any, under its own name. */
@@ -103,9 +104,14 @@ export class Fleet {
     for (const [identity, opened] of before) if (!kept.has(identity)) this.#retire(opened);
   }
 
+  /** Those that serve a deployment, not opened, with the model's name there. */
+  eligible(query: ServingQuery): ReturnType<typeof eligible> {
+    return eligible(this.#upstreams, query, this.#dataZoneOf);
+  }
+
   /** The upstreams that serve a deployment. The same objects as long as nothing changes. */
   serving(query: ServingQuery): readonly Upstream[] {
-    return eligible(this.#upstreams, query, this.#dataZoneOf).map(({ upstream, modelThere }) => {
+    return this.eligible(query).map(({ upstream, modelThere }) => {
       const opened = this.#opened.get(identityOf(upstream));
       assert(opened, `upstream '${upstream.name}' is not of the fleet`);
       const known = opened.get(modelThere);

@@ -39,6 +39,7 @@ const row = (change: Partial<DeploymentRow> = {}): DeploymentRow => ({
 });
 const upstream = (name: string, region = 'eastus', change: Partial<FleetUpstream> = {}): FleetUpstream => ({
   name,
+  kind: 'openai',
   region,
   dataZone: catalog.dataZoneOf(region),
   models: null,

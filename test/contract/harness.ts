@@ -225,6 +225,7 @@ class Gate {
 function upstreamBehind(gate: Gate): FleetUpstream {
   return {
     name: 'simulator',
+    kind: 'simulator',
     region: 'koreacentral',
     dataZone: 'koreacentral',
     models: null,

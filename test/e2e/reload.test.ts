@@ -38,7 +38,7 @@ async function startServer(args: readonly string[] = [], env: Record<string, str
 const configure = (file: string) => writeFile(join(place.dir, 'offpeak.yaml'), file);
 
 /** Sends the signal, and resolves with what the service said about it. */
-async function reload(server: Server, ends = /configuration read again/): Promise<string> {
+async function reload(server: Server, ends = /configuration\.read"/): Promise<string> {
   const before = (await server.until(/./)).length;
   server.child.kill('SIGHUP');
   return (await server.until(new RegExp(`^[^]{${before}}[^]*${ends.source}`))).slice(before);
@@ -132,9 +132,9 @@ deployments:
 resources:
   - { name: team, location: eastus, deployments: [{ name: e, model: gpt-4o, enqueuedTokens: 6B }] }
 `);
-  const refused = await reload(server, /nothing was changed/);
+  const refused = await reload(server, /configuration\.refused"/);
   await configure('apiKey: other-key\ndeployments: [c]\nlocatoin: x\n');
-  const misspelt = await reload(server, /nothing was changed/);
+  const misspelt = await reload(server, /configuration\.refused"/);
   const after = await ask(server, '/openai/deployments?api-version=2024-10-21');
 
   expect(refused).toMatch(/offpeak\.yaml:4.*1999/);
@@ -151,9 +151,11 @@ test('a file that is gone is a fault, and options that need a restart are named'
   await configure('apiKey: own-key\ndeployments: [a]\nlocation: eastus\nmaxFiles: 7\nconcurrency: 3\n');
   const said = await reload(server);
   await rm(join(place.dir, 'offpeak.yaml'));
-  const gone = await reload(server, /nothing was changed/);
+  const gone = await reload(server, /configuration\.refused"/);
 
-  expect(said).toMatch(/"options":"--location, --max-files".*a restart is needed/);
+  expect(said).toMatch(
+    /configuration\.restart_needed","option":"--location"[^]*restart_needed","option":"--max-files"/,
+  );
   expect(said).toContain('"change":"--concurrency"');
   expect(gone).toMatch(/offpeak\.yaml.*there is no such file/);
 });
@@ -185,7 +187,7 @@ test('without a file the signal breaks nothing', async () => {
 
   const said = await reload(server);
 
-  expect(said).toContain('"changes":0');
+  expect(said).toContain('"event":"configuration.read","count":0');
   expect((await ask(server, '/openai/deployments?api-version=2024-10-21')).status).toBe(200);
 });
 

@@ -67,6 +67,7 @@ export const upstreamOf = (
   given: Partial<FleetUpstream> = {},
 ): FleetUpstream => ({
   name,
+  kind: 'simulator',
   region,
   dataZone: createCatalog().dataZoneOf(region),
   models: null,
