@@ -7,9 +7,11 @@ import { systemClock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { Catalog } from '../deployments/catalog.ts';
 import type { FleetUpstream } from '../deployments/fleet.ts';
+import { behaviourOf } from './behaviour.ts';
 import { createHttpUpstream } from '../upstream/openai-http.ts';
 import type { Upstream } from '../upstream/port.ts';
-import { createSimulator } from '../upstream/simulator/simulator.ts';
+import type { Script } from '../upstream/simulator/script.ts';
+import { createScript, createSimulator } from '../upstream/simulator/simulator.ts';
 
 /** As many as one deployment may have in flight; more of them share. */
 const CONNECTIONS_MAX = 10_000;
@@ -22,10 +24,15 @@ export async function fleetOf(
 ): Promise<{ readonly upstreams: readonly FleetUpstream[]; readonly faults: readonly Fault[] }> {
   const faults: Fault[] = [];
   const upstreams: FleetUpstream[] = [];
+  const behaviour = await behaviourOf(config);
   for (const upstream of config.upstreams) {
     const region = upstream.region ?? config.location;
     const { ca, fault } = await readCa(upstream);
     if (fault) faults.push(fault);
+    const script =
+      upstream.kind === 'simulator' && behaviour !== null
+        ? createScript(behaviour, { seed: config.simulatorSeed })
+        : null;
     upstreams.push({
       name: upstream.name,
       kind: kindOf(upstream),
@@ -33,8 +40,8 @@ export async function fleetOf(
       dataZone: upstream.dataZone ?? catalog.dataZoneOf(region),
       models: upstream.models,
       onlyFor: upstream.only,
-      fingerprint: fingerprint([connectionOf(upstream, config), ca]),
-      open: (modelThere) => openUpstream(upstream, { modelThere, ca, config, log }),
+      fingerprint: fingerprint([connectionOf(upstream, config), ca, script && behaviour]),
+      open: (modelThere) => openUpstream(upstream, { modelThere, ca, script, config, log }),
     });
   }
   return { upstreams, faults };
@@ -45,12 +52,20 @@ export function openUpstream(
   {
     modelThere,
     ca,
+    script = null,
     config,
     log,
-  }: { readonly modelThere: string; readonly ca?: string; readonly config: AppConfig; readonly log: Log },
+  }: {
+    readonly modelThere: string;
+    readonly ca?: string;
+    /** Of the simulator. */
+    readonly script?: Script | null;
+    readonly config: AppConfig;
+    readonly log: Log;
+  },
 ): Upstream {
   if (upstream.kind === 'simulator') {
-    return createSimulator({ model: modelThere, ...simulation(config), clock: systemClock });
+    return createSimulator({ model: modelThere, script, ...simulation(config), clock: systemClock });
   }
   return createHttpUpstream({
     name: upstream.isNamed ? upstream.name : new URL(upstream.url).host,
@@ -96,6 +111,7 @@ const simulation = (config: AppConfig) => ({
   requestsPerMinute: config.simulatorRequestsPerMinute,
   tokensPerMinute: config.simulatorTokensPerMinute,
   seed: config.simulatorSeed,
+  timeoutMs: config.requestTimeoutMs,
 });
 
 /** Keys go into it, so it must not give them away. */

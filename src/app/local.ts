@@ -4,6 +4,7 @@ import { assert } from '../core/assert.ts';
 import { nowS, systemClock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { Deployment, Deployments } from '../deployments/port.ts';
+import { scriptOf } from './behaviour.ts';
 import { openUpstream } from './fleet.ts';
 import type { Storage } from './storage.ts';
 
@@ -30,7 +31,12 @@ export async function openLocalDeployment(
     },
     { actor: 'cli', atS: nowS(systemClock) },
   );
-  const upstream = openUpstream(first, { modelThere: deployment.model, config, log });
+  const upstream = openUpstream(first, {
+    modelThere: deployment.model,
+    script: await scriptOf(config),
+    config,
+    log,
+  });
   const only: Deployment = {
     name: deployment.name,
     model: deployment.model,

@@ -1,3 +1,4 @@
+import { behaviourOf } from '../app/behaviour.ts';
 import { resolveConfig, type AppConfig } from '../config/config.ts';
 import { faultsText } from '../config/fault.ts';
 import { loadConfig } from '../config/load.ts';
@@ -18,5 +19,7 @@ export interface Configured {
 export async function configure(command: OptionCommand, flags: TableFlags): Promise<Configured> {
   const loaded = await loadConfig({ command, flags, env: process.env, cwd: process.cwd() });
   if (!loaded.ok) throw new CliError(faultsText(loaded.faults), EXIT.usage);
+  // Before a command makes anything: a faulty script is a fault of the options.
+  await behaviourOf(loaded.values);
   return { ...loaded, config: resolveConfig(loaded.values, loaded.at) };
 }

@@ -4,6 +4,7 @@ import type { OptionCommand } from '../config/option.ts';
 import { envName, OPTIONS, optionsOf, type OptionName } from '../config/options.ts';
 import type { ClientFlags, CreateFlags, DownloadFlags, ListFlags } from './batches.ts';
 import { addControl } from './control/program.ts';
+import { ConfigError } from '../config/fault.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { collect, seconds, waitOrFail, wholeNumber, type Run } from './flags.ts';
 import { note } from './terminal.ts';
@@ -24,6 +25,10 @@ export async function main(argv: readonly string[], { version }: { version: stri
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof ConfigError) {
+      note(`offpeak: ${error.message}`);
+      return EXIT.usage;
+    }
     if (!(error instanceof CliError)) throw error;
     note(`offpeak: ${error.message}`);
     return error.exitCode;

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { scriptOf } from '../app/behaviour.ts';
 import { createSimulatorServer } from '../upstream/simulator/server.ts';
 import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
@@ -13,14 +14,17 @@ export async function simulator(
   { host, port, json }: { readonly host: string; readonly port: number; readonly json?: boolean },
 ): Promise<ExitCode> {
   const { values } = await configure('simulator', table);
-  const server = createSimulatorServer({
+  const stopping = new AbortController();
+  const options = {
     seed: values.simulatorSeed,
+    script: await scriptOf(values),
     latencyMs: values.simulatorLatencyMs,
     tokensPerSecond: values.simulatorTokensPerSecond,
     errorRate: values.simulatorErrorRate,
     requestsPerMinute: values.simulatorRequestsPerMinute,
     tokensPerMinute: values.simulatorTokensPerMinute,
-  });
+  };
+  const server = createSimulatorServer(options, stopping.signal);
   const stopped = stopSignal();
   server.listen(port, host);
   await once(server, 'listening').catch((error: unknown) => {
@@ -34,6 +38,7 @@ export async function simulator(
   if (json) printJson({ url, pid: process.pid });
   else print(`The simulator answers at ${url}`);
   await stopped;
+  stopping.abort();
   server.close();
   server.closeAllConnections();
   return EXIT.ok;

@@ -360,6 +360,16 @@ export const OPTIONS = {
     reloads: true,
     commands: ['serve', 'run', 'simulator'],
   }),
+  simulatorBehaviour: option({
+    flag: 'simulator-behaviour',
+    yaml: 'simulator.behaviour',
+    kind: text,
+    placeholder: 'FILE',
+    default: null,
+    help: 'Simulator: a file of rules that say which requests get which statuses, delays and bodies (docs/simulator.md).',
+    reloads: true,
+    commands: ['serve', 'run', 'simulator'],
+  }),
 } as const satisfies Record<string, Option<unknown, unknown>>;
 
 export type OptionName = keyof typeof OPTIONS;

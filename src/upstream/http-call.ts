@@ -8,7 +8,8 @@ import type { CallsUnderWay, EndableCall } from './calls-under-way.ts';
 import type { Exchange } from './connections.ts';
 import { codingsOf, decode, isKnown } from './decoding.ts';
 import type { UpstreamFailure, UpstreamReply } from './port.ts';
-import { firstOf, parseRetryAfterMs, retryAfterMsOf } from './retry-after.ts';
+import { answerReply } from './reply.ts';
+import { firstOf } from './retry-after.ts';
 import type { TlsCheck } from './tls-check.ts';
 import { describeAsked, describeError, describeRedirect } from './words.ts';
 
@@ -182,21 +183,11 @@ export class HttpCall implements Exchange, EndableCall {
     return `its answer is longer than ${this.#settings.responseBytesMax} bytes`;
   }
 
-  #answer(status: number, { body, usage, fault }: AnswerBody): void {
-    const requestId = firstOf(this.#headers['apim-request-id'] ?? this.#headers['x-request-id']);
-    const mayAskToWait = fault !== null || WAIT_STATUSES.has(status);
-    this.#settle({
-      kind: 'answer',
-      status,
-      requestId: requestId?.slice(0, 256) ?? null,
-      retryAfterMs:
-        parseRetryAfterMs(this.#headers, this.#settings.clock) ??
-        (mayAskToWait ? retryAfterMsOf(body) : null),
-      body,
-      usage,
-      fault,
-      ...((status === 404 || status === 405) && { asked: describeAsked(this.#asked, this.#settings.base) }),
-    });
+  #answer(status: number, answer: AnswerBody): void {
+    const { base, clock } = this.#settings;
+    const reply = answerReply(answer, { status, headers: this.#headers, clock });
+    const isPath = status === 404 || status === 405;
+    this.#settle(isPath ? { ...reply, asked: describeAsked(this.#asked, base) } : reply);
   }
 
   #fail(reason: UpstreamFailure['reason'], why: string): void {
@@ -232,8 +223,6 @@ const BROKEN_HEADS = new Set([
   'HeadersOverflowError',
   'ResponseContentLengthMismatchError',
 ]);
-/** Errors that may say in their body when to come again. */
-const WAIT_STATUSES = new Set([429, 503, 529]);
 const NOT_SENT = (): void => {};
 const EMPTY = Buffer.alloc(0);
 const CALL_OVER = new Error('the call is over');

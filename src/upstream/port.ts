@@ -20,6 +20,8 @@ export interface UpstreamRequest {
   readonly model: { readonly start: number; readonly end: number };
   /** The same over every attempt of a line (P5). */
   readonly idempotencyKey: string;
+  /** `custom_id` as JSON with its quotes. Only the simulator in this process looks at it; it is never sent. */
+  readonly customIdJson?: Uint8Array | undefined;
 }
 
 export type UpstreamReply = UpstreamAnswer | UpstreamFailure;

@@ -237,8 +237,9 @@ export class Dispatcher {
     line.segment.inDoubt += 1;
     line.calls += 1;
     const startedAtMs = this.#deps.clock.mono();
-    const { endpoint, body, model, number } = line;
-    const request = { endpoint, body, model, idempotencyKey: idempotencyKey(feed.batch.id, number) };
+    const { endpoint, body, model, customIdJson } = line;
+    const key = idempotencyKey(feed.batch.id, line.number);
+    const request = { endpoint, body, model, customIdJson, idempotencyKey: key };
     const receive = (reply: UpstreamReply): void => {
       this.#receive(reply, { line, feed, lane, wasProbe, startedAtMs });
       this.#pump();
@@ -406,8 +407,7 @@ export class Dispatcher {
   }
 
   #settleIfDrained(feed: Feed): void {
-    if (!feed.isDrained) return;
-    feed.drained.resolve();
+    if (feed.isDrained) feed.drained.resolve();
   }
 
   /** Keeps a window's worth of lines at hand, and asks first for batches that have none. */

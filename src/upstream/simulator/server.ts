@@ -1,64 +1,101 @@
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { toBatchEndpoint } from '../../contract/batch.ts';
-import type { BatchEndpoint } from '../../contract/batch.ts';
+import { systemClock } from '../../core/clock.ts';
 import type { UpstreamAnswer } from '../port.ts';
-import { SIMULATED_MODELS } from './models.ts';
-import { createSimulation } from './simulator.ts';
-import type { Simulation, SimulatorOptions } from './simulator.ts';
+import { MODELS_ENDPOINT } from './behaviour.ts';
+import { createPlay, MODELS_BODY } from './play.ts';
+import type { Played, PlayRequest } from './play.ts';
+import type { WireAnswer } from './scripted.ts';
+import type { SimulatorOptions } from './simulator.ts';
 
-/** The simulator as a server, for `offpeak simulator`. The caller listens and closes. Keys are not looked at. */
-export function createSimulatorServer(options: SimulatorOptions = {}): Server {
-  const simulate = createSimulation(options);
-  return createServer((request, response) => {
-    serve(simulate, request, response).catch((error: unknown) => {
+/**
+ * The simulator as a server, for `offpeak simulator`. The caller listens and closes, and aborts `stopped` before it does.
+ * Keys are not looked at.
+ */
+export function createSimulatorServer(options: SimulatorOptions = {}, stopped?: AbortSignal): Server {
+  const { script = null, clock = systemClock } = options;
+  const play = createPlay(options, script);
+  const server = createServer((request, response) => {
+    serve(request, response).catch((error: unknown) => {
       response.destroy(error instanceof Error ? error : new Error(String(error)));
     });
   });
+
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const route = routeOf(request);
+    const body = await readBody(request);
+    if (route === undefined)
+      return send(response, 404, { error: { code: '404', message: 'Resource not found' } });
+    if (body === null)
+      return send(response, 413, {
+        error: { code: '413', message: `The body is longer than ${BODY_BYTES_MAX} bytes.` },
+      });
+    const gone = new AbortController();
+    response.on('close', () => gone.abort());
+    const idempotencyKey = request.headers['idempotency-key'];
+    const played = await play(
+      { ...route, body, idempotencyKey: typeof idempotencyKey === 'string' ? idempotencyKey : undefined },
+      gone.signal,
+    );
+    show(response, played);
+    if (script?.downAs !== 'refused') return;
+    // What it was to say before it went down is said.
+    if (played.kind !== 'none' && !gone.signal.aborted) await once(gone.signal, 'abort');
+    await comeBackLater();
+  }
+
+  /** Nothing listens meanwhile: who asks is refused by the system. */
+  async function comeBackLater(): Promise<void> {
+    const address = server.address();
+    if (script === null || address === null || typeof address === 'string') return;
+    const closed = once(server, 'close');
+    server.close();
+    server.closeAllConnections();
+    await closed;
+    while (script.downAs === 'refused' && !stopped?.aborted)
+      await clock.sleep(script.downForMs, stopped).catch(() => {
+        // Stopped: the loop ends.
+      });
+    if (!stopped?.aborted) server.listen(address.port, address.address);
+  }
+
+  return server;
+}
+
+function show(response: ServerResponse, played: Played): void {
+  switch (played.kind) {
+    case 'models':
+      return sendAnswer(response, { status: 200, body: MODELS_BODY, requestId: null, retryAfterMs: null });
+    case 'usual':
+      if (played.reply.kind === 'answer') sendAnswer(response, played.reply);
+      else response.destroy();
+      return;
+    case 'wire':
+      return sendWire(response, played.answer);
+    case 'none':
+      // One that hangs stays open until its caller or the server goes.
+      if (played.how === 'reset') response.socket?.resetAndDestroy();
+      else if (played.how !== 'hang') response.destroy();
+  }
 }
 
 const BODY_BYTES_MAX = 32 * 1024 * 1024;
 
-async function serve(
-  simulate: Simulation,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const route = routeOf(request);
-  if (route === undefined)
-    return send(response, 404, { error: { code: '404', message: 'Resource not found' } });
-  if (route === 'models') return send(response, 200, MODELS);
-  const body = await readBody(request);
-  if (body === null)
-    return send(response, 413, {
-      error: { code: '413', message: `The body is longer than ${BODY_BYTES_MAX} bytes.` },
-    });
-  const gone = new AbortController();
-  response.on('close', () => gone.abort());
-  const reply = await simulate({ endpoint: route.endpoint, body, deployment: route.deployment }, gone.signal);
-  if (reply.kind === 'answer') sendAnswer(response, reply);
-  else response.destroy();
-}
-
-interface Route {
-  readonly endpoint: BatchEndpoint;
-  /** From Azure's classic paths. */
-  readonly deployment: string | undefined;
-}
+type Route = Pick<PlayRequest, 'endpoint' | 'deployment'>;
 
 /** OpenAI's paths with or without `/v1`, Azure's with or without the deployment. */
-function routeOf({ method, url = '' }: IncomingMessage): Route | 'models' | undefined {
+function routeOf({ method, url = '' }: IncomingMessage): Route | undefined {
   const path = url.replace(/\?.*$/s, '').replace(/^\/openai(?=\/)/, '');
-  if (method === 'GET') return path === '/v1/models' || path === '/models' ? 'models' : undefined;
+  if (method === 'GET' || method === 'HEAD')
+    return path === '/v1/models' || path === '/models' ? { endpoint: MODELS_ENDPOINT } : undefined;
+  // From Azure's classic paths.
   const [, deployment, rest] = /^(?:\/deployments\/([^/]+))?(\/.+)$/.exec(path) ?? [];
   const endpoint = method === 'POST' ? toBatchEndpoint(rest ?? '') : undefined;
   return endpoint && { endpoint, deployment };
 }
-
-const MODELS = {
-  object: 'list',
-  data: SIMULATED_MODELS.map((id) => ({ id, object: 'model', created: 0, owned_by: 'simulator' })),
-};
 
 async function readBody(request: IncomingMessage): Promise<Buffer | null> {
   const chunks: Buffer[] = [];
@@ -73,7 +110,12 @@ async function readBody(request: IncomingMessage): Promise<Buffer | null> {
 
 function sendAnswer(
   response: ServerResponse,
-  { status, body, requestId, retryAfterMs }: UpstreamAnswer,
+  {
+    status,
+    body,
+    requestId,
+    retryAfterMs,
+  }: Pick<UpstreamAnswer, 'status' | 'body' | 'requestId' | 'retryAfterMs'>,
 ): void {
   if (requestId !== null)
     response.setHeader('x-request-id', requestId).setHeader('apim-request-id', requestId);
@@ -88,6 +130,20 @@ function sendAnswer(
   });
   response.end(body);
 }
+
+function sendWire(response: ServerResponse, { status, headers, body, compress, cut }: WireAnswer): void {
+  const packed = compress === null ? body : PACKERS[compress](body);
+  response.writeHead(status, {
+    'content-length': packed.length,
+    'x-offpeak-simulated': 'true',
+    ...(compress !== null && { 'content-encoding': compress }),
+    ...headers,
+  });
+  if (!cut) return void response.end(packed);
+  response.write(packed.subarray(0, packed.length / 2), () => response.destroy());
+}
+
+const PACKERS = { gzip: gzipSync, br: brotliCompressSync, deflate: deflateSync, zstd: zstdCompressSync };
 
 function send(response: ServerResponse, status: number, body: object): void {
   const json = JSON.stringify(body);

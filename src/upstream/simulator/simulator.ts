@@ -1,172 +1,112 @@
-import { hash } from 'node:crypto';
-import type { BatchEndpoint, Usage } from '../../contract/batch.ts';
-import { nowS, systemClock } from '../../core/clock.ts';
+import { systemClock } from '../../core/clock.ts';
 import type { Clock } from '../../core/clock.ts';
-import { NO_USAGE } from '../port.ts';
+import { readAnswer } from '../answer.ts';
 import type { Upstream, UpstreamReply } from '../port.ts';
-import { answer } from './answers.ts';
-import { isObject } from './body.ts';
+import { toProbe } from '../probe.ts';
+import { answerReply } from '../reply.ts';
+import { describeRedirect } from '../words.ts';
+import { MODELS_ENDPOINT } from './behaviour.ts';
+import type { Behaviour } from './behaviour.ts';
 import { SIMULATED_MODELS } from './models.ts';
-import { createRandom } from './random.ts';
-import type { Random } from './random.ts';
-import { createRateLimit } from './rate-limit.ts';
-import { RequestError } from './request-error.ts';
+import { createPlay } from './play.ts';
+import type { Played, PlayRequest } from './play.ts';
+import { Script } from './script.ts';
+import type { WireAnswer } from './scripted.ts';
+import { failed, slept } from './simulation.ts';
+import type { SimulationOptions } from './simulation.ts';
 
-export interface SimulatorOptions {
+export interface SimulatorOptions extends SimulationOptions {
   readonly name?: string;
-  /** Base model that the answers claim to be from; what the request names when omitted. */
-  readonly model?: string;
-  /** What is answered depends on the seed and the request's bytes; which calls fail, on the seed and their order. */
-  readonly seed?: number;
-  /** Time to the first token; a pair is a range. */
-  readonly latencyMs?: number | readonly [min: number, max: number];
-  readonly tokensPerSecond?: number | null;
-  /** Share of the requests that get one of `errorStatuses` (500 when omitted). */
-  readonly errorRate?: number;
-  readonly errorStatuses?: readonly number[];
-  /** Share of the requests that are never answered. */
-  readonly hangRate?: number;
-  /** Limits per minute before it answers 429 with `retry-after`. */
-  readonly requestsPerMinute?: number | null;
-  readonly tokensPerMinute?: number | null;
-  /** How long a caller waits for an answer that never comes. */
-  readonly timeoutMs?: number;
-  readonly clock?: Clock;
+  /** Decides over the requests that its rules match; shared by all simulators that are one server. */
+  readonly script?: Script | null;
 }
 
 /** Answers in the original's shape without a model: for trying out, for tests, and for pipelines' bad days. */
 export function createSimulator(options: SimulatorOptions = {}): Upstream {
-  const simulate = createSimulation(options);
+  const { clock = systemClock, timeoutMs = 600_000, script = null } = options;
+  const play = createPlay(options, script);
+
+  const ask = async (request: PlayRequest, signal: AbortSignal): Promise<UpstreamReply> => {
+    const played = await play(request, signal);
+    if (played.kind === 'none' && played.how === 'hang')
+      return (await slept(clock, timeoutMs, signal)) ? failed('timeout') : failed('aborted');
+    return replyTo(request, played, clock);
+  };
+
   return {
     name: options.name ?? 'simulator',
-    call: simulate,
-    probe: () => Promise.resolve({ kind: 'models', ids: SIMULATED_MODELS }),
+    call: ask,
+    async probe(signal) {
+      if (script === null) return { kind: 'models', ids: SIMULATED_MODELS };
+      return toProbe(await ask({ endpoint: MODELS_ENDPOINT, body: Buffer.alloc(0) }, signal));
+    },
     close: async () => {},
   };
 }
 
-interface SimulatedRequest {
-  readonly endpoint: BatchEndpoint;
-  readonly body: Uint8Array;
-  /** Stands for the model where the body names none. */
-  readonly deployment?: string | undefined;
-}
+export const createScript = (
+  behaviour: Behaviour,
+  { seed = 1, clock = systemClock }: Pick<SimulationOptions, 'seed' | 'clock'> = {},
+): Script => new Script(behaviour, { seed, clock });
 
-export type Simulation = (request: SimulatedRequest, signal: AbortSignal) => Promise<UpstreamReply>;
-
-/** What the simulator does with one request, for the upstream in this process and for the server alike. */
-export function createSimulation(options: SimulatorOptions): Simulation {
-  const { clock = systemClock, seed = 1, hangRate = 0, errorRate = 0, timeoutMs = 600_000 } = options;
-  const random = createRandom(seed);
-  const limit = createRateLimit(options, clock);
-
-  return async (request, signal) => {
-    if (signal.aborted) return failed('aborted');
-    const digest = hash('sha256', Buffer.concat([Buffer.from(`${seed} `), request.body]));
-    const hangs = hangRate > 0 && random() < hangRate;
-    const status = errorRate > 0 && random() < errorRate ? pickStatus(options, random) : null;
-    if (hangs) return (await slept(clock, timeoutMs, signal)) ? failed('timeout') : failed('aborted');
-    const made =
-      status === null ? make(request, { digest, nowS: nowS(clock), options }) : scriptedError(status);
-    const waitMs = made.status === 200 ? limit(made.usage.inputTokens + made.usage.outputTokens) : 0;
-    const reply = waitMs > 0 ? tooManyRequests(waitMs) : made;
-    const delayMs = reply.status === 200 ? delayOf(options, reply.usage, random) : 0;
-    if (delayMs > 0 && !(await slept(clock, delayMs, signal))) return failed('aborted');
-    return { kind: 'answer', ...reply, requestId: toGuid(digest), fault: null };
-  };
-}
-
-interface Made {
-  readonly status: number;
-  readonly body: Uint8Array;
-  readonly usage: Usage;
-  readonly retryAfterMs: number | null;
-}
-
-interface MakeContext {
-  readonly digest: string;
-  readonly nowS: number;
-  readonly options: SimulatorOptions;
-}
-
-function make(request: SimulatedRequest, { digest, nowS, options }: MakeContext): Made {
-  try {
-    const body = parse(request.body);
-    const model =
-      options.model ??
-      (typeof body['model'] === 'string' ? body['model'] : (request.deployment ?? 'simulator'));
-    const answered = answer(request.endpoint, body, { digest, nowS, model });
-    return {
-      status: 200,
-      body: Buffer.from(JSON.stringify(answered.body)),
-      usage: answered.usage,
-      retryAfterMs: null,
-    };
-  } catch (error) {
-    // A RangeError is the stack's end in a body that nests too deeply.
-    if (!(error instanceof RequestError || error instanceof RangeError)) throw error;
-    const { param, code } = error instanceof RequestError ? error : { param: null, code: 'nesting_too_deep' };
-    return refusal(400, { message: error.message, type: 'invalid_request_error', param, code });
+function replyTo({ endpoint }: PlayRequest, played: Played, clock: Clock): UpstreamReply {
+  switch (played.kind) {
+    case 'usual':
+      return played.reply;
+    case 'models': {
+      const text = JSON.stringify({ data: SIMULATED_MODELS.map((id) => ({ id })) });
+      return wireReply(
+        { status: 200, headers: {}, body: Buffer.from(text), compress: null, cut: false },
+        endpoint,
+        clock,
+      );
+    }
+    case 'wire':
+      return wireReply(played.answer, endpoint, clock);
+    case 'none':
+      return noReply(played.how);
   }
 }
 
-function parse(bytes: Uint8Array): Readonly<Record<string, unknown>> {
-  let body: unknown;
-  try {
-    body = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
-  } catch {
-    body = undefined; // Refused below, as any other value that is not an object.
+/** As the HTTP client reads it, save that nothing needs to be decoded. */
+function wireReply(
+  { status, headers, body, cut }: WireAnswer,
+  endpoint: PlayRequest['endpoint'],
+  clock: Clock,
+): UpstreamReply {
+  if (status >= 300 && status < 400) {
+    const message = describeRedirect(status, headers['location'], '/', new URL('http://simulator'));
+    return { kind: 'failure', reason: 'redirect', message, status };
   }
-  if (!isObject(body))
-    throw new RequestError('The body is not a JSON object. Send one.', null, 'invalid_json');
-  return body;
+  if (cut && status < 400) {
+    const message = 'the connection was closed in the middle of its answer';
+    return { kind: 'failure', reason: 'bad_answer', message, status };
+  }
+  const asked = endpoint === MODELS_ENDPOINT ? null : endpoint;
+  const read = readAnswer(body, { status, endpoint: asked, secret: null });
+  if ('reason' in read) return { kind: 'failure', reason: read.reason, message: read.why, status };
+  return answerReply(read, { status, headers, clock });
 }
 
-function pickStatus({ errorStatuses = [500] }: SimulatorOptions, random: Random): number {
-  return errorStatuses[Math.floor(random() * errorStatuses.length)] ?? 500;
-}
-
-function scriptedError(status: number): Made {
-  const retryAfterMs = status === 429 || status === 503 ? 1_000 : null;
-  const message = `[simulated] An error, as the simulator's settings ask for.`;
-  return { ...refusal(status, { code: String(status), message }), retryAfterMs };
-}
-
-function tooManyRequests(waitMs: number): Made {
-  const message = `[simulated] Rate limit is exceeded. Try again in ${Math.ceil(waitMs / 1000)} seconds.`;
-  return { ...refusal(429, { code: '429', message }), retryAfterMs: waitMs };
-}
-
-const refusal = (status: number, error: object): Made => ({
-  status,
-  body: Buffer.from(JSON.stringify({ error })),
-  usage: NO_USAGE,
-  retryAfterMs: null,
-});
-
-function delayOf({ latencyMs = 0, tokensPerSecond }: SimulatorOptions, usage: Usage, random: Random): number {
-  const [minMs, maxMs] = typeof latencyMs === 'number' ? [latencyMs, latencyMs] : latencyMs;
-  const firstMs = maxMs > minMs ? minMs + random() * (maxMs - minMs) : minMs;
-  return firstMs + (tokensPerSecond == null ? 0 : (usage.outputTokens / tokensPerSecond) * 1000);
-}
-
-/** False: aborted. */
-async function slept(clock: Clock, delayMs: number, signal: AbortSignal): Promise<boolean> {
-  try {
-    await clock.sleep(delayMs, signal);
-    return true;
-  } catch (error) {
-    if (signal.aborted) return false;
-    throw error;
+function noReply(how: 'refused' | 'reset' | 'close' | 'hang' | 'aborted'): UpstreamReply {
+  switch (how) {
+    case 'refused':
+      return {
+        kind: 'failure',
+        reason: 'unreachable',
+        message: 'nothing listens there (connection refused)',
+        status: null,
+      };
+    case 'reset':
+    case 'close':
+      return {
+        kind: 'failure',
+        reason: 'reset',
+        message: 'the connection was closed before an answer came',
+        status: null,
+      };
+    case 'hang':
+    case 'aborted':
+      return failed('aborted');
   }
 }
-
-const failed = (reason: 'timeout' | 'aborted'): UpstreamReply => ({
-  kind: 'failure',
-  reason,
-  message: reason === 'timeout' ? 'it hangs, as its settings ask for' : 'the call was ended',
-  status: null,
-});
-
-const toGuid = (digest: string): string =>
-  `${digest.slice(0, 8)}-${digest.slice(8, 12)}-${digest.slice(12, 16)}-${digest.slice(16, 20)}-${digest.slice(20, 32)}`;

@@ -1,0 +1,150 @@
+import { hash } from 'node:crypto';
+import type { BatchEndpoint } from '../../contract/batch.ts';
+import type { Clock } from '../../core/clock.ts';
+import { MODELS_ENDPOINT } from './behaviour.ts';
+import type { Behaviour, Conditions, DownAs, Outcome, Range, Rule } from './behaviour.ts';
+import { createRandom } from './random.ts';
+import type { Random } from './random.ts';
+
+export interface ScriptedRequest {
+  readonly endpoint: BatchEndpoint | typeof MODELS_ENDPOINT;
+  readonly body: Uint8Array;
+  readonly model: string | undefined;
+  /** The same over every attempt of a line. */
+  readonly idempotencyKey: string | undefined;
+  readonly customId: string | undefined;
+}
+
+/** What happens to one request: a rule's outcome, or what a server that is down does. Null: the usual answer. */
+export type Verdict =
+  | { readonly kind: 'rule'; readonly outcome: Outcome }
+  | { readonly kind: 'down'; readonly as: DownAs }
+  | null;
+
+/**
+ * A behaviour under way: counts calls, attempts and time, so that what happens depends on the requests, their order and
+ * the seed alone.
+ */
+export class Script {
+  readonly #behaviour: Behaviour;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #left: (number | undefined)[];
+  readonly #attempts = new Map<string, number>();
+  #calls = 0;
+  #inFlight = 0;
+  #startedAtMs: number | null = null;
+  #down: { readonly as: DownAs; readonly untilMs: number } | null = null;
+
+  constructor(behaviour: Behaviour, { seed, clock }: { readonly seed: number; readonly clock: Clock }) {
+    this.#behaviour = behaviour;
+    this.#clock = clock;
+    this.#random = createRandom(seed);
+    this.#left = behaviour.map(({ times }) => times);
+  }
+
+  /** Call `end` when the request is over. */
+  begin(request: ScriptedRequest): Verdict {
+    const nowMs = this.#clock.mono();
+    this.#startedAtMs ??= nowMs;
+    this.#inFlight += 1;
+    const isCall = request.endpoint !== MODELS_ENDPOINT;
+    if (isCall) this.#calls += 1;
+    const attempt = isCall ? this.#countAttempt(request) : 1;
+    const down = this.downAs;
+    // A front end that answers for a dead engine still has its list of models.
+    if (down !== null && (isCall || typeof down === 'string')) return { kind: 'down', as: down };
+    const rule = this.#find(request, { attempt, seconds: (nowMs - this.#startedAtMs) / 1_000 });
+    if (rule === undefined) return null;
+    const { down: fall } = rule.do;
+    if (fall) this.#down = { as: fall.as, untilMs: nowMs + (rule.do.delay ?? 0) + (fall.for ?? Infinity) };
+    return { kind: 'rule', outcome: rule.do };
+  }
+
+  end(): void {
+    this.#inFlight -= 1;
+  }
+
+  /** How the server is down just now; null: it is up. */
+  get downAs(): DownAs | null {
+    if (this.#down !== null && this.#clock.mono() >= this.#down.untilMs) this.#down = null;
+    return this.#down?.as ?? null;
+  }
+
+  /** Until it is up again. */
+  get downForMs(): number {
+    return this.downAs === null ? 0 : (this.#down?.untilMs ?? 0) - this.#clock.mono();
+  }
+
+  #countAttempt({ idempotencyKey, body }: ScriptedRequest): number {
+    const line = idempotencyKey ?? hash('sha256', body);
+    const attempt = (this.#attempts.get(line) ?? 0) + 1;
+    this.#attempts.set(line, attempt);
+    return attempt;
+  }
+
+  #find(request: ScriptedRequest, now: { attempt: number; seconds: number }): Rule | undefined {
+    const facts = {
+      ...request,
+      ...now,
+      call: this.#calls,
+      inFlight: this.#inFlight,
+      text: textOf(request.body),
+    };
+    const index = this.#behaviour.findIndex(({ when: { not, ...when } }, at) => {
+      if (this.#left[at] === 0) return false;
+      return this.#holds(when, facts) && !(not && this.#holds(not, facts));
+    });
+    const left = this.#left[index];
+    if (left !== undefined) this.#left[index] = left - 1;
+    return this.#behaviour[index];
+  }
+
+  #holds(when: Conditions, facts: Facts): boolean {
+    const { endpoint = CALLS, text, customId, line, model, call, attempt, seconds, inFlight, chance } = when;
+    return (
+      endpoint.includes(facts.endpoint) &&
+      (text?.some((part) => facts.text().includes(part)) ?? true) &&
+      (customId?.some((id) => id === facts.customId) ?? true) &&
+      (model?.some((name) => name === facts.model) ?? true) &&
+      isIn(line, lineOf(facts.idempotencyKey)) &&
+      isIn(call, facts.call) &&
+      isIn(attempt, facts.attempt) &&
+      isIn(seconds, facts.seconds) &&
+      isIn(inFlight, facts.inFlight) &&
+      // Last, so that chance is drawn only where it decides.
+      (chance === undefined || this.#random() < chance)
+    );
+  }
+}
+
+interface Facts extends Omit<ScriptedRequest, 'body'> {
+  readonly attempt: number;
+  readonly seconds: number;
+  readonly call: number;
+  readonly inFlight: number;
+  readonly text: () => string;
+}
+
+/** The list of models is touched only by rules that name it. */
+const CALLS: readonly ScriptedRequest['endpoint'][] = [
+  '/chat/completions',
+  '/completions',
+  '/embeddings',
+  '/responses',
+];
+
+const isIn = (range: Range | undefined, value: number | undefined): boolean =>
+  range === undefined || (value !== undefined && value >= range.from && value <= range.to);
+
+/** Offpeak's keys end in the number of the line. */
+function lineOf(key: string | undefined): number | undefined {
+  const [, number] = /-(\d+)$/.exec(key ?? '') ?? [];
+  return number === undefined ? undefined : Number(number);
+}
+
+/** Decoded once, and only where a rule looks at it. */
+function textOf(body: Uint8Array): () => string {
+  let text: string | undefined;
+  return () => (text ??= Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString());
+}
