@@ -6,8 +6,9 @@ import { main } from './cli/program.ts';
 setFlagsFromString('--min-semi-space-size=2');
 setFlagsFromString('--max-semi-space-size=4');
 
-// `offpeak … | head` closes the pipe early, and that is fine.
+// `offpeak … | head` closes the pipe early, and that is fine. Who writes a whole file there listens as well, and is told.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (process.stdout.listenerCount('error') > 1) return;
   if (error.code === 'EPIPE') process.exit();
   throw error;
 });

@@ -5,7 +5,7 @@ import type { ValueName } from '../config/sections.ts';
 import type { UpstreamState } from '../deployments/upstream-check.ts';
 import { detectLocalServers } from '../upstream/detect.ts';
 import { oneLine } from './terminal.ts';
-import { COMMAND, EXAMPLE, EXAMPLE_DEPLOYMENT, exampleArgument } from './self.ts';
+import { commandName, EXAMPLE, EXAMPLE_DEPLOYMENT, exampleArgument } from './self.ts';
 
 export interface Started {
   readonly app: App;
@@ -30,11 +30,15 @@ export interface Served {
 export function banner(started: Started, given: ReadonlySet<ValueName>): string {
   const { app, config, url, upstreams, deployments } = started;
   const others = config.resources.slice(1).map(({ name }) => name);
+  const simulated = deployments.filter(isSimulated).map(({ name }) => name);
   const rows = [
     ...keyRows(started, given),
     ['deployments', list(deployments.map(describe)) || 'none yet'],
     ['upstreams', list(upstreams.map(describeState)) || 'none'],
     ...(others.length > 0 ? [['resources', `default, ${others.join(', ')}`]] : []),
+    ...(simulated.length > 0
+      ? [['simulated', `${simulated.join(', ')}: the answers are invented, no model is asked`]]
+      : []),
     ['data', resolve(config.dataDir)],
     ...(app.localCertPath === null
       ? []
@@ -91,16 +95,16 @@ function nextStep({ app, url, keysFile, deployments }: Started): string {
   if (first === undefined)
     return `Deploy a model:
 ${setUp('OFFPEAK_ADMIN_KEY', adminKey)}
-  ${COMMAND} models
-  ${COMMAND} deployments create ${EXAMPLE_DEPLOYMENT} --model MODEL --capacity 50`;
+  ${commandName()} models
+  ${commandName()} deployments create ${EXAMPLE_DEPLOYMENT} --model MODEL --capacity 50`;
   if (!deployments.some(({ name }) => name === EXAMPLE_DEPLOYMENT))
     return `Send it a batch, a file whose lines have "model": "${first.name}":
 ${setUp('OFFPEAK_API_KEY', apiKey)}
-  ${COMMAND} batches create --file FILE --watch`;
+  ${commandName()} batches create --file FILE --watch`;
   const trust = app.localCertPath === null ? '' : ` --cacert '${app.localCertPath}'`;
   return `Try it:
 ${setUp('OFFPEAK_API_KEY', apiKey)}
-  ${COMMAND} batches create --file ${exampleArgument()} --watch
+  ${commandName()} batches create --file ${exampleArgument()} --watch
 or upload with curl:
   curl${trust} "${url}/openai/files?api-version=2024-10-21" -H "api-key: $OFFPEAK_API_KEY" \\
     -F purpose=batch -F "file=@${EXAMPLE};type=application/json"`;
@@ -112,6 +116,7 @@ const list = (items: readonly string[]): string => items.join(`\n${' '.repeat(IN
 
 const describeState = ({ name, state, reason }: UpstreamState): string =>
   `${oneLine(name)}${state === 'unready' ? ' cannot serve as it is' : ''}: ${oneLine(reason)}`;
+export const isSimulated = ({ upstreams }: Served): boolean => upstreams.includes('simulator');
 
 const describe = ({ name, model, upstreams }: Served): string =>
   `${name} (${model}) → ${upstreams.join(', ')}`;
@@ -122,7 +127,7 @@ export async function localServers(ownPort: number): Promise<string> {
   const commands = found.map(({ name, baseUrl, models }) => {
     // The line is there to be copied into a shell, so a name that a shell could misread stays out.
     const model = models.find((candidate) => /^[\w.:/@-]+$/.test(candidate)) ?? 'MODEL';
-    return `  ${name} runs here: ${COMMAND} serve --upstream ${baseUrl} --deployment ${EXAMPLE_DEPLOYMENT}=${model}\n`;
+    return `  ${name} runs here: ${commandName()} serve --upstream ${baseUrl} --deployment ${EXAMPLE_DEPLOYMENT}=${model}\n`;
   });
   return `Answers are simulated. Name a model server with --upstream URL --deployment NAME=MODEL.\n${commands.join('')}`;
 }

@@ -1,23 +1,33 @@
 import { open } from 'node:fs/promises';
 import type { WhenFull } from '../contract/control.ts';
-import { Client, type RemoteBatch } from './client.ts';
+import { Client, isOver, type RemoteBatch } from './client.ts';
 import { resolveEndpoint, type Endpoint, type EndpointFlags } from './endpoint.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
+import { fewLines } from './fault-lines.ts';
+import { tellService, Unreachable } from './http.ts';
+import { withInput } from './input.ts';
+import { reasonOf } from './reason.ts';
+import { runningService } from './running.ts';
+import { nextCommand } from './self.ts';
+import { stopAsked } from './stop.ts';
+import { probeTarget, ReaderGone, refuseSameTwice, targetAt, type Target } from './target.ts';
 import {
   dateTime,
   grouped,
   note,
   oneLine,
   print,
+  printFacts,
   printJson,
   printPage,
-  table,
   tokenCount,
 } from './terminal.ts';
 import { countsOf, exitCodeOf, faultLines, watchBatch } from './watch.ts';
 
 export interface ClientFlags extends EndpointFlags {
   readonly json?: boolean;
+  /** Print every fault. */
+  readonly all?: boolean;
 }
 
 export interface CreateFlags extends ClientFlags {
@@ -32,32 +42,54 @@ export interface CreateFlags extends ClientFlags {
 }
 
 export async function createBatch(flags: CreateFlags): Promise<ExitCode> {
-  const { client, endpoint } = connect(flags);
   if ((flags.file === undefined) === (flags.inputFileId === undefined)) {
     throw new CliError('Give the input as --file in.jsonl, or as --input-file-id file-….', EXIT.usage);
   }
   const metadata = parseMetadata(flags.metadata);
-  const url = flags.url ?? (flags.file === undefined ? undefined : await firstUrl(flags.file));
-  const inputFileId = flags.inputFileId ?? (await client.upload(flags.file ?? '', { purpose: 'batch' })).id;
-  const wanted = {
-    input_file_id: inputFileId,
-    endpoint: url ?? (endpoint.style === 'azure' ? '/chat/completions' : '/v1/chat/completions'),
-    completion_window: '24h',
-    ...(metadata && { metadata }),
-  };
-  const created = await client.createBatch(wanted, { queue: flags.queue });
+  const { client, endpoint } = await connect(flags);
+  const create = async (inputFileId: string, url = flags.url) =>
+    client.createBatch(
+      {
+        input_file_id: inputFileId,
+        endpoint: url ?? (endpoint.style === 'azure' ? '/chat/completions' : '/v1/chat/completions'),
+        completion_window: '24h',
+        ...(metadata && { metadata }),
+      },
+      { queue: flags.queue },
+    );
+  const created =
+    flags.file === undefined
+      ? await create(flags.inputFileId ?? '')
+      : await withInput(flags.file, async (input) => {
+          const url = flags.url ?? (await firstUrl(input.path));
+          const { id } = await client.upload(input, { purpose: 'batch' });
+          return create(id, url).catch((error: unknown) => takeBack(client, id, error));
+        });
   if (flags.watch) return watchAndTell(client, created.id, flags);
   if (flags.json) printJson(created);
   else print(oneLine(created.id));
   if (created.status !== 'failed') return EXIT.ok;
-  tellFaults(created);
-  return EXIT.failed;
+  if (!flags.json) tellFaults(created, flags);
+  return exitCodeOf(created);
 }
 
+/** A refused batch leaves no upload behind; where nobody knows whether there is a batch, the upload is named. */
+async function takeBack(client: Client, fileId: string, error: unknown): Promise<never> {
+  if (!(error instanceof CliError)) throw error;
+  const isRefused = !(error instanceof Unreachable);
+  const isGone = isRefused && (await client.deleteFile(fileId).then(isTrue, () => false));
+  const what = isGone
+    ? 'The upload was deleted again.'
+    : `The upload is still there, as ${oneLine(fileId)}: use it with --input-file-id, or delete it.`;
+  throw new CliError(`${error.message} ${what}`, error.exitCode, { cause: error });
+}
+
+const isTrue = (): boolean => true;
+
 export async function getBatch(id: string, flags: ClientFlags): Promise<ExitCode> {
-  const batch = await connect(flags).client.batch(id);
+  const batch = await (await connect(flags)).client.batch(id);
   if (flags.json) printJson(batch);
-  else print(describe(batch));
+  else printFacts(describe(batch, flags));
   return EXIT.ok;
 }
 
@@ -68,7 +100,9 @@ export interface ListFlags extends ClientFlags {
 
 export async function listBatches(flags: ListFlags & { readonly filter?: string }): Promise<ExitCode> {
   const query = { limit: flags.limit, after: flags.after, $filter: flags.filter };
-  printPage(await connect(flags).client.listBatches(query), { json: flags.json ?? false, row: summary });
+  const { client } = await connect(flags);
+  const headings = ['id', 'status', 'done', 'created (UTC)'];
+  printPage(await client.listBatches(query), { json: flags.json ?? false, headings, row: summary });
   return EXIT.ok;
 }
 
@@ -76,11 +110,11 @@ export async function watch(
   id: string,
   flags: ClientFlags & { readonly interval?: number },
 ): Promise<ExitCode> {
-  return watchAndTell(connect(flags).client, id, flags);
+  return watchAndTell((await connect(flags)).client, id, flags);
 }
 
 export async function cancelBatch(id: string, flags: ClientFlags): Promise<ExitCode> {
-  const batch = await connect(flags).client.cancel(id);
+  const batch = await (await connect(flags)).client.cancel(id);
   if (flags.json) printJson(batch);
   else print(`${oneLine(batch.id)}  ${oneLine(batch.status)}`);
   return EXIT.ok;
@@ -93,38 +127,51 @@ export interface DownloadFlags extends ClientFlags {
 
 /** Writes both files of a batch that is over, each whole or not at all. */
 export async function downloadBatch(id: string, flags: DownloadFlags): Promise<ExitCode> {
-  const { client } = connect(flags);
+  const targets = {
+    output: await targetAt(flags.output ?? `${fileName(id)}_output.jsonl`),
+    errors: await targetAt(flags.errors ?? `${fileName(id)}_errors.jsonl`),
+  };
+  refuseSameTwice([
+    ['--output', targets.output],
+    ['--errors', targets.errors],
+  ]);
+  for (const target of Object.values(targets)) await probeTarget(target);
+  const { client } = await connect(flags);
   const batch = await client.batch(id);
-  const wanted = [
-    {
-      kind: 'output',
-      fileId: batch.output_file_id,
-      path: flags.output ?? `${fileName(batch.id)}_output.jsonl`,
-    },
-    {
-      kind: 'errors',
-      fileId: batch.error_file_id,
-      path: flags.errors ?? `${fileName(batch.id)}_errors.jsonl`,
-    },
-  ];
+  const fileIds = { output: batch.output_file_id, errors: batch.error_file_id };
   const written: Record<string, string> = {};
-  for (const { kind, fileId, path } of wanted) {
+  for (const kind of ['output', 'errors'] as const) {
+    const fileId = fileIds[kind];
     if (!fileId) continue;
-    await client.download(fileId, path);
-    written[kind] = path;
+    await downloadTo(client, fileId, targets[kind]);
+    written[kind] = targets[kind].path;
   }
-  if (flags.json) printJson({ id: batch.id, status: batch.status, ...written });
-  else for (const path of Object.values(written)) note(`wrote ${path}`);
+  const isOnStdout = Object.values(targets).some(({ kind }) => kind === 'stdout');
+  if (flags.json) {
+    const told = { id: batch.id, status: batch.status, ...written };
+    if (isOnStdout) note(JSON.stringify(told));
+    else printJson(told);
+  } else for (const path of Object.values(written)) if (path !== '-') note(`wrote ${path}`);
   if (Object.keys(written).length > 0) return EXIT.ok;
-  tellFaults(batch);
+  tellFaults(batch, flags);
+  const hint = isOver(batch) ? '' : ` ${nextCommand(['batches', 'watch', id], flags)} waits for them.`;
   throw new CliError(
-    `${oneLine(batch.id)} is ${oneLine(batch.status)} and has no files to download.`,
+    `${oneLine(batch.id)} is ${oneLine(batch.status)} and has no files to download.${hint}`,
     EXIT.failed,
   );
 }
 
-export function connect(flags: EndpointFlags): { client: Client; endpoint: Endpoint } {
-  const endpoint = resolveEndpoint(flags, process.env);
+/** Into a pipe whose reader has seen enough, the rest is not wanted. */
+export async function downloadTo(client: Client, fileId: string, target: Target): Promise<void> {
+  await client.download(fileId, target).catch((error: unknown) => {
+    if (!(error instanceof ReaderGone)) throw error;
+  });
+}
+
+/** Tells where requests go before the first one. */
+export async function connect(flags: EndpointFlags): Promise<{ client: Client; endpoint: Endpoint }> {
+  const endpoint = resolveEndpoint(flags, process.env, await runningService(process.env));
+  tellService(endpoint);
   return { client: new Client(endpoint), endpoint };
 }
 
@@ -133,52 +180,59 @@ async function watchAndTell(
   id: string,
   flags: ClientFlags & { readonly interval?: number },
 ): Promise<ExitCode> {
+  const stop = stopAsked();
   const batch = await watchBatch(client, id, {
     json: flags.json ?? false,
     pollMs: flags.interval === undefined ? undefined : flags.interval * 1000,
+    signal: stop.signal,
   });
+  stop.forget();
+  if (batch === 'stopped') {
+    note('Stopped watching; the batch goes on.');
+    note(`next: ${nextCommand(['batches', 'watch', id], flags)}`);
+    return EXIT.interrupted;
+  }
   if (!flags.json) {
     print(`${oneLine(batch.id)}  ${oneLine(batch.status)}`);
-    tellFaults(batch);
-    if (batch.output_file_id) note(`next: offpeak batches download ${oneLine(batch.id)}`);
+    tellFaults(batch, flags);
+    if (batch.output_file_id) note(`next: ${nextCommand(['batches', 'download', batch.id], flags)}`);
   }
   return exitCodeOf(batch);
 }
 
-function tellFaults(batch: RemoteBatch): void {
-  for (const line of faultLines(batch)) note(line);
+function tellFaults(batch: RemoteBatch, { all = false }: ClientFlags): void {
+  for (const line of fewLines(faultLines(batch), { all })) note(line);
 }
 
-function describe(batch: RemoteBatch): string {
+function describe(batch: RemoteBatch, { all = false }: ClientFlags): [string, string][] {
   const { total, completed, failed } = countsOf(batch);
-  return table([
+  const rows: ([string, string] | null)[] = [
     ['id', oneLine(batch.id)],
     ['status', oneLine(batch.status)],
-    ...(batch.created_at == null ? [] : [['created', `${dateTime(batch.created_at)} UTC`]]),
+    batch.created_at == null ? null : ['created', `${dateTime(batch.created_at)} UTC`],
     ['requests', `${grouped(completed)} answered, ${grouped(failed)} failed, of ${grouped(total)}`],
     ['input', oneLine(batch.input_file_id ?? '')],
-    ...(batch.output_file_id ? [['output', oneLine(batch.output_file_id)]] : []),
-    ...(batch.error_file_id ? [['errors', oneLine(batch.error_file_id)]] : []),
-    ...tokenRows(batch),
-    ...(batch.offpeak?.waiting ? [['waiting', oneLine(batch.offpeak.waiting)]] : []),
-    ...faultLines(batch).map((line) => ['fault', line]),
-  ]);
+    batch.output_file_id ? ['output', oneLine(batch.output_file_id)] : null,
+    batch.error_file_id ? ['errors', oneLine(batch.error_file_id)] : null,
+    tokenRow(batch),
+    batch.offpeak?.waiting ? ['waiting', oneLine(batch.offpeak.waiting)] : null,
+    ...fewLines(faultLines(batch), { all }).map((line): [string, string] => ['fault', line]),
+  ];
+  return rows.filter((row) => row !== null);
 }
 
 /** What it takes of its deployment's limit, or its place in the queue for that. */
-function tokenRows({ offpeak }: RemoteBatch): string[][] {
+function tokenRow({ offpeak }: RemoteBatch): [string, string] | null {
   const { queue, enqueued_tokens: tokens } = offpeak ?? {};
   if (queue) {
     const ahead = queue.tokens_ahead > 0 ? `, those before it ${tokenCount(queue.tokens_ahead)}` : '';
     const needs = `needs ${tokenCount(queue.tokens)} tokens${ahead}`;
-    return [['queue', `place ${grouped(queue.position)} of ${grouped(queue.length)}; ${needs}`]];
+    return ['queue', `place ${grouped(queue.position)} of ${grouped(queue.length)}; ${needs}`];
   }
-  if (tokens?.held == null || tokens.limit == null) return [];
+  if (tokens?.held == null || tokens.limit == null) return null;
   return [
-    [
-      'tokens',
-      `${tokenCount(tokens.used)} of this batch, ${tokenCount(tokens.held)} held of ${tokenCount(tokens.limit)}`,
-    ],
+    'tokens',
+    `${tokenCount(tokens.used)} of this batch, ${tokenCount(tokens.held)} held of ${tokenCount(tokens.limit)}`,
   ];
 }
 
@@ -208,7 +262,7 @@ const FIRST_LINE_BYTES_MAX = 1024 * 1024;
 /** What the first request asks for, so that --url is rarely needed; the service judges the file. */
 async function firstUrl(path: string): Promise<string | undefined> {
   const handle = await open(path).catch((error: unknown) => {
-    throw new CliError(`${path} cannot be read: ${String(error)}`, EXIT.usage);
+    throw new CliError(`${path} cannot be read: ${reasonOf(error)}.`, EXIT.usage);
   });
   try {
     const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(FIRST_LINE_BYTES_MAX) });

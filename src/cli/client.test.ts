@@ -9,6 +9,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openLocalCa } from '../tls/local-ca.ts';
 import { Client } from './client.ts';
 import { resolveEndpoint } from './endpoint.ts';
+import { targetAt } from './target.ts';
 
 let dir: string;
 let servers: Server[] = [];
@@ -53,7 +54,10 @@ test('an upload has the file with its name, a content type, and the purpose', as
   });
   await writeFile(join(dir, 'in.jsonl'), '{"custom_id":"a"}\n');
 
-  const file = await clientOf(url).upload(join(dir, 'in.jsonl'), { purpose: 'batch' });
+  const file = await clientOf(url).upload(
+    { path: join(dir, 'in.jsonl'), name: 'in.jsonl', filename: 'in.jsonl' },
+    { purpose: 'batch' },
+  );
 
   expect(file.id).toBe('file-1');
   expect(body).toMatch(/name="purpose"\r\n\r\nbatch\r\n/);
@@ -75,7 +79,7 @@ test('a refusal is told in the words of the service, without escape sequences, a
 
   expect(refusal).toMatchObject({
     exitCode: 1,
-    message: `${url}/openai answered 401: Access denied (401) Check the key: --api-key or OFFPEAK_API_KEY.`,
+    message: `${url}/openai answered 401: Access denied (401) Check the key: --api-key.`,
   });
 });
 
@@ -99,7 +103,9 @@ test('a download that is cut leaves nothing behind', async () => {
     response.write('half', () => response.destroy());
   });
 
-  await expect(clientOf(url).download('f', join(dir, 'out.jsonl'))).rejects.toMatchObject({ exitCode: 1 });
+  await expect(clientOf(url).download('f', await targetAt(join(dir, 'out.jsonl')))).rejects.toMatchObject({
+    exitCode: 3,
+  });
   expect(await readdir(dir)).toEqual([]);
 });
 
@@ -108,8 +114,8 @@ test('a download appears whole, also when it is empty', async () => {
     response.end(request.url?.includes('full') ? 'line\n' : ''),
   );
 
-  await clientOf(url).download('full', join(dir, 'full.jsonl'));
-  await clientOf(url).download('none', join(dir, 'none.jsonl'));
+  await clientOf(url).download('full', await targetAt(join(dir, 'full.jsonl')));
+  await clientOf(url).download('none', await targetAt(join(dir, 'none.jsonl')));
 
   expect(await readFile(join(dir, 'full.jsonl'), 'utf8')).toBe('line\n');
   expect(await readFile(join(dir, 'none.jsonl'), 'utf8')).toBe('');
@@ -177,3 +183,25 @@ test('a resource whose host is not known here can be addressed by path, and the 
     'http://localhost:9 with --resource team-a',
   );
 });
+
+test.each(['http', 'https'] as const)(
+  '%s at a port that speaks the other one says which to use',
+  async (scheme) => {
+    const ca = await openLocalCa(dir, { nowMs: Date.now() });
+    const answer: RequestListener = (_, response) => response.end('{}');
+    const server =
+      scheme === 'https' ? createServer(answer) : createTlsServer(await ca.issue(['127.0.0.1']), answer);
+    servers.push(server.listen(0, '127.0.0.1'));
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+
+    const refused = clientOf(`${scheme}://127.0.0.1:${port}`).batch('b');
+
+    await expect(refused).rejects.toMatchObject({ exitCode: 3 });
+    await expect(refused).rejects.toThrow(
+      scheme === 'https'
+        ? 'it does not speak TLS; use http:// instead of https://'
+        : `it speaks TLS; use https://127.0.0.1:${port}/openai`,
+    );
+  },
+);

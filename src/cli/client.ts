@@ -1,14 +1,14 @@
 import { openAsBlob } from 'node:fs';
-import { basename } from 'node:path';
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import { isTerminal, BATCH_STATUSES } from '../contract/batch.ts';
 import type { Endpoint } from './endpoint.ts';
 import { CliError, EXIT } from './exit.ts';
-import { send, sendFor, type Query } from './http.ts';
+import { brokenOff, send, sendFor, type Query } from './http.ts';
+import type { Input } from './input.ts';
 import { reasonOf } from './reason.ts';
-import { writeWhole } from './write-whole.ts';
+import { stopAsked } from './stop.ts';
+import { writeTarget, type Target } from './target.ts';
 
 /** What the commands read of an answer. Any service of either style may give it, so all else is passed on unread. */
 const RemoteFile = z.looseObject({
@@ -76,13 +76,16 @@ export class Client {
   }
 
   /** Streams the file from the disk. */
-  async upload(path: string, { purpose }: { purpose: string }): Promise<RemoteFile> {
+  async upload(
+    { path, name, filename }: Pick<Input, 'path' | 'name' | 'filename'>,
+    { purpose }: { purpose: string },
+  ): Promise<RemoteFile> {
     const form = new FormData();
     form.set('purpose', purpose);
     const blob = await openAsBlob(path, { type: 'application/octet-stream' }).catch((error: unknown) => {
-      throw new CliError(`${path} cannot be read: ${reasonOf(error)}`, EXIT.usage);
+      throw new CliError(`${name} cannot be read: ${reasonOf(error)}.`, EXIT.usage);
     });
-    form.set('file', blob, basename(path));
+    form.set('file', blob, filename);
     return sendFor(this.#endpoint, RemoteFile, 'POST', '/files', { body: form, waitMs: null });
   }
 
@@ -98,14 +101,27 @@ export class Client {
     return sendFor(this.#endpoint, z.looseObject({}), 'DELETE', `/files/${encodeURIComponent(id)}`);
   }
 
-  /** Into a file that appears whole, or to stdout when `path` is `-`. */
-  async download(id: string, path: string): Promise<void> {
+  async download(id: string, target: Target): Promise<void> {
     const response = await send(this.#endpoint, 'GET', `/files/${encodeURIComponent(id)}/content`, {
       waitMs: null,
     });
-    const body = response.body ? Readable.fromWeb(response.body) : Readable.from([]);
-    if (path === '-') return pipeline(body, process.stdout, { end: false });
-    return writeWhole(path, body);
+    const stop = stopAsked();
+    try {
+      await writeTarget(target, Readable.from(this.#bodyOf(response)), { signal: stop.signal });
+    } catch (error) {
+      if (stop.signal.aborted) throw new CliError('stopped; nothing was replaced.', EXIT.interrupted);
+      throw error;
+    } finally {
+      stop.forget();
+    }
+  }
+
+  async *#bodyOf({ body }: Response): AsyncGenerator<Uint8Array> {
+    try {
+      if (body) yield* body;
+    } catch (error) {
+      throw brokenOff(this.#endpoint, error);
+    }
   }
 
   /** `queue`: what to do when there is no room; only Offpeak knows it. */
@@ -132,12 +148,15 @@ export class Client {
   }
 
   async #list<T extends z.ZodType>(path: string, query: Query, item: T): Promise<Page<z.output<T>>> {
-    const { data, has_more } = await sendFor(this.#endpoint, listOf(item), 'GET', path, { query });
-    return { data, hasMore: has_more === true && data.length > 0 };
+    const answer = await sendFor(this.#endpoint, listOf(item), 'GET', path, { query });
+    const { data, has_more } = answer;
+    return { data, hasMore: has_more === true && data.length > 0, answer };
   }
 }
 
 export interface Page<T> {
   readonly data: readonly T[];
   readonly hasMore: boolean;
+  /** As the service gave it. */
+  readonly answer: unknown;
 }

@@ -17,13 +17,13 @@ test('with nothing set it is the local service', () => {
   });
 });
 
-test('a flag goes before OFFPEAK_ENDPOINT, that before Azure, that before OpenAI', () => {
+test('a flag goes before OFFPEAK_ENDPOINT, that before a cloud service', () => {
   const env = { ...cloud, OFFPEAK_ENDPOINT: 'http://127.0.0.1:9000', OFFPEAK_API_KEY: 'own' };
-  const { OPENAI_BASE_URL, OPENAI_API_KEY } = cloud;
+  const { OPENAI_BASE_URL, OPENAI_API_KEY, ...azure } = cloud;
 
   expect(resolveEndpoint({ endpoint: 'http://flag' }, env).baseUrl).toBe('http://flag/openai');
   expect(resolveEndpoint({}, env).baseUrl).toBe('http://127.0.0.1:9000/openai');
-  expect(resolveEndpoint({}, cloud)).toMatchObject({
+  expect(resolveEndpoint({}, azure)).toMatchObject({
     baseUrl: 'https://mine.openai.azure.com/openai',
     headers: { 'api-key': 'azure-key' },
   });
@@ -32,6 +32,7 @@ test('a flag goes before OFFPEAK_ENDPOINT, that before Azure, that before OpenAI
     style: 'openai',
     headers: { authorization: 'Bearer openai-key' },
     query: {},
+    source: 'OPENAI_BASE_URL',
     keyHint: 'Check the key: --api-key or OPENAI_API_KEY.',
   });
 });
@@ -40,6 +41,97 @@ test('a key of a cloud service goes to no other endpoint', () => {
   expect(resolveEndpoint({ endpoint: 'http://elsewhere' }, cloud).headers).toEqual({});
   expect(resolveEndpoint({ endpoint: 'http://elsewhere/v1' }, cloud).headers).toEqual({});
   expect(resolveEndpoint({}, { OPENAI_API_KEY: 'k', AZURE_OPENAI_API_KEY: 'k' }).headers).toEqual({});
+});
+
+const azureOnly = {
+  AZURE_OPENAI_ENDPOINT: cloud.AZURE_OPENAI_ENDPOINT,
+  AZURE_OPENAI_API_KEY: cloud.AZURE_OPENAI_API_KEY,
+};
+
+test.each([
+  [{ OFFPEAK_API_KEY: 'own' }, 'http://127.0.0.1:8080/openai'],
+  [{ OFFPEAK_ADMIN_KEY: 'own' }, 'http://127.0.0.1:8080/openai'],
+  [{ OFFPEAK_PORT: '9090' }, 'http://127.0.0.1:9090/openai'],
+  [
+    { OFFPEAK_PORT: 'tcp://10.0.0.1:8080', OFFPEAK_SERVICE_HOST: '10.0.0.1' },
+    'https://mine.openai.azure.com/openai',
+  ],
+])('with %j beside a cloud service the service is %s', (own, baseUrl) => {
+  expect(resolveEndpoint({}, { ...azureOnly, ...own }).baseUrl).toBe(baseUrl);
+});
+
+test('a service of this directory is meant before a cloud service, and gets no key of that', () => {
+  expect(resolveEndpoint({}, cloud, 'http://127.0.0.1:9000')).toMatchObject({
+    baseUrl: 'http://127.0.0.1:9000/openai',
+    headers: {},
+    source: 'the service of this directory',
+  });
+  expect(resolveControl({}, {}, 'http://127.0.0.1:9000').baseUrl).toBe('http://127.0.0.1:9000');
+});
+
+test('variables of the original that point to the service of this directory say how to address it', () => {
+  const env = { AZURE_OPENAI_ENDPOINT: 'http://localhost:9000/team-a', AZURE_OPENAI_API_KEY: 'team-key' };
+
+  expect(resolveEndpoint({}, env, 'http://127.0.0.1:9000')).toMatchObject({
+    baseUrl: 'http://localhost:9000/team-a/openai',
+    headers: { 'api-key': 'team-key' },
+  });
+});
+
+test('of two cloud services none is guessed: both are named', () => {
+  expect(() => resolveEndpoint({}, cloud)).toThrow(
+    /https:\/\/mine\.openai\.azure\.com\/ \(AZURE_OPENAI_ENDPOINT\) and https:\/\/api\.openai\.com\/v1 \(OPENAI_BASE_URL\)/,
+  );
+  expect(resolveEndpoint({ endpoint: 'https://api.openai.com/v1' }, cloud)).toMatchObject({
+    headers: { authorization: 'Bearer openai-key' },
+  });
+  expect(resolveEndpoint({ endpoint: 'https://mine.openai.azure.com' }, cloud)).toMatchObject({
+    headers: { 'api-key': 'azure-key' },
+  });
+});
+
+test.each([
+  'https://mine.openai.azure.com',
+  'https://x.cognitiveservices.azure.com/openai/v1',
+  'https://x.services.ai.azure.com',
+  'https://x.openai.azure.us',
+  'https://api.openai.com/v1',
+])('a key of an Offpeak service does not go to %s', (endpoint) => {
+  const env = { OFFPEAK_API_KEY: 'own', OFFPEAK_TOKEN: 'own', OFFPEAK_ADMIN_KEY: 'own' };
+
+  expect(resolveEndpoint({ endpoint }, env).headers).toEqual({});
+  expect(resolveEndpoint({}, { ...env, OFFPEAK_ENDPOINT: endpoint }).headers).toEqual({});
+  expect(resolveControl({ endpoint }, env).headers).toEqual({});
+});
+
+test('a key that was set for one service does not go to another, and the hint says so', () => {
+  const env = {
+    ...cloud,
+    OFFPEAK_ENDPOINT: 'http://one:8080',
+    OFFPEAK_API_KEY: 'own',
+    OFFPEAK_ADMIN_KEY: 'own',
+  };
+
+  expect(resolveEndpoint({ endpoint: 'http://two:8080' }, env)).toMatchObject({
+    headers: {},
+    keyHint: 'No key was sent: OFFPEAK_API_KEY was set for another service. Give --api-key KEY.',
+  });
+  expect(resolveEndpoint({ endpoint: 'https://other.openai.azure.com' }, env).headers).toEqual({});
+  expect(resolveControl({ endpoint: 'http://two:8080' }, env).headers).toEqual({});
+  expect(resolveEndpoint({ endpoint: 'http://one:8080/v1' }, env).headers).toEqual({
+    authorization: 'Bearer own',
+  });
+});
+
+test.each(['…', 'sk-…', '<key>', 'schlüssel', 'two words'])('%j is no key, and is not repeated', (key) => {
+  for (const resolve of [
+    () => resolveEndpoint({}, { OFFPEAK_API_KEY: key }),
+    () => resolveEndpoint({ apiKey: key }, {}),
+    () => resolveControl({}, { OFFPEAK_ADMIN_KEY: key }),
+  ]) {
+    expect(resolve).toThrow(/(OFFPEAK_API_KEY|--api-key|OFFPEAK_ADMIN_KEY) is no key: it /);
+    expect(resolve).not.toThrow(new RegExp(key));
+  }
 });
 
 test.each([
@@ -88,7 +180,11 @@ test('a token stands in for a key, at the own service alone', () => {
     keyHint: 'Check the token: OFFPEAK_TOKEN.',
   });
   expect(resolveEndpoint({}, { ...env, OFFPEAK_API_KEY: 'k' }).headers).toEqual({ 'api-key': 'k' });
-  expect(resolveEndpoint({}, { ...env, AZURE_OPENAI_ENDPOINT: 'https://cloud' }).headers).toEqual({});
+  expect(resolveEndpoint({}, { ...env, AZURE_OPENAI_ENDPOINT: 'https://cloud' })).toMatchObject({
+    baseUrl: 'http://127.0.0.1:8080/openai',
+    headers: { authorization: 'Bearer ey' },
+  });
+  expect(resolveEndpoint({ endpoint: 'https://mine.openai.azure.com' }, env).headers).toEqual({});
 });
 
 test('commands of the control plane know the own service alone, and no key but its admin key', () => {

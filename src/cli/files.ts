@@ -1,13 +1,17 @@
 import type { RemoteFile } from './client.ts';
-import { connect, type ClientFlags, type ListFlags } from './batches.ts';
+import { connect, downloadTo, type ClientFlags, type ListFlags } from './batches.ts';
 import { EXIT, type ExitCode } from './exit.ts';
-import { byteSize, dateTime, note, oneLine, print, printJson, printPage, table } from './terminal.ts';
+import { withInput } from './input.ts';
+import { probeTarget, targetAt } from './target.ts';
+import { byteSize, dateTime, note, oneLine, print, printJson, printPage, printTable } from './terminal.ts';
 
 export async function uploadFile(
   path: string,
   flags: ClientFlags & { readonly purpose: string },
 ): Promise<ExitCode> {
-  const file = await connect(flags).client.upload(path, { purpose: flags.purpose });
+  const file = await withInput(path, async (input) =>
+    (await connect(flags)).client.upload(input, { purpose: flags.purpose }),
+  );
   if (flags.json) printJson(file);
   else print(oneLine(file.id));
   return EXIT.ok;
@@ -15,14 +19,15 @@ export async function uploadFile(
 
 export async function listFiles(flags: ListFlags & { readonly purpose?: string }): Promise<ExitCode> {
   const query = { limit: flags.limit, after: flags.after, purpose: flags.purpose };
-  printPage(await connect(flags).client.listFiles(query), { json: flags.json ?? false, row: summary });
+  const { client } = await connect(flags);
+  printPage(await client.listFiles(query), { json: flags.json ?? false, headings: HEADINGS, row: summary });
   return EXIT.ok;
 }
 
 export async function getFile(id: string, flags: ClientFlags): Promise<ExitCode> {
-  const file = await connect(flags).client.file(id);
+  const file = await (await connect(flags)).client.file(id);
   if (flags.json) printJson(file);
-  else print(table([summary(file)]));
+  else printTable(HEADINGS, [summary(file)]);
   return EXIT.ok;
 }
 
@@ -30,19 +35,23 @@ export async function downloadFile(
   id: string,
   flags: ClientFlags & { readonly output: string },
 ): Promise<ExitCode> {
-  await connect(flags).client.download(id, flags.output);
-  if (flags.output === '-') return EXIT.ok;
+  const target = await targetAt(flags.output);
+  await probeTarget(target);
+  await downloadTo((await connect(flags)).client, id, target);
+  if (target.kind === 'stdout') return EXIT.ok;
   if (flags.json) printJson({ id, output: flags.output });
   else note(`wrote ${flags.output}`);
   return EXIT.ok;
 }
 
 export async function deleteFile(id: string, flags: ClientFlags): Promise<ExitCode> {
-  const answer = await connect(flags).client.deleteFile(id);
+  const answer = await (await connect(flags)).client.deleteFile(id);
   if (flags.json) printJson(answer);
   else print(`${id}  deleted`);
   return EXIT.ok;
 }
+
+const HEADINGS = ['id', 'purpose', 'size', 'created (UTC)', 'name'];
 
 const summary = (file: RemoteFile): string[] => [
   oneLine(file.id),

@@ -12,7 +12,7 @@ const progress = (completed: number, waiting: string | null) => ({
 });
 
 test('nothing answered in 30 s of waiting is hopeless, also for a run that goes on', () => {
-  const isHopeless = createFirstAnswerWatch();
+  const isHopeless = createFirstAnswerWatch(30_000);
 
   expect(isHopeless(progress(40, null), 0)).toBe(false);
   expect(isHopeless(progress(40, 'answers 404'), 5_000)).toBe(false);
@@ -21,7 +21,7 @@ test('nothing answered in 30 s of waiting is hopeless, also for a run that goes 
 });
 
 test('an upstream that answered once is waited for', () => {
-  const isHopeless = createFirstAnswerWatch();
+  const isHopeless = createFirstAnswerWatch(30_000);
 
   expect(isHopeless(progress(0, 'down'), 0)).toBe(false);
   expect(isHopeless(progress(1, 'down'), 29_000)).toBe(false);
@@ -29,7 +29,7 @@ test('an upstream that answered once is waited for', () => {
 });
 
 test('waiting that ends by itself starts from the beginning the next time', () => {
-  const isHopeless = createFirstAnswerWatch();
+  const isHopeless = createFirstAnswerWatch(30_000);
 
   expect(isHopeless(progress(0, 'slow down'), 0)).toBe(false);
   expect(isHopeless(progress(0, null), 20_000)).toBe(false);

@@ -1,13 +1,10 @@
 import type { Progress } from './progress.ts';
 
-/** An upstream that answered nothing since the start is not waited for any longer than this. */
-const FIRST_ANSWER_MS = 30_000;
-
 /**
  * Tells when nothing ever gets an answer: a wrong key or address would be waited for forever. Once something was
  * answered the upstream is worth waiting for, however long it is down.
  */
-export function createFirstAnswerWatch(): (progress: Progress, nowMs: number) => boolean {
+export function createFirstAnswerWatch(waitMaxMs: number): (progress: Progress, nowMs: number) => boolean {
   let doneAtStart: number | null = null;
   let waitingSinceMs: number | null = null;
   return ({ completed, failed, waiting }, nowMs) => {
@@ -17,6 +14,6 @@ export function createFirstAnswerWatch(): (progress: Progress, nowMs: number) =>
       return false;
     }
     waitingSinceMs ??= nowMs;
-    return nowMs - waitingSinceMs >= FIRST_ANSWER_MS;
+    return nowMs - waitingSinceMs >= waitMaxMs;
   };
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { CliError, EXIT } from './exit.ts';
-import { reasonOf } from './reason.ts';
-import { oneLine } from './terminal.ts';
+import { reasonOf, reasonOfCall } from './reason.ts';
+import { note, oneLine } from './terminal.ts';
 
 /** A service that commands talk to, and how requests to it are signed. */
 export interface Service {
@@ -9,9 +9,14 @@ export interface Service {
   readonly baseUrl: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly query: Readonly<Record<string, string>>;
+  /** What chose it: a flag, a variable. */
+  readonly source: string;
   /** What to do about a refused key. */
   readonly keyHint: string;
 }
+
+/** Before anything is sent: a user sees where it goes. */
+export const tellService = ({ baseUrl, source }: Service): void => note(`service: ${baseUrl} (${source})`);
 
 export type Query = Readonly<Record<string, string | number | undefined>>;
 
@@ -53,8 +58,9 @@ export async function send(
     // A redirect would carry the key to another host.
     redirect: 'error',
     signal: waitMs === null ? null : AbortSignal.timeout(waitMs),
-  }).catch((error: unknown) => {
-    const message = `Cannot reach ${service.baseUrl}: ${reasonOf(error)}${advice(url)}`;
+  }).catch(async (error: unknown) => {
+    const reason = await reasonOfCall(new URL(service.baseUrl), error);
+    const message = `Cannot reach ${service.baseUrl}: ${reason}${advice(url)}`;
     throw new Unreachable(message, EXIT.unreachable, { cause: error });
   });
   if (!response.ok) throw await refusal(service, response);
@@ -78,8 +84,7 @@ export async function sendFor<T extends z.ZodType>(
 ): Promise<z.output<T>> {
   const response = await send(service, method, path, options);
   const text = await response.text().catch((error: unknown) => {
-    const message = `${service.baseUrl} broke off its answer: ${reasonOf(error)}`;
-    throw new Unreachable(message, EXIT.unreachable, { cause: error });
+    throw brokenOff(service, error);
   });
   const json = text === '' ? null : tryJson(text);
   const parsed = shape.safeParse(json);
@@ -88,6 +93,9 @@ export async function sendFor<T extends z.ZodType>(
   const message = `${service.baseUrl} answered ${response.status} ${what}. Is it the right service?`;
   throw new CliError(message, EXIT.failed, { cause: parsed.error });
 }
+
+export const brokenOff = ({ baseUrl }: Service, error: unknown): Unreachable =>
+  new Unreachable(`${baseUrl} broke off its answer: ${reasonOf(error)}.`, EXIT.unreachable, { cause: error });
 
 const RemoteError = z.object({
   error: z.object({ code: z.string().nullish(), message: z.string() }),

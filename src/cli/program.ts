@@ -5,9 +5,10 @@ import { envName, OPTIONS, optionsOf, type OptionName } from '../config/options.
 import type { ClientFlags, CreateFlags, DownloadFlags, ListFlags } from './batches.ts';
 import { addControl } from './control/program.ts';
 import { ConfigError } from '../config/fault.ts';
-import { CliError, EXIT, type ExitCode } from './exit.ts';
+import { CliError, EXIT, EXIT_CODES, type ExitCode } from './exit.ts';
 import { collect, seconds, waitOrFail, wholeNumber, type Run } from './flags.ts';
-import { note } from './terminal.ts';
+import type { RunFlags } from './run/job.ts';
+import { note, print } from './terminal.ts';
 
 /** Raw values of table options, as `loadConfig` takes them. */
 export type TableFlags = Partial<Record<OptionName, string | string[] | boolean>>;
@@ -39,13 +40,22 @@ export async function main(argv: readonly string[], { version }: { version: stri
 function buildProgram(run: Run, version: string): Command {
   const program = new Command('offpeak')
     .description('The Batch service of Azure OpenAI, self-hosted.')
-    .version(version)
-    .helpCommand(false)
+    .version(version, '-v, --version', 'show the version')
+    .helpCommand('help [command]', 'show the help of a command')
     // `--version` of a subcommand is the version of a model.
     .enablePositionalOptions()
     .showHelpAfterError('Run with --help for what there is.')
     .exitOverride()
-    .addHelpText('after', EXIT_CODES);
+    .addHelpText('after', exitCodesText());
+  program
+    .command('version')
+    .description('Show the version')
+    .action(
+      run(async () => {
+        print(version);
+        return EXIT.ok;
+      }),
+    );
   addServer(program, run);
   addLocalJobs(program, run);
   addBatches(program.command('batches').description('Batches of a running service'), run);
@@ -54,9 +64,10 @@ function buildProgram(run: Run, version: string): Command {
   return program;
 }
 
-const EXIT_CODES = `
-Exit codes: 0 all well; 1 the job failed or is partial, the input has faults, or the service refused; 2 usage;
-3 cannot connect.`;
+const exitCodesText = (): string =>
+  `\nExit codes:\n${Object.values(EXIT_CODES)
+    .map(({ code, meaning }) => `  ${code}  ${meaning}`)
+    .join('\n')}`;
 
 function addServer(program: Command, run: Run): void {
   withTable(program.command('serve').description('Run the service'), 'serve')
@@ -87,26 +98,33 @@ function addLocalJobs(program: Command, run: Run): void {
     program
       .command('run')
       .description('Run a whole batch file without a server; started again after a crash, it goes on')
-      .argument('<in.jsonl>', 'the batch file')
-      .option('-o, --output <FILE>', 'answers; by default in.output.jsonl beside the input')
+      .argument('<in.jsonl>', 'the batch file; - is standard input')
+      .option(
+        '-o, --output <FILE>',
+        'answers; by default in.output.jsonl beside the input; - is standard output, the default for input from -',
+      )
       .option('-e, --errors <FILE>', 'failed requests; by default in.errors.jsonl beside the output')
-      .option('--model <MODEL>', "the model's name at the upstream; by default what the lines say"),
+      .option('--model <MODEL>', "the model's name at the upstream; by default what the lines say")
+      .option('--retry-failed', 'of a finished run: send the failed requests again, and merge')
+      .option('--force', 'send everything, also what is done, and replace the output'),
     'run',
   )
+    .option('--all', 'print every fault of the input')
     .option('--json', 'print the outcome as JSON')
     .action(
-      run(async (input: string, flags: CommandFlags & { output?: string; errors?: string; model?: string }) =>
+      run(async (input: string, flags: CommandFlags & RunFlags) =>
         (await import('./run.ts')).runBatch(input, tableFlags('run', flags), flags),
       ),
     );
   program
     .command('validate')
     .description('Check a batch file: every fault with its line, and its tokens; nothing is sent')
-    .argument('<in.jsonl>', 'the batch file')
+    .argument('<in.jsonl>', 'the batch file; - is standard input')
     .option('--exact', 'count every token instead of estimating')
+    .option('--all', 'print every fault')
     .option('--json', 'print the findings as JSON')
     .action(
-      run(async (input: string, flags: { exact?: boolean; json?: boolean }) =>
+      run(async (input: string, flags: { exact?: boolean; all?: boolean; json?: boolean }) =>
         (await import('./validate.ts')).validate(input, flags),
       ),
     );
@@ -116,7 +134,7 @@ type WatchFlags = ClientFlags & { readonly interval?: number };
 
 function addBatches(batches: Command, run: Run): void {
   client(batches, 'create', 'Upload a file and start a batch over it; prints the id')
-    .option('--file <in.jsonl>', 'the batch file to upload')
+    .option('--file <in.jsonl>', 'the batch file to upload; - is standard input')
     .option('--input-file-id <ID>', 'or a file that is uploaded already')
     .option('--url <PATH>', 'endpoint that the lines call; by default what the first line says')
     .option('--metadata <NAME=VALUE>', 'note on the batch; may be repeated', collect)
@@ -126,10 +144,12 @@ function addBatches(batches: Command, run: Run): void {
       waitOrFail,
     )
     .option('--watch', 'stay until it is over')
+    .option('--all', 'print every fault')
     .option('--interval <SECONDS>', 'time between looks when watching', seconds)
     .action(run(async (flags: CreateFlags) => (await import('./batches.ts')).createBatch(flags)));
   client(batches, 'get', 'Show a batch')
     .argument('<id>')
+    .option('--all', 'print every fault')
     .action(
       run(async (id: string, flags: ClientFlags) => (await import('./batches.ts')).getBatch(id, flags)),
     );
@@ -138,6 +158,7 @@ function addBatches(batches: Command, run: Run): void {
     .action(run(async (flags: ListFlags) => (await import('./batches.ts')).listBatches(flags)));
   client(batches, 'watch', 'Show the progress of a batch until it is over')
     .argument('<id>')
+    .option('--all', 'print every fault')
     .option('--interval <SECONDS>', 'time between looks', seconds)
     .action(run(async (id: string, flags: WatchFlags) => (await import('./batches.ts')).watch(id, flags)));
   client(batches, 'cancel', 'Cancel a batch; what is answered is kept')
@@ -147,7 +168,7 @@ function addBatches(batches: Command, run: Run): void {
     );
   client(batches, 'download', 'Write the output and the errors of a batch')
     .argument('<id>')
-    .option('-o, --output <FILE>', 'answers; by default ID_output.jsonl')
+    .option('-o, --output <FILE>', 'answers; by default ID_output.jsonl; - is standard output')
     .option('-e, --errors <FILE>', 'failed requests; by default ID_errors.jsonl')
     .action(
       run(async (id: string, flags: DownloadFlags) =>
@@ -158,7 +179,7 @@ function addBatches(batches: Command, run: Run): void {
 
 function addFiles(files: Command, run: Run): void {
   client(files, 'upload', 'Upload a file; prints the id')
-    .argument('<file>')
+    .argument('<file>', 'the file; - is standard input')
     .option('--purpose <PURPOSE>', 'what it is for', 'batch')
     .action(
       run(async (path: string, flags: ClientFlags & { purpose: string }) =>
@@ -198,9 +219,12 @@ const client = (parent: Command, name: string, description: string): Command =>
     .addHelpText('after', ENDPOINTS);
 
 const ENDPOINTS = `
-The service is --endpoint, else OFFPEAK_ENDPOINT (key: OFFPEAK_API_KEY), else AZURE_OPENAI_ENDPOINT (key:
-AZURE_OPENAI_API_KEY), else OPENAI_BASE_URL (key: OPENAI_API_KEY), else http://127.0.0.1:8080 (key: OFFPEAK_API_KEY).
-Instead of OFFPEAK_API_KEY, OFFPEAK_TOKEN may be set, a token of your identity provider. A URL that ends in /v1 is spoken to in OpenAI's style, any other in Azure's.`;
+The service is --endpoint, else OFFPEAK_ENDPOINT, else the one that runs over the data directory here, else, when any
+other OFFPEAK_ variable is set, http://127.0.0.1:8080. Only without all of these is it AZURE_OPENAI_ENDPOINT or
+OPENAI_BASE_URL; with both of them --endpoint must choose. It is printed before anything is sent.
+Each has a key of its own, which goes nowhere else: OFFPEAK_API_KEY (or OFFPEAK_TOKEN, a token of your identity provider),
+AZURE_OPENAI_API_KEY, OPENAI_API_KEY.
+A URL that ends in /v1 is spoken to in OpenAI's style, any other in Azure's.`;
 
 const paged = (command: Command): Command =>
   command

@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { createApp } from '../app.ts';
 import { resolveConfig } from '../config/config.ts';
@@ -9,8 +9,9 @@ import { silentLog } from '../core/log.ts';
 import { Client } from './client.ts';
 import { resolveEndpoint } from './endpoint.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
-import { COMMAND, EXAMPLE, exampleArgument } from './self.ts';
+import { commandName, EXAMPLE, exampleArgument } from './self.ts';
 import { die } from './stop.ts';
+import { targetAt } from './target.ts';
 import { oneLine, print, printJson } from './terminal.ts';
 import { exitCodeOf, watchBatch } from './watch.ts';
 
@@ -36,7 +37,8 @@ export async function quickstart({ json = false }: { readonly json?: boolean }):
     say(`service   ${url}, with a store of its own`);
     say(`deployed  the simulator, as ${config.resources[0]?.deployments[0]?.name ?? ''}`);
     const client = new Client(resolveEndpoint({ endpoint: url, apiKey: app.firstKeys.apiKey ?? '' }, {}));
-    const file = await client.upload(EXAMPLE, { purpose: 'batch' });
+    const example = { path: EXAMPLE, name: EXAMPLE, filename: basename(EXAMPLE) };
+    const file = await client.upload(example, { purpose: 'batch' });
     say(`uploaded  ${EXAMPLE}\n          as ${file.id}`);
     const { id } = await client.createBatch({
       input_file_id: file.id,
@@ -45,12 +47,13 @@ export async function quickstart({ json = false }: { readonly json?: boolean }):
     });
     say(`created   ${id}\n`);
     const batch = await watchBatch(client, id, { json: false, pollMs: POLL_MS });
+    if (batch === 'stopped') return EXIT.interrupted;
     if (!batch.output_file_id || !batch.error_file_id) {
       throw new CliError(`the batch is ${batch.status} and has no files`, EXIT.failed);
     }
     const { output, errors } = await resultPaths();
-    await client.download(batch.output_file_id, output);
-    await client.download(batch.error_file_id, errors);
+    await client.download(batch.output_file_id, await targetAt(output));
+    await client.download(batch.error_file_id, await targetAt(errors));
     const answers = await pairUp(output);
     if (json) printJson({ batch: id, status: batch.status, answers, output, errors });
     else print(report(answers, { output, errors }));
@@ -113,9 +116,9 @@ output    ${output}
 errors    ${errors}
 
 Next:
-  ${COMMAND} serve
+  ${commandName()} serve
       the service stays up, and prints its key
-  ${COMMAND} run ${exampleArgument()} -o out.jsonl
+  ${commandName()} run ${exampleArgument()} -o out.jsonl --upstream simulator
       a batch without a service
-  ${COMMAND} serve --upstream http://127.0.0.1:8000/v1 --deployment gpt-4o-batch-deployment=MODEL
+  ${commandName()} serve --upstream http://127.0.0.1:8000/v1 --deployment gpt-4o-batch-deployment=MODEL
       real answers, from a model server of yours`;

@@ -1,10 +1,43 @@
+import { connect } from 'node:tls';
+
+const TLS_LOOK_MS = 2_000;
+
+/** Why a call of `url` failed. Where plain HTTP met a closed connection it looks whether TLS is spoken there. */
+export async function reasonOfCall(url: URL, error: unknown): Promise<string> {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const isCut = ['UND_ERR_SOCKET', 'ECONNRESET'].includes(codeOf(cause)) || codeOf(cause).startsWith('HPE_');
+  if (url.protocol !== 'http:' || !isCut || !(await speaksTls(url))) return reasonOf(error);
+  return `it speaks TLS; use ${url.href.replace(/^http:/, 'https:').replace(/\/$/, '')}`;
+}
+
+/** A handshake alone: nothing is sent, so the certificate does not matter. */
+function speaksTls({ hostname, port }: URL): Promise<boolean> {
+  return new Promise((resolve) => {
+    const host = hostname.replace(/^\[|\]$/g, '');
+    const socket = connect({
+      host,
+      port: Number(port || 80),
+      rejectUnauthorized: false,
+      timeout: TLS_LOOK_MS,
+    });
+    const end = (speaks: boolean) => {
+      socket.destroy();
+      resolve(speaks);
+    };
+    socket
+      .once('secureConnect', () => end(true))
+      .once('error', () => end(false))
+      .once('timeout', () => end(false));
+  });
+}
+
 /** Why an operation of the system or the network failed, in words. `fetch` hides the reason in `cause`. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return 'no answer in time';
   const cause = error.cause instanceof Error ? error.cause : error;
   const code = codeOf(cause);
-  return REASONS[code] ?? (cause.message || code);
+  return REASONS[code] ?? (code.startsWith('HPE_') ? 'it does not speak HTTP' : cause.message || code);
 }
 
 export const codeOf = (error: unknown): string =>
@@ -12,6 +45,8 @@ export const codeOf = (error: unknown): string =>
 
 const UNTRUSTED =
   'its certificate is not trusted here. If it is your own, trust its authority: NODE_EXTRA_CA_CERTS=/path/ca.pem';
+
+const PLAIN = 'it does not speak TLS; use http:// instead of https://';
 
 const REASONS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there (connection refused)',
@@ -22,6 +57,12 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file or directory',
   EISDIR: 'it is a directory',
   EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  ENOTDIR: 'a part of its path is a file, not a directory',
+  ELOOP: 'its symbolic links go round in a circle',
+  ENAMETOOLONG: 'its name is too long',
+  EPIPE: 'nobody reads there any more',
   ENOSPC: 'the disk is full',
   DEPTH_ZERO_SELF_SIGNED_CERT: UNTRUSTED,
   SELF_SIGNED_CERT_IN_CHAIN: UNTRUSTED,
@@ -30,5 +71,13 @@ const REASONS: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNTRUSTED,
   CERT_HAS_EXPIRED: 'its certificate has expired',
   ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host name',
-  ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS; try http://',
+  ERR_SSL_WRONG_VERSION_NUMBER: PLAIN,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: PLAIN,
+  ERR_SSL_INVALID_RECORD: PLAIN,
+  ECONNRESET: 'the connection was cut (reset by the other side)',
+  EHOSTUNREACH: 'the host cannot be reached from here',
+  ENETUNREACH: 'the network cannot be reached from here',
+  ETIMEDOUT: 'no answer in time',
+  UND_ERR_CONNECT_TIMEOUT: 'no answer in time',
+  UND_ERR_SOCKET: 'the connection was closed before an answer came',
 };

@@ -1,13 +1,13 @@
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
-import type { Readable } from 'node:stream';
+import { open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openLocalCore, type Core } from '../app.ts';
 import { resolveConfig, type AppConfig } from '../config/config.ts';
 import type { Values } from '../config/sections.ts';
-import { INPUT_BYTES_MAX, isTerminal, type Batch, type BatchEndpoint } from '../contract/batch.ts';
+import { isTerminal, type Batch, type BatchEndpoint } from '../contract/batch.ts';
 import { ApiError } from '../contract/error.ts';
 import type { Inspection } from '../contract/inspection.ts';
 import { DEFAULT_RESOURCE_ID, type Scope } from '../contract/scope.ts';
@@ -16,158 +16,194 @@ import { createLog, type Log } from '../core/log.ts';
 import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { createFirstAnswerWatch } from './first-answer.ts';
+import { withInput } from './input.ts';
 import { probeUpstream } from './probe.ts';
 import type { TableFlags } from './program.ts';
-import { createProgressView, shortTime, type Progress } from './progress.ts';
+import { createProgressView, type Progress, type ProgressView } from './progress.ts';
+import { reasonOf } from './reason.ts';
+import { dataDirOf, giveUp, planOf, prepareJob, type Job, type Plan, type RunFlags } from './run/job.ts';
+import { outcomeOf, tellOutcome } from './run/outcome.ts';
+import { createRecord, readRecord, replaceRecord, type RunRecord } from './run/record.ts';
+import { failedIds, linesToRetry, mergeAnswers } from './run/retry.ts';
 import { die, stopSignal } from './stop.ts';
-import { byteSize, grouped, note, oneLine, print, printJson } from './terminal.ts';
+import { probeTarget, ReaderGone, writeTarget } from './target.ts';
+import { grouped, note, oneLine, printJson } from './terminal.ts';
 import { faultReport, faultsIn, inspectChunks } from './validate.ts';
-import { writeWhole } from './write-whole.ts';
-
-export interface RunFlags {
-  readonly output?: string;
-  readonly errors?: string;
-  readonly model?: string;
-  readonly json?: boolean;
-}
-
-/** A run as its flags and its input make it. */
-interface Job {
-  readonly input: string;
-  readonly output: string;
-  readonly errors: string;
-  /** Beside the output while the run is unfinished; what a killed run goes on from. */
-  readonly stateDir: string;
-  readonly sha256: string;
-  readonly inspection: Inspection;
-}
 
 const SCOPE: Scope = { resourceId: DEFAULT_RESOURCE_ID, actor: 'cli' };
 const LOOK_EVERY_MS = 200;
-const DRAIN_MS = 30_000;
+/** What is in flight is paid for; a person who presses Ctrl-C waits less long than a system that sends SIGTERM. */
+const DRAIN_MS = { SIGINT: 10_000, SIGTERM: 30_000 } as const;
 
 /** A whole batch without a server, on the service's own engine. */
-export async function runBatch(input: string, table: TableFlags, flags: RunFlags): Promise<ExitCode> {
-  const startedMs = performance.now();
+export async function runBatch(path: string, table: TableFlags, flags: RunFlags): Promise<ExitCode> {
   const { values } = await configure('run', table);
-  const job = await prepare(input, flags);
-  const errors = faultsIn(job.inspection);
-  if (errors) {
-    if (flags.json) printJson({ status: 'failed', errors: errors.data });
-    note(faultReport(input, job.inspection));
-    return EXIT.usage;
-  }
-  await probeUpstream(values.upstream ?? 'simulator', values.upstreamApiKey);
-  await claimStateDir(job);
-  const core = await openState(configOf(job, values, flags));
+  const { upstream } = values;
+  if (upstream === null) throw new CliError(NO_UPSTREAM, EXIT.usage);
+  return withInput(path, async (input) => {
+    const job = await prepareJob(input, flags, upstream);
+    const faults = faultsIn(job.inspection);
+    if (faults) {
+      if (flags.json) printJson({ status: 'failed', errors: faults.data });
+      note(faultReport(input.name, job.inspection, { all: flags.all ?? false }));
+      return EXIT.faultyInput;
+    }
+    const plan = await planOf(job, await readRecord(job.stateDir), flags);
+    if (plan.kind !== 'finished') return runPlan(job, plan, { values, upstream, flags });
+    const outcome = plan.record.finished;
+    tellOutcome(job, outcome, { json: flags.json ?? false, alreadyFinished: true });
+    return outcome.request_counts.failed === 0 ? EXIT.ok : EXIT.failed;
+  });
+}
+
+const NO_UPSTREAM =
+  'run needs an upstream that answers: --upstream URL, such as --upstream http://127.0.0.1:8000/v1. ' +
+  'With --upstream simulator the answers are invented.';
+
+interface Given {
+  readonly values: Values;
+  readonly upstream: string;
+  readonly flags: RunFlags;
+}
+
+async function runPlan(job: Job, plan: Exclude<Plan, { kind: 'finished' }>, given: Given): Promise<ExitCode> {
+  const startedMs = performance.now();
+  const { values, upstream, flags } = given;
+  await probeTarget(job.output);
+  await probeTarget(job.errors);
+  const { isSimulator } = await probeUpstream(upstream, values.upstreamApiKey);
+  if (isSimulator) note('The answers are simulated: no model is asked.');
+  const record = await claim(job, plan, flags);
+  const view = createProgressView();
+  const stop = { signal: null as NodeJS.Signals | null };
+  const stopping = new AbortController();
+  void stopSignal({
+    exitCode: EXIT.interrupted,
+    onFirst: (signal) => {
+      stop.signal = signal;
+      stopping.abort();
+      view.end();
+      note('stopping: requests in flight may still finish; again (Ctrl-C) to end now');
+    },
+  });
+  const core = await openState(configOf(job, values), view);
   let batch: Batch | 'stopped';
   try {
-    batch = await finish(core, job);
-    if (batch !== 'stopped' && batch.status === 'completed') await writeResults(core, job, batch);
+    batch = await finish(core, job, { record, view, stopping: stopping.signal, values });
+    if (batch !== 'stopped' && batch.status === 'completed') {
+      await writeResults(core, job, { batch, record, signal: stopping.signal });
+    }
+  } catch (error) {
+    if (!stopping.signal.aborted) throw error;
+    batch = 'stopped';
   } finally {
-    await core.close({ drainMs: DRAIN_MS });
+    view.end();
+    await core.close({ drainMs: DRAIN_MS[stop.signal === 'SIGINT' ? 'SIGINT' : 'SIGTERM'] });
   }
   if (batch === 'stopped') {
     note(`Stopped. The same command goes on from here; what is done is kept in ${job.stateDir}.`);
-    return EXIT.failed;
+    return EXIT.interrupted;
   }
   if (batch.status !== 'completed') throw new CliError(whyNot(batch), EXIT.failed);
-  await rm(job.stateDir, { recursive: true });
-  tell(job, batch, { json: flags.json ?? false, seconds: (performance.now() - startedMs) / 1000 });
-  return batch.counts.failed === 0 ? EXIT.ok : EXIT.failed;
+  const seconds = (performance.now() - startedMs) / 1000;
+  const outcome = outcomeOf(batch, { seconds, simulated: isSimulator, earlier: record.finished });
+  await markFinished(job, { ...record, finished: outcome, retrying: false });
+  tellOutcome(job, outcome, { json: flags.json ?? false, alreadyFinished: false });
+  return outcome.request_counts.failed === 0 ? EXIT.ok : EXIT.failed;
 }
 
-async function prepare(input: string, flags: RunFlags): Promise<Job> {
-  const output = flags.output ?? join(dirname(input), `${basename(input, '.jsonl')}.output.jsonl`);
-  const errors = flags.errors ?? `${output.replace(/(\.output)?\.jsonl$/, '')}.errors.jsonl`;
-  if (new Set([input, output, errors].map((path) => resolve(path))).size < 3) {
-    throw new CliError('The input, --output and --errors must be three different files.', EXIT.usage);
-  }
-  const hash = createHash('sha256');
-  const { inspection, bytes } = await inspectChunks(input, (chunk) => hash.update(chunk));
-  if (bytes > INPUT_BYTES_MAX) {
-    const limit = byteSize(INPUT_BYTES_MAX);
-    throw new CliError(
-      `${input} has ${byteSize(bytes)}; a batch takes at most ${limit}. Split it.`,
-      EXIT.usage,
-    );
-  }
-  return { input, output, errors, stateDir: `${output}.offpeak`, sha256: hash.digest('hex'), inspection };
-}
-
-/** Binds the directory to the input, so that a run never goes on with the results of another one. */
-async function claimStateDir({ stateDir, input, sha256 }: Job): Promise<void> {
+/** From here on the directory belongs to this run, so that it never goes on with the results of another one. */
+async function claim(job: Job, plan: Plan, flags: RunFlags): Promise<RunRecord> {
+  const { stateDir, sent } = job;
   try {
-    await mkdir(stateDir, { recursive: true, mode: 0o700 });
-    const file = join(stateDir, 'input.sha256');
-    const own = `${file}.${process.pid}`;
-    await writeFile(own, sha256);
-    // A link appears whole, and only once.
-    await link(own, file).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-    });
-    await rm(own);
-    if ((await readFile(file, 'utf8')) === sha256) return;
+    if (plan.kind === 'resume') {
+      if (plan.record.finished) note('Going on with sending the failed requests again.');
+      return plan.record;
+    }
+    if (plan.kind === 'retry') {
+      const record = { ...plan.record, retrying: true };
+      await replaceRecord(stateDir, record);
+      return record;
+    }
+    if (flags.force || (await readRecord(stateDir))) await giveUp(job);
+    const made = await createRecord(stateDir, { sent, finished: null, retrying: false });
+    if (JSON.stringify(made.sent) === JSON.stringify(sent)) return made;
   } catch (error) {
-    throw new CliError(`${stateDir} cannot be written: ${String(error)}`, EXIT.usage, { cause: error });
+    if (error instanceof CliError) throw error;
+    const reason = error instanceof DataDirError ? error.message : reasonOf(error);
+    throw new CliError(`${stateDir} cannot be written: ${reason}`, EXIT.usage, { cause: error });
   }
-  throw new CliError(
-    `${stateDir} holds an unfinished run over another input than ${input}. ` +
-      'Finish it with that input, name another output with -o, or remove the directory to give it up.',
-    EXIT.usage,
-  );
+  throw new CliError(`${stateDir} was just taken by another run.`, EXIT.usage);
 }
 
-function configOf({ stateDir, inspection }: Job, values: Values, { model }: RunFlags): AppConfig {
-  const name = inspection.model ?? '';
+/** Where the output is a file, the directory stays beside it and tells that nothing is left to send. */
+async function markFinished(job: Job, record: RunRecord): Promise<void> {
+  if (job.output.kind !== 'file') return rm(job.stateDir, { recursive: true });
+  await replaceRecord(job.stateDir, record);
+  await rm(dataDirOf(job), { recursive: true });
+  await rm(retryInputOf(job), { force: true });
+}
+
+const retryInputOf = ({ stateDir }: Job): string => join(stateDir, 'retry.jsonl');
+
+function configOf(job: Job, values: Values): AppConfig {
+  const name = job.inspection.model ?? '';
   return resolveConfig({
     ...values,
-    dataDir: stateDir,
+    dataDir: dataDirOf(job),
     database: null,
     // Nobody else has anything to do with the directory.
     adopt: true,
     ballastBytes: 0,
-    deployments: [{ name, model: model ?? name }],
+    deployments: [{ name, model: job.sent.model }],
   });
 }
 
-function openState(config: AppConfig): Promise<Core> {
-  return openLocalCore(config, { log: troubleLog, onFatal: die }).catch((error: unknown) => {
+function openState(config: AppConfig, view: ProgressView): Promise<Core> {
+  return openLocalCore(config, { log: troubleLog(view), onFatal: die }).catch((error: unknown) => {
     if (!(error instanceof DataDirError)) throw error;
     throw new CliError(error.message, EXIT.failed, { cause: error });
   });
 }
 
+interface Watch {
+  readonly record: RunRecord;
+  readonly view: ProgressView;
+  readonly stopping: AbortSignal;
+  readonly values: Values;
+}
+
 /** Until the batch is over or a signal comes. */
-async function finish(core: Core, job: Job): Promise<Batch | 'stopped'> {
-  const stopping = new AbortController();
-  void stopSignal().then(() => stopping.abort());
-  const view = createProgressView();
+async function finish(
+  core: Core,
+  job: Job,
+  { record, view, stopping, values }: Watch,
+): Promise<Batch | 'stopped'> {
   try {
-    const { id } = (await unfinished(core)) ?? (await submit(core, job));
-    const isHopeless = createFirstAnswerWatch();
-    while (true) {
+    const { id } = (await unfinished(core)) ?? (await submit(core, job, record));
+    const isHopeless = createFirstAnswerWatch(values.waitForUpstreamMs);
+    while (!stopping.aborted) {
       const batch = await core.state.batches.get(SCOPE, id);
       if (!batch) throw new CliError(`${job.stateDir} is damaged: its batch is gone.`, EXIT.failed);
       const progress = progressOf(core, batch);
       view.show(progress);
       if (isTerminal(batch.status)) return batch;
-      if (isHopeless(progress, performance.now())) {
-        const message = `nothing gets an answer. ${progress.waiting ?? ''} The same command goes on from here.`;
-        throw new CliError(oneLine(message), EXIT.unreachable);
-      }
-      await sleep(LOOK_EVERY_MS, undefined, { signal: stopping.signal }).catch(() => {
+      if (isHopeless(progress, performance.now()))
+        throw new CliError(nothingAccepted(progress), EXIT.noAnswer);
+      await sleep(LOOK_EVERY_MS, undefined, { signal: stopping }).catch(() => {
         // A signal came.
       });
-      if (stopping.signal.aborted) return 'stopped';
     }
+    return 'stopped';
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     throw new CliError(error.message, EXIT.failed, { cause: error });
-  } finally {
-    view.end();
   }
 }
+
+const nothingAccepted = ({ waiting }: Progress): string =>
+  `the upstream answers nothing. ${oneLine(waiting ?? '').replace(/([^.!?])$/, '$1.')} ` +
+  'No request was lost: the same command goes on from here. --wait-for-upstream TIME waits longer.';
 
 /** What an earlier process of the same run left; the engine is at it already. */
 async function unfinished(core: Core): Promise<Batch | undefined> {
@@ -183,20 +219,30 @@ async function unfinished(core: Core): Promise<Batch | undefined> {
   return batch;
 }
 
-async function submit(core: Core, { input, sha256, inspection }: Job): Promise<Batch> {
+interface Source {
+  readonly path: string;
+  readonly sha256: string | null;
+  readonly inspection: Inspection;
+}
+
+async function submit(core: Core, job: Job, record: RunRecord): Promise<Batch> {
+  const source: Source = record.retrying
+    ? await failedRequests(job, record)
+    : { path: job.input.path, sha256: job.sent.input_sha256, inspection: job.inspection };
   const file = await core.uploader.uploadFile(SCOPE, {
     filename: 'input.jsonl',
     purpose: 'batch',
-    chunks: createReadStream(input),
+    chunks: createReadStream(source.path),
     expiresAfterS: null,
   });
-  if (file.sha256 !== sha256) {
-    throw new CliError(`${input} changed while it was read. Start again when it is complete.`, EXIT.usage);
+  if (source.sha256 !== null && file.sha256 !== source.sha256) {
+    const message = `${job.input.name} changed while it was read. Start again when it is complete.`;
+    throw new CliError(message, EXIT.usage);
   }
-  await core.state.files.saveInspection(SCOPE, file.id, inspection);
+  await core.state.files.saveInspection(SCOPE, file.id, source.inspection);
   const { batch } = await core.engine.createBatch(SCOPE, {
     inputFileId: file.id,
-    endpoint: endpointOf(inspection),
+    endpoint: endpointOf(source.inspection),
     dialect: 'azure',
     metadata: null,
     outputExpiresAfterS: null,
@@ -204,9 +250,34 @@ async function submit(core: Core, { input, sha256, inspection }: Job): Promise<B
   return batch;
 }
 
+/** The lines of the input whose requests failed, as an input of its own. */
+async function failedRequests(job: Job, { finished }: RunRecord): Promise<Source> {
+  const { errors } = job;
+  const expected = finished?.request_counts.failed ?? 0;
+  if (errors.kind !== 'file') {
+    throw new CliError(`${errors.path} is no file, so it does not tell what failed.`, EXIT.usage);
+  }
+  const ids = await failedIds(errors.realPath).catch((error: unknown) => {
+    if (error instanceof CliError) throw error;
+    throw new CliError(`${errors.path} cannot be read: ${reasonOf(error)}.`, EXIT.usage, { cause: error });
+  });
+  if (ids.size !== expected) {
+    throw new CliError(
+      `${errors.path} is not what the run wrote: it tells ${grouped(ids.size)} failed requests, and there were ` +
+        `${grouped(expected)}. Put it back, or send every request again with --force.`,
+      EXIT.failed,
+    );
+  }
+  const path = retryInputOf(job);
+  const handle = await open(path, 'w', 0o600);
+  await pipeline(Readable.from(linesToRetry(job.input.path, ids)), handle.createWriteStream());
+  const { inspection } = await inspectChunks({ path, name: path });
+  return { path, sha256: null, inspection };
+}
+
 function endpointOf({ urls }: Inspection): BatchEndpoint {
   const [first] = urls;
-  if (first === undefined) throw new CliError('No line of the input has a url.', EXIT.usage);
+  if (first === undefined) throw new CliError('No line of the input has a url.', EXIT.faultyInput);
   return first.url;
 }
 
@@ -221,10 +292,39 @@ function progressOf(core: Core, { status, counts, ...batch }: Batch): Progress {
   };
 }
 
-/** Errors first: where the output is, everything is. */
-async function writeResults(core: Core, { output, errors }: Job, batch: Batch): Promise<void> {
-  await writeWhole(errors, await readFileOf(core, batch.errorFileId));
-  await writeWhole(output, await readFileOf(core, batch.outputFileId));
+interface Ended {
+  readonly batch: Batch;
+  readonly record: RunRecord;
+  readonly signal: AbortSignal;
+}
+
+/** Errors before answers: where the output is, everything is. A retry first proves that it may replace the output. */
+async function writeResults(core: Core, job: Job, { batch, record, signal }: Ended): Promise<void> {
+  const { output, errors, input, stateDir } = job;
+  const options = { signal, partDir: stateDir };
+  const partDirOf = (target: Job['errors']) =>
+    target.kind === 'file' && `${target.realPath}.offpeak` === stateDir ? options : { signal };
+  const failed = () => readFileOf(core, batch.errorFileId);
+  const answers = () => readFileOf(core, batch.outputFileId);
+  try {
+    if (!record.retrying || output.kind !== 'file') {
+      await writeTarget(errors, await failed(), { signal });
+      await writeTarget(output, await answers(), partDirOf(output));
+      return;
+    }
+    const merged = mergeAnswers({
+      inputPath: input.path,
+      outputPath: output.realPath,
+      retried: await answers(),
+      expected: (record.finished?.request_counts.completed ?? 0) + batch.counts.completed,
+    });
+    await writeTarget(output, Readable.from(merged), options);
+    await writeTarget(errors, await failed(), { signal });
+  } catch (error) {
+    if (!(error instanceof ReaderGone)) throw error;
+    const message = `${error.message} Nothing is lost: the same command writes it again and sends nothing.`;
+    throw new CliError(message, EXIT.failed, { cause: error });
+  }
 }
 
 async function readFileOf({ state, blobs }: Core, fileId: string): Promise<Readable> {
@@ -235,41 +335,12 @@ async function readFileOf({ state, blobs }: Core, fileId: string): Promise<Reada
 
 function whyNot({ status, errors }: Batch): string {
   const faults = (errors?.data ?? []).map(({ message }) => `\n  ${message}`);
-  return `the batch is ${status}.${faults.join('')}`;
-}
-
-function tell(
-  { output, errors }: Job,
-  { counts, usage, retries, resent }: Batch,
-  { json, seconds }: { json: boolean; seconds: number },
-): void {
-  if (json) {
-    printJson({
-      status: 'completed',
-      request_counts: counts,
-      usage: { input_tokens: usage.inputTokens, output_tokens: usage.outputTokens },
-      retries,
-      resent_requests: resent,
-      output,
-      errors,
-      seconds: Math.round(seconds * 10) / 10,
-    });
-    return;
-  }
-  print(`${grouped(counts.completed)} answered  ${output}`);
-  if (counts.failed > 0) print(`${grouped(counts.failed)} failed    ${errors}`);
-  const extra = [
-    `${shortTime(seconds)}`,
-    `${grouped(usage.inputTokens)} tokens in`,
-    `${grouped(usage.outputTokens)} out`,
-    ...(retries > 0 ? [`${grouped(retries)} calls repeated`] : []),
-    ...(resent > 0 ? [`at most ${grouped(resent)} sent again after a stop`] : []),
-  ];
-  note(extra.join(', '));
+  return `the batch is ${status}.${faults.join('')}\n  --force starts it again from the beginning.`;
 }
 
 /** Only what a person at the terminal should know. */
-const troubleLog: Log = createLog(({ level, message, fields }) => {
-  if (level !== 'warn' && level !== 'error') return;
-  note([message, ...fields.map(([, value]) => oneLine(String(value)))].join(': '));
-});
+const troubleLog = (view: ProgressView): Log =>
+  createLog(({ level, message, fields }) => {
+    if (level !== 'warn' && level !== 'error') return;
+    view.say([message, ...fields.map(([, value]) => oneLine(String(value)))].join(': '));
+  });

@@ -1,18 +1,64 @@
-import { relative } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { delimiter, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { EndpointFlags } from './endpoint.ts';
 
 const fromCheckout = import.meta.url.endsWith('.ts');
+const LAUNCHER = fileURLToPath(new URL('../../bin/offpeak', import.meta.url));
 
-/** How a user calls this program, for lines to copy. */
-export const COMMAND = fromCheckout ? 'bin/offpeak' : 'offpeak';
 /** The batch file that comes with the program. */
 export const EXAMPLE = fileURLToPath(new URL('../../examples/test.jsonl', import.meta.url));
 /** What its lines name as their model. */
 export const EXAMPLE_DEPLOYMENT = 'gpt-4o-batch-deployment';
 
+/** How a user calls this program here, for lines to copy. The launcher tells how it was called itself. */
+export function commandName(env: NodeJS.ProcessEnv = process.env): string {
+  if (isOnPath(env)) return 'offpeak';
+  if (env['npm_command'] === 'exec' || env['npm_lifecycle_event'] === 'npx') return 'npx offpeak';
+  const called = env['OFFPEAK_CALLED_AS'];
+  return called ? quoted(called) : fromCheckout ? 'bin/offpeak' : 'offpeak';
+}
+
+function isOnPath(env: NodeJS.ProcessEnv): boolean {
+  // What npx and npm put there is gone when they have ended.
+  const dirs = (env['PATH'] ?? '')
+    .split(delimiter)
+    .filter((dir) => dir !== '' && !(env['npm_command'] && dir.endsWith(join('node_modules', '.bin'))));
+  const [first] = dirs.flatMap((dir) => realPath(join(dir, 'offpeak')) ?? []);
+  return first !== undefined && first === realPath(LAUNCHER);
+}
+
+function realPath(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined; // Not there.
+  }
+}
+
+/** A command line that works here, at the same service and resource. Keys are never repeated. */
+export function nextCommand(
+  words: readonly string[],
+  {
+    resource,
+    endpoint,
+    apiKey,
+    adminKey,
+    apiVersion,
+  }: EndpointFlags & { readonly adminKey?: string | undefined } = {},
+): string {
+  const flags = Object.entries({ resource, endpoint, 'api-version': apiVersion }).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, value],
+  );
+  const keys = [...(apiKey ? ['--api-key', 'KEY'] : []), ...(adminKey ? ['--admin-key', 'KEY'] : [])];
+  return [commandName(), ...[...words, ...flags, ...keys].map(quoted)].join(' ');
+}
+
 /** The path of `EXAMPLE`, to be copied into a shell. */
 export function exampleArgument(): string {
   const near = relative(process.cwd(), EXAMPLE);
-  const path = near.startsWith('..') ? EXAMPLE : near;
-  return /^[\w./@-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`;
+  return quoted(near.startsWith('..') ? EXAMPLE : near);
 }
+
+const quoted = (word: string): string =>
+  /^[\w./@:=-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;

@@ -8,7 +8,7 @@ import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import { systemClock } from '../core/clock.ts';
 import { DataDirError } from '../core/data-dir.ts';
 import { StoreError } from '../stores/state/ports.ts';
-import { banner, localServers, type Served, type Started } from './banner.ts';
+import { banner, isSimulated, localServers, type Served, type Started } from './banner.ts';
 import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { writeFirstKeys } from './first-keys.ts';
@@ -17,6 +17,7 @@ import { Outlet } from './outlet.ts';
 import type { TableFlags } from './program.ts';
 import { codeOf, reasonOf } from './reason.ts';
 import { createReload, reloadSignal } from './reload.ts';
+import { announce, withdraw } from './running.ts';
 import { stopSignal } from './stop.ts';
 
 const DRAIN_MS = 30_000;
@@ -38,6 +39,8 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
       const message = `cannot listen on ${config.host}:${config.port}: ${reasonOf(error)}.${advice}`;
       throw new CliError(message, EXIT.failed, { cause: error });
     });
+    // A convenience of the commands, which have other ways to find the service.
+    await announce(config.dataDir, url).catch(() => {});
     const store = config.database === null ? 'sqlite' : 'postgresql';
     log.event('service.up', { url, path: resolve(config.dataDir), store });
     const upstreams = await app.checkUpstreams();
@@ -47,6 +50,7 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
     hangup.reloadWith(createReload(app, configured, { flags: table, log }));
     log.event('service.stopping', { signal: await stopped, waitMs: DRAIN_MS });
   } finally {
+    await withdraw(config.dataDir).catch(() => {});
     await app.close({ drainMs: DRAIN_MS });
     log.event('service.stopped', { durationMs: Math.round(systemClock.mono() - startedMs) });
     await log.flush(LOG_FLUSH_MS);
@@ -128,6 +132,7 @@ function startedJson({ app, config, url, keysFile, upstreams, deployments }: Sta
     tls_certificate: app.localCertPath,
     deployments,
     upstreams,
+    simulated: deployments.filter(isSimulated).map(({ name }) => name),
     resources: config.resources.map(({ name }) => name),
   };
 }

@@ -1,4 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
+import { displayWidth, padTo, wrap } from './width.ts';
 
 /** Text that came from elsewhere, made harmless for a terminal: no escape sequences, no control characters. */
 export const plain = (text: string): string =>
@@ -12,39 +13,103 @@ export const print = (line: string): void => {
 };
 export const printJson = (value: unknown): void =>
   print(JSON.stringify(value, null, process.stdout.isTTY ? 2 : 0));
+
 /** For people: what happens, what went wrong. Results go to stdout, so that a pipe gets only them. */
 export const note = (line: string): void => {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${process.stderr.isTTY ? fitted(line, process.stderr.columns) : line}\n`);
 };
+
+/** Each line broken at blanks where it is wider than the terminal. Lines to copy stay whole. */
+export const fitted = (text: string, columns = 80): string =>
+  text
+    .split('\n')
+    .flatMap((line) => (/^( {2}|next: )/.test(line) ? [line] : wrap(line, Math.max(20, columns))))
+    .join('\n');
 
 /** Columns of equal width, the last one as long as it likes. */
 export function table(rows: readonly (readonly string[])[]): string {
-  const columns = Math.max(0, ...rows.map((row) => row.length));
-  const widths = Array.from({ length: columns }, (_, at) =>
-    Math.max(...rows.map((row) => (row[at] ?? '').length)),
-  );
+  const widths = widthsOf(rows);
   return rows
     .map((row) =>
-      row.map((cell, at) => (at === columns - 1 ? cell : cell.padEnd(widths[at] ?? 0))).join('  '),
+      row.map((cell, at) => (at === widths.length - 1 ? cell : padTo(cell, widths[at] ?? 0))).join('  '),
     )
     .join('\n');
 }
 
-/** A list for people and for scripts: with headings on a terminal, without them elsewhere. */
-export function printTable(headings: readonly string[], rows: readonly (readonly string[])[]): void {
-  const shown = process.stdout.isTTY ? [headings.map((heading) => heading.toUpperCase()), ...rows] : rows;
-  if (rows.length > 0) print(table(shown));
+const widthsOf = (rows: readonly (readonly string[])[]): number[] =>
+  Array.from({ length: Math.max(0, ...rows.map((row) => row.length)) }, (_, at) =>
+    Math.max(...rows.map((row) => displayWidth(row[at] ?? ''))),
+  );
+
+/** Names and values of one thing. Long values go on below themselves on a terminal. */
+export function printFacts(facts: readonly (readonly [string, string])[]): void {
+  if (!process.stdout.isTTY) return print(table(facts));
+  print(factLines(facts, process.stdout.columns).join('\n'));
 }
 
-/** A page of a list: a row an item, and how to get the next. As JSON: the items. */
+const VALUE_COLUMNS_MIN = 16;
+
+export function factLines(facts: readonly (readonly [string, string])[], columns = 80): string[] {
+  const indent = Math.max(0, ...facts.map(([name]) => displayWidth(name))) + 2;
+  if (columns - indent < VALUE_COLUMNS_MIN) {
+    return facts.flatMap(([name, value]) => [name, ...wrap(value, columns - 2).map((line) => `  ${line}`)]);
+  }
+  return facts.flatMap(([name, value]) =>
+    wrap(value, columns - indent).map((line, at) => padTo(at === 0 ? name : '', indent) + line),
+  );
+}
+
+/** A list for people and for scripts: with headings on a terminal, without them elsewhere. */
+export function printTable(headings: readonly string[], rows: readonly (readonly string[])[]): void {
+  if (rows.length === 0) return;
+  if (!process.stdout.isTTY) return print(table(rows));
+  print(fittedTable(headings, rows, process.stdout.columns));
+}
+
+/** Where the rows are wider than the terminal, each becomes a block: its first cell, and the others by name below. */
+export function fittedTable(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  columns = 80,
+): string {
+  const whole = table([headings.map((heading) => heading.toUpperCase()), ...rows]);
+  if (whole.split('\n').every((line) => displayWidth(line) <= columns)) return whole;
+  const blocks = rows.map(([first = '', ...others]) => {
+    const facts = others.map((cell, at): [string, string] => [headings[at + 1] ?? '', cell]);
+    const lines = factLines(
+      facts.filter(([, cell]) => cell !== ''),
+      columns - 2,
+    );
+    return [...wrap(first, columns), ...lines.map((line) => `  ${line}`)].join('\n');
+  });
+  return blocks.join('\n');
+}
+
+/** A page of a list: a row an item, and how to get the next. As JSON: an object, as on the wire. */
 export function printPage<T extends { readonly id: string }>(
-  { data, hasMore }: { readonly data: readonly T[]; readonly hasMore: boolean },
-  { json, row }: { readonly json: boolean; readonly row: (item: T) => readonly string[] },
+  {
+    data,
+    hasMore,
+    answer,
+  }: { readonly data: readonly T[]; readonly hasMore: boolean; readonly answer: unknown },
+  {
+    json,
+    headings,
+    row,
+  }: {
+    readonly json: boolean;
+    readonly headings: readonly string[];
+    readonly row: (item: T) => readonly string[];
+  },
 ): void {
-  if (json) return printJson(data);
-  if (data.length > 0) print(table(data.map(row)));
+  if (json) return printJson(answer);
+  printTable(headings, data.map(row));
   if (hasMore) note(`There are more: --after ${oneLine(data.at(-1)?.id ?? '')}`);
 }
+
+/** A list that comes whole, in the shape of one that comes in pages. */
+export const printListJson = (data: readonly unknown[]): void =>
+  printJson({ object: 'list', data, has_more: false });
 
 export const dateTime = (unixSeconds: number): string =>
   new Date(unixSeconds * 1000).toISOString().replace('T', ' ').slice(0, 19);

@@ -1,28 +1,37 @@
 import { createReadStream } from 'node:fs';
-import { basename } from 'node:path';
 import { inspectInput } from '../batch/validate/inspect.ts';
 import { faultsFor } from '../batch/queue/faults.ts';
 import type { BatchErrors } from '../contract/batch.ts';
 import { toldIn, type Inspection } from '../contract/inspection.ts';
-import { reasonOf } from './reason.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
-import { grouped, oneLine, print, printJson } from './terminal.ts';
+import { fewLines } from './fault-lines.ts';
+import { withInput, type Input } from './input.ts';
+import { reasonOf } from './reason.ts';
+import { grouped, oneLine, print, printFacts, printJson } from './terminal.ts';
 
-export async function validate(
-  path: string,
-  flags: { readonly exact?: boolean; readonly json?: boolean },
-): Promise<ExitCode> {
-  const { inspection, bytes } = await inspectChunks(path);
+interface ValidateFlags {
+  readonly exact?: boolean;
+  /** Print every fault. */
+  readonly all?: boolean;
+  readonly json?: boolean;
+}
+
+export function validate(path: string, flags: ValidateFlags): Promise<ExitCode> {
+  return withInput(path, (input) => report(input, flags));
+}
+
+async function report(input: Input, flags: ValidateFlags): Promise<ExitCode> {
+  const { inspection, bytes } = await inspectChunks(input);
   const errors = faultsIn(inspection);
   const tokens =
     flags.exact && errors === null
-      ? await (await import('../batch/validate/exact.ts')).countTokensExactly(createReadStream(path))
+      ? await (await import('../batch/validate/exact.ts')).countTokensExactly(createReadStream(input.path))
       : inspection.tokens;
   const { requests, model, urls } = inspection;
   const url = urls[0]?.url ?? null;
   if (flags.json) {
     printJson({
-      file: path,
+      file: input.name,
       valid: errors === null,
       bytes,
       requests,
@@ -33,22 +42,24 @@ export async function validate(
       errors: errors?.data ?? [],
       errors_omitted: errors?.omitted ?? 0,
     });
-    return errors ? EXIT.failed : EXIT.ok;
+    return errors ? EXIT.faultyInput : EXIT.ok;
   }
   if (errors) {
-    print(faultReport(path, inspection));
-    return EXIT.failed;
+    print(faultReport(input.name, inspection, { all: flags.all ?? false }));
+    return EXIT.faultyInput;
   }
-  print(`${basename(path)} is fine.`);
-  print(`  requests  ${grouped(requests)}, to ${url ?? 'no url'}`);
-  print(`  model     ${oneLine(model ?? 'none')}`);
-  print(`  tokens    ${flags.exact ? '' : 'about '}${grouped(tokens)} of input`);
+  print(`${input.isStdin ? 'Standard input' : input.filename} is fine.`);
+  printFacts([
+    ['  requests', `${grouped(requests)}, to ${url ?? 'no url'}`],
+    ['  model', oneLine(model ?? 'none')],
+    ['  tokens', `${flags.exact ? '' : 'about '}${grouped(tokens)} of input`],
+  ]);
   return EXIT.ok;
 }
 
 /** One pass over a file on this machine; `see` gets every chunk as well. */
 export async function inspectChunks(
-  path: string,
+  { path, name }: Pick<Input, 'path' | 'name'>,
   see: (chunk: Uint8Array) => void = () => {},
 ): Promise<{ inspection: Inspection; bytes: number }> {
   let bytes = 0;
@@ -64,7 +75,7 @@ export async function inspectChunks(
   try {
     return { inspection: await inspectInput(chunks()), bytes };
   } catch (error) {
-    throw new CliError(`${path} cannot be read: ${reasonOf(error)}.`, EXIT.usage, { cause: error });
+    throw new CliError(`${name} cannot be read: ${reasonOf(error)}.`, EXIT.usage, { cause: error });
   }
 }
 
@@ -76,18 +87,21 @@ export function faultsIn(inspection: Inspection): BatchErrors | null {
   return found && toldIn('azure', found);
 }
 
-/** Every fault with its place, as `file:line`, which editors can jump to. */
-export function faultReport(path: string, inspection: Inspection): string {
+/** Faults with their places, as `file:line`, which editors can jump to. */
+export function faultReport(
+  name: string,
+  inspection: Inspection,
+  { all }: { readonly all: boolean },
+): string {
   const { requests } = inspection;
   const errors = faultsIn(inspection);
   const lines = (errors?.data ?? []).map(({ line, code, message }) =>
-    oneLine(`${path}${line === null ? '' : `:${line}`}: ${code}: ${message.replace(`Line ${line}: `, '')}`),
+    oneLine(`${name}${line === null ? '' : `:${line}`}: ${code}: ${message.replace(`Line ${line}: `, '')}`),
   );
   const omitted = errors?.omitted ?? 0;
-  if (omitted > 0) lines.push(`… and ${grouped(omitted)} more`);
-  const faults = (errors?.data.length ?? 0) + omitted;
-  lines.push(
+  const faults = lines.length + omitted;
+  return [
+    ...fewLines(lines, { all, omitted }),
     `${grouped(faults)} ${faults === 1 ? 'fault' : 'faults'} in ${grouped(requests)} requests; nothing was sent.`,
-  );
-  return lines.join('\n');
+  ].join('\n');
 }

@@ -3,7 +3,7 @@ import { isOver, type Client, type RemoteBatch } from './client.ts';
 import { EXIT, type ExitCode } from './exit.ts';
 import { Unreachable } from './http.ts';
 import { createProgressView, type Progress } from './progress.ts';
-import { note, oneLine, printJson, tokenCount } from './terminal.ts';
+import { oneLine, printJson, tokenCount } from './terminal.ts';
 
 /** A local service tells news quickly; the original asks for a minute between polls. */
 const POLL_LOCAL_MS = 500;
@@ -15,14 +15,15 @@ const TROUBLE_MAX_MS = 120_000;
 export async function watchBatch(
   client: Pick<Client, 'batch'>,
   id: string,
-  { json, pollMs }: { json: boolean; pollMs?: number | undefined },
-): Promise<RemoteBatch> {
+  { json, pollMs, signal }: { json: boolean; pollMs?: number | undefined; signal?: AbortSignal },
+): Promise<RemoteBatch | 'stopped'> {
   const view = createProgressView();
   const rate = rateOf();
   let said = '';
   try {
     while (true) {
-      const batch = await getPatiently(client, id);
+      const batch = await getPatiently(client, id, (line) => view.say(line), signal);
+      if (batch === 'stopped') return batch;
       if (json) {
         const now = JSON.stringify(batch);
         if (now !== said) printJson(batch);
@@ -31,26 +32,46 @@ export async function watchBatch(
         view.show(toProgress(batch, rate));
       }
       if (isOver(batch)) return batch;
-      await sleep(pollMs ?? (batch.offpeak ? POLL_LOCAL_MS : POLL_REMOTE_MS));
+      await pause(pollMs ?? (batch.offpeak ? POLL_LOCAL_MS : POLL_REMOTE_MS), signal);
+      if (signal?.aborted) return 'stopped';
     }
   } finally {
     view.end();
   }
 }
 
-async function getPatiently(client: Pick<Client, 'batch'>, id: string): Promise<RemoteBatch> {
+async function getPatiently(
+  client: Pick<Client, 'batch'>,
+  id: string,
+  say: (line: string) => void,
+  signal: AbortSignal | undefined,
+): Promise<RemoteBatch | 'stopped'> {
   const startMs = performance.now();
-  for (let waitMs = 500; ; waitMs = Math.min(waitMs * 2, 10_000)) {
+  let said = '';
+  for (let waitMs = 500; !signal?.aborted; waitMs = Math.min(waitMs * 2, 10_000)) {
     try {
-      return await client.batch(id);
+      return await Promise.race([client.batch(id), stopped(signal)]);
     } catch (error) {
       if (!(error instanceof Unreachable) || performance.now() - startMs + waitMs > TROUBLE_MAX_MS)
         throw error;
-      note(`${error.message} Trying again.`);
-      await sleep(waitMs);
+      if (error.message !== said) say(`${error.message} Trying again.`);
+      said = error.message;
+      await pause(waitMs, signal);
     }
   }
+  return 'stopped';
 }
+
+/** Ends early when it is aborted. */
+const pause = (ms: number, signal: AbortSignal | undefined): Promise<void> =>
+  sleep(ms, undefined, { signal }).catch(() => {
+    // The caller looks at the signal.
+  });
+
+const stopped = (signal: AbortSignal | undefined): Promise<'stopped'> =>
+  new Promise((resolve) => {
+    signal?.addEventListener('abort', () => resolve('stopped'), { once: true });
+  });
 
 /** Requests per second since the first look, for services that do not tell. */
 function rateOf(): (done: number) => number | null {
@@ -94,8 +115,16 @@ export function countsOf(batch: RemoteBatch): { total: number; completed: number
 }
 
 /** What the end of a batch means to a script. */
-export const exitCodeOf = (batch: RemoteBatch): ExitCode =>
-  batch.status === 'completed' && countsOf(batch).failed === 0 ? EXIT.ok : EXIT.failed;
+export function exitCodeOf(batch: RemoteBatch): ExitCode {
+  if (batch.status === 'completed') return countsOf(batch).failed === 0 ? EXIT.ok : EXIT.failed;
+  return batch.status === 'failed' && isOfTheInput(batch) ? EXIT.faultyInput : EXIT.failed;
+}
+
+/** A batch that was refused for its size is refused whole; what is wrong with an input has a line, or one of these codes. */
+const INPUT_CODES = ['empty_file', 'too_many_tasks', 'invalid_json_line', 'invalid_request', 'url_mismatch'];
+
+const isOfTheInput = ({ errors }: RemoteBatch): boolean =>
+  (errors?.data ?? []).some(({ code, line }) => line != null || INPUT_CODES.includes(code ?? ''));
 
 /** Faults of the input, a line each. */
 export const faultLines = (batch: RemoteBatch): string[] =>

@@ -18,6 +18,8 @@ import { didYouMean } from '../core/suggest.ts';
 export interface ConfigFile {
   readonly raw: ReadonlyMap<ValueName, unknown>;
   readonly faults: readonly Fault[];
+  /** Values with a `${NAME}` that is not set: what they say otherwise is nobody's fault. */
+  readonly unset: { readonly names: ReadonlySet<ValueName>; readonly places: ReadonlySet<string> };
   /** `offpeak.yaml:12` for a path into the file, or for the nearest part that exists. */
   readonly locate: (path: readonly PropertyKey[]) => string;
 }
@@ -34,21 +36,31 @@ export function readConfigFile(
     source: at(error.pos[0]),
     message: `not valid YAML: ${error.message}`,
   }));
-  const none: ConfigFile = { raw: new Map(), faults, locate: () => at(0) };
+  const none: ConfigFile = { raw: new Map(), faults, unset: NONE_UNSET, locate: () => at(0) };
   if (faults.length > 0 || document.contents === null) return none;
   if (!isMap(document.contents)) {
     return { ...none, faults: [{ source: at(0), message: 'expected `key: value` lines' }] };
   }
 
-  faults.push(...interpolate(document, { env, at }), ...unknownKeys(document, at));
+  const unset = interpolate(document, { env, at });
+  const unsetKeys = new Set(unset.map(({ key }) => key));
+  faults.push(...unset.map(({ fault }) => fault), ...unknownKeys(document, at));
   const content: unknown = document.toJS();
   const raw = new Map<ValueName, unknown>();
   for (const { name: key, path } of keysOfFile()) {
     const value = valueAt(content, path);
     if (value !== undefined) raw.set(key, value);
   }
-  return { raw, faults, locate: (path) => at(nearest(document, path)?.range?.[0]) };
+  const names = keysOfFile().flatMap(({ name: option, path }) => (unsetKeys.has(path[0]) ? [option] : []));
+  return {
+    raw,
+    faults,
+    unset: { names: new Set(names), places: new Set(unset.map(({ fault }) => fault.source)) },
+    locate: (path) => at(nearest(document, path)?.range?.[0]),
+  };
 }
+
+const NONE_UNSET: ConfigFile['unset'] = { names: new Set(), places: new Set() };
 
 /** Every key that a file may have. */
 function keysOfFile(): { readonly name: ValueName; readonly path: readonly string[] }[] {
@@ -59,21 +71,31 @@ function keysOfFile(): { readonly name: ValueName; readonly path: readonly strin
 
 type Locate = (offset: number | undefined) => string;
 
+interface Unset {
+  readonly fault: Fault;
+  /** Of the file, at its top. */
+  readonly key: string | undefined;
+}
+
 /** Replaces `${NAME}` in values, in place. */
-function interpolate(document: Document, { env, at }: { env: NodeJS.ProcessEnv; at: Locate }): Fault[] {
-  const faults: Fault[] = [];
+function interpolate(document: Document, { env, at }: { env: NodeJS.ProcessEnv; at: Locate }): Unset[] {
+  const unset: Unset[] = [];
   visit(document, {
-    Scalar(key, node) {
+    Scalar(key, node, ancestors) {
+      const top = ancestors.find((ancestor) => isPair(ancestor));
       if (key === 'key' || typeof node.value !== 'string') return;
       node.value = node.value.replaceAll(/\$\{([^}]*)\}/g, (_, variable: string) => {
         const value = env[variable];
         if (value) return value;
-        faults.push({ source: at(node.range?.[0]), message: `the variable ${variable} is not set` });
+        unset.push({
+          fault: { source: at(node.range?.[0]), message: `the variable ${variable} is not set` },
+          key: isScalar(top?.key) ? String(top.key.value) : undefined,
+        });
         return '-';
       });
     },
   });
-  return faults;
+  return unset;
 }
 
 function unknownKeys(document: Document, at: Locate): Fault[] {

@@ -24,6 +24,51 @@ async function values(file: string | null, sources: Partial<Sources> = {}) {
 const faultsOf = (loaded: Loaded): string[] =>
   loaded.ok ? [] : loaded.faults.map(({ source, message }) => `${source}: ${message}`);
 
+describe('variables', () => {
+  test('each variable of the file that is not set is one fault, and brings up no other', async () => {
+    const file = `apiKey: \${NOPE}
+adminKey: \${NOPE}
+port: \${NO_PORT}
+resources:
+  - name: team-a
+    keys: ['\${NOPE}', '\${NO_KEY}']
+upstreams:
+  - { name: one, url: '\${NO_URL}' }
+`;
+
+    expect(faultsOf(await load(file))).toEqual([
+      'offpeak.yaml:1: the variable NOPE is not set',
+      'offpeak.yaml:2: the variable NOPE is not set',
+      'offpeak.yaml:3: the variable NO_PORT is not set',
+      'offpeak.yaml:6: the variable NOPE is not set',
+      'offpeak.yaml:6: the variable NO_KEY is not set',
+      'offpeak.yaml:8: the variable NO_URL is not set',
+    ]);
+  });
+
+  test('what Kubernetes sets for a Service named offpeak is no configuration; a typo still is a fault', async () => {
+    const env = {
+      OFFPEAK_PORT: 'tcp://10.0.171.239:8080',
+      OFFPEAK_PORT_8080_TCP: 'tcp://10.0.171.239:8080',
+      OFFPEAK_PORT_8080_TCP_ADDR: '10.0.171.239',
+      OFFPEAK_PORT_8080_TCP_PORT: '8080',
+      OFFPEAK_PORT_8080_TCP_PROTO: 'tcp',
+      OFFPEAK_SERVICE_HOST: '10.0.171.239',
+      OFFPEAK_SERVICE_PORT: '8080',
+      OFFPEAK_SERVICE_PORT_HTTP: '8080',
+      OFFPEAK_HOST_SERVICE_HOST: '10.0.171.240',
+      OFFPEAK_HOST_PORT: 'tcp://10.0.171.240:80',
+    };
+
+    expect(await values(null, { env })).toMatchObject({ port: 8080, host: '127.0.0.1' });
+    expect(await values(null, { env, flags: { port: '9000' } })).toMatchObject({ port: 9000 });
+    expect(faultsOf(await load(null, { env: { ...env, OFFPEAK_PROT: '9000' } }))).toEqual([
+      "OFFPEAK_PROT: unknown variable. Did you mean 'OFFPEAK_PORT'?",
+    ]);
+    expect(faultsOf(await load(null, { env: { OFFPEAK_PORT: 'tcp' } }))).toHaveLength(1);
+  });
+});
+
 describe('precedence', () => {
   test('with nothing set every option has its default', async () => {
     const loaded = await load(null);

@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { contradictions } from './contradictions.ts';
 import type { Fault } from './fault.ts';
 import { readConfigFile, type ConfigFile } from './file.ts';
+import { isFromKubernetes } from './kubernetes.ts';
 import type { OptionCommand } from './option.ts';
 import { envName, OPTION_NAMES, OPTIONS, optionsOf, yamlPath, type OptionName } from './options.ts';
 import { defaultValues, SECTIONS, type SectionName, type ValueName, type Values } from './sections.ts';
@@ -50,13 +51,15 @@ export async function loadConfig(sources: Sources): Promise<Loaded> {
   const values: Record<string, unknown> = defaultValues();
   const origins = new Map<ValueName, Origin>();
   const faulty = new Set<ValueName>();
+  let file: ConfigFile | null = null;
 
   /** Checks the value, and takes it when no earlier source gave one. */
   const offer = (name: ValueName, raw: unknown, origin: Origin) => {
     const schema = isSection(name) ? SECTIONS[name] : OPTIONS[name].kind.schema;
     const parsed = schema.safeParse(raw);
     if (!parsed.success) {
-      faults.push(...toFaults(parsed.error, origin));
+      const found = toFaults(parsed.error, origin);
+      faults.push(...found.filter(({ source }) => !file?.unset.places.has(source)));
       faulty.add(name);
     } else if (!origins.has(name)) values[name] = parsed.data;
     if (!origins.has(name)) origins.set(name, origin);
@@ -66,13 +69,14 @@ export async function loadConfig(sources: Sources): Promise<Loaded> {
     const given = flags[name];
     const variable = envName(name);
     if (given !== undefined) offer(name, given === true ? 'true' : given, origin(`--${OPTIONS[name].flag}`));
-    if (env[variable]) offer(name, env[variable], origin(variable));
+    if (env[variable] && !isFromKubernetes(variable, env[variable]))
+      offer(name, env[variable], origin(variable));
   }
   const needsFile = sources.needsFile ?? values['configPath'] !== null;
   const fileName = typeof values['configPath'] === 'string' ? values['configPath'] : CONFIG_FILE;
-  let file: ConfigFile | null = null;
   if (names.includes('configPath')) {
     file = await openFile(fileName, { needsFile, env, cwd, faults });
+    for (const name of file?.unset.names ?? []) faulty.add(name);
     for (const [name, raw] of file?.raw ?? []) {
       const path = isSection(name) ? [name] : (yamlPath(name) ?? []);
       offer(name, raw, {
@@ -134,9 +138,10 @@ function toFaults(error: z.ZodError, { at, prefix }: Origin): Fault[] {
 
 /** A variable that is one slip away from one of ours. Others that begin alike may be somebody else's. */
 function misspelt(env: NodeJS.ProcessEnv): Fault[] {
-  const known = [...OPTION_NAMES.map(envName), 'OFFPEAK_ENDPOINT'];
+  const known = [...OPTION_NAMES.map(envName), 'OFFPEAK_ENDPOINT', 'OFFPEAK_TOKEN', 'OFFPEAK_CALLED_AS'];
   return Object.keys(env).flatMap((variable) => {
     if (!variable.startsWith('OFFPEAK_') || known.includes(variable)) return [];
+    if (isFromKubernetes(variable, env[variable])) return [];
     const meant = closest(variable, known);
     return meant ? [{ source: variable, message: `unknown variable. Did you mean '${meant}'?` }] : [];
   });

@@ -243,6 +243,16 @@ export const OPTIONS = {
     reloads: true,
     commands: ['serve', 'run'],
   }),
+  waitForUpstreamMs: option({
+    flag: 'wait-for-upstream',
+    yaml: null,
+    kind: duration(0, 30 * DAY_MS),
+    placeholder: 'TIME',
+    default: 60_000,
+    defaultText: '60s',
+    help: 'How long an upstream that has not answered any request yet is waited for. Once it has answered, it is waited for as long as it takes.',
+    commands: ['run'],
+  }),
   strictWindow: option({
     flag: 'strict-window',
     kind: flag,

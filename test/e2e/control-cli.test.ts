@@ -74,7 +74,9 @@ test('a team gets a resource, keys and a deployment, runs a batch, and another o
   const second = await asTeam('batches', 'create', '--file', 'in.jsonl', '--queue', 'wait');
   const waiting = await asTeam('batches', 'get', second.stdout.trim());
   const shown = await cli('deployments', 'show', 'nightly', '--resource', 'team-a');
-  const quota = json<RemoteQuota[]>(await cli('quota', '--location', 'swedencentral', '--json'));
+  const { data: quota } = json<{ data: RemoteQuota[] }>(
+    await cli('quota', '--location', 'swedencentral', '--json'),
+  );
 
   expect(first.code).toBe(0);
   expect(refused).toMatchObject({ code: 1, stdout: '' });

@@ -26,19 +26,26 @@ export interface Options {
   readonly cwd: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly launcher?: string;
+  /** What it reads; by default nothing. */
+  readonly stdin?: string;
 }
 
 /** Runs it to its end. */
 export const offpeak = (args: readonly string[], options: Options): Promise<Ended> =>
   start(args, options).ended;
 
-export function start(args: readonly string[], { cwd, env = {}, launcher = OFFPEAK }: Options): Running {
+export function start(
+  args: readonly string[],
+  { cwd, env = {}, launcher = OFFPEAK, stdin = '' }: Options,
+): Running {
   const child = spawn(launcher, args, {
     cwd,
     // Nothing of the developer's own set-up may reach the command.
     env: { PATH: process.env['PATH'], HOME: cwd, TMPDIR: cwd, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
   });
+  child.stdin.on('error', () => {}).end(stdin);
+
   const said = { stdout: '', stderr: '' };
   const news = new Set<() => void>();
   for (const name of ['stdout', 'stderr'] as const) {

@@ -27,8 +27,10 @@ const exists = (name: string) =>
   );
 
 describe('a run without a server', () => {
-  test('answers every line in order, leaves nothing else behind, and ends with 0', async () => {
-    const { code, stdout } = await offpeak(['run', EXAMPLE, '-o', 'out.jsonl'], { cwd: place.dir });
+  test('answers every line in order, leaves only a record of the run beside them, and ends with 0', async () => {
+    const { code, stdout } = await offpeak(['run', EXAMPLE, '-o', 'out.jsonl', '--upstream', 'simulator'], {
+      cwd: place.dir,
+    });
 
     expect(code).toBe(0);
     expect(stdout).toBe('3 answered  out.jsonl\n');
@@ -37,7 +39,8 @@ describe('a run without a server', () => {
       'task-1',
       'task-2',
     ]);
-    expect((await readdir(place.dir)).sort()).toEqual(['out.errors.jsonl', 'out.jsonl']);
+    expect((await readdir(place.dir)).sort()).toEqual(['out.errors.jsonl', 'out.jsonl', 'out.jsonl.offpeak']);
+    expect(await readdir(join(place.dir, 'out.jsonl.offpeak'))).toEqual(['run.json']);
   });
 
   test('asks the upstream for --model, with the key and never more at once than --concurrency', async () => {
@@ -72,7 +75,7 @@ describe('a run without a server', () => {
     ]);
   });
 
-  test('a file with faults is usage: all are told, nothing is sent, nothing is written', async () => {
+  test('a file with faults ends it with 4: all are told, nothing is sent, nothing is written', async () => {
     upstream = await startLedgerUpstream();
     await write('in.jsonl', `${requests(2)}oops\n${requests(1)}`);
 
@@ -80,7 +83,7 @@ describe('a run without a server', () => {
       cwd: place.dir,
     });
 
-    expect(code).toBe(2);
+    expect(code).toBe(4);
     expect(stderr).toMatch(/in\.jsonl:3: invalid_json_line[^]*in\.jsonl:4: duplicate_custom_id/);
     expect((await upstream.stats()).requests).toBe(0);
     expect(await readdir(place.dir)).toEqual(['in.jsonl']);
@@ -166,7 +169,7 @@ describe('a run that was ended', () => {
     const { requests: sent, distinctKeys } = await upstream.stats();
     expect(distinctKeys).toBe(count);
     expect(sent - count).toBeLessThanOrEqual(2 * (8 + 64));
-    expect(await exists('out.jsonl.offpeak')).toBe(false);
+    expect(await readdir(join(place.dir, 'out.jsonl.offpeak'))).toEqual(['run.json']);
   });
 
   test('by SIGTERM keeps what is done and sends nothing twice', async () => {
@@ -180,7 +183,8 @@ describe('a run that was ended', () => {
     const stopped = await running.ended;
     const last = await offpeak(args, { cwd: place.dir });
 
-    expect(stopped).toMatchObject({ code: 1 });
+    expect(stopped).toMatchObject({ code: 5 });
+    expect(stopped.stderr).toContain('stopping: requests in flight may still finish');
     expect(stopped.stderr).toContain('The same command goes on from here');
     expect(last.code).toBe(0);
     expect(await upstream.stats()).toMatchObject({ requests: 100, distinctKeys: 100 });

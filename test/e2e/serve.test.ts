@@ -59,7 +59,11 @@ describe('the service and its command line', () => {
     const answers = await readFile(join(place.dir, 'answers.jsonl'), 'utf8');
     expect(lines(answers).map(({ custom_id }) => custom_id)).toEqual(['task-0', 'task-1', 'task-2']);
     expect(await readFile(join(place.dir, `${batchId}_errors.jsonl`), 'utf8')).toBe('');
-    expect(JSON.parse(files.stdout)).toMatchObject([{ id: fileId, filename: 'test.jsonl' }]);
+    expect(JSON.parse(files.stdout)).toMatchObject({
+      object: 'list',
+      data: [{ id: fileId, filename: 'test.jsonl' }],
+      has_more: false,
+    });
     expect(content.stdout).toBe(await readFile(EXAMPLE, 'utf8'));
     expect(deleted).toMatchObject({ code: 0, stdout: `${fileId}  deleted\n` });
     expect(gone.code).toBe(1);
@@ -77,10 +81,10 @@ describe('the service and its command line', () => {
     const asOpenai = await offpeak(['batches', 'list', '--json'], { cwd: place.dir, env: openai });
 
     expect(asAzure.code).toBe(0);
-    expect(JSON.parse(asOpenai.stdout)).toMatchObject([{ status: 'completed' }]);
+    expect(JSON.parse(asOpenai.stdout)).toMatchObject({ data: [{ status: 'completed' }] });
   });
 
-  test('a batch with faults ends its watch with 1, and tells them', async () => {
+  test('a batch with faults ends its watch with 4, and tells them', async () => {
     const { env } = await startServer();
     await writeFile(join(place.dir, 'bad.jsonl'), `${requests(1, 'nobody')}oops\n`);
 
@@ -89,7 +93,7 @@ describe('the service and its command line', () => {
       env,
     });
 
-    expect(code).toBe(1);
+    expect(code).toBe(4);
     expect(stderr).toMatch(/Line 2: .*\(invalid_json_line\)/);
   });
 

@@ -25,21 +25,21 @@ test('a good file: counts, tokens, and exit code 0', async () => {
   expect(exact.code).toBe(0);
 });
 
-test('a bad file: every fault with its line, and exit code 1', async () => {
+test('a bad file: every fault with its line, and exit code 4', async () => {
   const input = `${requests(1)}not json\n${requests(1)}{"custom_id":"x"}\n`;
   await writeFile(join(place.dir, 'bad.jsonl'), input);
 
   const forPeople = await offpeak(['validate', 'bad.jsonl'], { cwd: place.dir });
   const forScripts = await offpeak(['validate', 'bad.jsonl', '--json'], { cwd: place.dir });
 
-  expect(forPeople.code).toBe(1);
+  expect(forPeople.code).toBe(4);
   const report = forPeople.stdout.trimEnd().split('\n');
   expect(report).toHaveLength(4);
   expect(report[0]).toMatch(/^bad\.jsonl:2: invalid_json_line: /);
   expect(report[1]).toMatch(/^bad\.jsonl:3: duplicate_custom_id: .*line 1/);
   expect(report[2]).toMatch(/^bad\.jsonl:4: invalid_request: /);
   expect(report[3]).toBe('3 faults in 4 requests; nothing was sent.');
-  expect(forScripts.code).toBe(1);
+  expect(forScripts.code).toBe(4);
   expect(JSON.parse(forScripts.stdout)).toMatchObject({
     valid: false,
     errors: [{ line: 2 }, { line: 3, code: 'duplicate_custom_id' }, { line: 4 }],
@@ -52,7 +52,7 @@ test('escape sequences in a file do not reach the terminal', async () => {
 
   const { stdout, code } = await offpeak(['validate', 'bad.jsonl'], { cwd: place.dir });
 
-  expect(code).toBe(1);
+  expect(code).toBe(4);
   expect(stdout).toContain('owned');
   expect(stdout).not.toMatch(/(?!\n)\p{Cc}/u);
 });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { EXIT, type ExitCode } from '../exit.ts';
 import { dateTime, note, oneLine, printJson, printTable } from '../terminal.ts';
-import { ControlClient, type ControlCommandFlags } from './client.ts';
+import { openControl, type ControlCommandFlags } from './client.ts';
 import type { AuditEntry } from './shapes.ts';
 
 export interface AuditFlags extends ControlCommandFlags {
@@ -14,8 +14,9 @@ export interface AuditFlags extends ControlCommandFlags {
 /** Who changed what, newest first. */
 export async function showAudit(flags: AuditFlags): Promise<ExitCode> {
   const { resource, limit, before } = flags;
-  const { data, has_more } = await new ControlClient(flags).audit({ resource, limit, before });
-  if (flags.json) printJson(data);
+  const page = await (await openControl(flags)).audit({ resource, limit, before });
+  const { data, has_more } = page;
+  if (flags.json) printJson(page);
   else printTable(['time (UTC)', 'resource', 'actor', 'action', 'target', 'change'], data.map(auditRow));
   if (!flags.json && has_more) note(`There are more: --before ${data.at(-1)?.seq ?? ''}`);
   return EXIT.ok;

@@ -2,7 +2,8 @@ import type { z } from 'zod';
 import { DEFAULT_RESOURCE_GROUP } from '../../config/config.ts';
 import { resolveControl, type ControlFlags } from '../endpoint.ts';
 import { CliError, EXIT } from '../exit.ts';
-import { send, sendFor, type Query, type Service } from '../http.ts';
+import { send, sendFor, tellService, type Query, type Service } from '../http.ts';
+import { runningService } from '../running.ts';
 import { Account, AuditPage, Deployment, Keys, listOf, Model, Usage } from './shapes.ts';
 
 export interface ControlCommandFlags extends ControlFlags {
@@ -12,13 +13,20 @@ export interface ControlCommandFlags extends ControlFlags {
   readonly json?: boolean;
 }
 
+/** Tells where requests go before the first one. */
+export async function openControl(flags: ControlCommandFlags): Promise<ControlClient> {
+  const service = resolveControl(flags, process.env, await runningService(process.env));
+  tellService(service);
+  return new ControlClient(service, flags);
+}
+
 /** Speaks the control plane's part of Azure Resource Manager. */
 export class ControlClient {
   readonly #service: Service;
   readonly #flags: ControlCommandFlags;
 
-  constructor(flags: ControlCommandFlags) {
-    this.#service = resolveControl(flags, process.env);
+  constructor(service: Service, flags: ControlCommandFlags) {
+    this.#service = service;
     this.#flags = flags;
   }
 

@@ -3,6 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { auditRow } from './audit.ts';
+import { resolveControl } from '../endpoint.ts';
 import { ControlClient, type ControlCommandFlags } from './client.ts';
 import { bodyOf as deploymentBody } from './deployments.ts';
 import { skusAndQuota } from './models.ts';
@@ -23,7 +24,8 @@ async function clientOf(handler: RequestListener, flags: Partial<ControlCommandF
   server = createServer(handler).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return new ControlClient({ ...own, endpoint, adminKey: 'canary', ...flags });
+  const given = { ...own, endpoint, adminKey: 'canary', ...flags };
+  return new ControlClient(resolveControl(given, {}), given);
 }
 
 describe('requests', () => {

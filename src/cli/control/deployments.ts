@@ -1,7 +1,16 @@
 import { SKUS, TOKENS_PER_CAPACITY, type WhenFull } from '../../contract/control.ts';
 import { CliError, EXIT, type ExitCode } from '../exit.ts';
-import { grouped, oneLine, print, printJson, printTable, table, tokenCount } from '../terminal.ts';
-import { ControlClient, type ControlCommandFlags } from './client.ts';
+import {
+  grouped,
+  oneLine,
+  print,
+  printFacts,
+  printJson,
+  printListJson,
+  printTable,
+  tokenCount,
+} from '../terminal.ts';
+import { openControl, type ControlClient, type ControlCommandFlags } from './client.ts';
 import { ownerWord } from './resources.ts';
 import type { Deployment } from './shapes.ts';
 
@@ -10,15 +19,15 @@ export interface InResourceFlags extends ControlCommandFlags {
 }
 
 export async function listDeployments(flags: InResourceFlags): Promise<ExitCode> {
-  const deployments = await new ControlClient(flags).deployments(flags.resource);
-  if (flags.json) printJson(deployments);
+  const deployments = await (await openControl(flags)).deployments(flags.resource);
+  if (flags.json) printListJson(deployments);
   else
     printTable(['name', 'model', 'sku', 'limit', 'held', 'when full', 'served by'], deployments.map(summary));
   return EXIT.ok;
 }
 
 export async function showDeployment(name: string, flags: InResourceFlags): Promise<ExitCode> {
-  tell(await new ControlClient(flags).deployment(flags.resource, name), flags);
+  tell(await (await openControl(flags)).deployment(flags.resource, name), flags);
   return EXIT.ok;
 }
 
@@ -38,12 +47,12 @@ export interface DeploymentFlags extends InResourceFlags {
 
 export async function createDeployment(name: string, flags: DeploymentFlags): Promise<ExitCode> {
   const body = bodyOf({ ...flags, sku: flags.sku ?? 'GlobalBatch' });
-  tell(await new ControlClient(flags).putDeployment(flags.resource, name, body), flags);
+  tell(await (await openControl(flags)).putDeployment(flags.resource, name, body), flags);
   return EXIT.ok;
 }
 
 export async function updateDeployment(name: string, flags: DeploymentFlags): Promise<ExitCode> {
-  const client = new ControlClient(flags);
+  const client = await openControl(flags);
   const body = bodyOf(await withModel(client, name, flags));
   if (Object.keys(body).length === 0) {
     throw new CliError(
@@ -56,7 +65,7 @@ export async function updateDeployment(name: string, flags: DeploymentFlags): Pr
 }
 
 export async function deleteDeployment(name: string, flags: InResourceFlags): Promise<ExitCode> {
-  const deleted = await new ControlClient(flags).deleteDeployment(flags.resource, name);
+  const deleted = await (await openControl(flags)).deleteDeployment(flags.resource, name);
   if (!deleted) {
     throw new CliError(`There is no deployment '${name}' in resource '${flags.resource}'.`, EXIT.failed);
   }
@@ -116,21 +125,25 @@ function oneOf<T extends string>(names: readonly T[], text: string, flag: string
 function tell(deployment: Deployment, { json }: ControlCommandFlags): void {
   if (json) return printJson(deployment);
   const { versionUpgradeOption, raiPolicyName, offpeak } = deployment.properties;
-  print(
-    table([
-      ['name', oneLine(deployment.name)],
-      ['model', modelOf(deployment)],
-      ['sku', oneLine(deployment.sku.name)],
-      ['enqueued tokens', tokensLine(deployment)],
-      ['when full', whenFull(deployment)],
-      ['concurrency', offpeak?.concurrency == null ? '' : grouped(offpeak.concurrency)],
-      ['version upgrade', oneLine(versionUpgradeOption ?? '')],
-      ['content filter', oneLine(raiPolicyName ?? '')],
-      ['served by', servedBy(deployment)],
-      ['declared in', ownerWord(offpeak?.owner)],
-    ]),
-  );
+  printFacts([
+    ['name', oneLine(deployment.name)],
+    ['model', modelOf(deployment)],
+    ['sku', oneLine(deployment.sku.name)],
+    ['enqueued tokens', tokensLine(deployment)],
+    ['when full', whenFull(deployment)],
+    ['concurrency', offpeak?.concurrency == null ? '' : grouped(offpeak.concurrency)],
+    ['version upgrade', oneLine(versionUpgradeOption ?? '')],
+    ['content filter', filterWord(raiPolicyName)],
+    ['served by', servedBy(deployment)],
+    ['declared in', ownerWord(offpeak?.owner)],
+  ]);
 }
+
+/** What the original's portal shows as the default. Nothing is filtered here, whatever the name. */
+const DEFAULT_FILTER = /^Microsoft\.Default/;
+
+const filterWord = (name: string | null | undefined): string =>
+  !name || DEFAULT_FILTER.test(name) ? 'none' : `none; the name '${oneLine(name)}' is only kept`;
 
 const summary = (deployment: Deployment): string[] => [
   oneLine(deployment.name),

@@ -1,13 +1,13 @@
 import { BATCH_SKUS } from '../../contract/control.ts';
 import { EXIT, type ExitCode } from '../exit.ts';
-import { oneLine, printJson, printTable, tokenCount } from '../terminal.ts';
-import { ControlClient } from './client.ts';
+import { oneLine, printListJson, printTable, tokenCount } from '../terminal.ts';
+import { openControl } from './client.ts';
 import { locationsOf, type LocationFlags } from './quota.ts';
 import type { Model, Usage } from './shapes.ts';
 
 /** What can be deployed where, and how much of it is left. */
 export async function listModels(flags: LocationFlags): Promise<ExitCode> {
-  const client = new ControlClient(flags);
+  const client = await openControl(flags);
   const locations = await locationsOf(client, flags);
   const found = await Promise.all(
     locations.map(async (location) => {
@@ -15,7 +15,7 @@ export async function listModels(flags: LocationFlags): Promise<ExitCode> {
       return models.map((model) => ({ location, model, usages }));
     }),
   );
-  if (flags.json) printJson(found.flat().map(({ location, model }) => ({ location, ...model })));
+  if (flags.json) printListJson(found.flat().map(({ location, model }) => ({ location, ...model })));
   else printTable(HEADINGS, found.flat().map(row));
   return EXIT.ok;
 }

@@ -43,9 +43,15 @@ function addResources(resources: Command, run: Run): void {
   withResource(named(control(resources, 'update', 'Change a resource')))
     .option('--enable-key-auth', 'let its keys in again')
     .action(run(on<ResourceFlags>((module, name, flags) => module.updateResource(name, flags))));
-  named(control(resources, 'delete', 'Delete a resource with its deployments, files and keys')).action(
-    run(on<ControlCommandFlags>((module, name, flags) => module.deleteResource(name, flags))),
-  );
+  named(control(resources, 'delete', 'Delete a resource with its deployments, files and keys; asks first'))
+    .option('--yes', 'do not ask')
+    .action(
+      run(
+        on<ControlCommandFlags & { yes?: boolean }>((module, name, flags) =>
+          module.deleteResource(name, flags),
+        ),
+      ),
+    );
   named(control(resources, 'keys', 'Make and show the keys that are missing, or make one anew'))
     .option('--regenerate <1|2>', 'make this one anew; the old one is refused from then on')
     .action(run(on<KeysFlags>((module, name, flags) => module.resourceKeys(name, flags))));
@@ -143,8 +149,8 @@ const control = (parent: Command, name: string, description: string): Command =>
     .addHelpText('after', ENDPOINT);
 
 const ENDPOINT = `
-The service is --endpoint, else OFFPEAK_ENDPOINT, else http://127.0.0.1:8080. It is opened by --admin-key, else
-OFFPEAK_ADMIN_KEY (shown at the service's first start), else OFFPEAK_TOKEN, a token of your identity provider. Keys and
+The service is --endpoint, else OFFPEAK_ENDPOINT, else the one that runs over the data directory here, else
+http://127.0.0.1:8080. It is opened by --admin-key, else OFFPEAK_ADMIN_KEY (shown at the service's first start), else OFFPEAK_TOKEN, a token of your identity provider. Keys and
 endpoints of cloud services are never used.`;
 
 function nonEmpty(text: string): string {

@@ -1,13 +1,13 @@
 import { EXIT, type ExitCode } from '../exit.ts';
-import { grouped, note, oneLine, printJson, printTable, tokenCount } from '../terminal.ts';
-import { ControlClient, type ControlCommandFlags } from './client.ts';
+import { grouped, note, oneLine, printListJson, printTable, tokenCount } from '../terminal.ts';
+import { openControl, type ControlClient, type ControlCommandFlags } from './client.ts';
 import type { Usage } from './shapes.ts';
 
 export type LocationFlags = ControlCommandFlags & { readonly location?: string };
 
 /** What the deployments of the subscription take of its quotas, and what its batches hold of that. */
 export async function showQuota(flags: LocationFlags): Promise<ExitCode> {
-  const client = new ControlClient(flags);
+  const client = await openControl(flags);
   const locations = await locationsOf(client, flags);
   const usages = await Promise.all(
     locations.map(async (location) =>
@@ -15,7 +15,7 @@ export async function showQuota(flags: LocationFlags): Promise<ExitCode> {
     ),
   );
   if (flags.json) {
-    printJson(usages.flat());
+    printListJson(usages.flat());
     return EXIT.ok;
   }
   const shown = usages.flat().filter((usage) => flags.location !== undefined || isUsed(usage));

@@ -1,19 +1,30 @@
 import { OFFERS, type Offer } from '../../contract/control.ts';
 import { DEFAULT_RESOURCE_ID } from '../../contract/scope.ts';
 import { CliError, EXIT, type ExitCode } from '../exit.ts';
-import { note, oneLine, print, printJson, printTable, table } from '../terminal.ts';
-import { ControlClient, type ControlCommandFlags } from './client.ts';
+import { isConfirmed } from '../confirm.ts';
+import { nextCommand } from '../self.ts';
+import {
+  note,
+  oneLine,
+  print,
+  printFacts,
+  printJson,
+  printListJson,
+  printTable,
+  table,
+} from '../terminal.ts';
+import { openControl, type ControlClient, type ControlCommandFlags } from './client.ts';
 import type { Account, Keys } from './shapes.ts';
 
 export async function listResources(flags: ControlCommandFlags): Promise<ExitCode> {
-  const resources = await new ControlClient(flags).resources();
-  if (flags.json) printJson(resources);
+  const resources = await (await openControl(flags)).resources();
+  if (flags.json) printListJson(resources);
   else printTable(['name', 'location', 'offer', 'opened by', 'endpoint'], resources.map(summary));
   return EXIT.ok;
 }
 
 export async function showResource(name: string, flags: ControlCommandFlags): Promise<ExitCode> {
-  tell(await new ControlClient(flags).resource(name), flags);
+  tell(await (await openControl(flags)).resource(name), flags);
   return EXIT.ok;
 }
 
@@ -26,11 +37,11 @@ export interface ResourceFlags extends ControlCommandFlags {
 }
 
 export async function createResource(name: string, flags: ResourceFlags): Promise<ExitCode> {
-  const client = new ControlClient(flags);
+  const client = await openControl(flags);
   const location = flags.location ?? (await locationFor(name, client));
   const body = bodyOf({ ...flags, ...(location !== undefined && { location }) });
   tell(await client.putResource(name, { kind: 'OpenAI', sku: { name: 'S0' }, ...body }), flags);
-  if (!flags.json) note(`next: offpeak resources keys ${oneLine(name)}`);
+  if (!flags.json) note(`next: ${nextCommand(['resources', 'keys', name], flags)}`);
   return EXIT.ok;
 }
 
@@ -49,12 +60,20 @@ export async function updateResource(name: string, flags: ResourceFlags): Promis
       EXIT.usage,
     );
   }
-  tell(await new ControlClient(flags).patchResource(name, body), flags);
+  tell(await (await openControl(flags)).patchResource(name, body), flags);
   return EXIT.ok;
 }
 
-export async function deleteResource(name: string, flags: ControlCommandFlags): Promise<ExitCode> {
-  const deleted = await new ControlClient(flags).deleteResource(name);
+export async function deleteResource(
+  name: string,
+  flags: ControlCommandFlags & { readonly yes?: boolean },
+): Promise<ExitCode> {
+  const client = await openControl(flags);
+  const question = `Delete the resource '${oneLine(name)}' with its deployments, files and keys? Type its name:`;
+  if (!flags.yes && !(await isConfirmed(question, name))) {
+    throw new CliError(`'${name}' was not typed, so nothing was deleted.`, EXIT.failed);
+  }
+  const deleted = await client.deleteResource(name);
   if (!deleted) throw new CliError(`There is no resource '${name}'.`, EXIT.failed);
   if (flags.json) printJson({ name, deleted });
   else print(`${name}  deleted`);
@@ -66,7 +85,7 @@ export type KeysFlags = ControlCommandFlags & { readonly regenerate?: string };
 /** Makes the keys that are missing, or one anew. A key is shown when it is made and never again. */
 export async function resourceKeys(name: string, flags: KeysFlags): Promise<ExitCode> {
   const slot = slotOf(flags.regenerate);
-  const client = new ControlClient(flags);
+  const client = await openControl(flags);
   const keys = await (slot === null ? client.keys(name) : client.regenerateKey(name, slot));
   if (flags.json) printJson(keys);
   else print(table(keyRows(keys)));
@@ -132,17 +151,18 @@ export function pairsOf(pairs: readonly string[], flag: string): Record<string, 
 function tell(resource: Account, { json }: ControlCommandFlags): void {
   if (json) return printJson(resource);
   const { properties, location, tags } = resource;
-  print(
-    table([
-      ['name', oneLine(resource.name)],
-      ['location', oneLine(location)],
-      ['offer', oneLine(properties.offpeak?.offer ?? '')],
-      ['opened by', openedBy(resource)],
-      ['endpoint', oneLine(properties.endpoint ?? '')],
-      ['declared in', ownerWord(properties.offpeak?.owner)],
-      ...Object.entries(tags ?? {}).map(([name, value]) => ['tag', oneLine(`${name}=${value}`)]),
+  printFacts([
+    ['name', oneLine(resource.name)],
+    ['location', oneLine(location)],
+    ['offer', oneLine(properties.offpeak?.offer ?? '')],
+    ['opened by', openedBy(resource)],
+    ['endpoint', oneLine(properties.endpoint ?? '')],
+    ['declared in', ownerWord(properties.offpeak?.owner)],
+    ...Object.entries(tags ?? {}).map(([name, value]): [string, string] => [
+      'tag',
+      oneLine(`${name}=${value}`),
     ]),
-  );
+  ]);
 }
 
 export const ownerWord = (owner: string | null | undefined): string =>

@@ -150,6 +150,7 @@ function send(response: ServerResponse, status: number, body: object): void {
   response.writeHead(status, {
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(json),
+    'x-offpeak-simulated': 'true',
   });
   response.end(json);
 }

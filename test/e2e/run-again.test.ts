@@ -1,0 +1,198 @@
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
+import { lines, offpeak, requests, scratch, start } from './offpeak.ts';
+
+let place: Awaited<ReturnType<typeof scratch>>;
+let upstream: LedgerUpstream;
+beforeEach(async () => {
+  place = await scratch();
+  upstream = await startLedgerUpstream({ script: { poison: { contains: 'Say 7', outcome: 400 } } });
+});
+afterEach(async () => {
+  await upstream.stop();
+  await place.remove();
+});
+
+const read = (name: string) => readFile(join(place.dir, name), 'utf8');
+const write = (name: string, text: string) => writeFile(join(place.dir, name), text);
+const run = (...flags: string[]) =>
+  offpeak(['run', 'in.jsonl', '-o', 'out.jsonl', '--upstream', upstream.url, ...flags], { cwd: place.dir });
+const sent = async () => (await upstream.stats()).requests;
+const ids = (text: string) => lines(text).map(({ custom_id }) => custom_id);
+
+describe('a run that is finished', () => {
+  test('is not sent again: the same command says so, with the same exit code', async () => {
+    await write('in.jsonl', requests(10));
+    const first = await run('--json');
+    const before = [await read('out.jsonl'), await read('out.errors.jsonl'), await sent()];
+
+    const again = await run();
+    const asJson = await run('--json');
+
+    expect([first.code, again.code, asJson.code]).toEqual([1, 1, 1]);
+    expect(again.stdout).toBe('9 answered  out.jsonl\n1 failed    out.errors.jsonl\n');
+    expect(again.stderr).toContain('Finished before: nothing was sent. --retry-failed sends');
+    expect(JSON.parse(asJson.stdout)).toEqual({
+      ...(JSON.parse(first.stdout) as object),
+      already_finished: true,
+    });
+    expect([await read('out.jsonl'), await read('out.errors.jsonl'), await sent()]).toEqual(before);
+  });
+
+  test('with all answered it ends with 0 again, also when its error file was removed', async () => {
+    await write('in.jsonl', requests(5));
+    await run();
+    await rm(join(place.dir, 'out.errors.jsonl'));
+
+    const again = await run();
+    const retried = await run('--retry-failed');
+
+    expect([again.code, retried.code]).toEqual([0, 0]);
+    expect(await sent()).toBe(5);
+  });
+
+  test.each([
+    ['another model', ['--model', 'qwen'], "with model 'llama', not 'qwen'"],
+    ['another upstream', ['--upstream', 'simulator'], 'not simulator'],
+    ['a retry with another model', ['--model', 'qwen', '--retry-failed'], "with model 'llama'"],
+  ])('is not mixed with %s', async (_, flags, reason) => {
+    await write('in.jsonl', requests(10));
+    await run();
+
+    const other = await run(...flags);
+
+    expect(other.code).toBe(2);
+    expect(other.stderr).toContain(reason);
+    expect(await sent()).toBe(10);
+  });
+
+  test('is not replaced by another input, save with --force, which sends everything', async () => {
+    await write('in.jsonl', requests(10));
+    await run();
+    await write('in.jsonl', requests(3));
+
+    const refused = await run();
+    const forced = await run('--force');
+
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain('out.jsonl holds the answers of a run over another input than in.jsonl');
+    expect(forced.code).toBe(0);
+    expect(ids(await read('out.jsonl'))).toEqual(['request-0', 'request-1', 'request-2']);
+    expect(await sent()).toBe(13);
+  });
+
+  test('of which nothing is known is not replaced either; other content is', async () => {
+    await write('in.jsonl', requests(2));
+    await write(
+      'out.jsonl',
+      '{"id":"x","custom_id":"a","response":{"status_code":200,"body":{}},"error":null}\n',
+    );
+
+    const refused = await run();
+    await write('out.jsonl', 'notes\n');
+    const replaced = await run();
+
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain('out.jsonl holds answers already');
+    expect(replaced.code).toBe(0);
+    expect(ids(await read('out.jsonl'))).toEqual(['request-0', 'request-1']);
+  });
+
+  test('starts anew when its output was removed', async () => {
+    await write('in.jsonl', requests(2));
+    await run();
+    await rm(join(place.dir, 'out.jsonl'));
+
+    expect((await run()).code).toBe(0);
+    expect(await sent()).toBe(4);
+  });
+});
+
+describe('--retry-failed', () => {
+  test('sends only what failed, and puts the new answers where they belong', async () => {
+    await write('in.jsonl', requests(20));
+    await run();
+    await upstream.script({ poison: null });
+
+    const retried = await run('--retry-failed', '--json');
+    const after = await run();
+
+    expect(retried.code).toBe(0);
+    expect(JSON.parse(retried.stdout)).toMatchObject({
+      request_counts: { total: 20, completed: 20, failed: 0 },
+    });
+    expect(ids(await read('out.jsonl'))).toEqual(Array.from({ length: 20 }, (_, at) => `request-${at}`));
+    expect(await read('out.errors.jsonl')).toBe('');
+    expect(after.code).toBe(0);
+    expect(await sent()).toBe(21);
+  });
+
+  test('what fails again is the error file, and can be sent once more', async () => {
+    await write('in.jsonl', requests(20));
+    await upstream.script({ poison: { contains: 'Say 1', outcome: 400 } });
+    await run();
+    await upstream.script({ poison: { contains: 'Say 12', outcome: 400 } });
+
+    const retried = await run('--retry-failed');
+
+    expect(retried.code).toBe(1);
+    expect(ids(await read('out.errors.jsonl'))).toEqual(['request-12']);
+    expect(ids(await read('out.jsonl'))).toHaveLength(19);
+    expect(await sent()).toBe(31);
+    await upstream.script({ poison: null });
+    expect((await run('--retry-failed')).code).toBe(0);
+    expect(ids(await read('out.jsonl'))).toEqual(Array.from({ length: 20 }, (_, at) => `request-${at}`));
+    expect(await sent()).toBe(32);
+  });
+
+  test('killed in the middle, it goes on with either command', async () => {
+    await write('in.jsonl', requests(20));
+    await upstream.script({ poison: { contains: 'Say 1', outcome: 400 } });
+    await run();
+    await upstream.script({ poison: null, latencyMs: 300 });
+    const args = ['run', 'in.jsonl', '-o', 'out.jsonl', '--upstream', upstream.url, '--concurrency', '1'];
+    const running = start([...args, '--retry-failed'], { cwd: place.dir });
+    while ((await sent()) < 23) await running.until(/in_progress/);
+    running.child.kill('SIGKILL');
+    await running.ended;
+    await upstream.script({ latencyMs: 0 });
+
+    const last = await run();
+
+    expect(last.stderr).toContain('Going on with sending the failed requests again.');
+    expect(last.code).toBe(0);
+    expect(ids(await read('out.jsonl'))).toEqual(Array.from({ length: 20 }, (_, at) => `request-${at}`));
+    expect((await upstream.stats()).requests - 31).toBeLessThanOrEqual(2);
+    expect(await readdir(join(place.dir, 'out.jsonl.offpeak'))).toEqual(['run.json']);
+  });
+
+  test('refuses an output or an error file that was changed since, and changes nothing', async () => {
+    await write('in.jsonl', requests(10));
+    await run();
+    const output = await read('out.jsonl');
+    await write('out.jsonl', output.split('\n').slice(2).join('\n'));
+    await upstream.script({ poison: null });
+
+    const cut = await run('--retry-failed');
+
+    expect(cut.code).toBe(1);
+    expect(cut.stderr).toContain('out.jsonl is not what the run wrote');
+    expect(ids(await read('out.errors.jsonl'))).toEqual(['request-7']);
+    await write('out.jsonl', output);
+    expect((await run('--retry-failed')).code).toBe(0);
+    expect(ids(await read('out.jsonl'))).toHaveLength(10);
+    expect(await sent()).toBe(11);
+  });
+
+  test('needs a run that is finished', async () => {
+    await write('in.jsonl', requests(2));
+
+    const { code, stderr } = await run('--retry-failed');
+
+    expect(code).toBe(2);
+    expect(stderr).toContain('there is no finished run at out.jsonl');
+    expect(await sent()).toBe(0);
+  });
+});
