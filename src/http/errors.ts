@@ -55,9 +55,19 @@ export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof StoreError || error instanceof BlobStoreError) return storageError(error);
   if (error instanceof BlobNotFound)
-    return new ApiError('fileNotFound', 'The file no longer has any content.', { cause: error });
+    return new ApiError(
+      'fileNotFound',
+      'The service no longer has the bytes of this file. Upload it again, or ask the operator to restore them.',
+      { cause: error },
+    );
   if (error instanceof BlobTooLarge)
-    return new ApiError('fileTooLarge', 'The file is larger than allowed.', { cause: error });
+    return new ApiError(
+      'fileTooLarge',
+      'The file is larger than a file may be. Split it into several files.',
+      {
+        cause: error,
+      },
+    );
   const code = property(error, 'code');
   const known = typeof code === 'string' ? FRAMEWORK_ERRORS[code] : undefined;
   if (known !== undefined) return new ApiError(known[0], known[1], { cause: error });

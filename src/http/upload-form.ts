@@ -31,9 +31,13 @@ export async function checkAnnounced(request: FastifyRequest): Promise<void> {
   if (!/^multipart\/form-data\b/i.test(request.headers['content-type'] ?? ''))
     throw new ApiError('unsupportedMediaType', 'Send multipart/form-data with the parts purpose and file.');
   if (Number(request.headers['content-length'] ?? 0) > INPUT_BYTES_MAX + FRAMING_BYTES_MAX)
-    throw new ApiError('fileTooLarge', `The file is larger than ${INPUT_BYTES_MAX} bytes.`, {
-      param: 'file',
-    });
+    throw new ApiError(
+      'fileTooLarge',
+      `The file is larger than ${INPUT_BYTES_MAX} bytes, the limit for one file. Split it into several files.`,
+      {
+        param: 'file',
+      },
+    );
 }
 
 export async function receiveUpload(

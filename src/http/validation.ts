@@ -37,7 +37,8 @@ function describe(
   if (value === undefined && issue.code !== 'custom')
     return { code: 'missingParameter', message: `Missing required parameter: '${param}'.` };
   // A query holds texts, whatever they should stand for.
-  if (issue.code === 'invalid_type' && typeof value === 'string' && isNumeric(issue.expected))
+  const isNumberLike = typeof value === 'string' || typeof value === 'number';
+  if (issue.code === 'invalid_type' && isNumberLike && isNumeric(issue.expected))
     return {
       code: 'invalidValue',
       message: `Invalid value for '${param}': ${shown(value)}. It must be a whole number.`,
@@ -45,19 +46,36 @@ function describe(
   if (issue.code === 'invalid_type')
     return {
       code: param.startsWith('metadata') ? 'metadataInvalid' : 'invalidType',
-      message: `Invalid type for '${param}': expected ${withArticle(issue.expected)}, but got ${typeName(value)} instead.`,
+      message: `Invalid type for '${param}': expected ${withArticle(nameOf(issue.expected))}, but got ${typeName(value)} instead.`,
     };
   if (issue.code === 'custom')
     return {
       code: (issue.params?.['code'] as ApiErrorCode | undefined) ?? 'invalidValue',
       message: issue.message,
     };
-  const advice =
-    issue.code === 'invalid_value'
-      ? `Supported values are: ${issue.values.map(shown).join(', ')}`
-      : issue.message;
-  return { code: 'invalidValue', message: `Invalid value for '${param}': ${shown(value)}. ${advice}.` };
+  return {
+    code: 'invalidValue',
+    message: `Invalid value for '${param}': ${shown(value)}. ${adviceOf(issue)}.`,
+  };
 }
+
+/** A schema's own words, or better ones than zod's. */
+function adviceOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_value') return `Supported values are: ${issue.values.map(shown).join(', ')}`;
+  if (issue.code === 'too_small' && issue.message.startsWith('Too small'))
+    return issue.minimum === 1 && issue.origin in COUNTED
+      ? 'It must not be empty'
+      : `It must ${haveOrBe(issue.origin)} at least ${issue.minimum}${COUNTED[issue.origin] ?? ''}`;
+  if (issue.code === 'too_big' && issue.message.startsWith('Too big'))
+    return `It must ${haveOrBe(issue.origin)} at most ${issue.maximum}${COUNTED[issue.origin] ?? ''}`;
+  return issue.message;
+}
+
+const COUNTED: Readonly<Record<string, string>> = { string: ' characters', array: ' entries' };
+const haveOrBe = (origin: string): string => (origin in COUNTED ? 'have' : 'be');
+
+/** JSON has objects, and no records. */
+const nameOf = (type: string): string => (type === 'record' ? 'object' : type);
 
 const isNumeric = (expected: string): boolean => expected === 'number' || expected === 'int';
 
