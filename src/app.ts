@@ -25,6 +25,7 @@ import type { Deployments } from './deployments/port.ts';
 import { createHttpServer } from './http/server.ts';
 import type { DiskBlobs } from './stores/blobs/disk.ts';
 import type { StateStore } from './stores/state/ports.ts';
+import { toldBy } from './app/told.ts';
 import { makeServerTls, readServerTls, TlsError, type ServerTls } from './tls/server-tls.ts';
 
 /** The composition root: here, and in `app/`, are the only files that name an implementation of a port. */
@@ -65,7 +66,7 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
   const { log, onFatal, directory, storage } = parts;
   const { state, blobs, diskGuard } = storage;
   const background = new AbortController();
-  const room = watchRoom(diskGuard, { signal: background.signal, onFatal });
+  const room = watchRoom(storage, { signal: background.signal, log, onFatal });
   const inspectors = createInspectorPool({
     resolvePath: (id) => blobs.pathOf(id),
     threads: Math.max(1, availableParallelism() - 1),
@@ -159,7 +160,7 @@ export async function createApp(
   const http = createHttpServer({
     ...core,
     importer,
-    control: followedBy(core.engine, control.plane),
+    control: toldBy(deps.log, followedBy(core.engine, control.plane)),
     authenticate: control.authenticate,
     clock: systemClock,
     uuid: systemUuid,

@@ -108,18 +108,27 @@ export async function closeStorage({ state, blobs, dataDir }: Storage): Promise<
 
 /** The dispatchers ask before every request, so the guard's answer is kept at hand. */
 export function watchRoom(
-  guard: DiskGuard,
-  { signal, onFatal }: { readonly signal: AbortSignal; readonly onFatal: (error: unknown) => void },
+  {
+    diskGuard,
+    dataDir: { path },
+  }: { readonly diskGuard: DiskGuard; readonly dataDir: Pick<DataDir, 'path'> },
+  {
+    signal,
+    log,
+    onFatal,
+  }: { readonly signal: AbortSignal; readonly log: Log; readonly onFatal: (error: unknown) => void },
 ): { readonly isThere: boolean } {
   const room = { isThere: true };
   const look = async (): Promise<void> => {
     while (!signal.aborted) {
-      room.isThere = await guard.hasRoom();
+      const isThere = await diskGuard.hasRoom();
+      if (isThere !== room.isThere) log.event(isThere ? 'disk.ok' : 'disk.low', { path });
+      room.isThere = isThere;
       await systemClock.sleep(ROOM_LOOK_MS, signal).catch(() => {
         // The app closes.
       });
     }
   };
-  Promise.all([look(), guard.watch(signal)]).catch(onFatal);
+  Promise.all([look(), diskGuard.watch(signal)]).catch(onFatal);
   return room;
 }

@@ -1,4 +1,4 @@
-import { isTerminal, type Batch } from '../contract/batch.ts';
+import { isTerminal, type Batch, type BatchStatus } from '../contract/batch.ts';
 import { ApiError } from '../contract/error.ts';
 import type { Inspection } from '../contract/inspection.ts';
 import type { Scope } from '../contract/scope.ts';
@@ -19,6 +19,7 @@ import { createBatch, type CreateBatch } from './queue/create.ts';
 import { faulty, judge } from './queue/judge.ts';
 import { Quotas } from './queue/quotas.ts';
 import { roomOf, tokenLimitExceeded, waitsForRoom, type QueuePlace } from './queue/room.ts';
+import { BatchJournal, type WaitOf } from './journal.ts';
 import { untilTaken } from './passing.ts';
 import { Meter } from './progress.ts';
 import { Recorder } from './results/recorder.ts';
@@ -41,6 +42,8 @@ export interface EngineOptions {
   readonly tickMs: number;
   /** True: a batch ends as `expired` when its window does. The original never does that. */
   readonly strictWindow: boolean;
+  /** A batch that waits for so long is told in the log. */
+  readonly waitToldAfterMs: number;
 }
 
 const ENGINE_DEFAULTS: EngineOptions = {
@@ -54,6 +57,7 @@ const ENGINE_DEFAULTS: EngineOptions = {
   cancelGraceMs: 10_000,
   tickMs: 1_000,
   strictWindow: false,
+  waitToldAfterMs: 10_000,
 };
 
 export interface EngineDeps {
@@ -98,6 +102,7 @@ export class Engine {
   readonly #options: EngineOptions;
   readonly #recorder: Recorder;
   readonly #dispatchers: Dispatchers;
+  readonly #journal: BatchJournal;
   readonly #quotas = new Quotas();
   readonly #tasks = new Map<number, Promise<void>>();
   readonly #meters = new Map<number, Meter>();
@@ -117,6 +122,7 @@ export class Engine {
         groupBytesMax: this.#options.commitBytesMax,
       },
     );
+    this.#journal = new BatchJournal(deps, this.#options.waitToldAfterMs);
     const suspectTurn: SuspectTurn = { line: null };
     this.#dispatchers = new Dispatchers(
       {
@@ -163,7 +169,8 @@ export class Engine {
       batches: this.#deps.state.batches,
       inspectSoon: (owner, fileId) => this.#inspectSoon(owner, fileId),
       wake: () => this.wake(),
-      noteCreated: (batch, deployment, held) => this.#quotas.add(batch, deployment, held),
+      noteCreated: (batch) => this.#journal.created(batch, scope),
+      noteHeld: (batch, deployment, held) => this.#quotas.add(batch, deployment, held),
     });
 
   /** Undefined once the batch has ended. */
@@ -193,6 +200,16 @@ export class Engine {
     return place && waitsForRoom(batch.deployment, place, quota);
   }
 
+  readonly #waits: WaitOf = {
+    isWaiting: (batch) => {
+      if (batch.status === 'validating')
+        return batch.waitingTokens !== null || this.#quotas.of(batch)?.limit === null;
+      const dispatcher = this.#dispatchers.get(batch);
+      return dispatcher?.activity(batch.seq) !== undefined && dispatcher.trouble !== null;
+    },
+    reasonOf: (batch) => this.progress(batch)?.waiting ?? 'Waits for room.',
+  };
+
   async #tick(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       // From before the look: what changes meanwhile makes it look again.
@@ -202,6 +219,7 @@ export class Engine {
         const live = await this.#deps.state.batches.live();
         this.#quotas.look(live, await this.#dispatchers.refresh(live), nowS(this.#deps.clock));
         for (const batch of live) this.#attend(batch);
+        this.#journal.look(live, this.#waits);
         await this.#purge();
       });
       this.#dispatchers.poke();
@@ -230,10 +248,18 @@ export class Engine {
 
   /** The order of the stages. Each moves the batch on in the store, so a restart goes on at the same place. */
   async #run(seq: number): Promise<void> {
+    const steps: BatchStatus[] = [];
     try {
       while (!this.#stopping.signal.aborted) {
         const batch = await this.#patiently(() => this.#deps.state.batches.bySeq(seq));
-        if (batch === undefined || isTerminal(batch.status) || !this.#quotas.takeTurn(batch)) return;
+        if (batch === undefined) return;
+        // One that had ended before this task began was told by another.
+        if (isTerminal(batch.status) && steps.length > 0) this.#journal.ended(batch);
+        if (isTerminal(batch.status) || !this.#quotas.takeTurn(batch)) return;
+        const { deployment } = batch;
+        if (batch.status === 'in_progress' && deployment !== null && !steps.includes('in_progress'))
+          this.#journal.started(batch, deployment);
+        if (steps.at(-1) !== batch.status) steps.push(batch.status);
         await this.#patiently(() => this.#step(batch));
       }
     } finally {
@@ -299,6 +325,10 @@ export class Engine {
     });
     if (planned === 'token_limit_exceeded') {
       await this.#fail(batch, 'validating', faulty(tokenLimitExceeded(deployment, inspection.tokens)));
+    }
+    if (planned === 'planned') {
+      const { requests: total, tokens } = inspection;
+      this.#journal.planned(batch, { deployment: deployment.name, total, tokens });
     }
     // Others may have waited for this one to start.
     if (planned === 'planned' && batch.waitingTokens !== null) this.wake();

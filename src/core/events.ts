@@ -52,7 +52,6 @@ export const FIELDS = {
   files: text('ids of the files, of many the first twenty'),
   database: text('path of the embedded database, or address of the other one'),
   bytes: number('size in bytes'),
-  freeBytes: number('free bytes of the disk'),
   ms: number('how long the answer took'),
   durationMs: number('how long it took'),
   afterMs: number('time since it began'),
@@ -227,11 +226,8 @@ export const EVENTS = {
   ]),
 
   // Stores
-  'disk.low': event('warn', 'the disk is nearly full: uploads are refused and nothing is sent', [
-    'path',
-    'freeBytes?',
-  ]),
-  'disk.ok': event('info', 'the disk has room again: work goes on', ['path', 'freeBytes?']),
+  'disk.low': event('warn', 'the disk is nearly full: uploads are refused and nothing is sent', ['path']),
+  'disk.ok': event('info', 'the disk has room again: work goes on', ['path']),
   'store.trouble': event('warn', 'a store is in trouble; it is tried again', ['error', 'waitMs']),
 
   // What operators change

@@ -270,3 +270,37 @@ async function readUntil(descriptor: number, pattern: RegExp): Promise<string> {
   }
   return text;
 }
+
+test('what operators change over the API is told, with who did it, and no key', async () => {
+  const { reader, writer } = pipe();
+  const { url } = await start(['ignore', 'ignore', writer], ['--admin-key', KEY.replaceAll('k', 'a')]);
+  const admin = { OFFPEAK_ENDPOINT: url, OFFPEAK_ADMIN_KEY: KEY.replaceAll('k', 'a') };
+  const cli = async (...args: string[]) => {
+    const { code, stdout, stderr } = await offpeak(args, { cwd: place.dir, env: admin });
+    expect({ code, stderr, args }).toMatchObject({ code: 0 });
+    return stdout;
+  };
+
+  await cli('resources', 'create', 'team', '--location', 'swedencentral');
+  const keys = await cli('resources', 'keys', 'team', '--json');
+  await cli('resources', 'keys', 'team', '--regenerate', '2');
+  await cli('deployments', 'create', 'nightly', '--resource', 'team', '--model', 'llama', '--capacity', '5');
+  await cli('deployments', 'delete', 'nightly', '--resource', 'team');
+  const log = await readUntil(reader, /"change":"deployment removed".*\n/);
+
+  const events = log
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter(({ event }) => /^(key\.|configuration\.)/.test(String(event)));
+  const by = { resource: 'team', actor: expect.any(String) };
+  expect(events).toMatchObject([
+    { event: 'configuration.changed', change: 'resource added', ...by },
+    { event: 'key.made', slot: 1, ...by },
+    { event: 'key.made', slot: 2, ...by },
+    { event: 'key.rotated', slot: 2, ...by },
+    { event: 'configuration.changed', change: 'deployment added', deployment: 'nightly', ...by },
+    { event: 'configuration.changed', change: 'deployment removed', deployment: 'nightly', ...by },
+  ]);
+  for (const key of Object.values(JSON.parse(keys) as Record<string, string>)) expect(log).not.toContain(key);
+});

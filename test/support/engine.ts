@@ -11,7 +11,7 @@ import { isTerminal, type Batch } from '../../src/contract/batch.ts';
 import { systemClock, type Clock } from '../../src/core/clock.ts';
 import { noFailpoints } from '../../src/core/failpoint.ts';
 import { systemUuid } from '../../src/core/ids.ts';
-import { silentLog } from '../../src/core/log.ts';
+import { createLog } from '../../src/core/log.ts';
 import type { Deployment } from '../../src/deployments/port.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../src/stores/blobs/disk.ts';
 import { change, resourceOf } from '../../src/stores/state/contract/fixtures.ts';
@@ -93,6 +93,11 @@ export class EngineBench {
   hasRoom = true;
   /** No file is inspected before. */
   inspecting: Promise<void> = Promise.resolve();
+  /** Events of the log, with their fields. */
+  readonly logged: Record<string, unknown>[] = [];
+  readonly #log = createLog(({ event, fields }) =>
+    this.logged.push({ event, ...Object.fromEntries(fields) }),
+  );
   /** What callers can name; may change while engines run. */
   readonly deployments = new Map<string, Deployment>();
   readonly #dir: string;
@@ -159,11 +164,11 @@ export class EngineBench {
       along: new OutputsAlong({
         blobs,
         uuid: systemUuid,
-        log: silentLog,
+        log: this.#log,
         onFatal,
         options: { linesMin: 1, pieceBytes: 1 },
       }),
-      log: silentLog,
+      log: this.#log,
       failpoint: noFailpoints,
       owner: systemUuid(),
       hasRoom: () => this.hasRoom,

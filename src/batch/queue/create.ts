@@ -61,8 +61,10 @@ export interface CreateDeps {
   readonly clock: Clock;
   readonly uuid: UuidSource;
   readonly wake: () => void;
+  /** Not of a create that is repeated. */
+  readonly noteCreated: (batch: Batch) => void;
   /** `held`: by the live batches of its deployment. */
-  readonly noteCreated: (batch: Batch, deployment: Deployment, held: number) => void;
+  readonly noteHeld: (batch: Batch, deployment: Deployment, held: number) => void;
 }
 
 const WINDOW_S = 24 * 60 * 60;
@@ -93,7 +95,7 @@ export async function createBatch(scope: Scope, request: CreateRequest, deps: Cr
     { file, errors: null, deployment, tokens },
     deps,
   );
-  if (deployment !== null) deps.noteCreated(batch, deployment, enqueuedTokens);
+  if (deployment !== null) deps.noteHeld(batch, deployment, enqueuedTokens);
   deps.wake();
   return { batch, tokens: deployment && figures(deployment, enqueuedTokens) };
 }
@@ -136,7 +138,7 @@ async function insert(
   scope: Scope,
   request: CreateRequest,
   facts: { file: FileRow; errors: BatchErrors | null; deployment: Deployment | null; tokens: number },
-  { batches, clock, uuid }: CreateDeps,
+  { batches, clock, uuid, noteCreated }: CreateDeps,
 ): Promise<{ batch: Batch; enqueuedTokens: number }> {
   const createdAt = nowS(clock);
   const outcome = await batches.create(
@@ -161,6 +163,8 @@ async function insert(
   );
   switch (outcome.kind) {
     case 'created':
+      noteCreated(outcome.batch);
+      return outcome;
     case 'replayed':
       return outcome;
     case 'idempotency_mismatch':

@@ -150,7 +150,8 @@ const control = (parent: Command, name: string, description: string): Command =>
 
 const ENDPOINT = `
 The service is --endpoint, else OFFPEAK_ENDPOINT, else the one that runs over the data directory here, else
-http://127.0.0.1:8080. It is opened by --admin-key, else OFFPEAK_ADMIN_KEY (shown at the service's first start), else OFFPEAK_TOKEN, a token of your identity provider. Keys and
+http://127.0.0.1:8080. It is opened by --admin-key, else OFFPEAK_ADMIN_KEY (made at the service's first start), else
+OFFPEAK_TOKEN, a token of your identity provider. Keys and
 endpoints of cloud services are never used.`;
 
 function nonEmpty(text: string): string {

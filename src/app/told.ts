@@ -1,0 +1,50 @@
+import type { Scope } from '../contract/scope.ts';
+import type { Log } from '../core/log.ts';
+import type { ControlPlane, KeyShown } from '../deployments/control.ts';
+
+/** What operators change over the API is told in the log, as the audit log has it. */
+export function toldBy(log: Log, plane: ControlPlane): ControlPlane {
+  const changed = (change: string, at: { actor: string; resource: string; deployment?: string }): void =>
+    log.event('configuration.changed', { change, ...at });
+  const deploymentAt = ({ resourceId, actor }: Scope, name: string) => ({
+    actor,
+    resource: resourceId,
+    deployment: name,
+  });
+  return {
+    ...plane,
+    async putResource(actor, wanted) {
+      const put = await plane.putResource(actor, wanted);
+      changed(`resource ${put.created ? 'added' : 'set'}`, { actor, resource: wanted.id });
+      return put;
+    },
+    async deleteResource(actor, resource) {
+      const wasThere = await plane.deleteResource(actor, resource);
+      if (wasThere) changed('resource removed', { actor, resource });
+      return wasThere;
+    },
+    async putDeployment(scope, wanted) {
+      const put = await plane.putDeployment(scope, wanted);
+      changed(`deployment ${put.created ? 'added' : 'set'}`, deploymentAt(scope, wanted.name));
+      return put;
+    },
+    async deleteDeployment(scope, name) {
+      const wasThere = await plane.deleteDeployment(scope, name);
+      if (wasThere) changed('deployment removed', deploymentAt(scope, name));
+      return wasThere;
+    },
+    async listKeys(actor, resource) {
+      const keys = await plane.listKeys(actor, resource);
+      for (const { slot } of keys.filter(isNew)) log.event('key.made', { resource, slot, actor });
+      return keys;
+    },
+    async regenerateKey(actor, resource, slot) {
+      const keys = await plane.regenerateKey(actor, resource, slot);
+      log.event('key.rotated', { resource, slot, actor });
+      return keys;
+    },
+  };
+}
+
+/** Its value is shown now or never. */
+const isNew = ({ value }: KeyShown): boolean => value !== null;

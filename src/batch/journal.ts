@@ -1,0 +1,89 @@
+import { isTerminal, type Batch } from '../contract/batch.ts';
+import type { Scope } from '../contract/scope.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
+
+interface Wait {
+  readonly sinceMs: number;
+  isTold: boolean;
+}
+
+/** How a live batch waits, if it does. */
+export interface WaitOf {
+  readonly isWaiting: (batch: Batch) => boolean;
+  /** In words; asked only when it is told. */
+  readonly reasonOf: (batch: Batch) => string;
+}
+
+/** Tells the log what becomes of each batch, each fact once. */
+export class BatchJournal {
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #waitToldAfterMs: number;
+  /** By number: those that wait since some time. */
+  #waits = new Map<number, Wait>();
+
+  constructor(deps: { readonly log: Log; readonly clock: Clock }, waitToldAfterMs: number) {
+    this.#log = deps.log;
+    this.#clock = deps.clock;
+    this.#waitToldAfterMs = waitToldAfterMs;
+  }
+
+  /** A batch whose file is faulty has ended when it is created. */
+  created(batch: Batch, { actor }: Scope): void {
+    const { inputFileId: file, endpoint } = batch;
+    this.#log.event('batch.created', { ...namesOf(batch), file, endpoint, actor });
+    if (isTerminal(batch.status)) this.ended(batch);
+  }
+
+  planned(batch: Batch, plan: { deployment: string; total: number; tokens: number }): void {
+    this.#log.event('batch.planned', { ...namesOf(batch), ...plan });
+  }
+
+  started(batch: Batch, deployment: string): void {
+    this.#log.event('batch.started', { ...namesOf(batch), deployment, ...batch.counts });
+  }
+
+  ended(batch: Batch): void {
+    const { status, createdAt, counts, usage, retries, resent, errors } = batch;
+    const endedAt = batch.completedAt ?? batch.failedAt ?? batch.cancelledAt ?? batch.expiredAt ?? createdAt;
+    this.#log.event('batch.ended', {
+      ...namesOf(batch),
+      outcome: status,
+      ...counts,
+      inputTokens: usage.inputTokens,
+      outputTokens: usage.outputTokens,
+      retries,
+      resent,
+      durationMs: (endedAt - createdAt) * 1_000,
+      reason: errors?.data[0]?.message,
+    });
+  }
+
+  /** At each look at all live batches. A wait is told once it has lasted, so that a pause of a second is not. */
+  look(live: readonly Batch[], { isWaiting, reasonOf }: WaitOf): void {
+    const nowMs = this.#clock.mono();
+    const waits = new Map<number, Wait>();
+    for (const batch of live) {
+      const known = this.#waits.get(batch.seq);
+      if (!isWaiting(batch)) {
+        if (known?.isTold)
+          this.#log.event('batch.resumed', { ...namesOf(batch), afterMs: Math.round(nowMs - known.sinceMs) });
+        continue;
+      }
+      const wait = known ?? { sinceMs: nowMs, isTold: false };
+      if (!wait.isTold && nowMs - wait.sinceMs >= this.#waitToldAfterMs) {
+        this.#log.event('batch.waiting', { ...namesOf(batch), reason: reasonOf(batch) });
+        wait.isTold = true;
+      }
+      waits.set(batch.seq, wait);
+    }
+    this.#waits = waits;
+  }
+}
+
+const namesOf = ({ id, resourceId, deployment }: Batch) => ({
+  batch: id,
+  resource: resourceId,
+  deployment,
+});
