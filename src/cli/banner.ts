@@ -30,15 +30,11 @@ export interface Served {
 export function banner(started: Started, given: ReadonlySet<ValueName>): string {
   const { app, config, url, upstreams, deployments } = started;
   const others = config.resources.slice(1).map(({ name }) => name);
-  const simulated = deployments.filter(isSimulated).map(({ name }) => name);
   const rows = [
     ...keyRows(started, given),
     ['deployments', list(deployments.map(describe)) || 'none yet'],
     ['upstreams', list(upstreams.map(describeState)) || 'none'],
     ...(others.length > 0 ? [['resources', `default, ${others.join(', ')}`]] : []),
-    ...(simulated.length > 0
-      ? [['simulated', `${simulated.join(', ')}: the answers are invented, no model is asked`]]
-      : []),
     ['data', resolve(config.dataDir)],
     ...(app.localCertPath === null
       ? []
@@ -116,8 +112,6 @@ const list = (items: readonly string[]): string => items.join(`\n${' '.repeat(IN
 
 const describeState = ({ name, state, reason }: UpstreamState): string =>
   `${oneLine(name)}${state === 'unready' ? ' cannot serve as it is' : ''}: ${oneLine(reason)}`;
-export const isSimulated = ({ upstreams }: Served): boolean => upstreams.includes('simulator');
-
 const describe = ({ name, model, upstreams }: Served): string =>
   `${name} (${model}) → ${upstreams.join(', ')}`;
 

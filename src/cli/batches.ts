@@ -70,6 +70,11 @@ export async function createBatch(flags: CreateFlags): Promise<ExitCode> {
   else print(oneLine(created.id));
   if (created.status !== 'failed') return EXIT.ok;
   if (!flags.json) tellFaults(created, flags);
+  const fileId = oneLine(created.input_file_id ?? '');
+  if (!flags.json && flags.file !== undefined && fileId !== '') {
+    note(`The upload is kept as ${fileId}.`);
+    note(`next: ${nextCommand(['files', 'delete', fileId], flags)}`);
+  }
   return exitCodeOf(created);
 }
 

@@ -8,7 +8,7 @@ import { ConfigError } from '../config/fault.ts';
 import { CliError, EXIT, EXIT_CODES, type ExitCode } from './exit.ts';
 import { collect, seconds, waitOrFail, wholeNumber, type Run } from './flags.ts';
 import type { RunFlags } from './run/job.ts';
-import { note, print } from './terminal.ts';
+import { factLines, helpText, note, print } from './terminal.ts';
 
 /** Raw values of table options, as `loadConfig` takes them. */
 export type TableFlags = Partial<Record<OptionName, string | string[] | boolean>>;
@@ -64,10 +64,14 @@ function buildProgram(run: Run, version: string): Command {
   return program;
 }
 
-const exitCodesText = (): string =>
-  `\nExit codes:\n${Object.values(EXIT_CODES)
-    .map(({ code, meaning }) => `  ${code}  ${meaning}`)
-    .join('\n')}`;
+function exitCodesText(): string {
+  const width = process.stdout.columns || 80;
+  const lines = factLines(
+    Object.values(EXIT_CODES).map(({ code, meaning }) => [`  ${code}`, meaning]),
+    width,
+  );
+  return `\nExit codes:\n${lines.join('\n')}`;
+}
 
 function addServer(program: Command, run: Run): void {
   withTable(program.command('serve').description('Run the service'), 'serve')
@@ -216,14 +220,14 @@ const client = (parent: Command, name: string, description: string): Command =>
     .option('--resource <NAME>', 'resource of a service with several; the key is one of its own')
     .option('--api-version <VERSION>', "api-version of Azure's style")
     .option('--json', 'print what the service answers as JSON')
-    .addHelpText('after', ENDPOINTS);
+    .addHelpText('after', () => helpText(ENDPOINTS));
 
 const ENDPOINTS = `
-The service is --endpoint, else OFFPEAK_ENDPOINT, else the one that runs over the data directory here, else, when any
-other OFFPEAK_ variable is set, http://127.0.0.1:8080. Only without all of these is it AZURE_OPENAI_ENDPOINT or
+The service is --endpoint, else OFFPEAK_ENDPOINT, else the one that runs over the data directory here, else, when any \
+other OFFPEAK_ variable is set, http://127.0.0.1:8080. Only without all of these is it AZURE_OPENAI_ENDPOINT or \
 OPENAI_BASE_URL; with both of them --endpoint must choose. It is printed before anything is sent.
-Each has a key of its own, which goes nowhere else: OFFPEAK_API_KEY (or OFFPEAK_TOKEN, a token of your identity provider),
-AZURE_OPENAI_API_KEY, OPENAI_API_KEY.
+Each has a key of its own, which goes nowhere else: OFFPEAK_API_KEY (or OFFPEAK_TOKEN, a token of your identity \
+provider), AZURE_OPENAI_API_KEY, OPENAI_API_KEY.
 A URL that ends in /v1 is spoken to in OpenAI's style, any other in Azure's.`;
 
 const paged = (command: Command): Command =>

@@ -8,7 +8,7 @@ import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import { systemClock } from '../core/clock.ts';
 import { DataDirError } from '../core/data-dir.ts';
 import { StoreError } from '../stores/state/ports.ts';
-import { banner, isSimulated, localServers, type Served, type Started } from './banner.ts';
+import { banner, localServers, type Served, type Started } from './banner.ts';
 import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { writeFirstKeys } from './first-keys.ts';
@@ -132,7 +132,7 @@ function startedJson({ app, config, url, keysFile, upstreams, deployments }: Sta
     tls_certificate: app.localCertPath,
     deployments,
     upstreams,
-    simulated: deployments.filter(isSimulated).map(({ name }) => name),
+    simulated: deployments.filter((one) => one.upstreams.includes('simulator')).map(({ name }) => name),
     resources: config.resources.map(({ name }) => name),
   };
 }

@@ -23,8 +23,13 @@ export const note = (line: string): void => {
 export const fitted = (text: string, columns = 80): string =>
   text
     .split('\n')
-    .flatMap((line) => (/^( {2}|next: )/.test(line) ? [line] : wrap(line, Math.max(20, columns))))
+    .flatMap((line) =>
+      /^( {2}|next: |There are more: )/.test(line) ? [line] : wrap(line, Math.max(20, columns)),
+    )
     .join('\n');
+
+/** What stands below the flags of a command, as wide as those. */
+export const helpText = (text: string): string => fitted(text, process.stdout.columns || 80);
 
 /** Columns of equal width, the last one as long as it likes. */
 export function table(rows: readonly (readonly string[])[]): string {

@@ -4,6 +4,7 @@ import { envName, OPTIONS } from '../../config/options.ts';
 import { DEFAULT_RESOURCE_ID } from '../../contract/scope.ts';
 import type { ExitCode } from '../exit.ts';
 import { collect, waitOrFail, wholeNumber, type Run } from '../flags.ts';
+import { helpText } from '../terminal.ts';
 import type { AuditFlags } from './audit.ts';
 import type { ControlCommandFlags } from './client.ts';
 import type { DeploymentFlags, InResourceFlags } from './deployments.ts';
@@ -146,13 +147,12 @@ const control = (parent: Command, name: string, description: string): Command =>
     )
     .option('--resource-group <NAME>', `resource group; by default ${DEFAULT_RESOURCE_GROUP}`, nonEmpty)
     .option('--json', 'print what the service answers as JSON')
-    .addHelpText('after', ENDPOINT);
+    .addHelpText('after', () => helpText(ENDPOINT));
 
 const ENDPOINT = `
-The service is --endpoint, else OFFPEAK_ENDPOINT, else the one that runs over the data directory here, else
-http://127.0.0.1:8080. It is opened by --admin-key, else OFFPEAK_ADMIN_KEY (made at the service's first start), else
-OFFPEAK_TOKEN, a token of your identity provider. Keys and
-endpoints of cloud services are never used.`;
+The service is --endpoint, else OFFPEAK_ENDPOINT, else the one that runs over the data directory here, else \
+http://127.0.0.1:8080. It is opened by --admin-key, else OFFPEAK_ADMIN_KEY (made at the service's first start), else \
+OFFPEAK_TOKEN, a token of your identity provider. Keys and endpoints of cloud services are never used.`;
 
 function nonEmpty(text: string): string {
   if (text === '') throw new InvalidArgumentError('Expected a name.');

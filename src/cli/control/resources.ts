@@ -69,7 +69,7 @@ export async function deleteResource(
   flags: ControlCommandFlags & { readonly yes?: boolean },
 ): Promise<ExitCode> {
   const client = await openControl(flags);
-  const question = `Delete the resource '${oneLine(name)}' with its deployments, files and keys? Type its name:`;
+  const question = `Delete resource '${oneLine(name)}' and all that is in it? Type its name:`;
   if (!flags.yes && !(await isConfirmed(question, name))) {
     throw new CliError(`'${name}' was not typed, so nothing was deleted.`, EXIT.failed);
   }
