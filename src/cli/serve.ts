@@ -32,6 +32,7 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
   const { config } = configured;
   const log = openLog(config);
   const startedMs = systemClock.mono();
+  let isUp = false;
   const { app, keysFile } = await start(config, log);
   try {
     const { url } = await app.listen().catch((error: unknown) => {
@@ -42,6 +43,7 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
     // A convenience of the commands, which have other ways to find the service.
     await announce(config.dataDir, url).catch(() => {});
     const store = config.database === null ? 'sqlite' : 'postgresql';
+    isUp = true;
     log.event('service.up', { url, path: resolve(config.dataDir), store });
     const upstreams = await app.checkUpstreams();
     const deployments = await deploymentsOf(app, config);
@@ -52,7 +54,7 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
   } finally {
     await withdraw(config.dataDir).catch(() => {});
     await app.close({ drainMs: DRAIN_MS });
-    log.event('service.stopped', { durationMs: Math.round(systemClock.mono() - startedMs) });
+    if (isUp) log.event('service.stopped', { durationMs: Math.round(systemClock.mono() - startedMs) });
     await log.flush(LOG_FLUSH_MS);
   }
   return EXIT.ok;

@@ -268,7 +268,17 @@ export const EVENTS = {
   ]),
 
   // Calls
-  request: event('info', 'request', ['request', 'method', 'route', 'status', 'ms', 'resource?', 'actor?']),
+  request: event('info', 'request', [
+    'request',
+    'method',
+    'route',
+    'status',
+    'ms',
+    'resource?',
+    'actor?',
+    'batch?',
+    'file?',
+  ]),
   'request.probe': event('debug', 'request of a health check', [
     'request',
     'method',

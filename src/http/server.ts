@@ -23,7 +23,6 @@ import type { BlobStore } from '../stores/blobs/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
 import type { Authenticate } from '../identity/port.ts';
 import { controlAccess } from './access.ts';
-import { CONTROL } from './arm/paths.ts';
 import { armRoutes } from './arm/routes.ts';
 import { isFatal, renderError, toApiError } from './errors.ts';
 import {
@@ -35,6 +34,7 @@ import {
   limitConnections,
 } from './hygiene.ts';
 import { registerOpenApi } from './openapi.ts';
+import { logRequests } from './request-log.ts';
 import { batchRoutes } from './routes/batches.ts';
 import { deploymentRoutes } from './routes/deployments.ts';
 import { modelRoutes } from './routes/models.ts';
@@ -43,7 +43,7 @@ import { fileRoutes } from './routes/files.ts';
 import { onlineRoutes } from './routes/online.ts';
 import { serviceRoutes } from './routes/service.ts';
 import { uploadRoutes } from './routes/uploads.ts';
-import { resolveTarget, WIRE, type Target } from './surface.ts';
+import { resolveTarget, type Target } from './surface.ts';
 import { FRAMING_BYTES_MAX } from './upload-form.ts';
 import { compileValidator } from './validation.ts';
 
@@ -235,33 +235,6 @@ function addHooks(
 }
 
 const routeNotFound = (): ApiError => new ApiError('routeNotFound', 'Resource not found');
-
-/** Named fields only: no query, no body, no header. */
-function logRequests(app: FastifyInstance, log: Log): void {
-  app.addHook('onResponse', async (request, reply) => {
-    const call = {
-      request: request.id,
-      method: request.method,
-      // The pattern, so that ids stay out; under the root that the caller used.
-      route: shownRoute(request),
-      status: reply.statusCode,
-      ms: Math.round(reply.elapsedTime),
-    };
-    if (isProbe(request)) return log.event('request.probe', call);
-    const { resourceId: resource, actor } = request.principal?.scope ?? {};
-    log.event('request', { ...call, resource, actor });
-  });
-}
-
-/** Something asks every few seconds whether the service is there. */
-const isProbe = ({ method, routeOptions }: FastifyRequest): boolean =>
-  routeOptions.url === '/healthz' && (method === 'GET' || method === 'HEAD');
-
-function shownRoute({ routeOptions, target }: FastifyRequest): string {
-  const { url = 'none' } = routeOptions;
-  if (url.startsWith(CONTROL)) return url.slice(CONTROL.length);
-  return url.replace(WIRE, target.surface.root);
-}
 
 function standardHeaders(request: FastifyRequest, reply: FastifyReply): void {
   reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
