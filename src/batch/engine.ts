@@ -1,4 +1,4 @@
-import { isTerminal, type Batch, type BatchStatus } from '../contract/batch.ts';
+import { isTerminal, type Batch, type BatchErrors, type BatchStatus } from '../contract/batch.ts';
 import { ApiError } from '../contract/error.ts';
 import type { Inspection } from '../contract/inspection.ts';
 import type { Scope } from '../contract/scope.ts';
@@ -9,7 +9,7 @@ import type { Failpoint } from '../core/failpoint.ts';
 import type { UuidSource } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import type { Deployments } from '../deployments/port.ts';
-import { BlobNotFound, type BlobStore } from '../stores/blobs/port.ts';
+import type { BlobStore } from '../stores/blobs/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
 import type { SuspectTurn } from './dispatch/dispatcher.ts';
 import { Dispatchers, gone } from './dispatch/dispatchers.ts';
@@ -20,6 +20,7 @@ import { faulty, judge } from './queue/judge.ts';
 import { Quotas } from './queue/quotas.ts';
 import { roomOf, tokenLimitExceeded, waitsForRoom, type QueuePlace } from './queue/room.ts';
 import { BatchJournal, type WaitOf } from './journal.ts';
+import { damageText, InputDamage, Inputs, readingInput } from './inputs.ts';
 import { untilTaken } from './passing.ts';
 import { Meter } from './progress.ts';
 import { Recorder } from './results/recorder.ts';
@@ -103,6 +104,7 @@ export class Engine {
   readonly #recorder: Recorder;
   readonly #dispatchers: Dispatchers;
   readonly #journal: BatchJournal;
+  readonly #inputs: Inputs;
   readonly #quotas = new Quotas();
   readonly #tasks = new Map<number, Promise<void>>();
   readonly #meters = new Map<number, Meter>();
@@ -123,11 +125,13 @@ export class Engine {
       },
     );
     this.#journal = new BatchJournal(deps, this.#options.waitToldAfterMs);
+    this.#inputs = new Inputs({ files: deps.state.files, blobs: deps.blobs });
     const suspectTurn: SuspectTurn = { line: null };
     this.#dispatchers = new Dispatchers(
       {
         ...deps,
         work: deps.state.work,
+        blobs: this.#inputs,
         recorder: this.#recorder,
         recorded: deps.along.recorded,
         suspectTurn,
@@ -268,9 +272,7 @@ export class Engine {
   }
 
   async #step(batch: Batch): Promise<void> {
-    const { state, blobs, along, clock, uuid, failpoint } = this.#deps;
-    const { batches, results } = state;
-    const stores = { batches, results, blobs, along, clock, uuid, failpoint };
+    const stores = this.#finalizeDeps();
     switch (batch.status) {
       case 'validating':
         return this.#validate(batch);
@@ -294,16 +296,20 @@ export class Engine {
     }
   }
 
+  #finalizeDeps() {
+    const { state, blobs, along, clock, uuid, failpoint, log } = this.#deps;
+    const { batches, results } = state;
+    return { batches, results, blobs, inputs: this.#inputs, along, clock, uuid, failpoint, log };
+  }
+
   async #validate(batch: Batch): Promise<void> {
     const { state, deployments, clock } = this.#deps;
     const scope = scopeOf(batch);
     const inspection = await this.#inspect(scope, batch.inputFileId).catch((error: unknown) => {
-      if (error instanceof BlobNotFound) return undefined;
+      if (error instanceof InputDamage) return error;
       throw error;
     });
-    if (inspection === undefined) {
-      return this.#fail(batch, 'validating', faulty(inputGone(batch)));
-    }
+    if (inspection instanceof InputDamage) return this.#endDamaged(batch, inspection);
     const verdict = await judge(scope, inspection, batch, deployments);
     this.#deps.failpoint('validate:before-plan');
     if (verdict.kind === 'faulty') {
@@ -348,8 +354,8 @@ export class Engine {
     try {
       await dispatcher.run(batch);
     } catch (error) {
-      if (!(error instanceof BlobNotFound)) throw error;
-      return this.#fail(batch, 'in_progress', faulty(inputGone(batch)));
+      if (!(error instanceof InputDamage)) throw error;
+      return this.#endDamaged(batch, error);
     }
     if (await state.batches.startFinalizing(batch.seq, nowS(clock))) return;
     // Cancelled or expired, which the next step sees; or others hold the last segments.
@@ -357,11 +363,24 @@ export class Engine {
     if (now?.status === 'in_progress' && !this.#isOver(now)) await this.#rest(this.#options.tickMs);
   }
 
+  /** Ends this batch alone. What was recorded is published: it was paid for. */
+  async #endDamaged({ seq, ...batch }: Batch, damage: InputDamage): Promise<void> {
+    const now = await this.#deps.state.batches.bySeq(seq);
+    if (now?.status !== batch.status || (now.status !== 'validating' && now.status !== 'in_progress')) return;
+    const { id, resourceId: resource, inputFileId: file } = now;
+    this.#deps.log.event('input.damaged', { batch: id, resource, file, reason: damage.message });
+    const { errors } = faulty(inputDamaged(now, damage));
+    const { completed, failed } = now.counts;
+    if (now.status === 'validating' || completed + failed === 0)
+      return this.#fail(now, now.status, { errors });
+    await finalize(now, { from: now.status, to: 'failed', errors }, this.#finalizeDeps());
+  }
+
   /** Only from the state that it was found in: another process may have moved it on since. */
   async #fail(
     { seq }: Batch,
     from: 'validating' | 'in_progress',
-    { errors }: ReturnType<typeof faulty>,
+    { errors }: { readonly errors: BatchErrors },
   ): Promise<void> {
     const { state, clock } = this.#deps;
     await state.batches.fail(seq, { from, atS: nowS(clock), errors });
@@ -395,7 +414,8 @@ export class Engine {
     const running = this.#inspections.get(fileId);
     if (running !== undefined) return running;
     const inspecting = (async () => {
-      const inspection = await this.#deps.inspect(fileId, this.#stopping.signal);
+      await this.#inputs.check(fileId);
+      const inspection = await readingInput(() => this.#deps.inspect(fileId, this.#stopping.signal));
       await files.saveInspection(scope, fileId, inspection);
       return inspection;
     })().finally(() => this.#inspections.delete(fileId));
@@ -430,10 +450,10 @@ const stopsNow = (): ApiError =>
     cause: STOPPED,
   });
 
-const inputGone = (batch: Batch) =>
+const inputDamaged = ({ inputFileId, counts }: Batch, damage: InputDamage) =>
   ({
-    code: 'input_no_permissions',
-    message: `The input file '${batch.inputFileId}' is not there any more. Upload it again and create a new batch.`,
+    code: damage.kind === 'missing' ? 'input_no_permissions' : 'input_modified',
+    message: `${damageText(inputFileId, damage)} ${counts.completed + counts.failed} of ${counts.total} requests were done by then; what came of them is kept in the batch's files. Upload the file again, and create a new batch for the rest.`,
     param: 'input_file_id',
     line: null,
   }) as const;

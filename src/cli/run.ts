@@ -330,7 +330,9 @@ async function writeResults(core: Core, job: Job, { batch, record, signal }: End
 async function readFileOf({ state, blobs }: Core, fileId: string): Promise<Readable> {
   const file = await state.files.get(SCOPE, fileId);
   if (file === undefined) throw new Error(`the batch has ended without its file ${fileId}`);
-  return blobs.read(file.blobId);
+  const { blobId: id, bytes, sha256 } = file;
+  await blobs.check({ id, bytes, sha256 });
+  return blobs.read(id);
 }
 
 function whyNot({ status, errors }: Batch): string {

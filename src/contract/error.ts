@@ -76,6 +76,7 @@ export const API_ERRORS = {
   tooManyRequests: { ...invalid('429', 'rate_limit_exceeded', 429), openaiType: 'rate_limit_error' },
   diskFull: unavailable(507, 'serviceUnavailable', 'insufficient_storage'),
   notReady: unavailable(503, 'serviceUnavailable', 'service_unavailable'),
+  fileDamaged: unavailable(500, 'fileDamaged', 'file_damaged'),
   internalFailure: unavailable(500, 'internalFailure', 'internal_error'),
 } as const satisfies Record<string, ErrorEntry>;
 

@@ -216,6 +216,16 @@ export const EVENTS = {
     'reason',
     'waitMs?',
   ]),
+  'input.damaged': event(
+    'error',
+    'the bytes of an input are not those that were uploaded; its batch ends, and keeps the answers that it has',
+    ['batch', 'resource', 'file', 'reason'],
+  ),
+  'file.damaged': event('error', 'the bytes of a file are not those that were stored; it cannot be read', [
+    'file',
+    'resource',
+    'reason',
+  ]),
   'output.not_along': event('warn', 'an output is not written along any more; it is written at the end', [
     'batch',
     'error',

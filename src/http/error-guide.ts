@@ -137,6 +137,10 @@ export const API_ERROR_GUIDE: Readonly<Record<ApiErrorCode, Guide>> = {
     'The service starts, stops, or is too busy for this',
     'Try again as soon as `Retry-After` says; SDKs do',
   ],
+  fileDamaged: [
+    'The bytes of the file on the disk of the service are missing, or are not those that were stored',
+    'Ask the operator to restore the data directory; the log of the service names the file on the disk',
+  ],
   internalFailure: [
     'A fault of the service',
     'Try again; if it stays, tell the operator the `x-request-id` of the answer',
@@ -182,7 +186,10 @@ export const BATCH_ERROR_GUIDE: Readonly<Record<BatchErrorCode, Guide>> = {
     'When the file was inspected, the deployment had no room for its tokens',
     'Create the batch again later, raise the limit, or send `offpeak-queue: wait`',
   ],
-  input_modified: ['The input has changed since the batch was created', 'Create a new batch'],
+  input_modified: [
+    'The bytes of the input are not those that were uploaded; what was answered before is in the files of the batch',
+    'Upload the file again and create a new batch for the rest',
+  ],
   input_no_permissions: [
     'The bytes of the input cannot be read any more',
     'Upload the file again and create a new batch',

@@ -55,7 +55,9 @@ export function renderBatch(batch: Batch, { dialect, live }: BatchView): WireBat
 /** Azure names an error file of 0 bytes where nothing failed; OpenAI has, and names, only files with lines in them. */
 function renderFileIds(batch: Batch, dialect: Dialect): Pick<WireBatch, 'output_file_id' | 'error_file_id'> {
   const { total, completed, failed } = batch.counts;
-  const exist = isTerminal(batch.status) && batch.status !== 'failed' && total > 0;
+  // A batch that failed has them when its input was damaged on the way, and something was recorded before.
+  const isKept = batch.status !== 'failed' || completed + failed > 0;
+  const exist = isTerminal(batch.status) && isKept && total > 0;
   const hasEmptyOnes = dialect === 'azure' && batch.dialect === 'azure';
   const shown = (lines: number): boolean => exist && (hasEmptyOnes || lines > 0);
   return {

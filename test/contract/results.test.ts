@@ -1,3 +1,6 @@
+import { createHash } from 'node:crypto';
+import { mkdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { certainPart, recordedResults } from '../../src/http/partial-results.ts';
 import type { LineResult } from '../../src/stores/state/ports.ts';
@@ -253,16 +256,41 @@ describe('when a batch has ended', () => {
   });
 });
 
-test('a file whose bytes are gone is a 404 and not a broken download', async () => {
-  const id = await service.upload(lines(2));
-  await service.deps.blobs.delete(id);
+describe.each([
+  ['gone', (path: string) => rm(path)],
+  ['shortened', (path: string) => truncate(path, 40)],
+  ['changed', async (path: string) => writeFile(path, Buffer.alloc((await stat(path)).size, 'x'))],
+  [
+    'a directory',
+    async (path: string) => {
+      await rm(path);
+      await mkdir(path);
+    },
+  ],
+] as const)('a file whose bytes are %s', (_, harm) => {
+  test.each([
+    ['whole', '', {}],
+    ['in a range', '', { headers: { range: 'bytes=0-3' } }],
+    ['from a line on', '?offset=1', {}],
+  ])('is not sent %s: its damage is told', async (__, query, init) => {
+    const id = await service.upload(lines(2));
+    await harm(openedPath(id));
 
-  const answer = await service.json(`/openai/v1/files/${id}/content`);
+    const answer = await service.json(`/openai/v1/files/${id}/content${query}`, init);
 
-  expect([answer.status, answer.body.error.code]).toEqual([404, 'notFound']);
-  expect(answer.headers.get('content-disposition')).toBeNull();
-  expect(answer.headers.get('etag')).toBeNull();
+    expect([answer.status, answer.body.error.code]).toEqual([500, 'fileDamaged']);
+    expect(answer.body.error.message).toContain(id);
+    expect(answer.body.error.message).not.toContain(service.dir);
+    for (const name of ['content-disposition', 'etag', 'content-range', 'x-incomplete'])
+      expect(answer.headers.get(name)).toBeNull();
+    expect(service.logged.join('\n')).toContain(openedPath(id));
+  });
 });
+
+const openedPath = (id: string): string => {
+  const hash = createHash('sha256').update(id).digest('hex');
+  return join(service.dir, 'blobs', hash.slice(0, 2), hash.slice(2, 4), id);
+};
 
 describe('a range of a file', () => {
   const TEXT = '0123456789\n';

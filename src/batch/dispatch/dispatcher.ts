@@ -30,7 +30,7 @@ export interface DispatchOptions {
 
 export interface DispatchDeps {
   readonly work: WorkStore;
-  readonly blobs: BlobStore;
+  readonly blobs: Pick<BlobStore, 'readBytes'>;
   readonly recorder: Recorder;
   /** Told of each result once it is durable. */
   readonly recorded: (segment: ClaimedSegment, result: LineResult) => void;

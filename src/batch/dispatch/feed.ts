@@ -5,6 +5,7 @@ import { scanRequestLine, stringAt } from '../../core/json-scan.ts';
 import { LineSplitter } from '../../core/lines.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { ClaimedSegment, WorkStore } from '../../stores/state/ports.ts';
+import { InputDamage } from '../inputs.ts';
 import { requestIdStart } from '../results/result-line.ts';
 
 /** A request of a claimed segment, between its claim and its durable result. */
@@ -88,7 +89,7 @@ export class Feed {
 export async function refill(
   feed: Feed,
   claimant: { readonly owner: string; readonly segmentsMax: number },
-  stores: { readonly work: WorkStore; readonly blobs: BlobStore },
+  stores: { readonly work: WorkStore; readonly blobs: Pick<BlobStore, 'readBytes'> },
 ): Promise<void> {
   const held = [...feed.segments].map(({ claim }) => claim.index);
   const claims = await stores.work.claim(feed.batch.seq, { ...claimant, held });
@@ -99,13 +100,24 @@ export async function refill(
   for (const segment of segments) {
     const { byteStart: start, byteLength: length, crashes, suspectLine } = segment.claim;
     const bytes = await stores.blobs.readBytes(feed.batch.inputFileId, { start, length });
-    const lines = readLines(segment, bytes);
+    const lines = readValidated(segment, bytes);
     segment.open = lines.length;
     if (lines.length === 0) feed.segments.delete(segment);
     // The last suspect goes first: were another one noted before it, its ends of the process would be forgotten.
     const isLast = ({ number }: Line): number => (number === suspectLine ? 1 : 0);
     const next = lines.toReversed().sort((a, b) => isLast(a) - isLast(b));
     (crashes >= CRASHES_MAX ? feed.suspects : feed.ready).unshift(...next);
+  }
+}
+
+/** Bytes that validation has passed have these lines; others are not those that it saw. */
+function readValidated(segment: OpenSegment, bytes: Uint8Array): Line[] {
+  try {
+    return readLines(segment, bytes);
+  } catch (cause) {
+    const { firstLine, requests } = segment.claim;
+    const message = `the ${requests} requests from line ${firstLine} on are not those that were validated: ${String(cause)}`;
+    throw new InputDamage(message, { kind: 'changed', at: { firstLine, requests }, cause });
   }
 }
 

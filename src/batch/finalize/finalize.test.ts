@@ -12,6 +12,8 @@ import {
 import type { Batch } from '../../contract/batch.ts';
 import { systemClock } from '../../core/clock.ts';
 import { noFailpoints } from '../../core/failpoint.ts';
+import { silentLog } from '../../core/log.ts';
+import { Inputs } from '../inputs.ts';
 import { systemUuid } from '../../core/ids.ts';
 import { BlobStoreError } from '../../stores/blobs/port.ts';
 import { StoreError } from '../../stores/state/ports.ts';
@@ -45,6 +47,8 @@ async function cancelledBatch(): Promise<{
     clock: systemClock,
     uuid: systemUuid,
     failpoint: noFailpoints,
+    inputs: new Inputs({ files: bench.state.files, blobs: bench.blobs }),
+    log: silentLog,
   };
   return { inputFileId, batch: await bench.batch(batch), deps };
 }

@@ -6,6 +6,7 @@ import type { Failpoint } from '../../core/failpoint.ts';
 import type { UuidSource } from '../../core/ids.ts';
 import { scanRequestLine } from '../../core/json-scan.ts';
 import { LineSplitter, type Line, type OversizedLine } from '../../core/lines.ts';
+import type { Log } from '../../core/log.ts';
 import type { BlobStore, StoredBlob } from '../../stores/blobs/port.ts';
 import {
   StoreError,
@@ -14,6 +15,7 @@ import {
   type ResultRow,
   type ResultStore,
 } from '../../stores/state/ports.ts';
+import { InputDamage, type Inputs } from '../inputs.ts';
 import { requestIdStart, UNANSWERED, unansweredLine } from '../results/result-line.ts';
 import type { LinePage, WrittenOutput } from './along-output.ts';
 import type { OutputsAlong } from './along.ts';
@@ -27,6 +29,8 @@ export interface FinalizeDeps {
   readonly clock: Clock;
   readonly uuid: UuidSource;
   readonly failpoint: Failpoint;
+  readonly inputs: Pick<Inputs, 'read'>;
+  readonly log: Log;
 }
 
 const PAGE = { bytesMax: 1024 * 1024, rowsMax: 1_000 };
@@ -38,7 +42,7 @@ const PAGE = { bytesMax: 1024 * 1024, rowsMax: 1_000 };
  */
 export async function finalize(
   batch: Batch,
-  ending: Pick<Publication, 'from' | 'to'>,
+  ending: Pick<Publication, 'from' | 'to' | 'errors'>,
   deps: FinalizeDeps,
 ): Promise<boolean> {
   const written: StoredBlob[] = [];
@@ -54,20 +58,15 @@ export async function finalize(
     written.push(output.blob);
     deps.failpoint('finalize:after-output');
 
-    const errorPages =
-      ending.to === 'completed'
-        ? failed(batch, deps.results)
-        : undone(batch, ending.to, { ...deps, answered: output.lines });
-    const errors = new Lines(errorPages, { countMin: batch.counts.failed });
-    const errorBlob = await deps.blobs.put(attemptBlobId(batch.errorFileId, deps.uuid()), errors.bytes());
-    written.push(errorBlob);
+    const errors = await writeErrors(batch, { ...ending, answered: output.lines }, deps);
+    written.push(errors.blob);
     deps.failpoint('finalize:before-publish');
 
     const atS = nowS(deps.clock);
     const files: FileRow[] = [];
     for (const { blob, lines, ...file } of [
       { id: batch.outputFileId, suffix: 'output', ...output } as const,
-      { id: batch.errorFileId, suffix: 'error', blob: errorBlob, lines: errors.count } as const,
+      { id: batch.errorFileId, suffix: 'error', ...errors } as const,
     ]) {
       if (lines > 0 || batch.dialect === 'azure') files.push(toFileRow(batch, { ...file, blob, atS }));
       // OpenAI has no files without lines, and nobody would name this one.
@@ -78,7 +77,7 @@ export async function finalize(
       ...ending,
       atS,
       completed: output.lines,
-      failed: errors.count,
+      failed: errors.lines,
       files,
     });
     deps.failpoint('finalize:after-publish');
@@ -122,6 +121,29 @@ async function writeOutput(
   return { blob, lines: lines.count };
 }
 
+/** Requests without a result are in it when the batch was ended early, and its input can say which these are. */
+async function writeErrors(
+  batch: Batch,
+  { to, answered }: Pick<Publication, 'to'> & { readonly answered: number },
+  deps: FinalizeDeps,
+): Promise<WrittenOutput> {
+  const write = async (from: AsyncIterable<LinePage>): Promise<WrittenOutput> => {
+    const lines = new Lines(from, { countMin: batch.counts.failed });
+    const blob = await deps.blobs.put(attemptBlobId(batch.errorFileId, deps.uuid()), lines.bytes());
+    return { blob, lines: lines.count };
+  };
+  if (to === 'cancelled' || to === 'expired') {
+    try {
+      return await write(undone(batch, to, { ...deps, answered }));
+    } catch (error) {
+      if (!(error instanceof InputDamage)) throw error;
+      const { id, resourceId: resource, inputFileId: file } = batch;
+      deps.log.event('input.damaged', { batch: id, resource, file, reason: error.message });
+    }
+  }
+  return write(failed(batch, deps.results));
+}
+
 const doneOf = ({ counts }: Batch): number => counts.completed + counts.failed;
 
 interface Which {
@@ -141,16 +163,15 @@ async function* failed(batch: Batch, results: ResultStore): AsyncGenerator<LineP
 async function* undone(
   batch: Batch,
   ending: 'cancelled' | 'expired',
-  deps: Pick<FinalizeDeps, 'results' | 'blobs'> & { readonly answered: number },
+  deps: Pick<FinalizeDeps, 'results' | 'inputs'> & { readonly answered: number },
 ): AsyncGenerator<LinePage> {
   const idStart = requestIdStart(batch.id);
   const code = ending === 'cancelled' ? 'batch_cancelled' : 'batch_expired';
   const recorded = resultRows(batch, deps.results);
   let next = await recorded.next();
-  const seen = { input: false, answered: 0, failed: 0 };
-  for await (const requests of inputPages(batch, deps.blobs)) {
+  const seen = { answered: 0, failed: 0 };
+  for await (const requests of inputPages(batch, deps.inputs)) {
     const page: Uint8Array[] = [];
-    seen.input = true;
     for (const { line, bytes } of requests) {
       assert(next.done || next.value.line >= line, 'a result names a line that is no request');
       if (!next.done && next.value.line === line) {
@@ -159,16 +180,24 @@ async function* undone(
         next = await recorded.next();
         continue;
       }
-      const { customId } = scanRequestLine(bytes);
-      const customIdJson = bytes.subarray(customId.start, customId.end);
+      const customIdJson = customIdOf(bytes, line);
       const name = { customIdJson, batchId: batch.id, idStart, line };
       page.push(unansweredLine(name, { code, message: UNANSWERED[code] }));
     }
     yield page;
   }
-  if (!seen.input) return;
   if (seen.answered !== deps.answered || seen.failed < batch.counts.failed)
     throw new ResultsMoved('the results are not those that the output file has');
+}
+
+/** Most inputs were compared with their hash; one that was deleted long ago could not be. */
+function customIdOf(bytes: Buffer, line: number): Uint8Array {
+  try {
+    const { customId } = scanRequestLine(bytes);
+    return bytes.subarray(customId.start, customId.end);
+  } catch (cause) {
+    throw new InputDamage(`line ${line} is not the one that was validated`, { kind: 'changed', cause });
+  }
 }
 
 async function* resultRows(batch: Batch, results: ResultStore): AsyncGenerator<ResultRow, undefined> {
@@ -201,12 +230,10 @@ async function* resultPages(
 
 type Request = { readonly line: number; readonly bytes: Buffer };
 
-async function* inputPages(batch: Batch, blobs: BlobStore): AsyncGenerator<Request[]> {
-  // An input that was lost cannot say which requests are undone; the batch must end all the same.
-  if ((await blobs.size(batch.inputFileId)) === undefined) return;
+async function* inputPages(batch: Batch, inputs: FinalizeDeps['inputs']): AsyncGenerator<Request[]> {
   const splitter = new LineSplitter({ lineBytesMax: LINE_BYTES_MAX });
   const isWhole = (line: Line | OversizedLine): line is Line => line.bytes !== undefined;
-  for await (const chunk of blobs.read(batch.inputFileId) as AsyncIterable<Buffer>) {
+  for await (const chunk of inputs.read(batch.inputFileId)) {
     yield [...splitter.push(chunk)].filter(isWhole);
   }
   yield [...splitter.end()].filter(isWhole);

@@ -6,10 +6,11 @@ import type { Inspection } from '../../contract/inspection.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { assert } from '../../core/assert.ts';
 import { nowS, type Clock } from '../../core/clock.ts';
+import type { Log } from '../../core/log.ts';
 import { newBatchId, newProducedFileId, type UuidSource } from '../../core/ids.ts';
 import type { Deployment, Deployments } from '../../deployments/port.ts';
-import { BlobNotFound } from '../../stores/blobs/port.ts';
 import type { BatchStore, FileStore } from '../../stores/state/ports.ts';
+import { damageText, InputDamage } from '../inputs.ts';
 import { judge } from './judge.ts';
 import { roomOf, tokenLimitExceeded } from './room.ts';
 
@@ -60,6 +61,7 @@ export interface CreateDeps {
   readonly inspectSoon: (scope: Scope, fileId: string) => Promise<Inspection | undefined>;
   readonly clock: Clock;
   readonly uuid: UuidSource;
+  readonly log: Log;
   readonly wake: () => void;
   /** Not of a create that is repeated. */
   readonly noteCreated: (batch: Batch) => void;
@@ -77,9 +79,17 @@ const WINDOW_S = 24 * 60 * 60;
 export async function createBatch(scope: Scope, request: CreateRequest, deps: CreateDeps): Promise<Created> {
   const file = await deps.files.get(scope, request.inputFileId);
   assertUsable(file, request.inputFileId);
-  const inspection = await deps.inspectSoon(scope, file.id).catch((error: unknown) => {
-    if (error instanceof BlobNotFound) assertUsable(undefined, file.id);
-    throw error;
+  const inspection = await deps.inspectSoon(scope, file.id).catch(async (error: unknown) => {
+    if (!(error instanceof InputDamage)) throw error;
+    // It may have been deleted meanwhile.
+    assertUsable(await deps.files.get(scope, request.inputFileId), request.inputFileId);
+    const { id, resourceId: resource } = file;
+    deps.log.event('file.damaged', { file: id, resource, reason: error.message });
+    throw new ApiError(
+      'invalidValue',
+      `${damageText(id, error)} Upload it again, and use the id of the answer.`,
+      { param: 'input_file_id', cause: error },
+    );
   });
   const verdict = inspection && (await judge(scope, inspection, request, deps.deployments));
   if (verdict?.kind === 'faulty') {

@@ -5,6 +5,7 @@ import { isTerminal, type Batch } from '../../contract/batch.ts';
 import { ApiError } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';
 import type { Scope } from '../../contract/scope.ts';
+import { BlobNotFound, BlobStoreError } from '../../stores/blobs/port.ts';
 import { downloadHeaders, sendBytes, sendFile } from '../content.ts';
 import { fileNotFound, findBatch, findFile } from '../lookup.ts';
 import { certainPart, recordedResults } from '../partial-results.ts';
@@ -12,7 +13,7 @@ import { ById, Content, ContentQuery } from '../schemas.ts';
 import type { HttpDeps } from '../server.ts';
 import { WIRE } from '../surface.ts';
 
-type Deps = Pick<HttpDeps, 'state' | 'blobs'>;
+type Deps = Pick<HttpDeps, 'state' | 'blobs' | 'log'>;
 
 export function contentRoutes(server: FastifyInstance, deps: Deps): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
@@ -87,16 +88,36 @@ interface Http {
   readonly reply: FastifyReply;
 }
 
-function sendWhole(
+async function sendWhole(
   { request, reply }: Http,
   { deps, file, batch, skipLines }: { deps: Deps; file: FileRow; batch?: Batch; skipLines: number },
-): FastifyReply {
+): Promise<FastifyReply> {
+  await checkWhole(deps, file);
   if (batch !== undefined) {
     const { completed, failed } = batch.counts;
     reply.header('x-last-line', file.id === batch.outputFileId ? completed : failed);
   }
   reply.header('x-incomplete', 'false');
   return sendFile({ request, reply }, { blobs: deps.blobs, file, skipLines });
+}
+
+/** What was stored is sent, or nothing: never a part of it, never other bytes. */
+async function checkWhole({ state, blobs, log }: Deps, file: FileRow): Promise<void> {
+  const { id, resourceId, blobId, bytes, sha256 } = file;
+  try {
+    await blobs.check({ id: blobId, bytes, sha256 });
+  } catch (error) {
+    const isDamaged = error instanceof BlobStoreError && error.reason === 'damaged';
+    if (!isDamaged && !(error instanceof BlobNotFound)) throw error;
+    // It may have been deleted just now.
+    await findFile(state, { resourceId, actor: 'http' }, id);
+    log.event('file.damaged', { file: id, resource: resourceId, reason: error.message });
+    const what = isDamaged
+      ? 'The bytes of the file are not those that were stored'
+      : 'The bytes of the file are not there';
+    const message = `${what}: '${id}' is damaged on the disk of the service. Its operator can restore it from a backup; the log has the path.`;
+    throw new ApiError('fileDamaged', message, { param: 'id', cause: error });
+  }
 }
 
 async function sendCertain(
@@ -117,6 +138,7 @@ async function sendRecorded(
   reply.header('x-incomplete', String(!ended));
   if (!ended) return sendLines({ request, reply }, id, () => recordedResults({ ...deps, batch, ok }));
   const file = await deps.state.files.get(request.principal.scope, id);
+  if (file !== undefined) await checkWhole(deps, file);
   if (file !== undefined) return sendFile({ request, reply }, { blobs: deps.blobs, file, skipLines: 0 });
   const isEmpty = batch.status === 'failed' || batch.counts.total === 0 || isLeftOut(batch, ok);
   if (isEmpty) return sendNothing(reply, id);

@@ -108,7 +108,7 @@ export class DiskBlobs implements BlobStore {
     return this.#openFiles.use(id, async (file) => {
       const bytes = Buffer.allocUnsafeSlow(length);
       const got = await onDisk('read', file.read(bytes, start));
-      if (got < length) throw truncated(start + length, start + got);
+      if (got < length) throw truncated(this.pathOf(id), { wanted: start + length, got: start + got });
       return bytes;
     });
   }
@@ -121,10 +121,9 @@ export class DiskBlobs implements BlobStore {
 
   async check({ id, bytes, sha256 }: StoredBlob): Promise<void> {
     const path = this.pathOf(id);
-    const stat = await onBlob('stat', this.#fs.stat(path));
-    if (!stat.isFile) throw damaged(`Blob ${id} is no regular file.`);
-    if (stat.bytes !== bytes)
-      throw damaged(`Blob ${id} has ${stat.bytes} bytes and was stored with ${bytes}.`);
+    const stat = await onBlob(`stat ${path}`, this.#fs.stat(path));
+    if (!stat.isFile) throw damaged(`${path} is no regular file`);
+    if (stat.bytes !== bytes) throw damaged(`${path} has ${stat.bytes} bytes and was stored with ${bytes}`);
     const checked = this.#checked.get(id);
     if (checked?.version === stat.version && checked.sha256 === sha256) return;
     // A file that is kept open may be another one than the name leads to now.
@@ -132,7 +131,7 @@ export class DiskBlobs implements BlobStore {
     const hash = createHash('sha256');
     for await (const chunk of this.#chunks(id, { start: 0 })) hash.update(chunk);
     if (hash.digest('hex') !== sha256)
-      throw damaged(`The bytes of blob ${id} have changed since they were stored.`);
+      throw damaged(`the bytes of ${path} have changed since they were stored`);
     this.#noteChecked(id, stat, sha256);
   }
 
@@ -230,7 +229,8 @@ export class DiskBlobs implements BlobStore {
   }
 
   async #open(id: string): Promise<BlobFile> {
-    return onBlob('open', this.#fs.open(this.pathOf(id)));
+    const path = this.pathOf(id);
+    return onBlob(`open ${path}`, this.#fs.open(path));
   }
 
   async #writeTemp(
@@ -265,7 +265,7 @@ export class DiskBlobs implements BlobStore {
         at += got;
         if (got > 0) yield chunk.subarray(0, got);
         if (got < chunk.byteLength && end === Infinity) return;
-        if (got < chunk.byteLength) throw truncated(end, at);
+        if (got < chunk.byteLength) throw truncated(this.pathOf(id), { wanted: end, got: at });
       }
     } finally {
       await onDisk('close', file.close());
@@ -302,5 +302,5 @@ async function copyInto(
 
 const damaged = (message: string) => new BlobStoreError(message, 'damaged');
 
-const truncated = (wanted: number, got: number) =>
-  damaged(`Bytes up to ${wanted} were asked for, but the blob ends at ${got}.`);
+const truncated = (path: string, { wanted, got }: { wanted: number; got: number }) =>
+  damaged(`${path} ends at ${got}, and bytes up to ${wanted} were asked for`);

@@ -35,7 +35,7 @@ export async function onBlob<T>(what: string, call: Promise<T>): Promise<T> {
     return await call;
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(codeOf(error)))
-      throw new BlobNotFound('There is no such blob.', { cause: error });
+      throw new BlobNotFound(`${what}: there is no such file`, { cause: error });
     return onDisk(what, Promise.reject(error));
   }
 }

@@ -274,7 +274,7 @@ async function keepWaiting(
 async function publish(
   trx: Trx,
   seq: number,
-  { from, to, atS, completed, failed, files }: Publication,
+  { from, to, atS, completed, failed, files, errors }: Publication,
 ): Promise<boolean> {
   const batch = await lockBatch(trx, seq);
   if (batch?.status !== from) return false;
@@ -283,6 +283,13 @@ async function publish(
     `the files of batch ${batch.id} lack results that were recorded`,
   );
   await insertFiles(trx, batch.resource_id, files);
-  await transition(trx, batch, to, { atS, total: completed + failed, completed, failed });
+  const total = to === 'failed' ? batch.total : completed + failed;
+  await transition(trx, batch, to, {
+    atS,
+    total,
+    completed,
+    failed,
+    ...(errors && { errors: JSON.stringify(errors) }),
+  });
   return true;
 }

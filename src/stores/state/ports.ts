@@ -291,9 +291,12 @@ export interface BatchPlan {
 
 export interface Publication {
   readonly from: Extract<BatchStatus, 'finalizing' | 'cancelling' | 'in_progress'>;
-  readonly to: Exclude<TerminalStatus, 'failed'>;
+  /** `failed`: the batch cannot go on, and what was recorded is kept. */
+  readonly to: TerminalStatus;
   readonly atS: number;
-  /** Line counts of the two files; total = completed + failed. */
+  /** Of a failed one. */
+  readonly errors?: BatchErrors;
+  /** Line counts of the two files; total = completed + failed, save where it failed. */
   readonly completed: number;
   readonly failed: number;
   readonly files: readonly FileRow[];

@@ -177,6 +177,26 @@ export function batchContract(subject: () => Subject): void {
     expect(await store.batches.publish(seq, publication)).toBe(false);
   });
 
+  test('a batch that cannot go on is published as failed, with its errors, and keeps its total', async () => {
+    const { store } = subject();
+    const seq = await startBatch(store, 'b1');
+    const error = { code: 'input_modified', message: 'changed', param: 'input_file_id', line: null } as const;
+    const errors = { data: [error], omitted: 0 };
+    const files = [fileOf('out', { purpose: 'batch_output' })];
+
+    const publication = { from: 'in_progress', to: 'failed', atS: 1_200, completed: 1, failed: 0 } as const;
+    expect(await store.batches.publish(seq, { ...publication, files, errors })).toBe(true);
+
+    expect(await batchBySeq(store, seq)).toMatchObject({
+      status: 'failed',
+      failedAt: 1_200,
+      counts: { total: 4, completed: 1, failed: 0 },
+      errors,
+    });
+    expect(await store.files.get(scope, 'out')).toEqual(files[0]);
+    expect(await heldBy(store, 'gpt')).toBe(0);
+  });
+
   test('a publication whose files cannot be stored changes nothing', async () => {
     const { store } = subject();
     const seq = await startBatch(store, 'b1');

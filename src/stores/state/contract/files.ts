@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import type { Inspection } from '../../../contract/inspection.ts';
-import { fileOf, NO_LIMITS, numbers, scope, stranger } from './fixtures.ts';
+import { change, fileOf, NO_LIMITS, numbers, resourceOf, scope, stranger } from './fixtures.ts';
 import type { Subject } from './fixtures.ts';
 
 const inspection: Inspection = {
@@ -163,6 +163,59 @@ export function fileContract(subject: () => Subject): void {
 
     expect(found.toSorted()).toEqual(['a', 'b']);
     expect(await files.existing([])).toEqual([]);
+  });
+
+  test('a deleted file leaves a record of its bytes, however it was deleted, until these are gone', async () => {
+    const { files, resources } = subject().store;
+    const removals = () => files.removals({ afterId: '', limit: 9 });
+    await insert('by-hand');
+    await insert('expired', { expiresAt: 90, blobId: 'expired_attempt' });
+    await insert('with-its-resource', {}, stranger);
+    await insert('kept');
+    await resources.put(resourceOf(stranger.resourceId), change);
+
+    await files.delete(scope, 'by-hand', 2_000);
+    await files.deleteExpired(100, 9);
+    await resources.delete(stranger.resourceId, change);
+
+    expect(await removals()).toEqual(['by-hand', 'expired_attempt', 'with-its-resource']);
+    expect(await files.removals({ afterId: 'by-hand', limit: 1 })).toEqual(['expired_attempt']);
+    expect(await files.existing(['by-hand', 'expired', 'kept'])).toEqual(['kept', 'by-hand']);
+    const { bytes, sha256 } = fileOf('expired');
+    expect(await files.stored('expired_attempt')).toEqual({ blobId: 'expired_attempt', bytes, sha256 });
+    expect(await files.stored('kept')).toEqual({ blobId: 'kept', bytes, sha256 });
+    await files.forgetRemovals(['by-hand', 'expired_attempt']);
+    expect(await removals()).toEqual(['with-its-resource']);
+    expect(await files.stored('expired_attempt')).toBeUndefined();
+  });
+
+  test('all files of all resources come in pages, newest first', async () => {
+    const { files } = subject().store;
+    for (const id of ['a', 'b', 'c']) await insert(id);
+    await insert('d', {}, stranger);
+
+    const first = await files.all({ beforeSeq: null, limit: 3 });
+    const rest = await files.all({ beforeSeq: first.at(-1)!.seq, limit: 3 });
+
+    expect([first, rest].map((page) => page.map(({ id }) => id))).toEqual([['d', 'c', 'b'], ['a']]);
+  });
+
+  test('what ties an installation together is remembered, and keys can be dropped at once', async () => {
+    const { installation, resources } = subject().store;
+    expect(await installation.get('installation_id')).toBeUndefined();
+    await resources.put(resourceOf(scope.resourceId), change);
+    await installation.set('installation_id', 'one');
+    await installation.set('installation_id', 'two');
+    expect(await installation.get('installation_id')).toBe('two');
+
+    expect(await installation.hasKeys()).toBe(false);
+    await resources.putKey(scope.resourceId, { slot: 2, digest: 'd', hint: '' }, change);
+    await resources.setAdminKeyDigest('a', change);
+    expect(await installation.hasKeys()).toBe(true);
+    await installation.dropKeys(change);
+
+    expect(await installation.hasKeys()).toBe(false);
+    expect(await resources.findByKeyDigest('d')).toBeUndefined();
   });
 
   test('a produced file names the blob of the attempt that made it, and no other attempt has a row', async () => {

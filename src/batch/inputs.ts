@@ -1,0 +1,101 @@
+import { BlobNotFound, BlobStoreError, type BlobStore, type StoredBlob } from '../stores/blobs/port.ts';
+import type { FileStore } from '../stores/state/ports.ts';
+
+/**
+ * The bytes of one input are not those that were uploaded: its batch cannot go on, and all others can. The message is for
+ * the operator and names the file on the disk.
+ */
+export class InputDamage extends Error {
+  override name = 'InputDamage';
+  readonly kind: 'missing' | 'changed';
+  /** Where it was noticed; null: the file as a whole is not the one that was uploaded. */
+  readonly at: { readonly firstLine: number; readonly requests: number } | null;
+  constructor(
+    message: string,
+    {
+      kind,
+      at = null,
+      ...options
+    }: ErrorOptions & Pick<InputDamage, 'kind'> & Partial<Pick<InputDamage, 'at'>>,
+  ) {
+    super(message, options);
+    this.kind = kind;
+    this.at = at;
+  }
+}
+
+/** Runs `work` on bytes of an input, and says its failure as damage when it is that. */
+export async function readingInput<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw toInputDamage(error) ?? error;
+  }
+}
+
+const toInputDamage = (cause: unknown): InputDamage | undefined => {
+  if (cause instanceof BlobNotFound) return new InputDamage(cause.message, { kind: 'missing', cause });
+  if (cause instanceof BlobStoreError && cause.reason === 'damaged')
+    return new InputDamage(cause.message, { kind: 'changed', cause });
+  return undefined;
+};
+
+/** For callers, who have no use for a path. */
+export function damageText(fileId: string, { kind, at }: Pick<InputDamage, 'kind' | 'at'>): string {
+  if (kind === 'missing') return `The input file '${fileId}' is not there any more.`;
+  const where = at === null ? '' : `, in the ${at.requests} requests from line ${at.firstLine} on`;
+  return `The input file '${fileId}' is damaged: its bytes are not those that were uploaded${where}.`;
+}
+
+const STORED_MAX = 10_000;
+
+/** Inputs of batches, read only as long as their bytes are those that were uploaded. */
+export class Inputs {
+  readonly #files: Pick<FileStore, 'stored'>;
+  readonly #blobs: BlobStore;
+  /** What a file was stored as never changes. */
+  readonly #stored = new Map<string, StoredBlob>();
+
+  constructor({ files, blobs }: { readonly files: Pick<FileStore, 'stored'>; readonly blobs: BlobStore }) {
+    this.#files = files;
+    this.#blobs = blobs;
+  }
+
+  /** Rejects with `InputDamage`. Costs little while nothing has touched the file since it was last asked. */
+  async check(fileId: string): Promise<void> {
+    const stored = this.#stored.get(fileId) ?? (await this.#find(fileId));
+    await readingInput(async () => {
+      if (stored !== undefined) return this.#blobs.check(stored);
+      // It was deleted under an earlier release, which kept no record of it.
+      if ((await this.#blobs.size(fileId)) === undefined)
+        throw new BlobNotFound(`the bytes of the deleted file ${fileId} are not there`);
+    });
+  }
+
+  /** Exactly `length` bytes. */
+  async readBytes(
+    fileId: string,
+    range: { readonly start: number; readonly length: number },
+  ): Promise<Uint8Array> {
+    await this.check(fileId);
+    return readingInput(() => this.#blobs.readBytes(fileId, range));
+  }
+
+  async *read(fileId: string): AsyncGenerator<Buffer> {
+    await this.check(fileId);
+    try {
+      yield* this.#blobs.read(fileId) as AsyncIterable<Buffer>;
+    } catch (error) {
+      throw toInputDamage(error) ?? error;
+    }
+  }
+
+  async #find(fileId: string): Promise<StoredBlob | undefined> {
+    const found = await this.#files.stored(fileId);
+    if (found === undefined) return undefined;
+    const { blobId: id, bytes, sha256 } = found;
+    if (this.#stored.size >= STORED_MAX) this.#stored.clear();
+    this.#stored.set(fileId, { id, bytes, sha256 });
+    return { id, bytes, sha256 };
+  }
+}
