@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
+import { EXIT } from './cli/exit.ts';
 import { main } from './cli/program.ts';
+import { reasonOf } from './cli/reason.ts';
 
 // Of the heaps of threads, which start after this. The launcher has set those of the main one, which makes most garbage.
 setFlagsFromString('--min-semi-space-size=2');
@@ -10,7 +12,8 @@ setFlagsFromString('--max-semi-space-size=4');
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (process.stdout.listenerCount('error') > 1) return;
   if (error.code === 'EPIPE') process.exit();
-  throw error;
+  process.stderr.write(`offpeak: standard output cannot be written: ${reasonOf(error)}.\n`);
+  process.exit(EXIT.failed);
 });
 
 const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));

@@ -221,8 +221,8 @@ export function resolveControl(
     query: { 'api-version': ARM_API_VERSION },
     keyHint:
       (key ? '' : 'No key was sent. ') +
-      'Check the admin key, --admin-key or OFFPEAK_ADMIN_KEY, or the token, OFFPEAK_TOKEN. The service showed its ' +
-      'admin key at its first start; the key of a resource does not do.',
+      'Check the admin key, --admin-key or OFFPEAK_ADMIN_KEY, or the token, OFFPEAK_TOKEN. The service made its ' +
+      'admin key at its first start, and said where it is; the key of a resource does not do.',
   };
 }
 

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { CliError, EXIT } from './exit.ts';
 import { reasonOf } from './reason.ts';
+import { stopAsked } from './stop.ts';
 import { identityOf } from './target.ts';
 import { note } from './terminal.ts';
 
@@ -39,9 +40,15 @@ export async function withInput<T>(path: string, use: (input: Input) => Promise<
     const isStdin = path === '-';
     if (isStdin && process.stdin.isTTY) note('Reads standard input; Ctrl-D ends it.');
     const source = isStdin ? process.stdin : createReadStream(path);
-    await pipeline(source, createWriteStream(copy, { mode: 0o600 })).catch((error: unknown) => {
+    const stop = stopAsked();
+    try {
+      await pipeline(source, createWriteStream(copy, { mode: 0o600 }), { signal: stop.signal });
+    } catch (error) {
+      if (stop.signal.aborted) throw new CliError('stopped; nothing was sent.', EXIT.interrupted);
       throw unreadable(isStdin ? 'standard input' : path, error);
-    });
+    } finally {
+      stop.forget();
+    }
     const name = isStdin ? '<stdin>' : path;
     return await use({
       path: copy,

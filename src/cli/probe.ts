@@ -1,25 +1,44 @@
 import { request } from 'undici';
+import { z } from 'zod';
+import { judgeProbe } from '../deployments/upstream-check.ts';
 import { CliError, EXIT } from './exit.ts';
 import { reasonOfCall } from './reason.ts';
 
 const PROBE_MS = 10_000;
 
+export interface Probed {
+  readonly isSimulator: boolean;
+  /** What may be wrong with it, for people; null: nothing. */
+  readonly doubt: string | null;
+}
+
+const Models = z.object({ data: z.array(z.object({ id: z.string() })) });
+
 /**
- * Finds out before the first request that an upstream is not there or does not know the key, and whether it is a
- * simulator.
+ * Finds out before the first request that an upstream is not there or does not know the key, whether it is a simulator, and
+ * whether it lists the model.
  */
-export async function probeUpstream(url: string, apiKey: string | null): Promise<{ isSimulator: boolean }> {
-  if (url === 'simulator') return { isSimulator: true };
+export async function probeUpstream(
+  url: string,
+  { apiKey, model }: { readonly apiKey: string | null; readonly model: string },
+): Promise<Probed> {
+  if (url === 'simulator') return { isSimulator: true, doubt: null };
   try {
     const { statusCode, headers, body } = await request(`${url}/models`, {
       headers: apiKey === null ? {} : { authorization: `Bearer ${apiKey}`, 'api-key': apiKey },
       signal: AbortSignal.timeout(PROBE_MS),
     });
-    await body.dump();
-    if (statusCode !== 401) return { isSimulator: headers['x-offpeak-simulated'] === 'true' };
+    const { data: list } = Models.safeParse(statusCode === 200 ? await body.json().catch(() => null) : null);
+    if (list === undefined) await body.dump();
+    const isSimulator = headers['x-offpeak-simulated'] === 'true';
+    if (statusCode !== 401) {
+      const ids = (list?.data ?? []).map(({ id }) => id);
+      const { state, reason } = judgeProbe({ kind: 'models', ids }, { modelsThere: [model] });
+      return { isSimulator, doubt: state === 'unready' && !isSimulator ? `${url} ${reason}.` : null };
+    }
   } catch (error) {
     // It is there, only slow: the run will see.
-    if (error instanceof Error && error.name === 'TimeoutError') return { isSimulator: false };
+    if (error instanceof Error && error.name === 'TimeoutError') return { isSimulator: false, doubt: null };
     const reason = await reasonOfCall(new URL(url), error);
     throw new CliError(`Cannot reach the upstream ${url}: ${reason}. Nothing was sent.`, EXIT.unreachable, {
       cause: error,

@@ -8,7 +8,7 @@ import { ConfigError } from '../config/fault.ts';
 import { CliError, EXIT, EXIT_CODES, type ExitCode } from './exit.ts';
 import { collect, seconds, waitOrFail, wholeNumber, type Run } from './flags.ts';
 import type { RunFlags } from './run/job.ts';
-import { factLines, helpText, note, print } from './terminal.ts';
+import { columnsOf, factLines, helpText, note, print } from './terminal.ts';
 
 /** Raw values of table options, as `loadConfig` takes them. */
 export type TableFlags = Partial<Record<OptionName, string | string[] | boolean>>;
@@ -65,10 +65,9 @@ function buildProgram(run: Run, version: string): Command {
 }
 
 function exitCodesText(): string {
-  const width = process.stdout.columns || 80;
   const lines = factLines(
     Object.values(EXIT_CODES).map(({ code, meaning }) => [`  ${code}`, meaning]),
-    width,
+    columnsOf(process.stdout),
   );
   return `\nExit codes:\n${lines.join('\n')}`;
 }

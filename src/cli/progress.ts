@@ -1,4 +1,4 @@
-import { grouped, oneLine } from './terminal.ts';
+import { fitted, grouped, oneLine } from './terminal.ts';
 import { displayWidth, wrap } from './width.ts';
 
 /** How far a batch is. */
@@ -52,7 +52,7 @@ function barView(stream: Stream): ProgressView {
       drawn = lines;
     },
     say(line) {
-      stream.write(`${clear()}${line}\n${drawn.join('\n')}`);
+      stream.write(`${clear()}${fitted(line, widthOf(stream))}\n${drawn.join('\n')}`);
     },
     end() {
       if (drawn.length > 0) stream.write('\n');

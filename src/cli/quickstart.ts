@@ -10,7 +10,7 @@ import { Client } from './client.ts';
 import { resolveEndpoint } from './endpoint.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { commandName, EXAMPLE, exampleArgument } from './self.ts';
-import { die } from './stop.ts';
+import { die, stopAsked } from './stop.ts';
 import { targetAt } from './target.ts';
 import { oneLine, print, printJson } from './terminal.ts';
 import { exitCodeOf, watchBatch } from './watch.ts';
@@ -31,6 +31,7 @@ export async function quickstart({ json = false }: { readonly json?: boolean }):
     concurrencyMax: 1,
     simulatorLatencyMs: LATENCY_MS,
   });
+  const stop = stopAsked();
   const app = await createApp(config, { log: silentLog, onFatal: die });
   try {
     const { url } = await app.listen();
@@ -46,7 +47,7 @@ export async function quickstart({ json = false }: { readonly json?: boolean }):
       completion_window: '24h',
     });
     say(`created   ${id}\n`);
-    const batch = await watchBatch(client, id, { json: false, pollMs: POLL_MS });
+    const batch = await watchBatch(client, id, { json: false, pollMs: POLL_MS, signal: stop.signal });
     if (batch === 'stopped') return EXIT.interrupted;
     if (!batch.output_file_id || !batch.error_file_id) {
       throw new CliError(`the batch is ${batch.status} and has no files`, EXIT.failed);

@@ -37,6 +37,7 @@ export function reasonOf(error: unknown): string {
   if (error.name === 'TimeoutError') return 'no answer in time';
   const cause = error.cause instanceof Error ? error.cause : error;
   const code = codeOf(cause);
+  if (cause.message === 'bad port') return 'clients never call this port; let the service listen on another';
   return REASONS[code] ?? (code.startsWith('HPE_') ? 'it does not speak HTTP' : cause.message || code);
 }
 

@@ -26,7 +26,7 @@ import { outcomeOf, tellOutcome } from './run/outcome.ts';
 import { createRecord, readRecord, replaceRecord, type RunRecord } from './run/record.ts';
 import { failedIds, linesToRetry, mergeAnswers } from './run/retry.ts';
 import { die, stopSignal } from './stop.ts';
-import { probeTarget, ReaderGone, writeTarget } from './target.ts';
+import { probeTarget, UnwrittenError, writeTarget } from './target.ts';
 import { grouped, note, oneLine, printJson } from './terminal.ts';
 import { faultReport, faultsIn, inspectChunks } from './validate.ts';
 
@@ -71,7 +71,11 @@ async function runPlan(job: Job, plan: Exclude<Plan, { kind: 'finished' }>, give
   const { values, upstream, flags } = given;
   await probeTarget(job.output);
   await probeTarget(job.errors);
-  const { isSimulator } = await probeUpstream(upstream, values.upstreamApiKey);
+  const { isSimulator, doubt } = await probeUpstream(upstream, {
+    apiKey: values.upstreamApiKey,
+    model: job.sent.model,
+  });
+  if (doubt !== null) note(`The upstream ${doubt}`);
   if (isSimulator) note('The answers are simulated: no model is asked.');
   const record = await claim(job, plan, flags);
   const view = createProgressView();
@@ -162,7 +166,11 @@ function configOf(job: Job, values: Values): AppConfig {
 function openState(config: AppConfig, view: ProgressView): Promise<Core> {
   return openLocalCore(config, { log: troubleLog(view), onFatal: die }).catch((error: unknown) => {
     if (!(error instanceof DataDirError)) throw error;
-    throw new CliError(error.message, EXIT.failed, { cause: error });
+    const isTaken = error.message.includes('is using the data directory');
+    const message = isTaken
+      ? `another run is under way there: ${config.dataDir} is in use. Wait for it, or name another output with -o.`
+      : error.message;
+    throw new CliError(message, EXIT.failed, { cause: error });
   });
 }
 
@@ -321,7 +329,7 @@ async function writeResults(core: Core, job: Job, { batch, record, signal }: End
     await writeTarget(output, Readable.from(merged), options);
     await writeTarget(errors, await failed(), { signal });
   } catch (error) {
-    if (!(error instanceof ReaderGone)) throw error;
+    if (!(error instanceof UnwrittenError) || signal.aborted) throw error;
     const message = `${error.message} Nothing is lost: the same command writes it again and sends nothing.`;
     throw new CliError(message, EXIT.failed, { cause: error });
   }

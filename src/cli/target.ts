@@ -4,6 +4,7 @@ import {
   access,
   chmod,
   constants,
+  copyFile,
   lstat,
   open,
   readlink,
@@ -97,8 +98,13 @@ function identitiesOf(target: Target | { readonly id: string }): string[] {
   return [target.realPath, ...(target.there ? [target.there.id] : [])];
 }
 
-/** The other end of a pipe went away before everything was written. */
-export class ReaderGone extends CliError {
+/** Not everything could be written. */
+export class UnwrittenError extends CliError {
+  override name = 'UnwrittenError';
+}
+
+/** The other end of a pipe went away before that. */
+export class ReaderGone extends UnwrittenError {
   override name = 'ReaderGone';
 }
 
@@ -121,7 +127,7 @@ export async function writeTarget(
         cause: error,
       });
     }
-    throw new CliError(`${name} cannot be written: ${reasonOf(error)}.`, EXIT.failed, { cause: error });
+    throw new UnwrittenError(`${name} cannot be written: ${reasonOf(error)}.`, EXIT.failed, { cause: error });
   }
 }
 
@@ -161,12 +167,25 @@ async function replace(
   try {
     await pipeline(content, createWriteStream(part, { flush: true, flags: 'wx' }), { signal });
     if (there) await chmod(part, there.mode);
-    await rename(part, realPath);
+    await rename(part, realPath).catch((error: unknown) => overwrite(part, realPath, error));
     await syncDirectory(dirname(realPath));
   } catch (error) {
     await rm(part, { force: true });
     throw error;
   }
+}
+
+/** A file that is mounted by itself, as containers do, can only be written in place. */
+async function overwrite(part: string, realPath: string, error: unknown): Promise<void> {
+  if (!['EBUSY', 'EXDEV'].includes(codeOf(error))) throw error;
+  await copyFile(part, realPath);
+  const file = await open(realPath, 'r+');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rm(part);
 }
 
 /** A name that nobody else has, so that nothing of the user's is in the way. */

@@ -14,9 +14,12 @@ export const print = (line: string): void => {
 export const printJson = (value: unknown): void =>
   print(JSON.stringify(value, null, process.stdout.isTTY ? 2 : 0));
 
+/** Some terminals say 0. */
+export const columnsOf = ({ columns }: { readonly columns?: number }): number => columns || 80;
+
 /** For people: what happens, what went wrong. Results go to stdout, so that a pipe gets only them. */
 export const note = (line: string): void => {
-  process.stderr.write(`${process.stderr.isTTY ? fitted(line, process.stderr.columns) : line}\n`);
+  process.stderr.write(`${process.stderr.isTTY ? fitted(line, columnsOf(process.stderr)) : line}\n`);
 };
 
 /** Each line broken at blanks where it is wider than the terminal. Lines to copy stay whole. */
@@ -29,7 +32,7 @@ export const fitted = (text: string, columns = 80): string =>
     .join('\n');
 
 /** What stands below the flags of a command, as wide as those. */
-export const helpText = (text: string): string => fitted(text, process.stdout.columns || 80);
+export const helpText = (text: string): string => fitted(text, columnsOf(process.stdout));
 
 /** Columns of equal width, the last one as long as it likes. */
 export function table(rows: readonly (readonly string[])[]): string {
@@ -49,7 +52,7 @@ const widthsOf = (rows: readonly (readonly string[])[]): number[] =>
 /** Names and values of one thing. Long values go on below themselves on a terminal. */
 export function printFacts(facts: readonly (readonly [string, string])[]): void {
   if (!process.stdout.isTTY) return print(table(facts));
-  print(factLines(facts, process.stdout.columns).join('\n'));
+  print(factLines(facts, columnsOf(process.stdout)).join('\n'));
 }
 
 const VALUE_COLUMNS_MIN = 16;
@@ -68,7 +71,7 @@ export function factLines(facts: readonly (readonly [string, string])[], columns
 export function printTable(headings: readonly string[], rows: readonly (readonly string[])[]): void {
   if (rows.length === 0) return;
   if (!process.stdout.isTTY) return print(table(rows));
-  print(fittedTable(headings, rows, process.stdout.columns));
+  print(fittedTable(headings, rows, columnsOf(process.stdout)));
 }
 
 /** Where the rows are wider than the terminal, each becomes a block: its first cell, and the others by name below. */

@@ -54,7 +54,7 @@ async function getPatiently(
     } catch (error) {
       if (!(error instanceof Unreachable) || performance.now() - startMs + waitMs > TROUBLE_MAX_MS)
         throw error;
-      if (error.message !== said) say(`${error.message} Trying again.`);
+      if (error.message !== said) say(`${error.message.replace(/([^.!?])$/, '$1.')} Trying again.`);
       said = error.message;
       await pause(waitMs, signal);
     }

@@ -218,6 +218,6 @@ describe('a run that was ended', () => {
     await running.ended;
 
     expect(second.code).toBe(1);
-    expect(second.stderr).toContain('is using the data directory');
+    expect(second.stderr).toContain('another run is under way there');
   });
 });
