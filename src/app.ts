@@ -11,6 +11,7 @@ import { closeStorage, openStorage, watchRoom, type Storage } from './app/storag
 import { Engine } from './batch/engine.ts';
 import { OutputsAlong } from './batch/finalize/along.ts';
 import { runExpiry } from './batch/upload/expiry.ts';
+import type { Keep } from './batch/upload/retention.ts';
 import { named } from './batch/upload/strays.ts';
 import { createImporter } from './batch/upload/import.ts';
 import { createUploader, type Uploader } from './batch/upload/upload.ts';
@@ -103,9 +104,17 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
   const back = await uploader.bringStraysBack();
   if (back.count > 0) log.event('strays.back', { ...named(back), path: straysDir });
   await engine.start();
-  const expiry = runExpiry({ uploader, clock: systemClock, log, straysDir }, background.signal).catch(
-    onFatal,
-  );
+  const expiry = runExpiry(
+    {
+      uploader,
+      stores: storage,
+      keep: keepOf(config),
+      clock: systemClock,
+      log,
+      straysDir,
+    },
+    background.signal,
+  ).catch(onFatal);
 
   return {
     state,
@@ -123,6 +132,12 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
     },
   };
 }
+
+const keepOf = ({ keepBatchesMs, keepFilesMs, keepAuditMs }: AppConfig): Keep => ({
+  batchesMs: keepBatchesMs,
+  filesMs: keepFilesMs,
+  auditMs: keepAuditMs,
+});
 
 export interface App extends Core {
   readonly http: FastifyInstance;

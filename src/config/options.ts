@@ -1,5 +1,6 @@
 import { OFFERS } from '../contract/control.ts';
 import { deployment, type DeploymentEntry } from './deployment.ts';
+import { KEEP_OPTIONS } from './keep-options.ts';
 import { option, type Option, type OptionCommand } from './option.ts';
 import { subscription } from './resource.ts';
 import {
@@ -288,6 +289,7 @@ export const OPTIONS = {
     help: 'Input files with an expiry that a resource may hold.',
     commands: ['serve'],
   }),
+  ...KEEP_OPTIONS,
   diskReserveBytes: option({
     flag: 'disk-reserve',
     kind: bytes,

@@ -59,6 +59,11 @@ export const duration = (minMs: number, maxMs: number): Kind<number> =>
     within(scaled(raw, { '': 1_000, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }), minMs, maxMs),
   );
 
+/** In milliseconds. What is removed after it is gone, so a bare number is not guessed at. */
+export const age: Kind<number> = kind('an age with its unit, like 36h or 90d', (raw) =>
+  within(scaled(raw, { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }), 1_000, 36_500 * 86_400_000),
+);
+
 export const bytes: Kind<number> = kind('a size like 1048576, 64KiB, 64MiB or 1GiB', (raw) =>
   within(
     scaled(raw, { '': 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 }),

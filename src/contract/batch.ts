@@ -80,6 +80,9 @@ export interface BatchErrors {
 }
 export const BATCH_ERRORS_MAX = 1_000;
 
+/** How long an `Idempotency-Key` stands for its batch. */
+export const IDEMPOTENCY_KEY_S = 24 * 60 * 60;
+
 export const REQUESTS_MAX = 100_000;
 export const LINE_BYTES_MAX = 16 * 1024 * 1024;
 export const INPUT_BYTES_MAX = 200 * 1024 * 1024;

@@ -144,6 +144,13 @@ export const EVENTS = {
   'files.not_expired': event('warn', 'expired files could not be deleted; it is tried again later', [
     'error',
   ]),
+  'retention.batches_removed': event('info', 'ended batches that are older than they are kept are removed', [
+    'count',
+  ]),
+  'retention.files_removed': event('info', 'files that are older than they are kept are removed', ['count']),
+  'retention.audit_removed': event('info', 'audit entries that are older than they are kept are removed', [
+    'count',
+  ]),
   'strays.set_aside': event(
     'warn',
     'files on the disk that the database does not name are set aside; they are removed after 7 days',

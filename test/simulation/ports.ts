@@ -76,6 +76,7 @@ export function storeOf(
     batches: port('batches', real.batches),
     work: port('work', real.work),
     results: port('results', real.results),
+    retention: port('retention', real.retention),
     close: () => Promise.resolve(),
   };
 }

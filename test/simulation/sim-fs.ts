@@ -109,6 +109,11 @@ export class SimFs {
           this.#file(path);
           link(this.#dir(dirname(path)), basename(path), null);
         }),
+      rmdir: (path) =>
+        act('unlink', () => {
+          if (this.#dir(path).names.size > 0) throw failure('ENOTEMPTY', path);
+          link(this.#dir(dirname(path)), basename(path), null);
+        }),
       fsyncDir: (path) =>
         act('fsyncDir', () => {
           const dir = this.#dir(path);

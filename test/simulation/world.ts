@@ -406,7 +406,14 @@ export class World {
       inspectAhead: { inspect: inspectors.inspectAhead, onFatal },
     });
     const housekeeping = runExpiry(
-      { uploader, clock, log: silentLog, straysDir: '' },
+      {
+        uploader,
+        stores: { state, blobs },
+        keep: { batchesMs: null, filesMs: null, auditMs: null },
+        clock,
+        log: silentLog,
+        straysDir: '',
+      },
       new AbortController().signal,
     );
     housekeeping.catch((error: unknown) => this.#fatal(life, error));

@@ -1,11 +1,14 @@
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import { isPassing } from '../passing.ts';
+import { prune, type Keep, type RetentionDeps } from './retention.ts';
 import { named } from './strays.ts';
 import type { Uploader } from './upload.ts';
 
 export interface ExpiryOptions {
   readonly uploader: Pick<Uploader, 'deleteExpired' | 'sweep'>;
+  readonly stores: RetentionDeps['stores'];
+  readonly keep: Keep;
   readonly clock: Clock;
   readonly log: Log;
   /** Where bytes that no file has are set aside. */
@@ -13,14 +16,24 @@ export interface ExpiryOptions {
   readonly everyMs?: number;
 }
 
-/** Deletes expired files, and sees to bytes that no file has, at once and then every few minutes, until aborted. */
+/** With a million blobs a look at all of them takes two seconds of a processor. */
+const STRAYS_EVERY_MS = 60 * 60_000;
+
+/** Deletes expired files and what is older than it is kept, and sees to bytes that no file has, at once and then every few minutes, until aborted. */
 export async function runExpiry(options: ExpiryOptions, signal: AbortSignal): Promise<void> {
   const { uploader, clock, log, straysDir, everyMs = 5 * 60_000 } = options;
+  let straysAtMs = -Infinity;
   while (!signal.aborted) {
     try {
+      const strays = clock.mono() >= straysAtMs;
       const expired = await uploader.deleteExpired();
-      const { removed, setAside, dropped } = await uploader.sweep();
+      const { removed, setAside, dropped } = await uploader.sweep({ strays });
+      if (strays) straysAtMs = clock.mono() + STRAYS_EVERY_MS;
+      const { batches, files, auditRows } = await prune(options, signal);
       if (expired > 0) log.event('files.expired', { count: expired });
+      if (batches > 0) log.event('retention.batches_removed', { count: batches });
+      if (files > 0) log.event('retention.files_removed', { count: files });
+      if (auditRows > 0) log.event('retention.audit_removed', { count: auditRows });
       if (removed > 0) log.event('files.bytes_removed', { count: removed });
       if (setAside.count > 0) log.event('strays.set_aside', { ...named(setAside), path: straysDir });
       if (dropped.count > 0) log.event('strays.removed', { ...named(dropped), path: straysDir });

@@ -48,7 +48,7 @@ export async function finishRemovals(stores: RemovalStores): Promise<number> {
 }
 
 /** What a live batch still reads stays, with its record. */
-async function removeBytes(stores: RemovalStores, ids: readonly string[]): Promise<number> {
+export async function removeBytes(stores: RemovalStores, ids: readonly string[]): Promise<number> {
   const unused = await withoutLive(stores, ids);
   for (const id of unused) await stores.blobs.delete(id);
   await stores.state.files.forgetRemovals(unused).catch((error: unknown) => {

@@ -61,7 +61,7 @@ const uploader = createUploader({
   clock: { now: Date.now },
   uuid: () => crypto.randomUUID(),
   diskGuard: { hasRoom: async () => true },
-  log: { info() {} },
+  log: { event() {} },
   limits: { withoutExpiryMax: 100_000 },
 });
 async function* pieces() {

@@ -647,6 +647,8 @@ describe('expiry', () => {
     };
   }
 
+  const keep = { batchesMs: null, filesMs: null, auditMs: null };
+
   test('deletes rows and bytes when their second has come, and only those', async () => {
     const { clock, round } = manualClock();
     const timed = makeUploader({ clock });
@@ -658,7 +660,15 @@ describe('expiry', () => {
 
     await round(() => {
       running = runExpiry(
-        { uploader: timed, clock, log: silentLog, straysDir: '', everyMs: 3_600_000 },
+        {
+          uploader: timed,
+          stores: { state, blobs },
+          keep,
+          clock,
+          log: silentLog,
+          straysDir: '',
+          everyMs: 3_600_000,
+        },
         stopping.signal,
       );
     });
@@ -690,7 +700,7 @@ describe('expiry', () => {
 
     await round(() => {
       running = runExpiry(
-        { uploader: failing, clock, log: silentLog, straysDir: '' },
+        { uploader: failing, stores: { state, blobs }, keep, clock, log: silentLog, straysDir: '' },
         new AbortController().signal,
       );
     });

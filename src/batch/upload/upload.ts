@@ -48,8 +48,8 @@ export interface Uploader {
   deleteFile(scope: Scope, fileId: string): Promise<boolean>;
   /** Deletes the files past their expiry; returns how many. */
   deleteExpired(): Promise<number>;
-  /** Deals with bytes that no file has. Safe at any time. */
-  sweep(): Promise<Sweep>;
+  /** Deals with bytes that no file has. Safe at any time. `strays`: false leaves out the look at every blob. */
+  sweep(options?: { readonly strays: boolean }): Promise<Sweep>;
   /** Before anything reads: what was set aside under another database, and this one names. */
   bringStraysBack(): Promise<Strays>;
 }
@@ -145,9 +145,11 @@ const cleaning = (
   stores: RemovalStores,
   { uploading, clock }: { readonly uploading: ReadonlySet<string>; readonly clock: Clock },
 ): Pick<Uploader, 'sweep' | 'bringStraysBack'> => ({
-  sweep: async () => ({
+  sweep: async ({ strays } = { strays: true }) => ({
     removed: await finishRemovals(stores),
-    setAside: await setStraysAside(stores, { uploading, nowMs: clock.now() }),
+    setAside: strays
+      ? await setStraysAside(stores, { uploading, nowMs: clock.now() })
+      : { count: 0, ids: [] },
     dropped: await removeOldStrays(stores, clock.now()),
   }),
   bringStraysBack: () => bringStraysBack(stores),

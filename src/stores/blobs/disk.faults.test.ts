@@ -56,6 +56,7 @@ function faulty(): Faults {
     stat: (path) => unlessDue('stat', () => nodeBlobFs.stat(path)),
     rename: (from, to) => unlessDue('rename', () => nodeBlobFs.rename(from, to)),
     unlink: (path) => unlessDue('unlink', () => nodeBlobFs.unlink(path)),
+    rmdir: (path) => unlessDue('rmdir', () => nodeBlobFs.rmdir(path)),
     fsyncDir: (path) => unlessDue('fsyncDir', () => nodeBlobFs.fsyncDir(path)),
   };
   return {

@@ -42,6 +42,8 @@ const DAY = /^\d{4}-\d{2}-\d{2}$/;
 const TEMPORARY = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Names of blobs that were checked are kept for so many; the others are read again. */
 const CHECKED_MAX = 20_000;
+/** A directory goes while a blob comes: rare, and hardly twice in a row. */
+const RENAMES_MAX = 10;
 const BLOCK_BYTES = 1024 * 1024;
 const READ_CHUNK_BYTES = 256 * 1024;
 
@@ -81,12 +83,11 @@ export class DiskBlobs implements BlobStore {
 
   async put(id: string, chunks: AsyncIterable<Uint8Array>, options: PutOptions = {}): Promise<StoredBlob> {
     const path = this.pathOf(id);
-    await this.#dirs.ensure(dirname(path));
     const temp = join(this.#tmpDir, this.#uuid());
     let at = temp;
     try {
       const written = await this.#writeTemp(temp, chunks, options);
-      await onDisk('rename', this.#fs.rename(temp, path));
+      await this.#rename(temp, path);
       at = path;
       await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(path)));
       this.#noteChecked(id, await onDisk('stat', this.#fs.stat(path)), written.sha256);
@@ -137,7 +138,9 @@ export class DiskBlobs implements BlobStore {
 
   async delete(id: string): Promise<void> {
     try {
-      await onBlob('delete', this.#fs.unlink(this.pathOf(id)));
+      const path = this.pathOf(id);
+      await onBlob('delete', this.#fs.unlink(path));
+      await this.#dropIfEmpty(dirname(path));
     } catch (error) {
       if (!(error instanceof BlobNotFound)) throw error;
     }
@@ -148,7 +151,9 @@ export class DiskBlobs implements BlobStore {
   async *list(): AsyncGenerator<string> {
     for (const first of await this.#shards(this.#dir)) {
       for (const second of await this.#shards(join(this.#dir, first))) {
-        const names = await onDisk('list', this.#fs.readdir(join(this.#dir, first, second)));
+        const dir = join(this.#dir, first, second);
+        const names = await this.#namesIn(dir);
+        if (names.length === 0) await this.#dropIfEmpty(dir);
         yield* names.filter((name) => BLOB_ID.test(name));
       }
     }
@@ -168,16 +173,10 @@ export class DiskBlobs implements BlobStore {
   }
 
   async *listAside(): AsyncGenerator<Stray> {
-    const names = async (dir: string): Promise<string[]> => {
-      const found = onBlob('list', this.#fs.readdir(dir));
-      return found.catch((error: unknown) => {
-        if (error instanceof BlobNotFound) return [];
-        throw error;
-      });
-    };
-    for (const day of await names(this.#straysDir)) {
+    for (const day of await this.#namesIn(this.#straysDir)) {
       if (!DAY.test(day)) continue;
-      for (const id of await names(join(this.#straysDir, day))) if (BLOB_ID.test(id)) yield { id, day };
+      for (const id of await this.#namesIn(join(this.#straysDir, day)))
+        if (BLOB_ID.test(id)) yield { id, day };
     }
   }
 
@@ -203,11 +202,49 @@ export class DiskBlobs implements BlobStore {
   /** A regular file, to where nothing is. */
   async #move(from: string, to: string): Promise<boolean> {
     if (!(await this.#isFile(from)) || (await this.#statOf(to)) !== undefined) return false;
-    await this.#dirs.ensure(dirname(to));
-    await onDisk('rename', this.#fs.rename(from, to));
+    await this.#rename(from, to);
     await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(to)));
-    await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(from)));
+    await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(from))).catch((error: unknown) => {
+      // Removed since, as it was empty.
+      if (!(error instanceof BlobNotFound)) throw error;
+    });
     return true;
+  }
+
+  /** Into a directory that is there and durable, though empty ones are removed at any time. */
+  async #rename(from: string, to: string): Promise<void> {
+    const dir = dirname(to);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#dirs.ensure(dir);
+        await onBlob('rename', this.#fs.rename(from, to));
+        break;
+      } catch (error) {
+        if (!(error instanceof BlobNotFound)) throw error;
+        if (attempt === RENAMES_MAX) throw new BlobStoreError('rename: ENOENT', 'io', { cause: error });
+        this.#dirs.forget(dir);
+      }
+    }
+    // It may have been made again by another, who is still at making that durable.
+    await this.#dirs.ensure(dir);
+  }
+
+  /** Best effort: what is not empty stays, and so does one that cannot be removed. */
+  async #dropIfEmpty(dir: string): Promise<void> {
+    this.#dirs.forget(dir);
+    await this.#fs.rmdir(dir).catch(() => {
+      // Something is in it.
+    });
+  }
+
+  /** None of a directory that is not there, or no more. */
+  async #namesIn(dir: string): Promise<string[]> {
+    try {
+      return await onBlob('list', this.#fs.readdir(dir));
+    } catch (error) {
+      if (error instanceof BlobNotFound) return [];
+      throw error;
+    }
   }
 
   async #isFile(path: string): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import { onDisk, onFsync } from './errors.ts';
+import { onBlob, onFsync } from './errors.ts';
 import type { BlobFs } from './fs.ts';
 
 /** Makes directories below `root`. A promise resolves once the name is durable, for every caller that waits for it. */
@@ -24,9 +24,15 @@ export class DurableDirs {
     return making;
   }
 
+  /** The directory is about to be removed, or was: whoever needs it makes it again. */
+  forget(dir: string): void {
+    this.#made.delete(dir);
+  }
+
   async #make(dir: string): Promise<void> {
     await this.ensure(dirname(dir));
-    await onDisk('make a blob directory', this.#fs.mkdir(dir));
+    // It may be removed in the middle, as it is empty.
+    await onBlob('make a blob directory', this.#fs.mkdir(dir));
     await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(dir)));
   }
 }

@@ -45,6 +45,8 @@ export async function onFsync(what: string, call: Promise<void>): Promise<void> 
   try {
     await call;
   } catch (error) {
+    // Nothing was to be synced: the directory has been removed, as it was empty.
+    if (codeOf(error) === 'ENOENT') throw new BlobNotFound('There is no such blob.', { cause: error });
     throw new BlobStoreError(`${what}: ${codeOf(error) || 'failed'}`, 'io', { cause: error });
   }
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, rmdir, unlink } from 'node:fs/promises';
 
 /**
  * The file system as the disk store needs it, so that a simulation can put in its own: one that tears unsynced bytes,
@@ -18,6 +18,8 @@ export interface BlobFs {
   /** Replaces what is at `to`. */
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
+  /** Fails when something is in it. */
+  rmdir(dir: string): Promise<void>;
   /** Makes the names in `dir` survive a power cut. */
   fsyncDir(dir: string): Promise<void>;
 }
@@ -57,6 +59,7 @@ export const nodeBlobFs: BlobFs = {
   },
   rename,
   unlink,
+  rmdir,
   async fsyncDir(dir) {
     const handle = await open(dir, constants.O_RDONLY | constants.O_DIRECTORY);
     try {

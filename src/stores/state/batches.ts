@@ -1,4 +1,4 @@
-import { TRANSITIONS } from '../../contract/batch.ts';
+import { IDEMPOTENCY_KEY_S, TRANSITIONS } from '../../contract/batch.ts';
 import type { Batch } from '../../contract/batch.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { assert } from '../../core/assert.ts';
@@ -21,8 +21,6 @@ import type {
 import { enqueuedTokens, groupOf, heldTokens, lockNameOf } from './quota.ts';
 import type { BatchRecord, NewBatchRecord } from './schema.ts';
 import { insertSegments, isUnfinished } from './work.ts';
-
-const IDEMPOTENCY_KEY_S = 24 * 60 * 60;
 
 /** Functions that take a `seq` serve the engine, which works for every resource; all others are bound to their scope. */
 export function createBatchStore(database: Database): BatchStore {
@@ -122,19 +120,15 @@ async function create(
     deployment === null ? 0 : heldTokens(trx, { resourceId, deployment });
 
   if (idempotency) {
-    await trx
-      .deleteFrom('idempotency_keys')
-      .where('resource_id', '=', resourceId)
-      .where('created_at', '<=', batch.createdAt - IDEMPOTENCY_KEY_S)
-      .execute();
     const used = await trx
       .selectFrom('idempotency_keys')
       .select(['batch_id', 'body_digest'])
       .where('resource_id', '=', resourceId)
       .where('key', '=', idempotency.key)
+      .where('created_at', '>', batch.createdAt - IDEMPOTENCY_KEY_S)
       .executeTakeFirst();
-    if (used && used.body_digest !== idempotency.bodyDigest) return { kind: 'idempotency_mismatch' };
     const earlier = used && (await find(trx, scope, used.batch_id));
+    if (earlier && used.body_digest !== idempotency.bodyDigest) return { kind: 'idempotency_mismatch' };
     if (earlier) return { kind: 'replayed', batch: earlier, enqueuedTokens: await sum(earlier.deployment) };
   }
 
@@ -156,15 +150,12 @@ async function create(
   if (errors) await keepErrors(trx, row.seq, errors);
   if (idempotency) {
     const { key, bodyDigest } = idempotency;
+    const use = { body_digest: bodyDigest, batch_id: batch.id, created_at: batch.createdAt };
     await trx
       .insertInto('idempotency_keys')
-      .values({
-        resource_id: resourceId,
-        key,
-        body_digest: bodyDigest,
-        batch_id: batch.id,
-        created_at: batch.createdAt,
-      })
+      .values({ resource_id: resourceId, key, ...use })
+      // The one before has expired, or its batch is gone.
+      .onConflict((conflict) => conflict.columns(['resource_id', 'key']).doUpdateSet(use))
       .execute();
   }
   return { kind: 'created', batch: await toWholeBatch(trx, row), enqueuedTokens: await sum(deployment) };

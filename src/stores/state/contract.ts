@@ -21,6 +21,7 @@ import { isolationContract } from './contract/isolation.ts';
 import { queueingContract } from './contract/queueing.ts';
 import { resourceContract } from './contract/resources.ts';
 import { resultContract } from './contract/results.ts';
+import { retentionContract } from './contract/retention.ts';
 import { workContract } from './contract/work.ts';
 import type { StateStore } from './ports.ts';
 
@@ -73,6 +74,9 @@ export function stateStoreContract(name: string, makeHome: () => Promise<Home>):
     });
     describe('results', () => {
       resultContract(subject);
+    });
+    describe('retention', () => {
+      retentionContract(subject);
     });
     describe('isolation', () => {
       isolationContract(subject);

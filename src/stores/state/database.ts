@@ -20,5 +20,7 @@ export interface Database {
   lock(trx: Trx, kind: LockKind, name: string): Promise<void>;
   /** Lets other calls have their turn, between the parts of one that takes long. */
   breathe(): Promise<void>;
+  /** Hands some free pages back to the disk. False: there are too few to be worth it, or the database does so itself. */
+  shrink(): Promise<boolean>;
   close(): Promise<void>;
 }

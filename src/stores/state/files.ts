@@ -266,7 +266,7 @@ export async function listFiles(
   return { files: rows.slice(0, limit).map(toFile), hasMore: rows.length > limit };
 }
 
-const blobOf = (row: Pick<FileRecord, 'id' | 'blob_id'>): string => row.blob_id ?? row.id;
+export const blobOf = (row: Pick<FileRecord, 'id' | 'blob_id'>): string => row.blob_id ?? row.id;
 
 const toFile = (row: FileRecord): FileRow => ({
   id: row.id,

@@ -5,6 +5,7 @@ import { BATCH_STATUSES } from '../../contract/batch.ts';
 import { splitAllErrors } from './batch-errors.ts';
 import type { Db } from './database.ts';
 import { indexLists } from './list-indexes.ts';
+import { indexKeysByAge } from './retention.ts';
 import { StoreError } from './ports.ts';
 
 /** The spellings that the two databases do not share. */
@@ -27,6 +28,7 @@ const MIGRATIONS: readonly Migration[] = [
   indexLists,
   addRemovals,
   splitAllErrors,
+  indexKeysByAge,
 ];
 
 /**

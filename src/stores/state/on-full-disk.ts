@@ -28,6 +28,7 @@ export function onFullDisk(state: StateStore, makeRoom: () => Promise<void>): St
     batches: patient(state.batches),
     work: patient(state.work),
     results: patient(state.results),
+    retention: patient(state.retention),
     close: () => state.close(),
   };
 }

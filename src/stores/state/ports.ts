@@ -26,6 +26,7 @@ export interface StateStore {
   readonly batches: BatchStore;
   readonly work: WorkStore;
   readonly results: ResultStore;
+  readonly retention: RetentionStore;
   close(): Promise<void>;
 }
 
@@ -347,6 +348,24 @@ export interface WorkStore {
   reclaim(owner: string): Promise<{ segments: number; requests: number }>;
   /** Notes, before it is sent, that `line` is tried alone; 0: that none is. False: the epoch is stale. */
   markSuspect(segment: Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>, line: number): Promise<boolean>;
+}
+
+/**
+ * Gives up what is older than it is to be kept, so many rows per call at most. `byS`: what came, or ended, by then. The
+ * blobs of removed files are returned, and recorded as removals.
+ */
+export interface RetentionStore {
+  /** Ended batches, with the rows of the files that they produced. */
+  pruneBatches(query: {
+    readonly byS: number;
+    readonly limit: number;
+  }): Promise<{ batches: number; blobIds: string[] }>;
+  /** Files without an expiry of their own that no live batch reads, uploaded or produced. */
+  pruneFiles(query: { readonly byS: number; readonly limit: number }): Promise<string[]>;
+  pruneAudit(query: { readonly byS: number; readonly limit: number }): Promise<number>;
+  pruneIdempotencyKeys(query: { readonly byS: number; readonly limit: number }): Promise<number>;
+  /** Hands some of the space of removed rows back to the disk. False: there is little, or the database does it itself. */
+  shrink(): Promise<boolean>;
 }
 
 /** The one recorded outcome of a line. */

@@ -6,6 +6,7 @@ import { createFileStore } from './files.ts';
 import { createInstallationStore } from './installation.ts';
 import type { StateStore } from './ports.ts';
 import { createResourceStore } from './resources.ts';
+import { createRetentionStore } from './retention.ts';
 import { createResultStore } from './results.ts';
 import { createWorkStore } from './work.ts';
 
@@ -18,5 +19,6 @@ export const createStateStore = (database: Database): StateStore => ({
   batches: createBatchStore(database),
   work: createWorkStore(database),
   results: createResultStore(database),
+  retention: createRetentionStore(database),
   close: () => database.close(),
 });

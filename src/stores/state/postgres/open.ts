@@ -95,6 +95,7 @@ function createDatabase(
       await sql`select pg_advisory_xact_lock(${LOCKS[kind]}::int, hashtext(${name}))`.execute(trx);
     },
     async breathe() {}, // Other calls have other connections.
+    shrink: async () => false, // Autovacuum does.
     async close() {
       await db.destroy();
       await serverLock.release();

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -23,6 +23,26 @@ stateStoreContract('SQLite inline', async () => {
 });
 
 describe('the database file', () => {
+  test('gives back the space of removed rows, a little at a time, and keeps some for what comes', async () => {
+    const path = await newPath();
+    const store = await openSqliteInline({ path });
+    const seq = await startBatch(store, 'b1', planOf(1, { requestsEach: 64 }));
+    const segment = await claimOne(store, seq);
+    await store.results.commit(resultsOf(segment, { payload: new Uint8Array(1024 * 1024) }));
+    await store.batches.fail(seq, { from: 'in_progress', atS: 2_000, errors: { data: [], omitted: 0 } });
+    expect(await store.retention.shrink()).toBe(false);
+    while (await store.results.purge(1_000));
+
+    let steps = 0;
+    while (await store.retention.shrink()) steps += 1;
+    await store.close();
+
+    expect(steps).toBeGreaterThan(10);
+    const { size } = await stat(path);
+    expect(size).toBeLessThan(40 * 1024 * 1024);
+    expect(size).toBeGreaterThan(16 * 1024 * 1024);
+  });
+
   test('of a newer release is refused and left as it is', async () => {
     const path = await newPath();
     await (await openSqliteInline({ path })).close();

@@ -36,7 +36,7 @@ export async function openSqliteInline({
     try {
       const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(connection) });
       await migrate(db, SQLITE_TYPES);
-      return createStateStore(createDatabase(db, breathe));
+      return createStateStore(createDatabase(db, { breathe, shrink: async () => shrink(connection) }));
     } catch (error) {
       connection.close();
       throw error;
@@ -58,6 +58,8 @@ function connect(path: string): DatabaseSync {
     // Results are some kilobytes each: pages of this size read and drop them faster than smaller ones, and add less to
     // each commit than larger ones. Only a new database takes it.
     connection.exec(`pragma page_size = ${PAGE_BYTES}`);
+    // Likewise: free pages can then be handed back a few at a time.
+    connection.exec('pragma auto_vacuum = incremental');
     const mode = connection.prepare('pragma journal_mode = wal').get()?.['journal_mode'];
     if (mode !== 'wal')
       throw new StoreError(
@@ -85,7 +87,25 @@ function isOlder(version: string): boolean {
   return false;
 }
 
-function createDatabase(db: Kysely<Tables>, breathe: Database['breathe']): Database {
+/** Pages are kept for what comes next; a quarter of the file, and this many, must be free before some go back. */
+const FREE_PAGES_MIN = 4_096;
+/** Less than a megabyte: some milliseconds. */
+const PAGES_PER_SHRINK = 100;
+const INCREMENTAL = 2;
+
+function shrink(connection: DatabaseSync): boolean {
+  const read = (name: string) => Number(Object.values(connection.prepare(`pragma ${name}`).get() ?? {})[0]);
+  const free = read('freelist_count');
+  if (read('auto_vacuum') !== INCREMENTAL || free < FREE_PAGES_MIN || free < read('page_count') / 4)
+    return false;
+  connection.exec(`pragma incremental_vacuum(${PAGES_PER_SHRINK})`);
+  return true;
+}
+
+function createDatabase(
+  db: Kysely<Tables>,
+  { breathe, shrink }: Pick<Database, 'breathe' | 'shrink'>,
+): Database {
   let fatal: StoreError | undefined;
   const guard = async <T>(work: () => Promise<T>): Promise<T> => {
     if (fatal) throw fatal;
@@ -103,6 +123,7 @@ function createDatabase(db: Kysely<Tables>, breathe: Database['breathe']): Datab
     transact: (work) => guard(() => db.transaction().execute(work)),
     async lock() {}, // A write transaction is alone.
     breathe,
+    shrink: () => guard(shrink),
     close: () => db.destroy(),
   };
 }

@@ -48,6 +48,7 @@ export async function openSqliteStore({ path, onFatal }: SqliteOptions): Promise
       commit: (group) =>
         thread.call({ port: 'results', method: 'commit', args: [] }, packResults(group)) as Promise<Lost>,
     },
+    retention: port('retention'),
     close: () => thread.close(),
   };
 }

@@ -29,6 +29,7 @@ try {
       batches: methods(store.batches),
       work: methods(store.work),
       results: methods(store.results),
+      retention: methods(store.retention),
     },
   });
 } catch (error) {

@@ -1,0 +1,36 @@
+import { option } from './option.ts';
+import { age } from './values.ts';
+
+/** How long is kept what has ended: for ever, unless the operator says otherwise. */
+export const KEEP_OPTIONS = {
+  keepBatchesMs: option({
+    flag: 'keep-batches',
+    yaml: 'keep.batches',
+    kind: age,
+    placeholder: 'AGE',
+    default: null,
+    defaultText: 'for ever',
+    help: 'Remove batches, with their output and error files, this long after their end.',
+    commands: ['serve'],
+  }),
+  keepFilesMs: option({
+    flag: 'keep-files',
+    yaml: 'keep.files',
+    kind: age,
+    placeholder: 'AGE',
+    default: null,
+    defaultText: 'for ever',
+    help: 'Remove files this long after they came, unless a live batch reads them or they have an expiry of their own.',
+    commands: ['serve'],
+  }),
+  keepAuditMs: option({
+    flag: 'keep-audit',
+    yaml: 'keep.audit',
+    kind: age,
+    placeholder: 'AGE',
+    default: null,
+    defaultText: 'for ever',
+    help: 'Remove entries of the audit log that are older.',
+    commands: ['serve'],
+  }),
+} as const;
