@@ -68,13 +68,13 @@ class Client {
   /** Null: the service said no. */
   async #create(fileId: string): Promise<string | null> {
     const { oracle } = this.#world;
-    const { withIdempotencyKey, name, whenFull } = this.#job;
+    const { withIdempotencyKey, name, whenFull, dialect } = this.#job;
     for (;;) {
       const created = await this.#try(({ engine }) =>
         engine.createBatch(this.#scope, {
           inputFileId: fileId,
           endpoint: '/chat/completions',
-          dialect: 'azure',
+          dialect,
           metadata: { job: name },
           outputExpiresAfterS: null,
           whenFull: whenFull ?? undefined,

@@ -71,7 +71,8 @@ export class Ending {
     const { batch, job, require, world, blobIdOf } = this.#facts;
     // A batch that was cancelled before it was validated has no requests, and so no files.
     if (batch.counts.total === 0 && batch.status === 'cancelled') return;
-    const read = (id: string): ResultLine[] => {
+    const read = (id: string, lines: number): ResultLine[] => {
+      if (lines === 0 && batch.dialect === 'openai') return [];
       const text = world.fs.bytesAt(blobPath(BLOB_DIR, blobIdOf(id)))?.toString('utf8');
       require(text !== undefined, 'P11', `${id} of ${batch.id} is gone`);
       require(!text || text.endsWith('\n'), 'P11', `${id} of ${batch.id} is cut`);
@@ -83,8 +84,8 @@ export class Ending {
     let output: ResultLine[];
     let errors: ResultLine[];
     try {
-      output = read(batch.outputFileId);
-      errors = read(batch.errorFileId);
+      output = read(batch.outputFileId, batch.counts.completed);
+      errors = read(batch.errorFileId, batch.counts.failed);
     } catch (error) {
       return require(false, 'P11', `a file of ${batch.id} is not JSON lines: ${String(error)}`);
     }

@@ -388,15 +388,20 @@ export class Oracle {
   async #published({ batch }: Known): Promise<void> {
     if (batch.status === 'failed') return;
     const { observer, fs } = this.#world;
-    const hasFiles = batch.counts.total > 0 || batch.status !== 'cancelled';
-    for (const id of [batch.outputFileId, batch.errorFileId]) {
+    const { completed, failed } = batch.counts;
+    const isMade = (lines: number): boolean =>
+      lines > 0 || (batch.dialect === 'azure' && completed + failed > 0);
+    for (const [id, hasFile] of [
+      [batch.outputFileId, isMade(completed)],
+      [batch.errorFileId, isMade(failed)],
+    ] as const) {
       const row = await observer.files.get({ resourceId: batch.resourceId, actor: 'oracle' }, id);
       this.require(
-        (row !== undefined) === hasFiles,
+        (row !== undefined) === hasFile,
         'P11',
-        `${batch.id} is ${batch.status} of ${batch.counts.total} requests ${row ? 'with' : 'without'} the file ${id}`,
+        `${batch.id} of ${batch.dialect} is ${batch.status}, ${completed} + ${failed}, ${row ? 'with' : 'without'} the file ${id}`,
       );
-      if (!hasFiles) continue;
+      if (!hasFile) continue;
       const bytes = fs.bytesAt(blobPath(BLOB_DIR, row?.blobId ?? id));
       this.require(
         row && bytes?.length === row.bytes,

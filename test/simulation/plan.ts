@@ -1,5 +1,6 @@
 import type { AlongOptions } from '../../src/batch/finalize/along.ts';
 import type { WhenFull } from '../../src/contract/control.ts';
+import type { Dialect } from '../../src/contract/error.ts';
 import { Rng } from './rng.ts';
 import type { Fate, Mishap, Outage } from './sim-upstream.ts';
 
@@ -60,6 +61,7 @@ export interface Job {
   readonly name: string;
   readonly resourceId: string;
   readonly deployment: string;
+  readonly dialect: Dialect;
   readonly atMs: number;
   readonly lines: readonly JobLine[];
   /** The whole file, with blank lines, odd line ends or a fault of its author. */
@@ -332,6 +334,7 @@ function makeJob(
           ])
         : null,
     whenFull: rng.fork('when full').pick([null, 'fail', 'wait', 'wait'] as const),
+    dialect: rng.fork('dialect').pick(['azure', 'azure', 'openai'] as const),
     deleteInputAfterMs: !killer && rng.chance(0.03) ? rng.int(0, 30_000) : null,
   };
 }

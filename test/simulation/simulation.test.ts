@@ -128,6 +128,7 @@ function plainPlan(sizes: { readonly large: number; readonly small: number }): P
       hasBadLine: false,
       withIdempotencyKey: true,
       whenFull: null,
+      dialect: 'azure',
       cancelAfterMs: null,
       deleteInputAfterMs: null,
     };
