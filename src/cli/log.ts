@@ -20,9 +20,10 @@ export function openLog({ logLevel, logFormat }: Pick<OptionValues, 'logLevel' |
   const outlet = new Outlet(2, { droppedLine: (count) => format(dropped(count)) });
   process.once('exit', () => outlet.flushNow());
   const levelMin = LEVELS.indexOf(logLevel);
-  const log = createLog((entry) => {
-    if (LEVELS.indexOf(entry.level) >= levelMin) outlet.write(format(entry));
-  });
+  const log = createLog(
+    (entry) => outlet.write(format(entry)),
+    (level) => LEVELS.indexOf(level) >= levelMin,
+  );
   return { ...log, flush: (ms) => outlet.flush(ms) };
 }
 

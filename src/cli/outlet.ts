@@ -115,16 +115,16 @@ export class Outlet {
 
 /** The descriptor of the stream such that a write to it never waits for a reader. */
 function withoutWaiting(stream: 1 | 2): number {
-  if (isatty(stream)) {
+  const kind = fstatSync(stream);
+  if (kind.isFIFO() || isatty(stream)) {
     try {
-      // Opened anew, so that other programs on the terminal are not affected.
+      // Opened anew, so that neither other programs that have it are affected, nor we by them.
       const { O_WRONLY, O_NONBLOCK, O_NOCTTY } = constants;
       return openSync(`/proc/self/fd/${stream}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
     } catch {
-      return stream;
+      // Another system, another user's pipe, or no reader is left.
     }
   }
-  const kind = fstatSync(stream);
   // Node makes pipes and sockets non-blocking when it opens its own stream on them.
   if (kind.isFIFO() || kind.isSocket()) void (stream === 1 ? process.stdout : process.stderr);
   return stream;

@@ -13,9 +13,14 @@ export interface LogEntry {
   readonly fields: readonly (readonly [name: FieldName, value: string | number])[];
 }
 
-export const createLog = (write: (entry: LogEntry) => void): Log => ({
+/** `isTold`: whether events of a level are written at all. */
+export const createLog = (
+  write: (entry: LogEntry) => void,
+  isTold: (level: Level) => boolean = () => true,
+): Log => ({
   event(name, given) {
     const { level, message, fields } = EVENTS[name];
+    if (!isTold(level)) return;
     const values: Partial<Record<FieldName, string | number | null>> = given;
     write({
       event: name,

