@@ -4,7 +4,7 @@ import { SKUS, type Sku } from '../contract/control.ts';
 import { silentLog } from '../core/log.ts';
 import { NO_USAGE, type Upstream, type UpstreamReply, type UpstreamRequest } from '../upstream/port.ts';
 import { createCatalog } from './catalog.ts';
-import { Fleet, mayServe, type FleetUpstream, type ServingQuery } from './fleet.ts';
+import { Fleet, mayServe, modelAt, type FleetUpstream, type ServingQuery } from './fleet.ts';
 
 const { dataZoneOf } = createCatalog();
 const REGIONS = ['eastus', 'westus', 'swedencentral', 'francecentral', 'koreacentral', 'japaneast'];
@@ -217,4 +217,16 @@ describe('a new configuration', () => {
 
     expect(() => fleet.replace([spec('a'), spec('a')])).toThrow('the same');
   });
+});
+
+test('the simulator is told the version that is deployed, a real server only its own name of the model', () => {
+  const { spec } = world();
+  const query = { model: 'gpt-4o', version: '2024-05-13' };
+
+  expect(modelAt(spec('a', { kind: 'simulator' }), query.model, query.version)).toBe('gpt-4o-2024-05-13');
+  expect(modelAt(spec('a', { kind: 'openai' }), query.model, query.version)).toBe('gpt-4o');
+  expect(
+    modelAt(spec('a', { kind: 'simulator', models: { 'gpt-4o': 'mine' } }), query.model, query.version),
+  ).toBe('mine');
+  expect(modelAt(spec('a', { kind: 'simulator' }), query.model, null)).toBe('gpt-4o');
 });

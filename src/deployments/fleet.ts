@@ -23,6 +23,8 @@ export interface ServingQuery {
   readonly resourceId: string;
   readonly deployment: string;
   readonly model: string;
+  /** Null or absent: it has none. */
+  readonly version?: string | null;
   readonly sku: Sku;
   /** Of the resource. */
   readonly location: string;
@@ -63,17 +65,24 @@ export function eligible(
       onlyFor === null ||
       (onlyFor.resourceId === query.resourceId && onlyFor.deployment === query.deployment);
     const isChosen = query.only?.includes(upstream.name) ?? true;
-    const modelThere = modelAt(upstream, query.model);
+    const modelThere = modelAt(upstream, query.model, query.version);
     return isForIt && isChosen && modelThere !== undefined && mayServe(query.sku, upstream, resource)
       ? [{ upstream, modelThere }]
       : [];
   });
 }
 
-/** Its name there; undefined: it is not served. */
-export function modelAt({ models }: FleetUpstream, model: string): string | undefined {
-  if (models === null) return model;
-  return Object.hasOwn(models, model) ? models[model] : undefined;
+/**
+ * Its name there; undefined: it is not served. The simulator is told the version that is deployed too; a real server knows
+ * only its own.
+ */
+export function modelAt(
+  { models, kind }: FleetUpstream,
+  model: string,
+  version: string | null = null,
+): string | undefined {
+  const named = models === null ? model : Object.hasOwn(models, model) ? models[model] : undefined;
+  return kind === 'simulator' && named === model && version !== null ? `${model}-${version}` : named;
 }
 
 /** Every upstream of the service, as the configuration has them just now. */

@@ -212,8 +212,8 @@ const isOpenTo = ({ onlyFor }: FleetUpstream, query: ServingQuery): boolean =>
 /** What a deployment of a resource asks of the fleet. */
 export const servingQuery = (
   { location }: Pick<Resource, 'location'>,
-  { resourceId, name, model, sku, upstreams }: DeploymentRow,
-): ServingQuery => ({ resourceId, deployment: name, model, sku, location, only: upstreams });
+  { resourceId, name, model, version, sku, upstreams }: DeploymentRow,
+): ServingQuery => ({ resourceId, deployment: name, model, version, sku, location, only: upstreams });
 
 function needOf({ sku, model, location }: ServingQuery, dataZoneOf: DataZoneOf): string {
   const serving = `${sku} needs one that serves the model '${model}'`;

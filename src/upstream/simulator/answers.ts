@@ -3,12 +3,14 @@ import { isObject } from './body.ts';
 import type { Body } from './body.ts';
 import { answerEmbeddings } from './embeddings.ts';
 import { modelVersionOf } from './models.ts';
+import { tokenLogprobs } from './logprobs.ts';
 import { createRandom } from './random.ts';
 import type { Random } from './random.ts';
 import { chosenTool, reply } from './reply.ts';
 import type { Reply } from './reply.ts';
 import { missing, RequestError, tooMany } from './request-error.ts';
 import { estimateTokens, tokensOf } from './tokens.ts';
+import { checkRequest } from './validation.ts';
 
 /** What an answer depends on besides the request: `digest` is of the seed and the request's bytes. */
 export interface AnswerContext {
@@ -31,6 +33,7 @@ export function answer(endpoint: BatchEndpoint, body: Body, context: AnswerConte
       'stream',
       'unsupported_value',
     );
+  checkRequest(endpoint, body, context.model);
   const random = createRandom(Number.parseInt(context.digest.slice(0, 8), 16));
   switch (endpoint) {
     case '/chat/completions':
@@ -45,7 +48,7 @@ export function answer(endpoint: BatchEndpoint, body: Body, context: AnswerConte
 }
 
 function answerChat(body: Body, context: AnswerContext, random: Random): Answer {
-  const messages = requiredList(body, 'messages');
+  const messages = listOf(body['messages']);
   const replies = Array.from({ length: choicesOf(body) }, () =>
     reply(
       { question: lastText(messages), format: body['response_format'], body, tool: chosenTool(body) },
@@ -60,8 +63,12 @@ function answerChat(body: Body, context: AnswerContext, random: Random): Answer 
         content_filter_results: call === null ? SAFE : {},
         finish_reason: cut ? 'length' : call === null || call.named ? 'stop' : 'tool_calls',
         index,
-        logprobs: null,
+        logprobs:
+          body['logprobs'] === true && call === null
+            ? { content: tokenLogprobs(text, topOf(body), random), refusal: null }
+            : null,
         message: {
+          annotations: [],
           content: call === null ? text : null,
           refusal: null,
           role: 'assistant',
@@ -105,7 +112,7 @@ function answerCompletion(body: Body, context: AnswerContext, random: Random): A
         content_filter_results: SAFE,
         finish_reason: cut ? 'length' : 'stop',
         index,
-        logprobs: null,
+        logprobs: typeof body['logprobs'] === 'number' ? textLogprobs(text, body['logprobs'], random) : null,
         text,
       })),
       created: context.nowS,
@@ -122,8 +129,7 @@ function answerCompletion(body: Body, context: AnswerContext, random: Random): A
 
 function answerResponse(body: Body, context: AnswerContext, random: Random): Answer {
   const { input, instructions } = body;
-  if (typeof input !== 'string' && !Array.isArray(input)) throw missing('input');
-  const items: unknown[] = typeof input === 'string' ? [{ role: 'user', content: input }] : input;
+  const items = typeof input === 'string' ? [{ role: 'user', content: input }] : listOf(input);
   const format = isObject(body['text']) ? body['text']['format'] : undefined;
   const made = reply({ question: lastText(items), format, body, tool: chosenTool(body) }, random);
   const usage = usageOf([instructions, ...items], [made]);
@@ -135,7 +141,16 @@ function answerResponse(body: Body, context: AnswerContext, random: Random): Ans
           type: 'message',
           role: 'assistant',
           status,
-          content: [{ type: 'output_text', text: made.text, annotations: [], logprobs: [] }],
+          content: [
+            {
+              type: 'output_text',
+              text: made.text,
+              annotations: [],
+              logprobs: listOf(body['include']).includes('message.output_text.logprobs')
+                ? tokenLogprobs(made.text, topOf(body), random)
+                : [],
+            },
+          ],
         }
       : {
           id: `fc_${context.digest}`,
@@ -149,8 +164,11 @@ function answerResponse(body: Body, context: AnswerContext, random: Random): Ans
     usage,
     body: {
       id: `resp_${context.digest}`,
+      access_programs: null,
       object: 'response',
       created_at: context.nowS,
+      completed_at: made.cut ? null : context.nowS,
+      background: false,
       status,
       error: null,
       incomplete_details: made.cut ? { reason: 'max_output_tokens' } : null,
@@ -163,13 +181,15 @@ function answerResponse(body: Body, context: AnswerContext, random: Random): Ans
       previous_response_id: null,
       simulated: true,
       temperature: body['temperature'] ?? 1,
-      text: { format: format ?? { type: 'text' } },
+      text: { format: format ?? { type: 'text' }, verbosity: 'medium' },
+      top_logprobs: topOf(body),
+      truncation: body['truncation'] ?? 'disabled',
       tool_choice: body['tool_choice'] ?? 'auto',
-      tools: body['tools'] ?? [],
+      tools: listOf(body['tools']).map(asTool),
       top_p: body['top_p'] ?? 1,
       usage: {
         input_tokens: usage.inputTokens,
-        input_tokens_details: { cached_tokens: 0 },
+        input_tokens_details: { cache_write_tokens: 0, cached_tokens: 0 },
         output_tokens: usage.outputTokens,
         output_tokens_details: { reasoning_tokens: 0 },
         total_tokens: usage.inputTokens + usage.outputTokens,
@@ -203,24 +223,37 @@ function textOf(content: unknown): string {
   return isObject(part) ? String(part['text']) : String(part ?? '');
 }
 
-function choicesOf({ n }: Body): number {
-  if (n === undefined || n === null) return 1;
-  if (typeof n !== 'number' || !Number.isInteger(n) || n < 1 || n > CHOICES_MAX)
-    throw new RequestError(`'n' must be a whole number from 1 to ${CHOICES_MAX}.`, 'n', 'invalid_value');
-  return n;
-}
+const choicesOf = ({ n }: Body): number => (typeof n === 'number' ? n : 1);
+const topOf = ({ top_logprobs: top }: Body): number => (typeof top === 'number' ? top : 0);
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
-function requiredList(body: Body, param: string): readonly unknown[] {
-  const value = body[param];
-  if (!Array.isArray(value) || value.length === 0) throw missing(param);
-  return value;
+/** A function as responses give it back: with what the caller left to the original. */
+const asTool = (tool: unknown): unknown =>
+  isObject(tool) && tool['type'] === 'function' ? { parameters: null, strict: true, ...tool } : tool;
+
+function textLogprobs(text: string, top: number, random: Random): object {
+  const tokens = tokenLogprobs(text, top, random);
+  let at = 0;
+  return {
+    tokens: tokens.map(({ token }) => token),
+    token_logprobs: tokens.map(({ logprob }) => logprob),
+    top_logprobs: tokens.map(({ top_logprobs: likely }) =>
+      Object.fromEntries(likely.map(({ token, logprob }) => [token, logprob])),
+    ),
+    text_offset: tokens.map(({ token }) => (at += token.length) - token.length),
+  };
 }
 
 const chatUsage = ({ inputTokens, outputTokens }: Usage) => ({
   completion_tokens: outputTokens,
-  completion_tokens_details: { reasoning_tokens: 0 },
+  completion_tokens_details: {
+    accepted_prediction_tokens: 0,
+    audio_tokens: 0,
+    reasoning_tokens: 0,
+    rejected_prediction_tokens: 0,
+  },
   prompt_tokens: inputTokens,
-  prompt_tokens_details: { cached_tokens: 0 },
+  prompt_tokens_details: { audio_tokens: 0, cached_tokens: 0 },
   total_tokens: inputTokens + outputTokens,
 });
 

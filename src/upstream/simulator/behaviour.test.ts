@@ -77,14 +77,19 @@ const BODIES: Readonly<Record<BatchEndpoint, object>> = {
   '/embeddings': { input: 'Hi' },
 };
 
+const MODELS: Readonly<Record<BatchEndpoint, string>> = {
+  '/chat/completions': 'gpt-4o',
+  '/completions': 'gpt-35-turbo',
+  '/responses': 'gpt-4o',
+  '/embeddings': 'text-embedding-3-small',
+};
+
 function send(
   upstream: Upstream,
   { line = 1, text = 'Hi', endpoint = '/chat/completions' as BatchEndpoint, customId = '' } = {},
 ): Promise<UpstreamReply> {
   const json = JSON.stringify({ model: 'gpt-4o', ...BODIES[endpoint] }).replace('Hi', text);
-  const body = Buffer.from(
-    json.replace('gpt-4o', endpoint === '/embeddings' ? 'text-embedding-3-small' : 'gpt-4o'),
-  );
+  const body = Buffer.from(json.replace('gpt-4o', MODELS[endpoint]));
   return upstream.call(
     {
       endpoint,

@@ -1,22 +1,29 @@
 import type { Body } from './body.ts';
 import type { Answer, AnswerContext } from './answers.ts';
+import { traitsOf } from './models.ts';
 import { createRandom } from './random.ts';
 import { missing, RequestError, tooMany } from './request-error.ts';
 import { tokensOf } from './tokens.ts';
 
 export function answerEmbeddings(body: Body, context: AnswerContext): Answer {
   const { input, dimensions, encoding_format: encoding } = body;
-  if (typeof input !== 'string' && !(Array.isArray(input) && input.length > 0)) throw missing('input');
+  if (input === undefined || input === null) throw missing('input');
+  if (!isInput(input)) throw INVALID_INPUT();
   // A lone list of numbers is one text in tokens.
   const texts: unknown[] = Array.isArray(input) && typeof input[0] !== 'number' ? input : [input];
   if (texts.length > INPUTS_MAX) throw tooMany('input', INPUTS_MAX);
-  const size = dimensions ?? (context.model.includes('3-large') ? 3072 : 1536);
-  if (typeof size !== 'number' || !Number.isInteger(size) || size < 1 || size > DIMENSIONS_MAX)
+  const usual = context.model.includes('3-large') ? 3072 : 1536;
+  const size = typeof dimensions === 'number' ? dimensions : usual;
+  if (dimensions != null && context.model.startsWith('text-embedding-ada-002'))
+    throw new RequestError('This model does not support specifying dimensions.', null, null);
+  const sizeMax = traitsOf(context.model) ? usual : DIMENSIONS_MAX;
+  if (size > sizeMax)
     throw new RequestError(
-      `'dimensions' must be a whole number from 1 to ${DIMENSIONS_MAX}.`,
+      `Invalid value for 'dimensions' = ${size}. Must be less than or equal to ${sizeMax}.`,
       'dimensions',
-      'invalid_value',
+      null,
     );
+  for (const text of texts) checkLength(text, context.model);
   if (texts.length * size > VALUES_MAX) throw tooMany('input', Math.floor(VALUES_MAX / size));
   const tokens = texts.reduce<number>((sum, text) => sum + tokensOf(text), 0);
   return {
@@ -35,6 +42,20 @@ export function answerEmbeddings(body: Body, context: AnswerContext): Answer {
   };
 }
 
+/** A text, tokens, or a list of either; nothing in it is empty. */
+const isInput = (input: unknown): boolean =>
+  isText(input) ||
+  (Array.isArray(input) && input.length > 0 && (input.every(isText) || input.every(isTokens)));
+const isText = (item: unknown): boolean => typeof item === 'string' && item !== '';
+const isTokens = (item: unknown): boolean =>
+  Number.isInteger(item) || (Array.isArray(item) && item.length > 0 && item.every(Number.isInteger));
+const INVALID_INPUT = (): RequestError =>
+  new RequestError(
+    "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.",
+    null,
+    null,
+  );
+
 /** Of length 1, and the same for the same text. */
 function unitVector(text: unknown, size: number): number[] {
   let hash = 0x811c9dc5;
@@ -44,6 +65,18 @@ function unitVector(text: unknown, size: number): number[] {
   const raw = Array.from({ length: size }, () => random() - 0.5);
   const length = Math.sqrt(raw.reduce((sum, value) => sum + value * value, 0)) || 1;
   return raw.map((value) => Math.round((value / length) * 1e8) / 1e8);
+}
+
+function checkLength(text: unknown, model: string): void {
+  const tokens = tokensOf(text);
+  const max = traitsOf(model)?.contextTokensMax ?? Infinity;
+  if (tokens <= max) return;
+  throw new RequestError(
+    `This model's maximum context length is ${max} tokens, however you requested ${tokens} tokens (${tokens} in your prompt; ` +
+      '0 for the completion). Please reduce your prompt; or completion length.',
+    null,
+    null,
+  );
 }
 
 const toBase64 = (vector: readonly number[]): string =>

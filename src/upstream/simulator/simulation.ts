@@ -92,10 +92,16 @@ function make(request: SimulatedRequest, { digest, nowS, options }: MakeContext)
   } catch (error) {
     // A RangeError is the stack's end in a body that nests too deeply.
     if (!(error instanceof RequestError || error instanceof RangeError)) throw error;
-    const { param, code } = error instanceof RequestError ? error : { param: null, code: 'nesting_too_deep' };
-    return refusal(400, { message: error.message, type: 'invalid_request_error', param, code });
+    return refusal(400, error instanceof RequestError ? error.toBody() : TOO_DEEP);
   }
 }
+
+const TOO_DEEP = {
+  message: 'The body nests too deeply.',
+  type: 'invalid_request_error',
+  param: null,
+  code: 'nesting_too_deep',
+};
 
 function parse(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   let body: unknown;

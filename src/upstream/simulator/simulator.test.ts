@@ -91,7 +91,12 @@ describe('chat completions', () => {
           finish_reason: 'stop',
           index: 0,
           logprobs: null,
-          message: { content: expect.stringMatching(/^\[simulated\] /), refusal: null, role: 'assistant' },
+          message: {
+            annotations: [],
+            content: expect.stringMatching(/^\[simulated\] /),
+            refusal: null,
+            role: 'assistant',
+          },
         },
       ],
       created: Date.UTC(2026, 10, 23) / 1000,
@@ -108,9 +113,14 @@ describe('chat completions', () => {
       system_fingerprint: 'fp_simulated',
       usage: {
         completion_tokens: usage.outputTokens,
-        completion_tokens_details: { reasoning_tokens: 0 },
+        completion_tokens_details: {
+          accepted_prediction_tokens: 0,
+          audio_tokens: 0,
+          reasoning_tokens: 0,
+          rejected_prediction_tokens: 0,
+        },
         prompt_tokens: usage.inputTokens,
-        prompt_tokens_details: { cached_tokens: 0 },
+        prompt_tokens_details: { audio_tokens: 0, cached_tokens: 0 },
         total_tokens: usage.inputTokens + usage.outputTokens,
       },
     });
@@ -132,7 +142,6 @@ describe('chat completions', () => {
       '서울의 날씨는 어때?',
       [{ type: 'text', text: 'What is this?' }, image],
       null,
-      7,
       [],
       [image],
     ];
@@ -167,7 +176,9 @@ describe('chat completions', () => {
     const strict = await ask(
       chat({ response_format: { type: 'json_schema', json_schema: { name: 'w', strict: true, schema } } }),
     );
-    const loose = await ask(chat({ response_format: { type: 'json_object' } }));
+    const loose = await ask(
+      chat({ messages: user('A story, as JSON.'), response_format: { type: 'json_object' } }),
+    );
 
     const validate = new Ajv2020().compile(schema);
     expect(validate(JSON.parse(strict.json.choices[0].message.content))).toBe(true);
@@ -298,7 +309,7 @@ describe('what a real server would refuse', () => {
     [
       'a schema without a schema',
       '/chat/completions',
-      chat({ response_format: { type: 'json_schema' } }),
+      chat({ response_format: { type: 'json_schema', json_schema: { name: 'x' } } }),
       'response_format.json_schema.schema',
     ],
     [
@@ -311,17 +322,20 @@ describe('what a real server would refuse', () => {
       'a schema of a billion items',
       '/chat/completions',
       chat({
-        response_format: { type: 'json_schema', json_schema: { schema: { type: 'array', minItems: 1e9 } } },
+        response_format: {
+          type: 'json_schema',
+          json_schema: { name: 'x', schema: { type: 'array', minItems: 1e9 } },
+        },
       }),
       'response_format',
     ],
-    ['nesting without an end', '/chat/completions', deep, null],
+    ['nesting without an end', '/chat/completions', deep, 'messages[0].content[0]'],
     ['not JSON', '/chat/completions', '{"model"', null],
     ['not an object', '/chat/completions', '[1]', null],
     ['no prompt', '/completions', {}, 'prompt'],
     ['a million prompts', '/completions', { prompt: Array(1e6).fill('x') }, 'prompt'],
     ['no input', '/responses', {}, 'input'],
-    ['no texts', '/embeddings', { input: [] }, 'input'],
+    ['no texts', '/embeddings', { input: [] }, null],
     ['too many texts', '/embeddings', { input: Array(2_049).fill('x') }, 'input'],
     ['too many numbers', '/embeddings', { input: Array(2_000).fill('x'), dimensions: 4_096 }, 'input'],
     ['half a dimension', '/embeddings', { input: 'x', dimensions: 1.5 }, 'dimensions'],
