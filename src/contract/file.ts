@@ -33,8 +33,9 @@ export interface FileRow {
 /** Each attempt to produce a file has a blob of its own, so that one that comes late replaces nothing that was published. */
 export const attemptBlobId = (fileId: string, attempt: string): string => `${fileId}_${attempt}`;
 
-/** Whether a name is one that this service gives to blobs. */
-export const isBlobId = (name: string): boolean => /^file-[0-9a-z-]{1,64}(_[0-9a-z-]{1,64})?$/.test(name);
+/** Whether a name is one that this service gives to blobs, of files or of parts. */
+export const isBlobId = (name: string): boolean =>
+  /^(?:file-[0-9a-z-]{1,64}(?:_[0-9a-z-]{1,64})?|part-[0-9a-f]{32})$/.test(name);
 
 /** The file that a blob was written for. */
 export const fileIdOf = (blobId: string): string => blobId.replace(/_.*$/, '');

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { BATCH_STATUSES } from './batch.ts';
 import { FILE_PURPOSES } from './file.ts';
+import { UPLOAD_STATUSES } from './upload.ts';
 
 const unixSeconds = z.int().meta({ description: 'Unix time in seconds' });
 
@@ -38,6 +39,32 @@ export type WireFileList = z.infer<typeof WireFileList>;
 export const WireFileDeleted = z
   .object({ object: z.literal('file'), id: z.string(), deleted: z.literal(true) })
   .meta({ id: 'FileDeleted' });
+
+export const WireUpload = z
+  .object({
+    id: z.string(),
+    object: z.literal('upload'),
+    bytes: z.int().meta({ description: 'What the parts must have together' }),
+    created_at: unixSeconds,
+    expires_at: unixSeconds,
+    filename: z.string(),
+    purpose: z.enum(FILE_PURPOSES),
+    status: z.enum(UPLOAD_STATUSES),
+    file: WireFile.nullable().meta({ description: 'Once the upload is completed' }),
+  })
+  .meta({ id: 'Upload' });
+export type WireUpload = z.infer<typeof WireUpload>;
+
+export const WireUploadPart = z
+  .object({
+    id: z.string(),
+    object: z.literal('upload.part'),
+    created_at: unixSeconds,
+    upload_id: z.string(),
+    azure_block_id: z.string().optional().meta({ description: 'On the surfaces of Azure' }),
+  })
+  .meta({ id: 'UploadPart' });
+export type WireUploadPart = z.infer<typeof WireUploadPart>;
 
 const WireBatchError = z
   .object({

@@ -177,6 +177,7 @@ const PARAMETERS: Readonly<Record<string, string>> = {
   batches: '{batch-id}',
   deployments: '{deployment-id}',
   models: '{model-id}',
+  uploads: '{upload-id}',
 };
 
 /** `POST /openai/batches/{batch-id}/cancel`, as the original names what was tried. */

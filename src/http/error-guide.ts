@@ -38,6 +38,22 @@ export const API_ERROR_GUIDE: Readonly<Record<ApiErrorCode, Guide>> = {
     'Split the file and make a batch of each part',
   ],
   bodyTooLarge: ['The body is larger than this route takes', 'Send what the route asks for, and no more'],
+  uploadNotFound: [
+    'No upload of this resource has the id, or it ended more than a day ago',
+    'Start another one',
+  ],
+  uploadNotPending: [
+    'The upload in parts was completed, was cancelled or has expired',
+    'Start another one; the file of a completed one is there',
+  ],
+  uploadPartDamaged: [
+    'The disk of the service changed the bytes of a part',
+    'Send that part again and complete with its new id; tell the operator',
+  ],
+  uploadQuotaExceeded: [
+    'The resource has 100 uploads under way, or the upload has too many parts',
+    'Complete or cancel some; each expires two hours after its start',
+  ],
   fileQuotaExceeded: [
     'The resource has as many input files as it may have',
     'Delete some, or upload with `expires_after`: more of those are allowed',

@@ -4,7 +4,8 @@ import type { QueuePlace } from '../batch/queue/room.ts';
 import { isTerminal, type Batch } from '../contract/batch.ts';
 import type { Dialect } from '../contract/error.ts';
 import type { FileRow } from '../contract/file.ts';
-import type { WireBatch, WireFile } from '../contract/wire.ts';
+import type { PartRow, UploadRow } from '../contract/upload.ts';
+import type { WireBatch, WireFile, WireUpload, WireUploadPart } from '../contract/wire.ts';
 
 export const renderFile = (file: FileRow): WireFile => ({
   id: file.id,
@@ -17,6 +18,26 @@ export const renderFile = (file: FileRow): WireFile => ({
   // A file has a row only once its bytes are durable, so there is nothing to wait for.
   status: 'processed',
   status_details: null,
+});
+
+export const renderUpload = (upload: UploadRow, file: FileRow | null = null): WireUpload => ({
+  id: upload.id,
+  object: 'upload',
+  bytes: upload.bytes,
+  created_at: upload.createdAt,
+  expires_at: upload.expiresAt,
+  filename: upload.filename,
+  purpose: upload.purpose,
+  status: upload.status,
+  file: file === null ? null : renderFile(file),
+});
+
+export const renderPart = (part: PartRow, dialect: Dialect): WireUploadPart => ({
+  id: part.id,
+  object: 'upload.part',
+  created_at: part.createdAt,
+  upload_id: part.uploadId,
+  ...(dialect === 'azure' && { azure_block_id: Buffer.from(part.id).toString('base64') }),
 });
 
 export interface BatchView {

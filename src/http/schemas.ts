@@ -1,7 +1,7 @@
 /** What callers may send, as zod schemas: checked at the border, and shown in the OpenAPI document. */
 import { z } from 'zod';
 import { FILE_PURPOSES } from '../contract/file.ts';
-import { toBatchEndpoint, BATCH_ENDPOINTS } from '../contract/batch.ts';
+import { toBatchEndpoint, BATCH_ENDPOINTS, INPUT_BYTES_MAX } from '../contract/batch.ts';
 import { WHEN_FULL } from '../contract/control.ts';
 import type { ApiErrorCode } from '../contract/error.ts';
 
@@ -108,6 +108,35 @@ export const ImportFileBody = z
     expires_after: ExpiresAfter.nullish(),
   })
   .meta({ id: 'ImportFile' });
+
+export const StartUploadBody = z
+  .looseObject({
+    purpose: Purpose,
+    filename: z.string().min(1),
+    bytes: z
+      .int()
+      .min(0)
+      .refine((bytes) => bytes <= INPUT_BYTES_MAX, {
+        message: `Invalid value for 'bytes': a file has at most ${INPUT_BYTES_MAX} bytes. Split it into several files.`,
+        params: { code: 'fileTooLarge' satisfies ApiErrorCode },
+      })
+      .meta({ description: 'Of all parts together' }),
+    mime_type: z.string().min(1),
+    expires_after: ExpiresAfter.nullish(),
+  })
+  .meta({ id: 'StartUpload' });
+
+export const CompleteUploadBody = z
+  .looseObject({
+    part_ids: z.array(z.string()).meta({ description: 'In the order of the file' }),
+    md5: z.string().nullish().meta({ description: 'Of the whole file, in hex or base64' }),
+  })
+  .meta({ id: 'CompleteUpload' });
+
+/** Shown, not checked: the form is read as a stream. */
+export const PartForm = z
+  .object({ data: z.string().meta({ format: 'binary' }) })
+  .meta({ id: 'AddUploadPart' });
 
 /** Shown, not checked: the form is read as a stream. */
 export const UploadForm = z

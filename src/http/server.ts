@@ -25,6 +25,7 @@ import type { Authenticate } from '../identity/port.ts';
 import { controlAccess } from './access.ts';
 import { armRoutes } from './arm/routes.ts';
 import { isFatal, renderError, toApiError } from './errors.ts';
+import { FRAMING_BYTES_MAX } from './form.ts';
 import {
   BodyWatch,
   contentCoding,
@@ -41,16 +42,16 @@ import { modelRoutes } from './routes/models.ts';
 import { contentRoutes } from './routes/contents.ts';
 import { fileRoutes } from './routes/files.ts';
 import { onlineRoutes } from './routes/online.ts';
+import { partUploadRoutes } from './routes/part-uploads.ts';
 import { serviceRoutes } from './routes/service.ts';
 import { uploadRoutes } from './routes/uploads.ts';
 import { resolveTarget, type Target } from './surface.ts';
-import { FRAMING_BYTES_MAX } from './upload-form.ts';
 import { compileValidator } from './validation.ts';
 
 export interface HttpDeps {
   readonly state: StateStore;
   readonly blobs: BlobStore;
-  readonly uploader: Pick<Uploader, 'uploadFile' | 'deleteFile'>;
+  readonly uploader: Pick<Uploader, 'uploadFile' | 'deleteFile' | 'inParts'>;
   readonly importer: Pick<Importer, 'importFile'>;
   readonly engine: Pick<Engine, 'createBatch' | 'progress' | 'wake'>;
   readonly deployments: Deployments;
@@ -145,6 +146,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
   void app.register(async (routes) => {
     const registerRefusals = refuseOtherMethods(routes);
     uploadRoutes(routes, deps);
+    partUploadRoutes(routes, deps.uploader);
     fileRoutes(routes, deps);
     contentRoutes(routes, deps);
     batchRoutes(routes, deps);

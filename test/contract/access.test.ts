@@ -31,6 +31,10 @@ import {
 const ACTION_OF: Readonly<Record<string, Action>> = {
   'POST /wire/files': 'accounts/OpenAI/files/write',
   'POST /wire/files/import': 'accounts/OpenAI/files/write',
+  'POST /wire/uploads': 'accounts/OpenAI/files/write',
+  'POST /wire/uploads/:id/parts': 'accounts/OpenAI/files/write',
+  'POST /wire/uploads/:id/complete': 'accounts/OpenAI/files/write',
+  'POST /wire/uploads/:id/cancel': 'accounts/OpenAI/files/write',
   'GET /wire/files': 'accounts/OpenAI/files/read',
   'GET /wire/files/:id': 'accounts/OpenAI/files/read',
   'GET /wire/files/:id/content': 'accounts/OpenAI/files/read',

@@ -9,12 +9,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Engine } from '../../src/batch/engine.ts';
 import { createImporter } from '../../src/batch/upload/import.ts';
-import { createUploader } from '../../src/batch/upload/upload.ts';
+import { createUploader, type Uploader } from '../../src/batch/upload/upload.ts';
 import { OutputsAlong } from '../../src/batch/finalize/along.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
 import type { Action, DeploymentRow, Resource } from '../../src/contract/control.ts';
 import { DEFAULT_RESOURCE_ID } from '../../src/contract/scope.ts';
-import { nowS, systemClock } from '../../src/core/clock.ts';
+import { nowS, systemClock, type Clock } from '../../src/core/clock.ts';
 import { createDiskGuard } from '../../src/core/disk-guard.ts';
 import { noFailpoints } from '../../src/core/failpoint.ts';
 import { systemUuid } from '../../src/core/ids.ts';
@@ -58,6 +58,7 @@ export interface Service {
   /** As registered, paths as the router knows them. */
   readonly routes: readonly Route[];
   readonly deps: HttpDeps;
+  readonly uploader: Uploader;
   readonly identity: Identity;
   /** Where the database and all files are. */
   readonly dir: string;
@@ -85,6 +86,8 @@ export interface StartOptions {
   readonly ready?: () => boolean;
   readonly importHosts?: readonly string[];
   readonly filesMax?: number;
+  /** Of uploads and files. */
+  readonly clock?: Pick<Clock, 'now'>;
   readonly identity?: IdentityConfig;
   /** What the control plane takes for the configuration's; its rows are the test's to put. */
   readonly declared?: Declared;
@@ -143,7 +146,15 @@ export async function startService(options: StartOptions = {}): Promise<Service>
   });
   const diskGuard = createDiskGuard({ dir, clock, freeBytesMin: 0, ballastBytes: 0 });
   const limits = { withoutExpiryMax: options.filesMax ?? 500 };
-  const uploader = createUploader({ state, blobs, clock, uuid, diskGuard, log, limits });
+  const uploader = createUploader({
+    state,
+    blobs,
+    clock: { ...clock, ...options.clock },
+    uuid,
+    diskGuard,
+    log,
+    limits,
+  });
   const importer = createImporter({ uploader, clock, importHosts: options.importHosts ?? [] });
   const plain: HttpDeps = {
     state,
@@ -178,6 +189,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     logged,
     routes,
     deps,
+    uploader,
     identity,
     dir,
     gate,

@@ -53,6 +53,10 @@ test('the document names every operation of the wire', () => {
     'post /batches/{id}/cancel',
     'post /files',
     'post /files/import',
+    'post /uploads',
+    'post /uploads/{id}/cancel',
+    'post /uploads/{id}/complete',
+    'post /uploads/{id}/parts',
   ]);
 });
 

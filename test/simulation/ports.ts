@@ -73,6 +73,7 @@ export function storeOf(
     deployments: port('deployments', real.deployments),
     audit: port('audit', real.audit),
     files: port('files', real.files),
+    uploads: port('uploads', real.uploads),
     batches: port('batches', real.batches),
     work: port('work', real.work),
     results: port('results', real.results),

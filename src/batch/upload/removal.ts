@@ -5,7 +5,7 @@ import type { StateStore } from '../../stores/state/ports.ts';
 import { isPassing } from '../passing.ts';
 
 export interface RemovalStores {
-  readonly state: Pick<StateStore, 'files' | 'batches'>;
+  readonly state: Pick<StateStore, 'files' | 'batches' | 'uploads'>;
   readonly blobs: BlobStore;
 }
 
@@ -32,6 +32,15 @@ export async function deleteExpired(stores: RemovalStores, atS: number): Promise
     await removeBytes(stores, ids);
     deleted += ids.length;
     if (ids.length < IDS_PER_CALL) return deleted;
+  }
+}
+
+/** Ends uploads in parts whose time is over. */
+export async function expireUploads(stores: RemovalStores, atS: number): Promise<void> {
+  for (let more = true; more;) {
+    const expired = await stores.state.uploads.expire(atS, IDS_PER_CALL);
+    await removeBytes(stores, expired.blobIds);
+    more = expired.more;
   }
 }
 

@@ -428,6 +428,7 @@ describe('when the row cannot be written', () => {
     makeUploader({
       state: {
         batches: state.batches,
+        uploads: state.uploads,
         files: {
           ...state.files,
           async insert(...args) {
@@ -530,6 +531,7 @@ describe('the sweep', () => {
     const swept = makeUploader({
       state: {
         batches: state.batches,
+        uploads: state.uploads,
         files: {
           ...state.files,
           async insert(...args) {
@@ -572,6 +574,7 @@ describe('the sweep', () => {
     const swept = makeUploader({
       state: {
         batches: state.batches,
+        uploads: state.uploads,
         files: {
           ...state.files,
           async existing(ids) {

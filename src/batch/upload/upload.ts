@@ -6,17 +6,13 @@ import { type Clock, nowS } from '../../core/clock.ts';
 import type { DiskGuard } from '../../core/disk-guard.ts';
 import { newUploadId, type UuidSource } from '../../core/ids.ts';
 import type { Log } from '../../core/log.ts';
-import {
-  BlobStoreError,
-  type BlobStore,
-  BlobTooLarge,
-  type OnGrowth,
-  type StoredBlob,
-} from '../../stores/blobs/port.ts';
-import { type FileLimits, type StateStore, StoreError } from '../../stores/state/ports.ts';
+import type { BlobStore, StoredBlob } from '../../stores/blobs/port.ts';
+import type { FileLimits, StateStore } from '../../stores/state/ports.ts';
 import { saveInspection, type InspectAheadOptions } from './ahead.ts';
 import { toFilename } from './filename.ts';
-import { deleteFile, deleteExpired, finishRemovals, type RemovalStores } from './removal.ts';
+import { PartUploads, type StoreFile } from './in-parts.ts';
+import { Intake } from './intake.ts';
+import { deleteFile, deleteExpired, expireUploads, finishRemovals, type RemovalStores } from './removal.ts';
 import { bringStraysBack, removeOldStrays, setStraysAside, type Strays } from './strays.ts';
 
 export interface Upload {
@@ -30,7 +26,7 @@ export interface Upload {
 }
 
 export interface UploaderOptions {
-  readonly state: Pick<StateStore, 'files' | 'batches'>;
+  readonly state: Pick<StateStore, 'files' | 'batches' | 'uploads'>;
   readonly blobs: BlobStore;
   readonly clock: Clock;
   readonly uuid: UuidSource;
@@ -42,11 +38,13 @@ export interface UploaderOptions {
 }
 
 export interface Uploader {
+  /** Files that come in parts. */
+  readonly inParts: PartUploads;
   /** Streams the bytes to the store, then inserts the row. Throws `ApiError`, or what `chunks` threw. */
   uploadFile(scope: Scope, upload: Upload): Promise<FileRow>;
   /** False: there is no such file. Bytes that a live batch still reads stay until it has ended. */
   deleteFile(scope: Scope, fileId: string): Promise<boolean>;
-  /** Deletes the files past their expiry; returns how many. */
+  /** Deletes the files past their expiry, and returns how many; ends uploads in parts whose time is over. */
   deleteExpired(): Promise<number>;
   /** Deals with bytes that no file has. Safe at any time. `strays`: false leaves out the look at every blob. */
   sweep(options?: { readonly strays: boolean }): Promise<Sweep>;
@@ -62,10 +60,6 @@ export interface Sweep {
   readonly dropped: Strays;
 }
 
-const RETRY_AFTER_S = 60;
-/** How many bytes an upload may take between two looks at the disk. */
-const LOOK_EVERY_BYTES = 16 * 1024 * 1024;
-
 export function createUploader(options: UploaderOptions): Uploader {
   const { state, blobs, clock, uuid, diskGuard, log, inspectAhead } = options;
   const {
@@ -73,71 +67,57 @@ export function createUploader(options: UploaderOptions): Uploader {
     withoutExpiryMax = 500,
     withExpiryMax = 10_000,
   } = options.limits ?? {};
-  /** Ids whose bytes may be stored while their row is not: no strays. */
-  const uploading = new Set<string>();
+  const limits: FileLimits = { withoutExpiryMax, withExpiryMax };
+  const intake = new Intake({ blobs, diskGuard });
 
-  const storeBytes = async (
-    id: string,
-    chunks: AsyncIterable<Uint8Array>,
-    onGrowth: OnGrowth | undefined,
-  ): Promise<StoredBlob> => {
+  const storeFile: StoreFile = async (scope, upload, insert) => {
+    const id = newUploadId(uuid);
+    const pass = inspectAhead?.inspect(id);
     try {
-      return await blobs.put(id, whileRoom(chunks, diskGuard), { bytesMax: fileBytesMax, onGrowth });
+      const incoming = {
+        blobId: id,
+        chunks: upload.chunks,
+        bytesMax: fileBytesMax,
+        tooLarge: { message: fileTooLarge(fileBytesMax), param: 'file' },
+        onGrowth: pass?.grow,
+      };
+      const file = await intake.take(incoming, async (stored) => {
+        const row = toRow(scope, { ...stored, upload, createdAt: nowS(clock) });
+        if ((await insert(row, limits)) === 'limit') throw quotaExceeded(row, limits);
+        return row;
+      });
+      const { resourceId: resource, actor } = scope;
+      log.event('file.uploaded', { file: id, bytes: file.bytes, resource, actor });
+      if (pass && inspectAhead)
+        void saveInspection(pass, { scope, fileId: id }, { ...inspectAhead, state, log });
+      return file;
     } catch (error) {
-      throw await refusalOf(error, { fileBytesMax, diskGuard });
-    }
-  };
-  const insertRow = async (scope: Scope, file: FileRow): Promise<void> => {
-    try {
-      const outcome = await state.files.insert(scope, file, { withoutExpiryMax, withExpiryMax });
-      if (outcome === 'limit') throw quotaExceeded(file, { withoutExpiryMax, withExpiryMax });
-    } catch (error) {
-      // After other failures the row may exist after all: the sweep will know.
-      if (isRefusal(error)) await blobs.delete(file.id);
-      throw await refusalOf(error, { fileBytesMax, diskGuard });
+      pass?.drop();
+      throw error;
     }
   };
 
   return {
-    async uploadFile(scope, upload) {
-      const filename = toFilename(upload.filename, {
-        purpose: upload.purpose,
-        dialect: upload.dialect ?? 'azure',
-      });
-      if (!(await diskGuard.hasRoom())) throw diskFull();
-      const id = newUploadId(uuid);
-      uploading.add(id);
-      const pass = inspectAhead?.inspect(id);
-      try {
-        const { bytes, sha256 } = await storeBytes(id, upload.chunks, pass?.grow);
-        const createdAt = nowS(clock);
-        const file: FileRow = {
-          id,
-          blobId: id,
-          resourceId: scope.resourceId,
-          filename,
-          purpose: upload.purpose,
-          bytes,
-          sha256,
-          createdAt,
-          expiresAt: upload.expiresAfterS === null ? null : createdAt + upload.expiresAfterS,
-        };
-        await insertRow(scope, file);
-        const { resourceId: resource, actor } = scope;
-        log.event('file.uploaded', { file: id, bytes: file.bytes, resource, actor });
-        if (pass && inspectAhead)
-          void saveInspection(pass, { scope, fileId: id }, { ...inspectAhead, state, log });
-        return file;
-      } catch (error) {
-        pass?.drop();
-        throw error;
-      } finally {
-        uploading.delete(id);
-      }
+    uploadFile: async (scope, upload) => {
+      const { purpose, dialect = 'azure' } = upload;
+      const filename = toFilename(upload.filename, { purpose, dialect });
+      const judged = {
+        filename,
+        purpose,
+        chunks: upload.chunks,
+        get expiresAfterS() {
+          return upload.expiresAfterS;
+        },
+      };
+      return storeFile(scope, judged, (file) => state.files.insert(scope, file, limits));
     },
+    inParts: new PartUploads({ state, blobs, clock, uuid, intake, storeFile, fileBytesMax }),
     deleteFile: (scope, fileId) => deleteFile({ state, blobs }, scope, { fileId, atS: nowS(clock) }),
-    deleteExpired: () => deleteExpired({ state, blobs }, nowS(clock)),
-    ...cleaning({ state, blobs }, { uploading, clock }),
+    async deleteExpired() {
+      await expireUploads({ state, blobs }, nowS(clock));
+      return deleteExpired({ state, blobs }, nowS(clock));
+    },
+    ...cleaning({ state, blobs }, { uploading: intake.underWay, clock }),
   };
 }
 
@@ -155,57 +135,24 @@ const cleaning = (
   bringStraysBack: () => bringStraysBack(stores),
 });
 
-async function* whileRoom(
-  chunks: AsyncIterable<Uint8Array>,
-  diskGuard: UploaderOptions['diskGuard'],
-): AsyncGenerator<Uint8Array> {
-  let unchecked = 0;
-  for await (const chunk of chunks) {
-    unchecked += chunk.byteLength;
-    if (unchecked >= LOOK_EVERY_BYTES) {
-      if (!(await diskGuard.hasRoom())) throw diskFull();
-      unchecked = 0;
-    }
-    yield chunk;
-  }
+function toRow(
+  { resourceId }: Scope,
+  {
+    id,
+    bytes,
+    sha256,
+    createdAt,
+    upload,
+  }: StoredBlob & { createdAt: number; upload: Parameters<StoreFile>[1] },
+): FileRow {
+  // Read late: the expiry may only be known once the bytes have come.
+  const { filename, purpose, expiresAfterS } = upload;
+  const expiresAt = expiresAfterS === null ? null : createdAt + expiresAfterS;
+  return { id, blobId: id, resourceId, filename, purpose, bytes, sha256, createdAt, expiresAt };
 }
 
-const isRefusal = (error: unknown): boolean =>
-  error instanceof ApiError ||
-  (error instanceof StoreError && (error.reason === 'disk_full' || error.reason === 'busy'));
-
-/** What the caller is told; errors that are not for a caller (`io`: the process must end) stay as they are. */
-async function refusalOf(
-  error: unknown,
-  { fileBytesMax, diskGuard }: { fileBytesMax: number; diskGuard: UploaderOptions['diskGuard'] },
-): Promise<unknown> {
-  if (error instanceof BlobTooLarge) {
-    const message = `The file is larger than ${fileBytesMax} bytes, the limit for one file. Split it into several files.`;
-    return new ApiError('fileTooLarge', message, { param: 'file', cause: error });
-  }
-  if (!(error instanceof BlobStoreError || error instanceof StoreError)) return error;
-  if (error.reason === 'disk_full') {
-    // A blob that does not fit has left its space; a row that does not fit found none.
-    if (error instanceof StoreError) await diskGuard.dropBallast();
-    else diskGuard.noteFull();
-    return diskFull(error);
-  }
-  if (error.reason === 'busy' || error.reason === 'read_only' || error.reason === 'connection') {
-    const message = 'The file could not be stored just now. Try again later.';
-    return new ApiError('notReady', message, { retryAfterS: RETRY_AFTER_S, cause: error });
-  }
-  return error;
-}
-
-const diskFull = (cause?: Error): ApiError =>
-  new ApiError(
-    'diskFull',
-    'The disk of the service is nearly full, so it takes no files now. Try again later.',
-    {
-      retryAfterS: RETRY_AFTER_S,
-      cause,
-    },
-  );
+export const fileTooLarge = (bytesMax: number): string =>
+  `The file is larger than ${bytesMax} bytes, the limit for one file. Split it into several files.`;
 
 const quotaExceeded = (file: FileRow, limits: FileLimits): ApiError =>
   new ApiError(

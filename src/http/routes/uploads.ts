@@ -1,13 +1,16 @@
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { fileTooLarge } from '../../batch/upload/upload.ts';
+import { INPUT_BYTES_MAX } from '../../contract/batch.ts';
 import type { FileRow } from '../../contract/file.ts';
 import { WireFile } from '../../contract/wire.ts';
 import { parseExpiresAfter } from '../expiry.ts';
+import { announcedFile } from '../form.ts';
 import { renderFile } from '../render.ts';
 import { ImportFileBody, UploadForm } from '../schemas.ts';
 import type { HttpDeps } from '../server.ts';
 import { WIRE, type Surface } from '../surface.ts';
-import { checkAnnounced, receiveUpload } from '../upload-form.ts';
+import { receiveUpload } from '../upload-form.ts';
 
 export function uploadRoutes(
   server: FastifyInstance,
@@ -22,7 +25,12 @@ export function uploadRoutes(
     {
       // The form is read as a stream, so its schema is there to be shown.
       validatorCompiler: () => () => true,
-      onRequest: checkAnnounced,
+      onRequest: announcedFile({
+        parts: 'the parts purpose and file',
+        param: 'file',
+        bytesMax: INPUT_BYTES_MAX,
+        tooLarge: fileTooLarge(INPUT_BYTES_MAX),
+      }),
       config: { action: 'accounts/OpenAI/files/write' },
       schema: {
         tags,

@@ -22,6 +22,7 @@ import { queueingContract } from './contract/queueing.ts';
 import { resourceContract } from './contract/resources.ts';
 import { resultContract } from './contract/results.ts';
 import { retentionContract } from './contract/retention.ts';
+import { uploadContract } from './contract/uploads.ts';
 import { workContract } from './contract/work.ts';
 import type { StateStore } from './ports.ts';
 
@@ -56,6 +57,9 @@ export function stateStoreContract(name: string, makeHome: () => Promise<Home>):
     });
     describe('files', () => {
       fileContract(subject);
+    });
+    describe('uploads', () => {
+      uploadContract(subject);
     });
     describe('batches', () => {
       batchContract(subject);

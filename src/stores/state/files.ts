@@ -4,7 +4,7 @@ import { fileIdOf, type FilePurpose, type FileRow } from '../../contract/file.ts
 import type { Inspection } from '../../contract/inspection.ts';
 import { writeAudit } from './audit.ts';
 import type { Database, Db, Trx } from './database.ts';
-import type { FileQuery, FileStore } from './ports.ts';
+import type { FileLimits, FileQuery, FileStore } from './ports.ts';
 import type { FileRecord } from './schema.ts';
 
 /** SQLite takes 32,766 bound values in a statement. */
@@ -18,10 +18,7 @@ export function createFileStore(database: Database): FileStore {
     insert: (scope, file, limits) =>
       database.transact(async (trx) => {
         await database.lock(trx, 'resource', scope.resourceId);
-        const max = file.expiresAt === null ? limits.withoutExpiryMax : limits.withExpiryMax;
-        if ((await countInputs(trx, scope.resourceId, file.expiresAt !== null)) >= max) return 'limit';
-        await insertFiles(trx, scope.resourceId, [file]);
-        return 'inserted';
+        return insertInput(trx, scope.resourceId, { file, limits });
       }),
 
     get: (scope, fileId) =>
@@ -96,8 +93,13 @@ const blobRecords = (database: Database): BlobRecords => ({
           .select('blob_id')
           .where('blob_id', 'in', [...some])
           .execute();
+        const parts = await db
+          .selectFrom('upload_parts')
+          .select('blob_id')
+          .where('blob_id', 'in', [...some])
+          .execute();
         found.push(...rows.map(blobOf).filter((id) => some.has(id)));
-        found.push(...removals.map((row) => row.blob_id));
+        found.push(...[...removals, ...parts].map((row) => row.blob_id));
       }
       return found;
     }),
@@ -107,12 +109,15 @@ const blobRecords = (database: Database): BlobRecords => ({
       const rows = await db.selectFrom('files').selectAll().where('id', '=', fileIdOf(blobId)).execute();
       const row = rows.find((one) => blobOf(one) === blobId);
       if (row) return { blobId, bytes: row.bytes, sha256: row.sha256 };
-      const removal = await db
-        .selectFrom('removals')
-        .select(['bytes', 'sha256'])
-        .where('blob_id', '=', blobId)
-        .executeTakeFirst();
-      return removal && { blobId, ...removal };
+      for (const table of ['removals', 'upload_parts'] as const) {
+        const other = await db
+          .selectFrom(table)
+          .select(['bytes', 'sha256'])
+          .where('blob_id', '=', blobId)
+          .executeTakeFirst();
+        if (other) return { blobId, ...other };
+      }
+      return undefined;
     }),
 
   all: ({ beforeSeq, limit }) =>
@@ -140,6 +145,18 @@ const blobRecords = (database: Database): BlobRecords => ({
       await trx.deleteFrom('removals').where('blob_id', 'in', blobIds).execute();
     }),
 });
+
+/** The resource is locked. */
+export async function insertInput(
+  trx: Trx,
+  resourceId: string,
+  { file, limits }: { file: FileRow; limits: FileLimits },
+): Promise<'inserted' | 'limit'> {
+  const max = file.expiresAt === null ? limits.withoutExpiryMax : limits.withExpiryMax;
+  if ((await countInputs(trx, resourceId, file.expiresAt !== null)) >= max) return 'limit';
+  await insertFiles(trx, resourceId, [file]);
+  return 'inserted';
+}
 
 /** Takes the ids from the file's row, so that a file that is foreign or just deleted gets none. */
 async function saveInspection(

@@ -3,6 +3,7 @@ import type { ColumnDefinitionBuilder, Expression, RawBuilder } from 'kysely';
 
 import { BATCH_STATUSES } from '../../contract/batch.ts';
 import { splitAllErrors } from './batch-errors.ts';
+import { UPLOAD_STATUSES } from '../../contract/upload.ts';
 import type { Db } from './database.ts';
 import { indexLists } from './list-indexes.ts';
 import { indexKeysByAge } from './retention.ts';
@@ -29,6 +30,7 @@ const MIGRATIONS: readonly Migration[] = [
   addRemovals,
   splitAllErrors,
   indexKeysByAge,
+  addUploads,
 ];
 
 /**
@@ -260,6 +262,45 @@ async function addRemovals(db: Db, { text }: ColumnTypes): Promise<void> {
     .addColumn('bytes', 'bigint', required)
     .addColumn('sha256', text, required)
     .execute();
+}
+
+/** Files that come in parts. */
+async function addUploads(db: Db, { text }: ColumnTypes): Promise<void> {
+  await db.schema
+    .createTable('uploads')
+    .addColumn('id', text, (c) => c.notNull().primaryKey())
+    .addColumn('resource_id', text, required)
+    .addColumn('filename', text, required)
+    .addColumn('purpose', text, required)
+    .addColumn('bytes', 'bigint', required)
+    .addColumn('status', text, required)
+    .addColumn('created_at', 'bigint', required)
+    .addColumn('expires_at', 'bigint', required)
+    .addColumn('file_expires_after_s', 'bigint')
+    .addColumn('file_id', text)
+    .addColumn('completed_by', text)
+    .addColumn('parts', 'integer', zero)
+    .addColumn('part_bytes', 'bigint', zero)
+    .addCheckConstraint('uploads_status', oneOf('status', UPLOAD_STATUSES))
+    .execute();
+  await db.schema
+    .createIndex('uploads_pending')
+    .on('uploads')
+    .columns(['resource_id'])
+    .where(sql<boolean>`status = 'pending'`)
+    .execute();
+  await db.schema.createIndex('uploads_expiry').on('uploads').columns(['expires_at']).execute();
+  await db.schema
+    .createTable('upload_parts')
+    .addColumn('id', text, (c) => c.notNull().primaryKey())
+    .addColumn('blob_id', text, (c) => c.notNull().unique())
+    .addColumn('upload_id', text, (c) => c.notNull().references('uploads.id').onDelete('cascade'))
+    .addColumn('resource_id', text, required)
+    .addColumn('bytes', 'bigint', required)
+    .addColumn('sha256', text, required)
+    .addColumn('created_at', 'bigint', required)
+    .execute();
+  await db.schema.createIndex('upload_parts_of').on('upload_parts').columns(['upload_id']).execute();
 }
 
 async function extendResources(db: Db, { text }: ColumnTypes): Promise<void> {

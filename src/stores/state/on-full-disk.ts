@@ -25,6 +25,7 @@ export function onFullDisk(state: StateStore, makeRoom: () => Promise<void>): St
     deployments: patient(state.deployments),
     audit: patient(state.audit),
     files: patient(state.files),
+    uploads: patient(state.uploads),
     batches: patient(state.batches),
     work: patient(state.work),
     results: patient(state.results),

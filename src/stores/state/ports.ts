@@ -11,6 +11,7 @@ import type {
 import type { FilePurpose, FileRow } from '../../contract/file.ts';
 import type { Inspection, SegmentPlan } from '../../contract/inspection.ts';
 import type { Scope } from '../../contract/scope.ts';
+import type { PartRow, UploadRow } from '../../contract/upload.ts';
 
 /**
  * The state store, in small ports over one database. SQLite and PostgreSQL run the same statements and pass the
@@ -23,6 +24,7 @@ export interface StateStore {
   readonly deployments: DeploymentStore;
   readonly audit: AuditStore;
   readonly files: FileStore;
+  readonly uploads: UploadStore;
   readonly batches: BatchStore;
   readonly work: WorkStore;
   readonly results: ResultStore;
@@ -68,7 +70,7 @@ export interface ResourceStore {
   list(filter: { readonly subscriptionId?: string; readonly resourceGroup?: string }): Promise<Resource[]>;
   /** Inserts or replaces; `createdAt` stays. Audited unless nothing changes. */
   put(resource: Resource, change: Change): Promise<'created' | 'updated' | 'unchanged'>;
-  /** With its keys, deployments, files' rows, batches and idempotency keys. `in_use`: it has live batches. */
+  /** With its keys, deployments, files' and uploads' rows, batches and idempotency keys. `in_use`: it has live batches. */
   delete(resourceId: string, change: Change): Promise<'deleted' | 'not_found' | 'in_use'>;
   keys(resourceId: string): Promise<ResourceKey[]>;
   /** Sets one key. Audited as created or regenerated; a key that is the same already changes nothing. */
@@ -152,7 +154,7 @@ export interface FileStore {
   saveInspection(scope: Scope, fileId: string, inspection: Inspection): Promise<void>;
   /** Deletes rows past their expiry, all resources, and returns the ids of their blobs, which are among the removals. */
   deleteExpired(nowS: number, limit: number): Promise<string[]>;
-  /** Which of these blobs belong to a file of any resource, or to one that was deleted: what belongs to none is a stray. */
+  /** Which of these blobs belong to a file or part of any resource, or to one that was deleted: what belongs to none is a stray. */
   existing(blobIds: readonly string[]): Promise<string[]>;
   /** What was stored under this id, also of a deleted file whose bytes are still there. */
   stored(blobId: string): Promise<Pick<FileRow, 'blobId' | 'bytes' | 'sha256'> | undefined>;
@@ -165,6 +167,57 @@ export interface FileStore {
   removals(query: { readonly afterId: string; readonly limit: number }): Promise<string[]>;
   /** Their bytes are gone. */
   forgetRemovals(blobIds: readonly string[]): Promise<void>;
+}
+
+export interface UploadLimits {
+  /** Pending uploads of a resource. */
+  readonly pendingMax: number;
+  /** Parts of one upload, and their bytes together. A part that was sent twice counts twice. */
+  readonly partsMax: number;
+  readonly partBytesMax: number;
+}
+
+export type PartOutcome = 'added' | 'too_many_parts' | 'too_many_bytes' | 'ended';
+
+/** Files that come in parts. The call that ends an upload returns its blobs, which are among the removals from then on. */
+export interface UploadStore {
+  /** `limit`: the resource has as many pending uploads as it may. */
+  start(
+    scope: Scope,
+    upload: UploadRow,
+    limits: Pick<UploadLimits, 'pendingMax'>,
+  ): Promise<'started' | 'limit'>;
+  get(scope: Scope, uploadId: string): Promise<UploadRow | undefined>;
+  /** `ended`: the upload is no longer pending, has expired at `atS`, or there is none. */
+  addPart(
+    scope: Scope,
+    part: PartRow,
+    limits: Pick<UploadLimits, 'partsMax' | 'partBytesMax'> & { readonly atS: number },
+  ): Promise<PartOutcome>;
+  /** Of a pending upload. */
+  parts(scope: Scope, uploadId: string): Promise<PartRow[]>;
+  /** The file's row, the end of the upload and of its parts in one transaction. `limit`: as `FileStore.insert`. */
+  complete(
+    scope: Scope,
+    uploadId: string,
+    completion: {
+      readonly file: FileRow;
+      readonly digest: string;
+      readonly limits: FileLimits;
+      readonly atS: number;
+    },
+  ): Promise<
+    | { readonly kind: 'completed'; readonly blobIds: string[] }
+    | { readonly kind: 'limit' }
+    | { readonly kind: 'ended' }
+  >;
+  /** Undefined: the upload is not pending. */
+  cancel(scope: Scope, uploadId: string): Promise<string[] | undefined>;
+  /**
+   * Ends pending uploads whose time is over, all resources, and forgets those that ended long ago. `more`: there are
+   * further ones.
+   */
+  expire(nowS: number, limit: number): Promise<{ readonly blobIds: string[]; readonly more: boolean }>;
 }
 
 export interface NewBatch extends Pick<

@@ -5,6 +5,7 @@ import type { Database, Db, Trx } from './database.ts';
 import { noteRemovals } from './files.ts';
 import type { Change, ResourceStore } from './ports.ts';
 import type { ResourceRecord } from './schema.ts';
+import { deleteUploads } from './uploads.ts';
 
 export const ADMIN_KEY = 'admin_key_digest';
 
@@ -153,6 +154,7 @@ async function remove(
     .returning(['id', 'blob_id', 'bytes', 'sha256'])
     .execute();
   await noteRemovals(trx, files);
+  await deleteUploads(trx, resourceId);
   await trx.deleteFrom('idempotency_keys').where('resource_id', '=', resourceId).execute();
   await trx.deleteFrom('batches').where('resource_id', '=', resourceId).where('purged', '=', 1).execute();
   await trx

@@ -11,6 +11,7 @@ import type {
 } from '../../contract/control.ts';
 import type { Dialect } from '../../contract/error.ts';
 import type { FilePurpose } from '../../contract/file.ts';
+import type { UploadStatus } from '../../contract/upload.ts';
 
 /**
  * The tables as SQL sees them. Portable types only: text, integers (timestamps are Unix seconds, truth values 0 or 1),
@@ -27,6 +28,8 @@ export interface Tables {
   files: FilesTable;
   /** Blobs whose files are deleted, until their bytes are gone too. */
   removals: { blob_id: string; bytes: number; sha256: string };
+  uploads: UploadsTable;
+  upload_parts: UploadPartsTable;
   inspections: { file_id: string; resource_id: string; facts: string };
   batches: BatchesTable;
   /** All faults of the batches whose row has but the first of them. */
@@ -99,6 +102,33 @@ interface FilesTable {
   expires_at: number | null;
 }
 
+interface UploadsTable {
+  id: string;
+  resource_id: string;
+  filename: string;
+  purpose: FilePurpose;
+  bytes: number;
+  status: UploadStatus;
+  created_at: number;
+  expires_at: number;
+  file_expires_after_s: number | null;
+  file_id: string | null;
+  completed_by: string | null;
+  /** Number and bytes of its parts. */
+  parts: Generated<number>;
+  part_bytes: Generated<number>;
+}
+
+interface UploadPartsTable {
+  id: string;
+  blob_id: string;
+  upload_id: string;
+  resource_id: string;
+  bytes: number;
+  sha256: string;
+  created_at: number;
+}
+
 interface BatchesTable {
   seq: Generated<number>;
   id: string;
@@ -166,6 +196,8 @@ export type ResourceRecord = Selectable<ResourcesTable>;
 export type DeploymentRecord = Selectable<DeploymentsTable>;
 export type AuditRecord = Selectable<AuditTable>;
 export type FileRecord = Selectable<FilesTable>;
+export type UploadRecord = Selectable<UploadsTable>;
+export type PartRecord = Selectable<UploadPartsTable>;
 export type BatchRecord = Selectable<BatchesTable>;
 export type NewBatchRecord = Insertable<BatchesTable>;
 export type SegmentRecord = Selectable<SegmentsTable>;

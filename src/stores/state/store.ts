@@ -8,6 +8,7 @@ import type { StateStore } from './ports.ts';
 import { createResourceStore } from './resources.ts';
 import { createRetentionStore } from './retention.ts';
 import { createResultStore } from './results.ts';
+import { createUploadStore } from './uploads.ts';
 import { createWorkStore } from './work.ts';
 
 export const createStateStore = (database: Database): StateStore => ({
@@ -16,6 +17,7 @@ export const createStateStore = (database: Database): StateStore => ({
   deployments: createDeploymentStore(database),
   audit: createAuditStore(database),
   files: createFileStore(database),
+  uploads: createUploadStore(database),
   batches: createBatchStore(database),
   work: createWorkStore(database),
   results: createResultStore(database),

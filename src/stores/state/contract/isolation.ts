@@ -28,8 +28,23 @@ const own = {
   batch: 'batch-of-alpha',
   output: 'file-output-of-batch-of-alpha',
   deployment: 'gpt',
+  upload: 'upload-of-alpha',
 };
-const absent = { file: 'no-file', batch: 'no-batch', output: 'no-output', deployment: 'no-deployment' };
+const partOf = (id: string, uploadId: string) => ({
+  id,
+  blobId: id,
+  uploadId,
+  bytes: 1,
+  sha256: '',
+  createdAt: 1,
+});
+const absent = {
+  upload: 'no-upload',
+  file: 'no-file',
+  batch: 'no-batch',
+  output: 'no-output',
+  deployment: 'no-deployment',
+};
 
 /** Every call that takes a scope and names something, as the stranger would make it. */
 const CALLS: Record<string, (store: StateStore, id: typeof own) => Promise<unknown>> = {
@@ -43,6 +58,18 @@ const CALLS: Record<string, (store: StateStore, id: typeof own) => Promise<unkno
     await files.saveInspection(stranger, id.file, { ...facts, tokens: 666 });
     return files.inspection(stranger, id.file);
   },
+  'uploads.get': ({ uploads }, id) => uploads.get(stranger, id.upload),
+  'uploads.parts': ({ uploads }, id) => uploads.parts(stranger, id.upload),
+  'uploads.cancel': ({ uploads }, id) => uploads.cancel(stranger, id.upload),
+  'uploads.addPart': ({ uploads }, id) =>
+    uploads.addPart(stranger, partOf('foreign', id.upload), { partsMax: 9, partBytesMax: 9, atS: 1 }),
+  'uploads.complete': ({ uploads }, id) =>
+    uploads.complete(stranger, id.upload, {
+      file: fileOf('foreign'),
+      digest: '',
+      limits: NO_LIMITS,
+      atS: 1,
+    }),
   'batches.get': ({ batches }, id) => batches.get(stranger, id.batch),
   'batches.findByProducedFile': ({ batches }, id) => batches.findByProducedFile(stranger, id.output),
   'batches.cancel': ({ batches }, id) => batches.cancel(stranger, id.batch, 2_000),
@@ -58,6 +85,27 @@ export function isolationContract(subject: () => Subject): void {
     await store.files.insert(scope, fileOf(own.file), NO_LIMITS);
     await store.files.saveInspection(scope, own.file, facts);
     await createBatch(store, own.batch);
+    await store.uploads.start(
+      scope,
+      {
+        id: own.upload,
+        resourceId: scope.resourceId,
+        filename: 'a',
+        purpose: 'batch',
+        bytes: 1,
+        status: 'pending',
+        createdAt: 1,
+        expiresAt: 9_000,
+        fileExpiresAfterS: null,
+        completion: null,
+      },
+      { pendingMax: 1 },
+    );
+    await store.uploads.addPart(scope, partOf('part', own.upload), {
+      partsMax: 9,
+      partBytesMax: 9,
+      atS: 1,
+    });
   });
 
   test.each(Object.entries(CALLS))('%s: what is foreign looks as if it were absent', async (_, call) => {
@@ -74,6 +122,8 @@ export function isolationContract(subject: () => Subject): void {
       await store.files.get(scope, own.file),
       await store.files.inspection(scope, own.file),
       await store.batches.get(scope, own.batch),
+      await store.uploads.get(scope, own.upload),
+      await store.uploads.parts(scope, own.upload),
       await store.deployments.get(scope, own.deployment),
     ];
     const before = await look();

@@ -41,6 +41,7 @@ export async function openSqliteStore({ path, onFatal }: SqliteOptions): Promise
     deployments: port('deployments'),
     audit: port('audit'),
     files: port('files'),
+    uploads: port('uploads'),
     batches: port('batches'),
     work: port('work'),
     results: {

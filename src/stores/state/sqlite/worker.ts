@@ -26,6 +26,7 @@ try {
       deployments: methods(store.deployments),
       audit: methods(store.audit),
       files: methods(store.files),
+      uploads: methods(store.uploads),
       batches: methods(store.batches),
       work: methods(store.work),
       results: methods(store.results),

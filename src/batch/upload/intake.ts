@@ -1,0 +1,112 @@
+import { ApiError } from '../../contract/error.ts';
+import type { DiskGuard } from '../../core/disk-guard.ts';
+import {
+  BlobStoreError,
+  BlobTooLarge,
+  type BlobStore,
+  type OnGrowth,
+  type StoredBlob,
+} from '../../stores/blobs/port.ts';
+import { StoreError } from '../../stores/state/ports.ts';
+
+export interface IntakeOptions {
+  readonly blobs: BlobStore;
+  readonly diskGuard: Pick<DiskGuard, 'hasRoom' | 'noteFull' | 'dropBallast'>;
+}
+
+export interface Incoming {
+  readonly blobId: string;
+  readonly chunks: AsyncIterable<Uint8Array>;
+  readonly bytesMax: number;
+  /** What a caller that sends more is told. */
+  readonly tooLarge: { readonly message: string; readonly param: string };
+  readonly onGrowth?: OnGrowth | undefined;
+}
+
+const RETRY_AFTER_S = 60;
+/** How many bytes an upload may take between two looks at the disk. */
+const LOOK_EVERY_BYTES = 16 * 1024 * 1024;
+
+/** Takes bytes from callers: first they are durable, then their row is. */
+export class Intake {
+  readonly #blobs: BlobStore;
+  readonly #diskGuard: IntakeOptions['diskGuard'];
+  readonly #underWay = new Set<string>();
+  constructor({ blobs, diskGuard }: IntakeOptions) {
+    this.#blobs = blobs;
+    this.#diskGuard = diskGuard;
+  }
+
+  /** Blobs whose bytes may be stored while their row is not: no strays. */
+  get underWay(): ReadonlySet<string> {
+    return this.#underWay;
+  }
+
+  /** Throws `ApiError`, or what `chunks` or `insertRow` threw; then nothing is left behind. */
+  async take<T>(incoming: Incoming, insertRow: (stored: StoredBlob) => Promise<T>): Promise<T> {
+    const { blobId, chunks, bytesMax, onGrowth } = incoming;
+    if (!(await this.#diskGuard.hasRoom())) throw diskFull();
+    this.#underWay.add(blobId);
+    try {
+      const stored = await this.#blobs.put(blobId, whileRoom(chunks, this.#diskGuard), {
+        bytesMax,
+        onGrowth,
+      });
+      try {
+        return await insertRow(stored);
+      } catch (error) {
+        // After other failures the row may exist after all: the sweep will know.
+        if (isRefusal(error)) await this.#blobs.delete(blobId);
+        throw error;
+      }
+    } catch (error) {
+      throw await this.#refusalOf(error, incoming);
+    } finally {
+      this.#underWay.delete(blobId);
+    }
+  }
+
+  /** What the caller is told; errors that are not for a caller (`io`: the process must end) stay as they are. */
+  async #refusalOf(error: unknown, { tooLarge }: Incoming): Promise<unknown> {
+    if (error instanceof BlobTooLarge)
+      return new ApiError('fileTooLarge', tooLarge.message, { param: tooLarge.param, cause: error });
+    if (!(error instanceof BlobStoreError || error instanceof StoreError)) return error;
+    if (error.reason === 'disk_full') {
+      // A blob that does not fit has left its space; a row that does not fit found none.
+      if (error instanceof StoreError) await this.#diskGuard.dropBallast();
+      else this.#diskGuard.noteFull();
+      return diskFull(error);
+    }
+    if (error.reason === 'busy' || error.reason === 'read_only' || error.reason === 'connection') {
+      const message = 'The file could not be stored just now. Try again later.';
+      return new ApiError('notReady', message, { retryAfterS: RETRY_AFTER_S, cause: error });
+    }
+    return error;
+  }
+}
+
+async function* whileRoom(
+  chunks: AsyncIterable<Uint8Array>,
+  diskGuard: IntakeOptions['diskGuard'],
+): AsyncGenerator<Uint8Array> {
+  let unchecked = 0;
+  for await (const chunk of chunks) {
+    unchecked += chunk.byteLength;
+    if (unchecked >= LOOK_EVERY_BYTES) {
+      if (!(await diskGuard.hasRoom())) throw diskFull();
+      unchecked = 0;
+    }
+    yield chunk;
+  }
+}
+
+const isRefusal = (error: unknown): boolean =>
+  error instanceof ApiError ||
+  (error instanceof StoreError && (error.reason === 'disk_full' || error.reason === 'busy'));
+
+const diskFull = (cause?: Error): ApiError =>
+  new ApiError(
+    'diskFull',
+    'The disk of the service is nearly full, so it takes no files now. Try again later.',
+    { retryAfterS: RETRY_AFTER_S, cause },
+  );
