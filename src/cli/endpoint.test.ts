@@ -99,8 +99,9 @@ test.each([
 ])('a key of an Offpeak service does not go to %s', (endpoint) => {
   const env = { OFFPEAK_API_KEY: 'own', OFFPEAK_TOKEN: 'own', OFFPEAK_ADMIN_KEY: 'own' };
 
-  expect(resolveEndpoint({ endpoint }, env).headers).toEqual({});
-  expect(resolveEndpoint({}, { ...env, OFFPEAK_ENDPOINT: endpoint }).headers).toEqual({});
+  expect(() => resolveEndpoint({ endpoint }, env)).toThrow(/no key for .* Nothing was sent\./);
+  expect(() => resolveEndpoint({}, { ...env, OFFPEAK_ENDPOINT: endpoint })).toThrow(/no key for /);
+  expect(resolveEndpoint({ endpoint, apiKey: 'given' }, env).headers).not.toEqual({});
   expect(resolveControl({ endpoint }, env).headers).toEqual({});
 });
 
@@ -116,7 +117,9 @@ test('a key that was set for one service does not go to another, and the hint sa
     headers: {},
     keyHint: 'No key was sent: OFFPEAK_API_KEY was set for another service. Give --api-key KEY.',
   });
-  expect(resolveEndpoint({ endpoint: 'https://other.openai.azure.com' }, env).headers).toEqual({});
+  expect(() => resolveEndpoint({ endpoint: 'https://other.openai.azure.com' }, env)).toThrow(
+    'AZURE_OPENAI_API_KEY was set for another service',
+  );
   expect(resolveControl({ endpoint: 'http://two:8080' }, env).headers).toEqual({});
   expect(resolveEndpoint({ endpoint: 'http://one:8080/v1' }, env).headers).toEqual({
     authorization: 'Bearer own',
@@ -184,7 +187,9 @@ test('a token stands in for a key, at the own service alone', () => {
     baseUrl: 'http://127.0.0.1:8080/openai',
     headers: { authorization: 'Bearer ey' },
   });
-  expect(resolveEndpoint({ endpoint: 'https://mine.openai.azure.com' }, env).headers).toEqual({});
+  expect(() => resolveEndpoint({ endpoint: 'https://mine.openai.azure.com' }, env)).toThrow(
+    'no key for https://mine.openai.azure.com: OFFPEAK_TOKEN was set for another service',
+  );
 });
 
 test('commands of the control plane know the own service alone, and no key but its admin key', () => {

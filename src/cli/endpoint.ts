@@ -157,13 +157,18 @@ function secretFor(given: string | undefined, { env, base, owner }: KeyQuestion)
   const isHome = home === undefined ? isNaturalHome(owner, base) : isSameService(home, base);
   const key = env[variable];
   const token = owner === 'offpeak' && !key ? env.OFFPEAK_TOKEN : undefined;
-  if (!isHome || (owner === 'offpeak' && cloudOf(base) !== undefined)) {
-    const reason =
-      key || token ? `${key ? variable : 'OFFPEAK_TOKEN'} was set for another service` : 'none is set';
-    return { hint: `No key was sent: ${reason}. Give --api-key KEY.` };
+  const mayGo = isHome && !(owner === 'offpeak' && cloudOf(base) !== undefined);
+  if (mayGo && key) return { key: checked(key, variable), hint: `Check the key: --api-key or ${variable}.` };
+  if (mayGo && token) {
+    return { token: checked(token, 'OFFPEAK_TOKEN'), hint: 'Check the token: OFFPEAK_TOKEN.' };
   }
-  if (key) return { key: checked(key, variable), hint: `Check the key: --api-key or ${variable}.` };
-  if (token) return { token: checked(token, 'OFFPEAK_TOKEN'), hint: 'Check the token: OFFPEAK_TOKEN.' };
+  const other = [variable, 'OFFPEAK_API_KEY', 'OFFPEAK_TOKEN'].find((name) => env[name]);
+  const reason = other === undefined ? 'none is set' : `${other} was set for another service`;
+  if (cloudOf(base) !== undefined) {
+    // It would answer 401, after it has got the whole file.
+    throw new CliError(`no key for ${base}: ${reason}. Give --api-key KEY. Nothing was sent.`, EXIT.usage);
+  }
+  if (!mayGo) return { hint: `No key was sent: ${reason}. Give --api-key KEY.` };
   return { hint: `No key was sent: give --api-key KEY, or set ${variable}.` };
 }
 

@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
+import { open, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -26,14 +26,14 @@ import { outcomeOf, tellOutcome } from './run/outcome.ts';
 import { createRecord, readRecord, replaceRecord, type RunRecord } from './run/record.ts';
 import { failedIds, linesToRetry, mergeAnswers } from './run/retry.ts';
 import { die, stopSignal } from './stop.ts';
-import { probeTarget, UnwrittenError, writeTarget } from './target.ts';
+import { probeTarget, UnwrittenError, writeTarget, type Target } from './target.ts';
 import { grouped, note, oneLine, printJson } from './terminal.ts';
 import { faultReport, faultsIn, inspectChunks } from './validate.ts';
 
 const SCOPE: Scope = { resourceId: DEFAULT_RESOURCE_ID, actor: 'cli' };
 const LOOK_EVERY_MS = 200;
 /** What is in flight is paid for; a person who presses Ctrl-C waits less long than a system that sends SIGTERM. */
-const DRAIN_MS = { SIGINT: 10_000, SIGTERM: 30_000 } as const;
+const DRAIN_MS = { SIGINT: 5_000, SIGTERM: 30_000 } as const;
 
 /** A whole batch without a server, on the service's own engine. */
 export async function runBatch(path: string, table: TableFlags, flags: RunFlags): Promise<ExitCode> {
@@ -44,7 +44,9 @@ export async function runBatch(path: string, table: TableFlags, flags: RunFlags)
     const job = await prepareJob(input, flags, upstream);
     const faults = faultsIn(job.inspection);
     if (faults) {
-      if (flags.json) printJson({ status: 'failed', errors: faults.data });
+      if (flags.json) {
+        printJson({ status: 'failed', errors: faults.data, errors_omitted: faults.omitted });
+      }
       note(faultReport(input.name, job.inspection, { all: flags.all ?? false }));
       return EXIT.faultyInput;
     }
@@ -87,7 +89,8 @@ async function runPlan(job: Job, plan: Exclude<Plan, { kind: 'finished' }>, give
       stop.signal = signal;
       stopping.abort();
       view.end();
-      note('stopping: requests in flight may still finish; again (Ctrl-C) to end now');
+      const seconds = drainMs(signal) / 1000;
+      note(`stopping: requests in flight get ${seconds} s to finish; again (Ctrl-C) to end now`);
     },
   });
   const core = await openState(configOf(job, values), view);
@@ -102,7 +105,7 @@ async function runPlan(job: Job, plan: Exclude<Plan, { kind: 'finished' }>, give
     batch = 'stopped';
   } finally {
     view.end();
-    await core.close({ drainMs: DRAIN_MS[stop.signal === 'SIGINT' ? 'SIGINT' : 'SIGTERM'] });
+    await core.close({ drainMs: drainMs(stop.signal) });
   }
   if (batch === 'stopped') {
     note(`Stopped. The same command goes on from here; what is done is kept in ${job.stateDir}.`);
@@ -110,11 +113,17 @@ async function runPlan(job: Job, plan: Exclude<Plan, { kind: 'finished' }>, give
   }
   if (batch.status !== 'completed') throw new CliError(whyNot(batch), EXIT.failed);
   const seconds = (performance.now() - startedMs) / 1000;
-  const outcome = outcomeOf(batch, { seconds, simulated: isSimulator, earlier: record.finished });
+  const outcome = {
+    ...outcomeOf(batch, { seconds, simulated: isSimulator, earlier: record.finished }),
+    output_bytes: await bytesOf(job.output),
+  };
   await markFinished(job, { ...record, finished: outcome, retrying: false });
   tellOutcome(job, outcome, { json: flags.json ?? false, alreadyFinished: false });
   return outcome.request_counts.failed === 0 ? EXIT.ok : EXIT.failed;
 }
+
+const drainMs = (signal: NodeJS.Signals | null): number =>
+  signal === 'SIGINT' ? DRAIN_MS.SIGINT : DRAIN_MS.SIGTERM;
 
 /** From here on the directory belongs to this run, so that it never goes on with the results of another one. */
 async function claim(job: Job, plan: Plan, flags: RunFlags): Promise<RunRecord> {
@@ -139,6 +148,9 @@ async function claim(job: Job, plan: Plan, flags: RunFlags): Promise<RunRecord> 
   }
   throw new CliError(`${stateDir} was just taken by another run.`, EXIT.usage);
 }
+
+const bytesOf = async (target: Target): Promise<number | null> =>
+  target.kind === 'file' ? (await stat(target.realPath)).size : null;
 
 /** Where the output is a file, the directory stays beside it and tells that nothing is left to send. */
 async function markFinished(job: Job, record: RunRecord): Promise<void> {

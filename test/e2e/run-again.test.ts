@@ -100,6 +100,18 @@ describe('a run that is finished', () => {
     expect(ids(await read('out.jsonl'))).toEqual(['request-0', 'request-1']);
   });
 
+  test('whose output was emptied since is not called finished', async () => {
+    await write('in.jsonl', requests(2));
+    await run();
+    await write('out.jsonl', '');
+
+    const { code, stderr } = await run();
+
+    expect(code).toBe(2);
+    expect(stderr).toContain('out.jsonl was changed since its run was finished: it has 0 B');
+    expect(await sent()).toBe(2);
+  });
+
   test('starts anew when its output was removed', async () => {
     await write('in.jsonl', requests(2));
     await run();
@@ -177,9 +189,14 @@ describe('--retry-failed', () => {
 
     const cut = await run('--retry-failed');
 
-    expect(cut.code).toBe(1);
-    expect(cut.stderr).toContain('out.jsonl is not what the run wrote');
+    expect(cut.code).toBe(2);
+    expect(cut.stderr).toContain('out.jsonl was changed since its run was finished');
     expect(ids(await read('out.errors.jsonl'))).toEqual(['request-7']);
+    const swapped = output.split('\n');
+    await write('out.jsonl', [swapped[1], swapped[0], ...swapped.slice(2)].join('\n'));
+    const disordered = await run('--retry-failed');
+    expect(disordered.code).toBe(1);
+    expect(disordered.stderr).toContain('out.jsonl is not what the run wrote');
     await write('out.jsonl', output);
     expect((await run('--retry-failed')).code).toBe(0);
     expect(ids(await read('out.jsonl'))).toHaveLength(10);

@@ -6,7 +6,7 @@ import { link, lstat, readdir, readFile, symlink, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
-import { EXAMPLE, lines, offpeak, requests, scratch, start } from './offpeak.ts';
+import { EXAMPLE, lines, offpeak, OFFPEAK, requests, scratch, start } from './offpeak.ts';
 
 let place: Awaited<ReturnType<typeof scratch>>;
 let upstream: LedgerUpstream;
@@ -81,7 +81,7 @@ describe('where a run writes to', () => {
 
   test('a reader that goes away loses nothing: the same command writes it again and sends nothing', async () => {
     await writeFile(join(place.dir, 'in.jsonl'), requests(400));
-    const command = `'${join(import.meta.dirname, '../../bin/offpeak')}' run in.jsonl -o - --upstream ${upstream.url}`;
+    const command = `'${OFFPEAK}' run in.jsonl -o - --upstream ${upstream.url}`;
     const closed = start(['-c', `${command} | true`], { cwd: place.dir, launcher: '/bin/sh' });
     const first = await closed.ended;
 
@@ -92,6 +92,27 @@ describe('where a run writes to', () => {
     expect(lines(again.stdout)).toHaveLength(400);
     expect(await sent()).toBe(400);
   });
+});
+
+test('standard output that is full loses nothing either, and is told in a sentence', async () => {
+  const command = `'${OFFPEAK}' run in.jsonl -o - --upstream ${upstream.url} > /dev/full`;
+  const first = await start(['-c', command], { cwd: place.dir, launcher: '/bin/sh' }).ended;
+  const version = await start(['-c', `'${OFFPEAK}' version > /dev/full`], {
+    cwd: place.dir,
+    launcher: '/bin/sh',
+  }).ended;
+
+  const again = await run('in.jsonl', '-o', '-');
+
+  expect(first.code).toBe(1);
+  expect(first.stderr).toContain('standard output cannot be written: the disk is full. Nothing is lost');
+  expect(version).toMatchObject({
+    code: 1,
+    stderr: 'offpeak: standard output cannot be written: the disk is full.\n',
+  });
+  expect(again.code).toBe(0);
+  expect(lines(again.stdout)).toHaveLength(3);
+  expect(await sent()).toBe(3);
 });
 
 describe('who answers a run', () => {
@@ -160,7 +181,7 @@ describe('who answers a run', () => {
     while ((await upstream.stats()).inFlight < 3) await running.until(/in_progress/);
 
     running.child.kill('SIGINT');
-    await running.until(/stopping: requests in flight may still finish; again \(Ctrl-C\) to end now/);
+    await running.until(/stopping: requests in flight get 5 s to finish; again \(Ctrl-C\) to end now/);
     running.child.kill('SIGINT');
 
     expect(await running.ended).toMatchObject({ code: 5 });

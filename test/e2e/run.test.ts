@@ -184,7 +184,7 @@ describe('a run that was ended', () => {
     const last = await offpeak(args, { cwd: place.dir });
 
     expect(stopped).toMatchObject({ code: 5 });
-    expect(stopped.stderr).toContain('stopping: requests in flight may still finish');
+    expect(stopped.stderr).toContain('stopping: requests in flight get 30 s to finish');
     expect(stopped.stderr).toContain('The same command goes on from here');
     expect(last.code).toBe(0);
     expect(await upstream.stats()).toMatchObject({ requests: 100, distinctKeys: 100 });

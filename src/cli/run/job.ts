@@ -10,7 +10,7 @@ import type { Input } from '../input.ts';
 import { refuseSameTwice, targetAt, type Target } from '../target.ts';
 import { byteSize } from '../terminal.ts';
 import { inspectChunks } from '../validate.ts';
-import type { RunRecord, Sent } from './record.ts';
+import type { Outcome, RunRecord, Sent } from './record.ts';
 
 export interface RunFlags {
   readonly output?: string;
@@ -101,6 +101,7 @@ export async function planOf(
   refuseChanges(job, record);
   const { finished } = record;
   if (finished === null || record.retrying) return { kind: 'resume', record };
+  refuseChangedOutput(job, finished);
   const isRetry = flags.retryFailed === true && finished.request_counts.failed > 0;
   return { kind: isRetry ? 'retry' : 'finished', record: { ...record, finished } };
 }
@@ -150,6 +151,16 @@ function refuseChanges({ sent, output, input, stateDir }: Job, record: RunRecord
   throw new CliError(
     `${name} holds ${what} ${change}. Give the same command again, name another output with -o, ` +
       'or give up what is there with --force.',
+    EXIT.usage,
+  );
+}
+
+/** A finished run whose answers are no longer there is not finished for its user. */
+function refuseChangedOutput({ output }: Job, { output_bytes: written }: Outcome): void {
+  if (output.kind !== 'file' || !output.there || written === null || output.there.bytes === written) return;
+  throw new CliError(
+    `${output.path} was changed since its run was finished: it has ${byteSize(output.there.bytes)}, and had ` +
+      `${byteSize(written)}. Put it back, remove it to start anew, or send every request again with --force.`,
     EXIT.usage,
   );
 }

@@ -9,7 +9,7 @@ import type { Outcome } from './record.ts';
 export function outcomeOf(
   { counts, usage, retries, resent }: Batch,
   { seconds, simulated, earlier }: { seconds: number; simulated: boolean; earlier: Outcome | null },
-): Outcome {
+): Omit<Outcome, 'output_bytes'> {
   return {
     request_counts: earlier
       ? {

@@ -15,6 +15,8 @@ const Outcome = z.object({
   /** Requests that may have been sent again after a stop. */
   resent_requests: z.number(),
   simulated: z.boolean(),
+  /** Null: it went into a pipe or a device. */
+  output_bytes: z.number().nullable(),
   seconds: z.number(),
 });
 export type Outcome = z.output<typeof Outcome>;
