@@ -44,8 +44,10 @@ function jsonLine({ event, level, message, fields }: LogEntry): string {
 function prettyLine({ level, message, fields }: LogEntry): string {
   const details = fields.map(([name, value]) => `${name}=${quoted(oneLine(String(bounded(value))))}`);
   const time = new Date().toTimeString().slice(0, 8);
-  const shownLevel = styleText(COLOURS[level], level.padEnd(5), { stream: process.stderr });
-  return `${[time, shownLevel, message, ...details].join(' ')}\n`;
+  const painted = (colour: (typeof COLOURS)[Level], text: string): string =>
+    text && styleText(colour, text, { stream: process.stderr });
+  const parts = [time, painted(COLOURS[level], level.padEnd(5)), message, painted('dim', details.join(' '))];
+  return `${parts.filter(Boolean).join(' ')}\n`;
 }
 
 const COLOURS = { debug: 'dim', info: 'green', warn: 'yellow', error: 'red' } as const satisfies Record<

@@ -5,6 +5,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
+import { createTestDatabase } from '../support/postgres.ts';
 import { offpeak, OFFPEAK, requests, scratch } from './offpeak.ts';
 
 const KEY = 'k'.repeat(64);
@@ -52,6 +53,7 @@ const close = (descriptor: number): void => {
 
 interface Service {
   readonly url: string;
+  readonly ended: Promise<number | null>;
   stop(): Promise<number | null>;
 }
 
@@ -86,6 +88,7 @@ async function start(stdio: StdioOptions, args: readonly string[] = []): Promise
   }
   return {
     url,
+    ended,
     stop() {
       child.kill('SIGTERM');
       return ended;
@@ -303,4 +306,17 @@ test('what operators change over the API is told, with who did it, and no key', 
     { event: 'configuration.changed', change: 'deployment removed', deployment: 'nightly', ...by },
   ]);
   for (const key of Object.values(JSON.parse(keys) as Record<string, string>)) expect(log).not.toContain(key);
+});
+
+test('the last word of a service that must end is in the log', async () => {
+  const database = await createTestDatabase();
+  const { reader, writer } = pipe();
+  const service = await start(['ignore', 'ignore', writer], ['--database', database.url]);
+
+  await database.drop();
+
+  expect(await service.ended).toBe(1);
+  expect(await readUntil(reader, /service\.failed.*\n/)).toMatch(
+    /"level":"error",.*"event":"service\.failed","error":".+"/,
+  );
 });

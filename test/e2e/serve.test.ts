@@ -140,7 +140,7 @@ describe('starting', () => {
     expect(text).toMatch(/admin key +[0-9a-f]{64}/);
     expect(text).toMatch(/export OFFPEAK_API_KEY=[0-9a-f]{64} OFFPEAK_ENDPOINT=http/);
     expect(text).toMatch(/curl "http:\/\/127\.0\.0\.1:\d+\/openai\/files\?api-version=2024-10-21"/);
-    expect(text).toMatch(/\d\d:\d\d:\d\d \S*info.* the service is up url=http/);
+    expect(text).toMatch(/\d\d:\d\d:\d\d \S*info.* the service is up \S*url=http/);
     await expect(access(join(place.dir, '.offpeak', 'first-keys.env'))).rejects.toThrow('ENOENT');
     while (
       await access(join(place.dir, '.offpeak', 'offpeak.db-wal')).then(
