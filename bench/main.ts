@@ -1,4 +1,5 @@
 import { memory, throughput } from './batch.ts';
+import { alone, besideThrottled } from './failures.ts';
 import { firstRequest } from './first-request.ts';
 import { run as lists } from './lists.ts';
 import type { Measurement } from './measurement.ts';
@@ -14,6 +15,11 @@ const BENCHES: Record<string, () => Promise<Measurement>> = {
   upload,
   memory,
   first: firstRequest,
+  failing0: () => alone(0),
+  failing05: () => alone(0.005),
+  failing2: () => alone(0.02),
+  failing5: () => alone(0.05),
+  throttled: besideThrottled,
   lists,
 };
 

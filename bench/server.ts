@@ -1,6 +1,6 @@
 import { fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,17 +19,23 @@ export interface Server {
 }
 
 export async function startServer(options: {
-  readonly upstream: string;
+  /** Base URLs. */
+  readonly upstream: string | readonly string[];
   readonly concurrency: number;
+  /** As the upstream calls it. */
+  readonly model?: string;
 }): Promise<Server> {
   const dataDir = await mkdtemp(join(tmpdir(), 'offpeak-bench-'));
+  const config = join(dataDir, 'offpeak.yaml');
+  const upstreams = [options.upstream].flat().map((url, index) => ({ name: `upstream-${index + 1}`, url }));
+  await writeFile(config, JSON.stringify({ upstreams }));
   const flags = {
     port: '0',
-    'data-dir': dataDir,
+    config,
+    'data-dir': join(dataDir, 'data'),
     'api-key': KEY,
     'log-level': 'error',
-    upstream: options.upstream,
-    deployment: 'bench',
+    deployment: `bench=${options.model ?? 'bench'}`,
     concurrency: String(options.concurrency),
   };
   const args = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
