@@ -1,0 +1,189 @@
+import { hash } from 'node:crypto';
+import { lines } from '../e2e/offpeak.ts';
+import type { SoakService } from './service.ts';
+
+const ENDED = ['completed', 'failed', 'cancelled', 'expired'];
+const POLL_MS = 100;
+const SETTLE_MS = 120_000;
+/** A line whose calls failed too often is in the error file; none of the disturbances should bring so many there. */
+const LOST_TO_ERRORS_MAX = 0.01;
+
+interface WireBatch {
+  readonly id: string;
+  readonly status: string;
+  readonly output_file_id: string | null;
+  readonly error_file_id: string | null;
+  readonly request_counts: { readonly total: number; readonly completed: number; readonly failed: number };
+}
+
+interface ResultLine {
+  readonly custom_id: string;
+  readonly response: { readonly body: { readonly choices: [{ message: { content: string } }] } } | null;
+  readonly error: { readonly code: string } | null;
+}
+
+/** People who upload, create, cancel, look and download, and check every line of what they get. */
+export class Clients {
+  readonly #service: SoakService;
+  readonly #seed: number;
+  /** Broken promises, each told once. */
+  readonly broken = new Set<string>();
+  readonly #waiting = new Set<Promise<void>>();
+  readonly count = { requests: 0, lines: 0, cancelled: 0, faulty: 0, errorLines: 0, serverErrors: 0 };
+  /** Batches that ended and were checked. */
+  ended = 0;
+
+  constructor(service: SoakService, { seed }: { readonly seed: number }) {
+    this.#service = service;
+    this.#seed = seed;
+  }
+
+  async run(client: number, untilMs: number): Promise<void> {
+    const random = lehmer(this.#seed * 1_000 + client + 1);
+    for (let round = 0; performance.now() < untilMs && !this.#service.hasEnded; round += 1) {
+      const job = this.#job(`c${client}-${round}`, random).catch((error: unknown) => {
+        if (!this.#service.hasEnded) this.broken.add(`client ${client}: ${String(error)}`);
+      });
+      this.#waiting.add(job);
+      await job;
+      this.#waiting.delete(job);
+    }
+  }
+
+  async settle(): Promise<void> {
+    await Promise.all(this.#waiting);
+  }
+
+  summary(): string {
+    const { requests, lines: sent, cancelled, faulty, serverErrors } = this.count;
+    return (
+      `${this.ended} batches (${cancelled} cancelled, ${faulty} faulty), ${sent} lines, ${requests} requests, ` +
+      `${serverErrors} × 5xx, ${this.broken.size} promises broken`
+    );
+  }
+
+  /** Promises that hold only over the whole run. */
+  verdict(): readonly string[] {
+    const { errorLines, lines: sent } = this.count;
+    if (errorLines > sent * LOST_TO_ERRORS_MAX)
+      this.broken.add(`${errorLines} of ${sent} lines are in error files, without having been cancelled`);
+    return [...this.broken];
+  }
+
+  async #job(name: string, random: () => number): Promise<void> {
+    const size = random() < 0.1 ? 500 + Math.floor(random() * 1_500) : 1 + Math.floor(random() * 100);
+    const isFaulty = random() < 0.05;
+    const isCancelled = !isFaulty && random() < 0.1;
+    const wanted = new Map<string, string>();
+    const rows: string[] = [];
+    for (let line = 0; line < size; line += 1) {
+      const body = { model: 'soak', messages: [{ role: 'user', content: `${name} ${line} 다람쥐` }] };
+      const id = `${name}-${line}`;
+      wanted.set(id, hash('sha256', JSON.stringify(body)));
+      rows.push(`${JSON.stringify({ custom_id: id, method: 'POST', url: '/v1/chat/completions', body })}\n`);
+    }
+    if (isFaulty) rows.push(rows[0] ?? '', '{not json\n');
+    const fileId = await this.#upload(rows.join(''));
+    let batch = await this.#ask<WireBatch>('/batches', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'idempotency-key': name },
+      body: JSON.stringify({
+        input_file_id: fileId,
+        endpoint: '/v1/chat/completions',
+        completion_window: '24h',
+      }),
+    });
+    if (isCancelled) {
+      await pause(random() * 300);
+      // It may have ended meanwhile, which is a 400.
+      await this.#send(`/batches/${batch.id}/cancel`, { method: 'POST' });
+    }
+    const deadlineMs = performance.now() + SETTLE_MS;
+    while (!ENDED.includes(batch.status)) {
+      if (performance.now() > deadlineMs) {
+        this.broken.add(`${batch.id} did not end within two minutes: ${JSON.stringify(batch)}`);
+        return;
+      }
+      await pause(POLL_MS);
+      batch = await this.#ask<WireBatch>(`/batches/${batch.id}`);
+    }
+    if (isFaulty) this.#expect(batch.status === 'failed', `${batch.id} with faults is ${batch.status}`);
+    else await this.#check(batch, wanted);
+    this.count.lines += isFaulty ? 0 : size;
+    this.count.faulty += isFaulty ? 1 : 0;
+    this.count.cancelled += batch.status === 'cancelled' ? 1 : 0;
+    this.ended += 1;
+    if (random() < 0.3) await this.#ask('/batches?limit=20');
+    if (random() < 0.5) await this.#ask(`/files/${fileId}`, { method: 'DELETE' });
+  }
+
+  /** Each custom_id exactly once over both files, each answer the one to its own line, the counts those of the files. */
+  async #check(batch: WireBatch, wanted: ReadonlyMap<string, string>): Promise<void> {
+    this.#expect(batch.status !== 'failed', `${batch.id} failed: ${JSON.stringify(batch)}`);
+    // It was cancelled before it had begun: there is nothing of it.
+    if (batch.status === 'cancelled' && batch.request_counts.total === 0) return;
+    const output = await this.#results(batch.output_file_id);
+    const errors = await this.#results(batch.error_file_id);
+    const seen = new Set([...output, ...errors].map((line) => line.custom_id));
+    const { total, completed, failed } = batch.request_counts;
+    const isWhole = output.length + errors.length === wanted.size && seen.size === wanted.size;
+    this.#expect(
+      isWhole && [...wanted.keys()].every((id) => seen.has(id)),
+      `${batch.id}: ${output.length} + ${errors.length} results, ${seen.size} ids for ${wanted.size} lines`,
+    );
+    this.#expect(
+      total === completed + failed && completed === output.length && failed === errors.length,
+      `${batch.id}: counts ${JSON.stringify(batch.request_counts)} for ${output.length} + ${errors.length} lines`,
+    );
+    for (const { custom_id: id, response } of output) {
+      const content = response?.body.choices[0].message.content ?? '';
+      this.#expect(content.includes(wanted.get(id) ?? '?'), `${batch.id}: ${id} has another line's answer`);
+    }
+    this.count.errorLines += errors.filter(({ error }) => error?.code !== 'batch_cancelled').length;
+  }
+
+  async #results(fileId: string | null): Promise<ResultLine[]> {
+    if (fileId === null) return [];
+    const response = await this.#send(`/files/${fileId}/content`);
+    this.#expect(response.status === 200, `content of ${fileId}: ${response.status}`);
+    return lines(await response.text()) as ResultLine[];
+  }
+
+  async #upload(content: string): Promise<string> {
+    const form = new FormData();
+    form.set('purpose', 'batch');
+    form.set('file', new Blob([content]), 'soak.jsonl');
+    return (await this.#ask<{ id: string }>('/files', { method: 'POST', body: form })).id;
+  }
+
+  async #ask<T extends object>(path: string, init?: RequestInit): Promise<T> {
+    const response = await this.#send(path, init);
+    const text = await response.text();
+    if (response.ok) return JSON.parse(text) as T;
+    throw new Error(`${init?.method ?? 'GET'} ${path} answers ${response.status}: ${text}`);
+  }
+
+  async #send(path: string, init?: RequestInit): Promise<Response> {
+    const response = await this.#service.fetch(path, init);
+    this.count.requests += 1;
+    if (response.status >= 500) {
+      this.count.serverErrors += 1;
+      this.broken.add(
+        `${init?.method ?? 'GET'} ${path.replaceAll(/[0-9a-f-]{20,}/g, '…')} answers ${response.status}`,
+      );
+    }
+    return response;
+  }
+
+  #expect(holds: boolean, what: string): void {
+    if (!holds) this.broken.add(what);
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Chance that a seed repeats. */
+function lehmer(seed: number): () => number {
+  let state = (seed % 2_147_483_646) + 1;
+  return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;
+}
