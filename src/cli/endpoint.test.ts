@@ -60,6 +60,15 @@ test.each([
   expect(resolveEndpoint({}, { ...azureOnly, ...own }).baseUrl).toBe(baseUrl);
 });
 
+test('a slip in the name of a variable chooses no other service', () => {
+  const env = { ...azureOnly, OFFPEAK_ENDPONT: 'http://127.0.0.1:9000' };
+
+  for (const resolve of [resolveEndpoint, resolveControl])
+    expect(() => resolve({}, env)).toThrow(
+      "OFFPEAK_ENDPONT: unknown variable. Did you mean 'OFFPEAK_ENDPOINT'?",
+    );
+});
+
 test('a service of this directory is meant before a cloud service, and gets no key of that', () => {
   expect(resolveEndpoint({}, cloud, 'http://127.0.0.1:9000')).toMatchObject({
     baseUrl: 'http://127.0.0.1:9000/openai',

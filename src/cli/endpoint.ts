@@ -1,7 +1,9 @@
 import { isFromKubernetes } from '../config/kubernetes.ts';
-import { envName, OPTION_NAMES } from '../config/options.ts';
+import { misspelt } from '../config/load.ts';
+import { faultsText } from '../config/fault.ts';
 import { CliError, EXIT } from './exit.ts';
 import type { Service } from './http.ts';
+import { CALLED_AS } from './self.ts';
 
 /** Where a client command sends its requests; `/files` and `/batches` are appended to the base URL. */
 export interface Endpoint extends Service {
@@ -43,6 +45,7 @@ export function resolveEndpoint(
   env: NodeJS.ProcessEnv,
   running: string | null = null,
 ): Endpoint {
+  refuseMisspelt(env);
   const chosen = flags.endpoint
     ? { url: flags.endpoint, source: '--endpoint', owner: ownerOf(flags.endpoint, env, running) }
     : choose(env, running);
@@ -67,6 +70,12 @@ export function resolveEndpoint(
     headers: secret.key ? { 'api-key': secret.key } : bearer(secret.token),
     query: { 'api-version': apiVersion },
   };
+}
+
+/** A slip in a variable's name would choose another service. */
+function refuseMisspelt(env: NodeJS.ProcessEnv): void {
+  const faults = misspelt(env);
+  if (faults.length > 0) throw new CliError(faultsText(faults), EXIT.usage);
 }
 
 function choose(env: NodeJS.ProcessEnv, running: string | null): Candidate {
@@ -103,10 +112,14 @@ function cloudCandidates(env: NodeJS.ProcessEnv): Candidate[] {
 }
 
 /** Those of the set variables that belong to Offpeak, be it to its clients or to its service. */
-function offpeakVariables(env: NodeJS.ProcessEnv): string[] {
-  const known = ['OFFPEAK_API_KEY', 'OFFPEAK_TOKEN', 'OFFPEAK_ADMIN_KEY', ...OPTION_NAMES.map(envName)];
-  return known.filter((variable) => env[variable] && !isFromKubernetes(variable, env[variable]));
-}
+const offpeakVariables = (env: NodeJS.ProcessEnv): string[] =>
+  Object.keys(env).filter(
+    (variable) =>
+      variable.startsWith('OFFPEAK_') &&
+      variable !== CALLED_AS &&
+      env[variable] &&
+      !isFromKubernetes(variable, env[variable]),
+  );
 
 function localUrl(env: NodeJS.ProcessEnv): string {
   const port = env.OFFPEAK_PORT?.trim() ?? '';
@@ -206,6 +219,7 @@ export function resolveControl(
   env: NodeJS.ProcessEnv,
   running: string | null = null,
 ): Service {
+  refuseMisspelt(env);
   const [url, source] = flags.endpoint
     ? [flags.endpoint, '--endpoint']
     : env.OFFPEAK_ENDPOINT

@@ -34,7 +34,10 @@ export async function probeUpstream(
     if (statusCode !== 401) {
       const ids = (list?.data ?? []).map(({ id }) => id);
       const { state, reason } = judgeProbe({ kind: 'models', ids }, { modelsThere: [model] });
-      return { isSimulator, doubt: state === 'unready' && !isSimulator ? `${url} ${reason}.` : null };
+      return {
+        isSimulator,
+        doubt: state === 'unready' && !isSimulator ? `${url} ${reason}. --model MODEL names another.` : null,
+      };
     }
   } catch (error) {
     // It is there, only slow: the run will see.

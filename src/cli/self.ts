@@ -1,10 +1,12 @@
 import { realpathSync } from 'node:fs';
 import { delimiter, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { EndpointFlags } from './endpoint.ts';
 
 const fromCheckout = import.meta.url.endsWith('.ts');
 const LAUNCHER = fileURLToPath(new URL('../../bin/offpeak', import.meta.url));
+
+/** Set by the launcher: how it was called. */
+export const CALLED_AS = 'OFFPEAK_CALLED_AS';
 
 /** The batch file that comes with the program. */
 export const EXAMPLE = fileURLToPath(new URL('../../examples/test.jsonl', import.meta.url));
@@ -15,7 +17,7 @@ export const EXAMPLE_DEPLOYMENT = 'gpt-4o-batch-deployment';
 export function commandName(env: NodeJS.ProcessEnv = process.env): string {
   if (isOnPath(env)) return 'offpeak';
   if (env['npm_command'] === 'exec' || env['npm_lifecycle_event'] === 'npx') return 'npx offpeak';
-  const called = env['OFFPEAK_CALLED_AS'];
+  const called = env[CALLED_AS];
   return called ? quoted(called) : fromCheckout ? 'bin/offpeak' : 'offpeak';
 }
 
@@ -45,7 +47,13 @@ export function nextCommand(
     apiKey,
     adminKey,
     apiVersion,
-  }: EndpointFlags & { readonly adminKey?: string | undefined } = {},
+  }: {
+    readonly resource?: string | undefined;
+    readonly endpoint?: string | undefined;
+    readonly apiKey?: string | undefined;
+    readonly adminKey?: string | undefined;
+    readonly apiVersion?: string | undefined;
+  } = {},
 ): string {
   const flags = Object.entries({ resource, endpoint, 'api-version': apiVersion }).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, value],

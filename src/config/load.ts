@@ -137,7 +137,7 @@ function toFaults(error: z.ZodError, { at, prefix }: Origin): Fault[] {
 }
 
 /** A variable that is one slip away from one of ours. Others that begin alike may be somebody else's. */
-function misspelt(env: NodeJS.ProcessEnv): Fault[] {
+export function misspelt(env: NodeJS.ProcessEnv): Fault[] {
   const known = [...OPTION_NAMES.map(envName), 'OFFPEAK_ENDPOINT', 'OFFPEAK_TOKEN', 'OFFPEAK_CALLED_AS'];
   return Object.keys(env).flatMap((variable) => {
     if (!variable.startsWith('OFFPEAK_') || known.includes(variable)) return [];
