@@ -22,16 +22,20 @@ export const createLog = (
     const { level, message, fields } = EVENTS[name];
     if (!isTold(level)) return;
     const values: Partial<Record<FieldName, string | number | null>> = given;
-    write({
-      event: name,
-      level,
-      message,
-      fields: fields.flatMap((field) => {
-        const known = field.replace('?', '') as FieldName;
-        const value = values[known];
-        return value === undefined || value === null ? [] : [[known, value] as const];
-      }),
-    });
+    try {
+      write({
+        event: name,
+        level,
+        message,
+        fields: fields.flatMap((field) => {
+          const known = field.replace('?', '') as FieldName;
+          const value = values[known];
+          return value === undefined || value === null ? [] : [[known, value] as const];
+        }),
+      });
+    } catch {
+      // There is nobody to tell.
+    }
   },
 });
 

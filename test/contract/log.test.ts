@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { lines, startService, type Service } from './harness.ts';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { createLog } from '../../src/core/log.ts';
+import { form, lines, startService, type Service } from './harness.ts';
 
 let service: Service;
 beforeAll(async () => {
@@ -16,11 +17,16 @@ test('a call for a batch or a file names it, and what is no id of ours stays out
   for (const path of [`/batches/${id}`, `/files/${file}`, `/files/${output}/content`, '/files/canary-secret'])
     await (await service.fetch(`/v1${path}`)).arrayBuffer();
 
-  const calls = logged().filter(({ event, method }) => event === 'request' && method === 'GET');
-
-  expect(calls).toContainEqual(expect.objectContaining({ route: '/v1/batches/:id', batch: id }));
-  expect(calls).toContainEqual(expect.objectContaining({ route: '/v1/files/:id', file, status: 200 }));
-  expect(calls).toContainEqual(expect.objectContaining({ route: '/v1/files/:id/content', file: output }));
+  // A call is logged once its answer is gone.
+  await vi.waitFor(() => {
+    for (const call of [
+      { route: '/v1/batches/:id', batch: id },
+      { route: '/v1/files/:id', file, status: 200 },
+      { route: '/v1/files/:id/content', file: output },
+      { route: '/v1/files/:id', status: 404 },
+    ])
+      expect(logged()).toContainEqual(expect.objectContaining({ event: 'request', method: 'GET', ...call }));
+  });
   expect(service.logged.join('\n')).not.toContain('canary');
 });
 
@@ -29,7 +35,11 @@ test('a health check is an event of its own, and absent fields are left out', as
   for (const method of ['GET', 'HEAD']) await service.fetch('/healthz', { method, headers: {} });
   await service.fetch('/nothing', { headers: {} });
 
-  const news = logged().slice(before);
+  const news = await vi.waitFor(() => {
+    const calls = logged().slice(before);
+    expect(calls.filter(({ route }) => route === 'none')).toHaveLength(1);
+    return calls;
+  });
 
   expect(news.map(({ event }) => event)).toEqual(['request.probe', 'request.probe', 'request']);
   expect(Object.keys(news[2] ?? {})).toEqual([
@@ -41,4 +51,34 @@ test('a health check is an event of its own, and absent fields are left out', as
     'ms',
     'message',
   ]);
+});
+
+test('a log that fails changes no answer, and an error keeps its dialect', async () => {
+  const full = createLog(() => {
+    throw new Error('ENOSPC: no space left on device');
+  });
+  const broken = await startService({
+    wrap: (deps) => ({
+      ...deps,
+      log: full,
+      state: {
+        ...deps.state,
+        files: { ...deps.state.files, get: () => Promise.reject(new TypeError('a bug')) },
+      },
+    }),
+  });
+  try {
+    const uploaded = await broken.json('/v1/files', { method: 'POST', body: form(lines(1)) });
+    const [openai, azure] = [
+      await broken.json('/v1/files/file-1'),
+      await broken.json('/openai/files/file-1?api-version=2024-10-21'),
+    ];
+
+    expect(uploaded.status).toBe(200);
+    expect(openai).toMatchObject({ status: 500, body: { error: { type: 'server_error' } } });
+    expect(azure).toMatchObject({ status: 500, body: { error: { code: expect.any(String) } } });
+    for (const { body } of [openai, azure]) expect(body).not.toHaveProperty('statusCode');
+  } finally {
+    await broken.close();
+  }
 });
