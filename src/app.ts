@@ -183,7 +183,11 @@ export async function createApp(
     ready: () => ready,
     onFatal: deps.onFatal,
     ...(tls && { tls }),
-    options: { resourceDomains: config.resourceDomains },
+    options: {
+      resourceDomains: config.resourceDomains,
+      connectionsPerAddressMax: config.connectionsPerAddressMax,
+      trustedProxies: config.trustedProxies,
+    },
   });
   return {
     ...core,

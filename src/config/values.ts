@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseIpRange } from '../core/ip-ranges.ts';
 import { didYouMean } from '../core/suggest.ts';
 
 /**
@@ -45,6 +46,7 @@ export const domain = kind('a domain like openai.example.com', (raw) =>
     ? raw.toLowerCase()
     : undefined,
 );
+export const ipRange = kind('an address or a range like 10.0.0.0/8', parseIpRange);
 export const price = kind('USD per million tokens, like 1.25', (raw) => decimal(raw, Number.isFinite));
 export const ratio = kind('a number from 0 to 1', (raw) => decimal(raw, (value) => value >= 0 && value <= 1));
 

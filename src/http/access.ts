@@ -68,7 +68,7 @@ async function identify(
     case 'known':
       return outcome.principal;
     case 'unknown': {
-      const retryAfterS = failures.count(request.ip);
+      const retryAfterS = failures.count(request.caller);
       if (retryAfterS !== undefined)
         throw new ApiError(
           'tooManyRequests',

@@ -1,6 +1,6 @@
 /** What Node's parser lets through and a server should not: refused before anything looks at the request. */
 import type { FastifyInstance } from 'fastify';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 
@@ -134,25 +134,3 @@ function cutOff(socket: Socket, response: ServerResponse): void {
 const TIMEOUT_REPLY =
   'HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 79\r\n\r\n' +
   '{"error":{"code":"408","message":"The request body came too slowly. Try again."}}';
-
-/** At most so many connections per remote address; callers on the machine itself are not counted. */
-export function limitConnections(server: Server, perAddressMax: number): void {
-  const open = new Map<string, number>();
-  server.on('connection', (socket: Socket) => {
-    const address = socket.remoteAddress ?? '';
-    if (isLoopback(address)) return;
-    const count = (open.get(address) ?? 0) + 1;
-    if (count > perAddressMax) {
-      socket.destroy();
-      return;
-    }
-    open.set(address, count);
-    socket.once('close', () => {
-      const left = (open.get(address) ?? 1) - 1;
-      if (left === 0) open.delete(address);
-      else open.set(address, left);
-    });
-  });
-}
-
-const isLoopback = (address: string): boolean => /^(?:::ffff:)?127\.|^::1$/.test(address);

@@ -16,7 +16,7 @@ export function logRequests(app: FastifyInstance, log: Log): void {
     };
     if (isProbe(request)) return log.event('request.probe', call);
     const { resourceId: resource, actor } = request.principal?.scope ?? {};
-    log.event('request', { ...call, resource, actor, ...idIn(request) });
+    log.event('request', { ...call, resource, actor, caller: request.caller, ...idIn(request) });
   });
 }
 

@@ -16,6 +16,7 @@ import { INPUT_BYTES_MAX } from '../contract/batch.ts';
 import { API_ERRORS, ApiError } from '../contract/error.ts';
 import type { Clock } from '../core/clock.ts';
 import type { UuidSource } from '../core/ids.ts';
+import type { IpRange } from '../core/ip-ranges.ts';
 import type { Log } from '../core/log.ts';
 import type { ControlPlane } from '../deployments/control.ts';
 import type { Deployments } from '../deployments/port.ts';
@@ -23,17 +24,12 @@ import type { BlobStore } from '../stores/blobs/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
 import type { Authenticate } from '../identity/port.ts';
 import { controlAccess } from './access.ts';
+import { callerAddresses } from './caller-address.ts';
+import { limitConnections, limitProxied } from './caller-limits.ts';
 import { armRoutes } from './arm/routes.ts';
 import { isFatal, renderError, toApiError } from './errors.ts';
 import { FRAMING_BYTES_MAX } from './form.ts';
-import {
-  BodyWatch,
-  contentCoding,
-  continueOnceAllowed,
-  findSmell,
-  hasBody,
-  limitConnections,
-} from './hygiene.ts';
+import { BodyWatch, contentCoding, continueOnceAllowed, findSmell, hasBody } from './hygiene.ts';
 import { registerOpenApi } from './openapi.ts';
 import { logRequests } from './request-log.ts';
 import { batchRoutes } from './routes/batches.ts';
@@ -73,7 +69,10 @@ export interface HttpOptions {
   /** What follows a resource's name in the host that callers ask. */
   readonly resourceDomains: readonly string[];
   readonly authFailuresPerMinuteMax: number;
+  /** Also requests under way that a trusted proxy passes on for an address. */
   readonly connectionsPerAddressMax: number;
+  /** Who is believed about whom a request comes from. */
+  readonly trustedProxies: readonly IpRange[];
   readonly jsonBytesMax: number;
   /** How long answers under way may go on once the server closes. */
   readonly closeGraceMs: number;
@@ -86,6 +85,7 @@ const HTTP_DEFAULTS: HttpOptions = {
   resourceDomains: ['localhost', 'openai.azure.com'],
   authFailuresPerMinuteMax: 20,
   connectionsPerAddressMax: 100,
+  trustedProxies: [],
   jsonBytesMax: 1024 * 1024,
   closeGraceMs: 10_000,
   bodyBytesPerWindowMin: 16 * 1024,
@@ -96,6 +96,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Which API the URL speaks to. */
     target: Target;
+    /** Its address. */
+    caller: string;
   }
 }
 
@@ -140,6 +142,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
   });
 
   app.decorateRequest('target');
+  app.decorateRequest('caller', '');
   parseBodies(app);
   addHooks(app, deps, { options, targetOf });
   registerOpenApi(app);
@@ -183,7 +186,9 @@ function addHooks(
     bytesPerWindowMin: options.bodyBytesPerWindowMin,
     windowMs: options.bodyWindowMs,
   });
-  limitConnections(app.server, options.connectionsPerAddressMax);
+  const addresses = callerAddresses(options.trustedProxies);
+  const callers = { perAddressMax: options.connectionsPerAddressMax, addresses };
+  limitConnections(app.server, callers);
   // Who has said all it has to say, and closes its half of the connection, waits for the answer.
   Object.assign(app.server, { httpAllowHalfOpen: true });
   app.server.on('connect', (_request, socket: Socket) =>
@@ -209,11 +214,13 @@ function addHooks(
       reply.header('connection', 'close');
       throw new ApiError('badRequest', smell);
     }
+    request.caller = addresses.of(request.raw);
     if (hasBody(request.raw)) bodies.add(request.raw, reply.raw);
     // SDKs announce JSON on calls that have no body.
     else delete request.headers['content-type'];
   });
 
+  limitProxied(app, callers);
   controlAccess(app, { ...deps, ...options });
   app.addHook('onRequest', async ({ raw, is404 }, reply) => {
     // Whatever body it has, nobody waits for it.

@@ -1,7 +1,9 @@
 import { createServer } from 'node:http';
 import { Socket } from 'node:net';
 import { expect, test } from 'vitest';
-import { limitConnections } from './hygiene.ts';
+import { parseIpRange, type IpRange } from '../core/ip-ranges.ts';
+import { callerAddresses } from './caller-address.ts';
+import { limitConnections } from './caller-limits.ts';
 
 /** As a server sees a caller from elsewhere. */
 function callFrom(address: string): Socket {
@@ -15,7 +17,8 @@ const closed = (socket: Socket): Promise<void> =>
 
 test('an address may have so many connections, and another as many', async () => {
   const server = createServer();
-  limitConnections(server, 2);
+  const addresses = callerAddresses([parseIpRange('10.0.0.0/8') as IpRange]);
+  limitConnections(server, { perAddressMax: 2, addresses });
   const open = (address: string): Socket => {
     const socket = callFrom(address);
     server.emit('connection', socket);
@@ -39,5 +42,7 @@ test('an address may have so many connections, and another as many', async () =>
 
   const local = Array.from({ length: 10 }, (_, index) => open(index % 2 === 0 ? '127.0.0.1' : '::1'));
   expect(local.some((socket) => socket.destroyed)).toBe(false);
-  for (const socket of [second, other, next, ...local]) socket.destroy();
+  const proxied = Array.from({ length: 10 }, () => open('10.1.2.3'));
+  expect(proxied.some((socket) => socket.destroyed)).toBe(false);
+  for (const socket of [second, other, next, ...local, ...proxied]) socket.destroy();
 });

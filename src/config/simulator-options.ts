@@ -1,0 +1,82 @@
+import { option } from './option.ts';
+import { count, duration, ratio, text } from './values.ts';
+
+const DAY_MS = 24 * 3_600_000;
+
+/** Part of the table of options. */
+export const SIMULATOR_OPTIONS = {
+  simulatorLatencyMs: option({
+    flag: 'simulator-latency',
+    yaml: 'simulator.latency',
+    kind: duration(0, DAY_MS),
+    placeholder: 'TIME',
+    default: 0,
+    defaultText: '0',
+    help: 'Simulator: time to the first token.',
+    reloads: true,
+    commands: ['serve', 'run', 'simulator'],
+  }),
+  simulatorTokensPerSecond: option({
+    flag: 'simulator-tokens-per-second',
+    yaml: 'simulator.tokensPerSecond',
+    kind: count(1, 1e9),
+    placeholder: 'N',
+    default: null,
+    defaultText: 'as fast as it goes',
+    help: 'Simulator: speed of each answer.',
+    reloads: true,
+    commands: ['serve', 'run', 'simulator'],
+  }),
+  simulatorErrorRate: option({
+    flag: 'simulator-error-rate',
+    yaml: 'simulator.errorRate',
+    kind: ratio,
+    placeholder: 'RATIO',
+    default: 0,
+    help: 'Simulator: share of the requests that get a 500.',
+    reloads: true,
+    commands: ['serve', 'run', 'simulator'],
+  }),
+  simulatorRequestsPerMinute: option({
+    flag: 'simulator-rpm',
+    yaml: 'simulator.requestsPerMinute',
+    kind: count(1, 1e9),
+    placeholder: 'N',
+    default: null,
+    defaultText: 'no limit',
+    help: 'Simulator: requests per minute before it answers 429.',
+    reloads: true,
+    commands: ['serve', 'run', 'simulator'],
+  }),
+  simulatorTokensPerMinute: option({
+    flag: 'simulator-tpm',
+    yaml: 'simulator.tokensPerMinute',
+    kind: count(1, 1e12),
+    placeholder: 'N',
+    default: null,
+    defaultText: 'no limit',
+    help: 'Simulator: tokens per minute before it answers 429.',
+    reloads: true,
+    commands: ['serve', 'run', 'simulator'],
+  }),
+  simulatorSeed: option({
+    flag: 'simulator-seed',
+    yaml: 'simulator.seed',
+    kind: count(0, 2 ** 32 - 1),
+    placeholder: 'N',
+    default: 1,
+    help: 'Simulator: the same seed gives the same answers.',
+    reloads: true,
+    commands: ['serve', 'run', 'simulator'],
+  }),
+  simulatorBehaviour: option({
+    flag: 'simulator-behaviour',
+    yaml: 'simulator.behaviour',
+    kind: text,
+    placeholder: 'FILE',
+    default: null,
+    help: 'Simulator: a file of rules that say which requests get which statuses, delays and bodies (docs/simulator.md).',
+    reloads: true,
+    commands: ['serve', 'run', 'simulator'],
+  }),
+} as const;
