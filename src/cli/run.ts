@@ -295,8 +295,8 @@ async function failedRequests(job: Job, { finished }: RunRecord): Promise<Source
   return { path, sha256: null, inspection };
 }
 
-function endpointOf({ urls }: Inspection): BatchEndpoint {
-  const [first] = urls;
+function endpointOf({ groups }: Inspection): BatchEndpoint {
+  const [first] = groups;
   if (first === undefined) throw new CliError('No line of the input has a url.', EXIT.faultyInput);
   return first.url;
 }

@@ -27,8 +27,8 @@ async function report(input: Input, flags: ValidateFlags): Promise<ExitCode> {
     flags.exact && errors === null
       ? await (await import('../batch/validate/exact.ts')).countTokensExactly(createReadStream(input.path))
       : inspection.tokens;
-  const { requests, model, urls } = inspection;
-  const url = urls[0]?.url ?? null;
+  const { requests, model, groups } = inspection;
+  const url = groups[0]?.url ?? null;
   if (flags.json) {
     printJson({
       file: input.name,
@@ -81,7 +81,7 @@ export async function inspectChunks(
 
 /** As a batch to where its first line goes would be told them. */
 export function faultsIn(inspection: Inspection): BatchErrors | null {
-  const endpoint = inspection.urls[0]?.url;
+  const endpoint = inspection.groups[0]?.url;
   const found =
     endpoint === undefined ? inspection.errors : faultsFor(inspection, { endpoint, dialect: 'azure' });
   return found && toldIn('azure', found);

@@ -16,6 +16,9 @@ export interface InputFault extends BatchError {
   readonly openai?: Pick<BatchError, 'code' | 'message'> | null;
 }
 
+/** What is wrong with a line, before it is known which it is. */
+export type FaultOfLine = Omit<InputFault, 'line'>;
+
 export interface InputFaults {
   /** At most `BATCH_ERRORS_MAX`: what is wrong with the whole file, then its lines in order. */
   readonly data: readonly InputFault[];
@@ -34,9 +37,11 @@ export const toldIn = (dialect: Dialect, { data, omitted }: InputFaults): BatchE
 /** Lines one below the other: the first, and how many. */
 export type LineRun = readonly [first: number, count: number];
 
-/** The requests with one url. */
-export interface UrlLines {
+/** The requests that ask one url for one model. */
+export interface LineGroup {
   readonly url: BatchEndpoint;
+  /** Null: they have no valid one. */
+  readonly model: string | null;
   readonly requests: number;
   /** How many of them have a fault of their own. */
   readonly faulty: number;
@@ -49,10 +54,10 @@ export interface Inspection {
   readonly requests: number;
   /** Estimated input tokens. */
   readonly tokens: number;
-  /** The common `body.model`; null when no line has a valid one. */
+  /** The first valid `body.model`; null when no line has one. */
   readonly model: string | null;
-  /** By valid `url`, without `/v1`, in the order of their first lines. A file that can be run has one. */
-  readonly urls: readonly UrlLines[];
+  /** In the order of their first lines, `LINE_GROUPS_MAX` at most. A file that can be run has one. */
+  readonly groups: readonly LineGroup[];
   /** Every line that is bad by itself; null when there is none. */
   readonly errors: InputFaults | null;
   /** Lines that carry images, which not every model takes: the first `IMAGE_LINES_MAX`, and how many more there are. */
@@ -65,6 +70,9 @@ export interface Inspection {
 /** Small enough that a crash puts few requests in doubt, large enough that claims cost little. */
 export const SEGMENT_REQUESTS_MAX = 64;
 export const SEGMENT_BYTES_MAX = 1024 * 1024;
+
+/** A file has one, or a few by mistake; a line of a further one is told that it differs from the first. */
+export const LINE_GROUPS_MAX = 32;
 
 /** As many as a batch lists errors: each of them becomes one where the model takes no images. */
 export const IMAGE_LINES_MAX = 1_000;

@@ -1,6 +1,7 @@
 import { BATCH_ERRORS_MAX, type BatchEndpoint } from '../../contract/batch.ts';
 import type { Dialect } from '../../contract/error.ts';
-import type { InputFault, InputFaults, Inspection, UrlLines } from '../../contract/inspection.ts';
+import type { FaultOfLine, InputFaults, Inspection, LineGroup } from '../../contract/inspection.ts';
+import { modelMismatch } from '../model-mismatch.ts';
 
 /** What of a batch decides over its input. */
 export interface Judged {
@@ -9,39 +10,49 @@ export interface Judged {
   readonly dialect: Dialect;
 }
 
-/** What is wrong with a line, whichever it is. */
-export type FaultOfLine = Omit<InputFault, 'line'>;
+/** The faults that can be told without knowing the deployments: the first model is taken for the right one. */
+export function faultsFor(inspection: Inspection, batch: Judged): InputFaults | null {
+  const inPlace = groupsInPlace(inspection, batch);
+  const [first] = inPlace;
+  return inPlace.reduce(
+    (found, group) =>
+      first && group.model !== first.model ? withFault(found, group, differs(group, first)) : found,
+    faultsOfUrls(inspection, batch),
+  );
+}
 
-/** The faults of a file for a batch: of its lines by themselves, and of those that go elsewhere. Null: there are none. */
-export function faultsFor({ errors, urls }: Inspection, batch: Judged): InputFaults | null {
-  const url = urlOf(urls, batch);
-  return urls
-    .filter((lines) => lines.url !== url)
+/** Of the lines by themselves, and of those that go elsewhere. */
+export function faultsOfUrls({ errors, groups }: Inspection, batch: Judged): InputFaults | null {
+  const url = urlOf(groups, batch);
+  return groups
+    .filter((group) => group.url !== url)
     .reduce<InputFaults | null>(
-      (found, lines) => withLines(found, lines, goesElsewhere(lines.url, batch)),
+      (found, group) => withFault(found, group, goesElsewhere(group, batch)),
       errors,
     );
 }
 
-/** Gives the same fault to every line that has none yet. */
-export function withAllOthers(
-  found: InputFaults | null,
-  { urls }: Inspection,
-  batch: Judged,
-  fault: FaultOfLine,
-): InputFaults | null {
-  const inPlace = urls.find(({ url }) => url === urlOf(urls, batch));
-  return inPlace ? withLines(found, inPlace, fault) : found;
+export type NamedGroup = LineGroup & { readonly model: string };
+
+/** Those that go where the batch goes, and name a model. */
+export function groupsInPlace({ groups }: Inspection, batch: Judged): NamedGroup[] {
+  const url = urlOf(groups, batch);
+  return groups.flatMap(({ model, ...group }) =>
+    group.url === url && model !== null ? [{ ...group, model }] : [],
+  );
 }
 
 /** Where all lines should go: on Azure, `/chat/completions` also stands for rows that go to `/responses` (contract §4). */
-function urlOf(urls: readonly UrlLines[], { endpoint, dialect }: Judged): BatchEndpoint {
-  const has = (wanted: BatchEndpoint): boolean => urls.some(({ url }) => url === wanted);
+function urlOf(groups: readonly LineGroup[], { endpoint, dialect }: Judged): BatchEndpoint {
+  const has = (wanted: BatchEndpoint): boolean => groups.some(({ url }) => url === wanted);
   const standsForOthers = dialect === 'azure' && endpoint === '/chat/completions' && !has(endpoint);
   return standsForOthers && has('/responses') ? '/responses' : endpoint;
 }
 
-const goesElsewhere = (url: BatchEndpoint, { endpoint }: Judged): FaultOfLine => ({
+export const differs = ({ model }: NamedGroup, right: NamedGroup): FaultOfLine =>
+  modelMismatch(model, { name: right.model, line: right.lines[0]?.[0] ?? 0 });
+
+const goesElsewhere = ({ url }: LineGroup, { endpoint }: Judged): FaultOfLine => ({
   code: 'url_mismatch',
   message: `url '${url}' does not match the endpoint of the batch, '${endpoint}'. Please ensure that all lines have the same url, and that the batch is created with it as its endpoint.`,
   param: 'url',
@@ -51,12 +62,16 @@ const goesElsewhere = (url: BatchEndpoint, { endpoint }: Judged): FaultOfLine =>
   },
 });
 
-/** A line has one fault, the first: where it goes is asked before what its body holds. */
-function withLines(found: InputFaults | null, lines: UrlLines, fault: FaultOfLine): InputFaults | null {
+/** Gives a fault to each line that has none. A line has one, its first: where it goes is asked before what its body holds. */
+export function withFault(
+  found: InputFaults | null,
+  group: LineGroup,
+  fault: FaultOfLine,
+): InputFaults | null {
   const { data = [], omitted = 0 } = found ?? {};
   const ofFile = data.filter(({ line }) => line === null);
   const byLine = new Map(data.flatMap((one) => (one.line === null ? [] : [[one.line, one] as const])));
-  for (const [first, count] of lines.lines) {
+  for (const [first, count] of group.lines) {
     for (let line = first; line < first + count; line++) {
       const before = byLine.get(line);
       const isEarlier = fault.param === 'url' && before?.param?.startsWith('body');
@@ -66,7 +81,7 @@ function withLines(found: InputFaults | null, lines: UrlLines, fault: FaultOfLin
   }
   // Those listed are the first: beyond the last one that an earlier list had room for, none of its own is known.
   const all = [...ofFile, ...[...byLine.values()].sort((one, other) => (one.line ?? 0) - (other.line ?? 0))];
-  const total = data.length + omitted + lines.requests - lines.faulty;
+  const total = data.length + omitted + group.requests - group.faulty;
   if (total === 0) return null;
   const shown = all.slice(0, BATCH_ERRORS_MAX);
   return { data: shown, omitted: total - shown.length };

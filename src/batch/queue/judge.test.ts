@@ -13,7 +13,7 @@ const inspection = (change: Partial<Inspection> = {}): Inspection => ({
   requests: 3,
   tokens: 30,
   model: 'batch',
-  urls: [{ url: '/chat/completions', requests: 3, faulty: 0, lines: [[1, 3]] }],
+  groups: [{ url: '/chat/completions', model: 'batch', requests: 3, faulty: 0, lines: [[1, 3]] }],
   errors: null,
   imageLines: [],
   imageLinesOmitted: 0,
@@ -21,22 +21,26 @@ const inspection = (change: Partial<Inspection> = {}): Inspection => ({
   ...change,
 });
 
+const usable: Deployment = {
+  name: 'batch',
+  model: 'gpt-35-turbo',
+  version: '0125',
+  sku: 'GlobalBatch',
+  unusable: null,
+  takesImages: false,
+  enqueuedTokensMax: 1_000,
+  sharedTokensMax: null,
+  whenFull: 'fail',
+  upstreams: [],
+  concurrencyMax: 1,
+};
+
 const having = (change: Partial<Deployment> = {}): Deployments => {
-  const deployment: Deployment = {
-    name: 'batch',
-    model: 'gpt-35-turbo',
-    version: '0125',
-    sku: 'GlobalBatch',
-    unusable: null,
-    takesImages: false,
-    enqueuedTokensMax: 1_000,
-    sharedTokensMax: null,
-    whenFull: 'fail',
-    upstreams: [],
-    concurrencyMax: 1,
-    ...change,
+  const deployment: Deployment = { ...usable, ...change };
+  return {
+    find: async (_, name) => (name === deployment.name ? deployment : undefined),
+    list: async () => [deployment],
   };
-  return { find: async () => deployment, list: async () => [deployment] };
 };
 
 describe('images', () => {
@@ -64,7 +68,7 @@ describe('images', () => {
 
   test('are found in the input of responses', async () => {
     const facts = inspection({
-      urls: [{ url: '/responses', requests: 1, faulty: 0, lines: [[1, 1]] }],
+      groups: [{ url: '/responses', model: 'batch', requests: 1, faulty: 0, lines: [[1, 1]] }],
       imageLines: [1],
     });
 
@@ -259,6 +263,47 @@ describe('a model that no deployment has', () => {
     const errors = await told([line(1)], azure, { find: async () => undefined, list: async () => list });
 
     expect(errors?.data[0]?.message).toMatch(/: 'd0', .*, 'd9' and 2 more\.$/);
+  });
+});
+
+describe('several models', () => {
+  const both: Deployments = {
+    find: async (_, name) =>
+      ['batch', 'other'].includes(name) ? { ...usable, name, takesImages: true } : undefined,
+    list: async () => [],
+  };
+
+  test('a line that names another deployment than the first is told both', async () => {
+    const lines = [line(1), line(2, {}, { model: 'other' }), line(3)];
+
+    expect((await told(lines, azure, both))?.data).toEqual([
+      {
+        code: 'model_mismatch',
+        line: 2,
+        message:
+          'Line 2: model "other" does not match "batch" on line 1. Please ensure that all requests in the batch point to the same deployment in the model property of the request.',
+        param: 'body.model',
+      },
+    ]);
+  });
+
+  test('a mistyped model on the first line is the only one that is told', async () => {
+    const lines = [line(1, {}, { model: 'bacth' }), line(2), line(3), line(4, {}, { model: 'other' })];
+
+    expect(brief(await told(lines, azure, both))).toEqual([
+      [1, 'model_not_found'],
+      [4, 'model_mismatch'],
+    ]);
+  });
+
+  test('none of which there is are all told', async () => {
+    const lines = [line(1, {}, { model: 'x' }), line(2, {}, { model: 'y' }), line(3, {}, { model: 'x' })];
+
+    expect(brief(await told(lines, openai, both))).toEqual([
+      [1, 'model_not_found'],
+      [2, 'mismatched_model'],
+      [3, 'model_not_found'],
+    ]);
   });
 });
 

@@ -1,10 +1,10 @@
 import type { BatchError, BatchErrors } from '../../contract/batch.ts';
 import { BATCH_SKUS } from '../../contract/control.ts';
-import { toldIn, type Inspection } from '../../contract/inspection.ts';
+import { toldIn, type FaultOfLine, type Inspection } from '../../contract/inspection.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { assert } from '../../core/assert.ts';
 import type { Deployment, Deployments } from '../../deployments/port.ts';
-import { faultsFor, withAllOthers, type FaultOfLine, type Judged } from './faults.ts';
+import { differs, faultsOfUrls, groupsInPlace, withFault, type Judged, type NamedGroup } from './faults.ts';
 
 /** What an inspected file and a batch come to together: faults of the batch, or the deployment that will answer. */
 export type Verdict =
@@ -18,46 +18,61 @@ export async function judge(
   batch: Judged,
   deployments: Deployments,
 ): Promise<Verdict> {
-  const { model } = inspection;
-  const ofLines = faultsFor(inspection, batch);
-  const deployment = model === null ? undefined : await deployments.find(scope, model);
-  const refusal = model === null ? null : await refusalOf(scope, { model, deployment }, deployments);
-  const all = refusal === null ? ofLines : withAllOthers(ofLines, inspection, batch, refusal);
-  if (all !== null) return { kind: 'faulty', errors: toldIn(batch.dialect, all) };
-  assert(deployment, 'a file without faults names no deployment');
+  const inPlace = groupsInPlace(inspection, batch);
+  const { at: rightAt, deployment } = await firstDeployment(scope, inPlace, deployments);
+  const names = deployment && rightAt === 0 ? [] : await namesOf(scope, deployments);
+  const faultOf = (group: NamedGroup, at: number): FaultOfLine | null => {
+    const right = inPlace[rightAt];
+    if (right && at > rightAt) return differs(group, right);
+    return at === rightAt && deployment ? refusalOf(deployment) : notFound(group.model, names);
+  };
+  const faults = inPlace.reduce(
+    (all, group, at) => {
+      const fault = faultOf(group, at);
+      return fault === null ? all : withFault(all, group, fault);
+    },
+    faultsOfUrls(inspection, batch),
+  );
+  if (faults !== null) return { kind: 'faulty', errors: toldIn(batch.dialect, faults) };
+  assert(deployment, 'a file without faults names a deployment');
   const images = deployment.takesImages ? null : refusedImages(inspection, deployment);
   return images === null ? { kind: 'runnable', deployment } : { kind: 'faulty', errors: images };
 }
 
-/** Why no line that names this model can be answered; null: they can. */
-async function refusalOf(
+/** The first model of which there is a deployment: a name that is mistyped on the first line makes no other line wrong. */
+async function firstDeployment(
   scope: Scope,
-  { model, deployment }: { readonly model: string; readonly deployment: Deployment | undefined },
+  groups: readonly NamedGroup[],
   deployments: Deployments,
-): Promise<FaultOfLine | null> {
-  const param = 'body.model';
-  if (deployment === undefined) {
-    const names = (await deployments.list(scope)).map(({ name }) => name);
-    const advice = `Set body.model to one of this resource's deployments: ${listed(names)}.`;
-    return {
+): Promise<{ readonly at: number; readonly deployment: Deployment | undefined }> {
+  for (const [at, { model }] of groups.entries()) {
+    const deployment = await deployments.find(scope, model);
+    if (deployment !== undefined) return { at, deployment };
+  }
+  return { at: 0, deployment: undefined };
+}
+
+const namesOf = async (scope: Scope, deployments: Deployments): Promise<string[]> =>
+  (await deployments.list(scope)).map(({ name }) => name);
+
+function notFound(model: string, names: readonly string[]): FaultOfLine {
+  const advice = `Set body.model to one of this resource's deployments: ${listed(names)}.`;
+  return {
+    code: 'model_not_found',
+    message: `the model deployment '${model}' could not be found. ${advice}`,
+    param: 'body.model',
+    openai: {
       code: 'model_not_found',
-      message: `the model deployment '${model}' could not be found. ${advice}`,
-      param,
-      openai: {
-        code: 'model_not_found',
-        message: `The provided model '${model}' is not supported by the Batch API. ${advice}`,
-      },
-    };
-  }
-  if (!BATCH_SKUS.includes(deployment.sku)) {
-    return {
-      code: 'invalid_request',
-      message: `the deployment '${deployment.name}' has the SKU ${deployment.sku}, which serves single requests. A batch needs a deployment of SKU ${BATCH_SKUS.join(' or ')}.`,
-      param,
-    };
-  }
-  if (deployment.unusable !== null) return { code: 'invalid_request', message: deployment.unusable, param };
-  return null;
+      message: `The provided model '${model}' is not supported by the Batch API. ${advice}`,
+    },
+  };
+}
+
+function refusalOf({ name, sku, unusable }: Deployment): FaultOfLine | null {
+  const refusal = BATCH_SKUS.includes(sku)
+    ? unusable
+    : `the deployment '${name}' has the SKU ${sku}, which serves single requests. A batch needs a deployment of SKU ${BATCH_SKUS.join(' or ')}.`;
+  return refusal === null ? null : { code: 'invalid_request', message: refusal, param: 'body.model' };
 }
 
 const LISTED_MAX = 10;
@@ -72,14 +87,14 @@ function listed(names: readonly string[]): string {
 
 /** One fault for each line that carries an image; null: none does. */
 function refusedImages(
-  { urls, imageLines, imageLinesOmitted }: Inspection,
+  { groups, imageLines, imageLinesOmitted }: Inspection,
   { name, model }: Deployment,
 ): BatchErrors | null {
   if (imageLines.length === 0) return null;
   const data = imageLines.map((line): BatchError => ({
     code: 'invalid_request',
     message: `Line ${line}: this request carries an image, but the deployment '${name}' has the model '${model}', which takes text alone. Please remove the image, or name a deployment of a model that takes images.`,
-    param: urls[0]?.url === '/responses' ? 'body.input' : 'body.messages',
+    param: groups[0]?.url === '/responses' ? 'body.input' : 'body.messages',
     line,
   }));
   return { data, omitted: imageLinesOmitted };

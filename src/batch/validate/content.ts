@@ -1,6 +1,7 @@
 import type { BatchEndpoint } from '../../contract/batch.ts';
+import type { FaultOfLine } from '../../contract/inspection.ts';
 import type { ByteRange } from '../../core/json-scan.ts';
-import { type Fault, invalidRequest, required, typeAt } from './faults.ts';
+import { invalidRequest, required, typeAt } from './faults.ts';
 import type { RequestShape } from './scan.ts';
 
 /**
@@ -12,7 +13,7 @@ export function faultOfContent(
   line: Buffer,
   shape: RequestShape,
   endpoint: BatchEndpoint,
-): Fault | undefined {
+): FaultOfLine | undefined {
   switch (endpoint) {
     case '/chat/completions':
       return faultOf('messages', line, shape.messages, { text: false, emptyText: false });
@@ -46,7 +47,7 @@ function faultOf(
   line: Buffer,
   value: ByteRange | undefined,
   { text, emptyText }: Taken,
-): Fault | undefined {
+): FaultOfLine | undefined {
   const problem = problemOf(line, value, { text, emptyText });
   if (problem === undefined) return undefined;
   const wanted = text ? 'a string or an array' : 'an array of messages';

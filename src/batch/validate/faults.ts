@@ -1,19 +1,10 @@
-import { type BatchErrorCode, LINE_BYTES_MAX } from '../../contract/batch.ts';
-import type { InputFault } from '../../contract/inspection.ts';
+import { LINE_BYTES_MAX } from '../../contract/batch.ts';
+import type { FaultOfLine, InputFault } from '../../contract/inspection.ts';
+import { quote, shorten } from '../../core/quote.ts';
 import { KEYS_MAX } from './members.ts';
 import { DEPTH_MAX, type LineFault } from './scan.ts';
 
-/** What is wrong with one line, before it is known as `Line N`. */
-export interface Fault {
-  readonly code: BatchErrorCode;
-  /** The member at fault; null: the line as a whole. */
-  readonly param: string | null;
-  readonly message: string;
-  /** OpenAI's words for it, whose messages do not begin with the line; left out where none are known. */
-  readonly openai?: InputFault['openai'];
-}
-
-export const toInputFault = (line: number, { code, param, message, openai }: Fault): InputFault => ({
+export const toInputFault = (line: number, { code, param, message, openai }: FaultOfLine): InputFault => ({
   code,
   message: `Line ${line}: ${message}`,
   param,
@@ -22,7 +13,7 @@ export const toInputFault = (line: number, { code, param, message, openai }: Fau
 });
 
 /** The fault of a line that is no request at all. */
-export function faultOfLine(bytes: Buffer, fault: LineFault): Fault {
+export function faultOfLine(bytes: Buffer, fault: LineFault): FaultOfLine {
   switch (fault.kind) {
     case 'not_utf8':
       return notJson(
@@ -61,7 +52,7 @@ export function faultOfLine(bytes: Buffer, fault: LineFault): Fault {
   }
 }
 
-export const OVERSIZED_LINE: Fault = {
+export const OVERSIZED_LINE: FaultOfLine = {
   code: 'invalid_request',
   param: null,
   message: `this line is larger than ${LINE_BYTES_MAX / 1024 / 1024} MiB. Please make the request smaller, for example by giving images by URL.`,
@@ -71,7 +62,7 @@ export const invalidRequest = (
   param: string | null,
   message: string,
   openai?: InputFault['openai'],
-): Fault => ({
+): FaultOfLine => ({
   code: 'invalid_request',
   param,
   message,
@@ -90,7 +81,7 @@ export const missing = (name: string): InputFault['openai'] => ({
   message: `Missing required parameter: '${name}'.`,
 });
 
-const notJson = (message: string, detail: string): Fault => ({
+const notJson = (message: string, detail: string): FaultOfLine => ({
   code: 'invalid_json_line',
   param: null,
   message,
@@ -125,10 +116,3 @@ export function typeAt(bytes: Buffer, start: number): string {
       return 'a number';
   }
 }
-
-/** What a caller wrote, as a message can show it: on one line, and not too much of it. */
-export const quote = (text: string): string => JSON.stringify(shorten(text));
-
-const SHOWN_CHARS_MAX = 64;
-const shorten = (text: string): string =>
-  text.length > SHOWN_CHARS_MAX ? `${text.slice(0, SHOWN_CHARS_MAX)}…` : text;

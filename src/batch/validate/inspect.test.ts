@@ -4,7 +4,12 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
 import { BATCH_ENDPOINTS, BATCH_ERRORS_MAX, LINE_BYTES_MAX, REQUESTS_MAX } from '../../contract/batch.ts';
-import { IMAGE_LINES_MAX, SEGMENT_BYTES_MAX, SEGMENT_REQUESTS_MAX } from '../../contract/inspection.ts';
+import {
+  IMAGE_LINES_MAX,
+  LINE_GROUPS_MAX,
+  SEGMENT_BYTES_MAX,
+  SEGMENT_REQUESTS_MAX,
+} from '../../contract/inspection.ts';
 import { inspectInput } from './inspect.ts';
 
 const inspect = (...chunks: (string | Uint8Array)[]) =>
@@ -35,7 +40,7 @@ describe('a good file', () => {
       requests: 2,
       tokens: expect.any(Number),
       model: 'gpt-4o',
-      urls: [{ url: '/chat/completions', requests: 2, faulty: 0, lines: [[1, 2]] }],
+      groups: [{ url: '/chat/completions', model: 'gpt-4o', requests: 2, faulty: 0, lines: [[1, 2]] }],
       errors: null,
       imageLines: [],
       imageLinesOmitted: 0,
@@ -83,7 +88,7 @@ describe('a good file', () => {
     );
 
     expect(await inspect(file)).toMatchObject({
-      urls: [{ url: '/responses', requests: 2, faulty: 0, lines: [[1, 2]] }],
+      groups: [{ url: '/responses', model: 'gpt-4o', requests: 2, faulty: 0, lines: [[1, 2]] }],
       errors: null,
     });
   });
@@ -103,12 +108,12 @@ describe('a file without requests', () => {
     ['a byte order mark and a line end', '\ufeff\n'],
     ['white space', ' \t \r\n   '],
   ])('of %s is empty_file', async (_, file) => {
-    const { errors, requests, model, urls, segments } = await inspect(file);
+    const { errors, requests, model, groups, segments } = await inspect(file);
 
-    expect({ requests, model, urls, segments }).toEqual({
+    expect({ requests, model, groups, segments }).toEqual({
       requests: 0,
       model: null,
-      urls: [],
+      groups: [],
       segments: [],
     });
     expect(errors).toEqual({
@@ -370,11 +375,12 @@ describe('a url', () => {
       at(4, '/embeddings'),
     ].join('\n');
 
-    const { urls } = await inspect(file);
+    const { groups } = await inspect(file);
 
-    expect(urls).toEqual([
+    expect(groups).toEqual([
       {
         url: '/embeddings',
+        model: 'gpt-4o',
         requests: 3,
         faulty: 0,
         lines: [
@@ -382,27 +388,54 @@ describe('a url', () => {
           [5, 2],
         ],
       },
-      { url: '/completions', requests: 1, faulty: 1, lines: [[3, 1]] },
+      { url: '/completions', model: null, requests: 1, faulty: 1, lines: [[3, 1]] },
     ]);
   });
 
   test('is noted with its first lines alone, and the rest is counted', async () => {
-    const { urls } = await inspect(
+    const { groups } = await inspect(
       Array.from({ length: BATCH_ERRORS_MAX + 7 }, (_, index) => withId(index)).join('\n'),
     );
 
-    expect(urls).toMatchObject([{ requests: BATCH_ERRORS_MAX + 7, lines: [[1, BATCH_ERRORS_MAX]] }]);
+    expect(groups).toMatchObject([{ requests: BATCH_ERRORS_MAX + 7, lines: [[1, BATCH_ERRORS_MAX]] }]);
   });
 });
 
 describe('a model', () => {
-  test('other than that of the first request is model_mismatch, naming both', async () => {
+  test('may differ from line to line, for the batch to judge', async () => {
     const file = [line(), line({ custom_id: '"b"', body: body('"model":"gpt-4"') }), withId('c')].join('\n');
 
-    expect(await faults(file)).toEqual([[2, 'model_mismatch', 'body.model']]);
-    expect(await messages(file)).toEqual([
-      expect.stringContaining('Line 2: model "gpt-4" does not match "gpt-4o" on line 1.'),
+    const { groups, errors, model } = await inspect(file);
+
+    expect([errors, model]).toEqual([null, 'gpt-4o']);
+    expect(groups).toEqual([
+      {
+        url: '/chat/completions',
+        model: 'gpt-4o',
+        requests: 2,
+        faulty: 0,
+        lines: [
+          [1, 1],
+          [3, 1],
+        ],
+      },
+      { url: '/chat/completions', model: 'gpt-4', requests: 1, faulty: 0, lines: [[2, 1]] },
     ]);
+  });
+
+  test('after many others differs from the first, which is named', async () => {
+    const lines = Array.from({ length: LINE_GROUPS_MAX + 2 }, (_, index) =>
+      line({ custom_id: `"${index}"`, body: body(`"model":"m${index}"`) }),
+    );
+
+    const { groups } = await inspect(lines.join('\n'));
+
+    expect(groups).toHaveLength(LINE_GROUPS_MAX);
+    expect(await faults(lines.join('\n'))).toEqual([
+      [LINE_GROUPS_MAX + 1, 'model_mismatch', 'body.model'],
+      [LINE_GROUPS_MAX + 2, 'model_mismatch', 'body.model'],
+    ]);
+    expect((await messages(lines.join('\n')))[0]).toContain('model "m32" does not match "m0" on line 1.');
   });
 
   test('that no line has is also told for the whole file, in the words of the original', async () => {

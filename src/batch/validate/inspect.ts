@@ -7,15 +7,19 @@ import {
 } from '../../contract/batch.ts';
 import {
   IMAGE_LINES_MAX,
+  LINE_GROUPS_MAX,
   type InputFault,
   type InputFaults,
   type Inspection,
   type LineRun,
-  type UrlLines,
+  type FaultOfLine,
+  type LineGroup,
 } from '../../contract/inspection.ts';
+import { quote } from '../../core/quote.ts';
+import { modelMismatch } from '../model-mismatch.ts';
 import { type Line, LineSplitter, type OversizedLine } from '../../core/lines.ts';
 import { ErrorList, withFileError } from './errors.ts';
-import { type Fault, faultOfLine, OVERSIZED_LINE, quote, toInputFault } from './faults.ts';
+import { faultOfLine, OVERSIZED_LINE, toInputFault } from './faults.ts';
 import { carriesImage } from './images.ts';
 import { RequestChecker, type RequestFacts } from './request.ts';
 import { LineScanner } from './scan.ts';
@@ -37,7 +41,7 @@ export async function inspectInput(
   return pass.inspection();
 }
 
-/** The model that all lines must share, from the first line that has a valid one. */
+/** From the first line that has a valid one. */
 interface FirstModel {
   readonly name: string;
   readonly line: number;
@@ -50,7 +54,8 @@ class Pass {
   readonly #errors = new ErrorList();
   readonly #segments = new SegmentPlanner();
   readonly #lineOfCustomId = new Map<string, number>();
-  readonly #urls = new Map<BatchEndpoint, UrlCount>();
+  readonly #groups = new Map<string, GroupCount>();
+  #group: GroupCount | undefined;
   #model: FirstModel | undefined;
   #requests = 0;
   #tokens = 0;
@@ -76,7 +81,7 @@ class Pass {
       requests: this.#requests,
       tokens: this.#tokens,
       model: this.#model?.name ?? null,
-      urls: [...this.#urls].map(([url, count]): UrlLines => ({ url, ...count.result() })),
+      groups: [...this.#groups.values()].map((group) => group.result()),
       errors,
       imageLines: this.#imageLines,
       imageLinesOmitted: this.#imageLinesOmitted,
@@ -84,15 +89,16 @@ class Pass {
     };
   }
 
-  #inspect(line: Line): Fault | undefined {
+  #inspect(line: Line): FaultOfLine | undefined {
     const shape = this.#scanner.scan(line.bytes);
     if (shape.kind !== 'request') return faultOfLine(line.bytes, shape);
     this.#tokens += shape.tokens;
     const facts = this.#checker.check(line.bytes, shape);
     if (facts.model !== undefined) this.#model ??= { name: facts.model, line: line.line };
     const twin = this.#twin(line.line, facts.customId);
-    const fault = facts.fault ?? mismatchOf(facts, this.#model) ?? twin;
-    if (facts.url !== undefined) this.#noteUrl(facts.url, line.line, fault !== undefined);
+    const group = facts.url && this.#groupOf(facts.url, facts.model ?? null);
+    const fault = facts.fault ?? twin ?? (group ? undefined : mismatchOf(facts, this.#model));
+    group?.add(line.line, fault !== undefined);
     if (fault) return fault;
     this.#segments.add(line);
     if (shape.body && carriesImage(line.bytes, shape.body)) this.#noteImage(line.line);
@@ -104,14 +110,20 @@ class Pass {
     else this.#imageLinesOmitted++;
   }
 
-  #noteUrl(url: BatchEndpoint, line: number, isFaulty: boolean): void {
-    let count = this.#urls.get(url);
-    if (!count) this.#urls.set(url, (count = new UrlCount()));
-    count.add(line, isFaulty);
+  /** Undefined: there are too many already. */
+  #groupOf(url: BatchEndpoint, model: string | null): GroupCount | undefined {
+    if (this.#group?.url === url && this.#group.model === model) return this.#group;
+    const key = JSON.stringify([url, model]);
+    let group = this.#groups.get(key);
+    if (!group) {
+      if (this.#groups.size === LINE_GROUPS_MAX) return undefined;
+      this.#groups.set(key, (group = new GroupCount(url, model)));
+    }
+    return (this.#group = group);
   }
 
   /** Notes the custom_id, also of a line with another fault, so that fixing that one brings no new surprise. */
-  #twin(line: number, customId: string | undefined): Fault | undefined {
+  #twin(line: number, customId: string | undefined): FaultOfLine | undefined {
     if (customId === undefined) return undefined;
     const first = this.#lineOfCustomId.get(customId);
     if (first === undefined) {
@@ -137,11 +149,18 @@ class Pass {
   }
 }
 
-/** How many requests have one url, and where the first of them are. */
-class UrlCount {
+/** How many requests a group has, and where the first of them are. */
+class GroupCount {
+  readonly url: BatchEndpoint;
+  readonly model: string | null;
   #requests = 0;
   #faulty = 0;
   readonly #runs: [first: number, count: number][] = [];
+
+  constructor(url: BatchEndpoint, model: string | null) {
+    this.url = url;
+    this.model = model;
+  }
 
   add(line: number, isFaulty: boolean): void {
     if (isFaulty) this.#faulty++;
@@ -151,24 +170,15 @@ class UrlCount {
     else this.#runs.push([line, 1]);
   }
 
-  result(): Omit<UrlLines, 'url'> {
+  result(): LineGroup {
+    const { url, model } = this;
     const lines: readonly LineRun[] = this.#runs;
-    return { requests: this.#requests, faulty: this.#faulty, lines };
+    return { url, model, requests: this.#requests, faulty: this.#faulty, lines };
   }
 }
 
-function mismatchOf({ model }: RequestFacts, first: FirstModel | undefined): Fault | undefined {
-  if (first === undefined || model === first.name) return undefined;
-  return {
-    code: 'model_mismatch',
-    param: 'body.model',
-    message: `model ${quote(model ?? '')} does not match ${quote(first.name)} on line ${first.line}. Please ensure that all requests in the batch point to the same deployment in the model property of the request.`,
-    openai: {
-      code: 'mismatched_model',
-      message: `The model ${quote(model ?? '')} for this request does not match the rest of the batch, ${quote(first.name)} on line ${first.line}. Each batch must contain requests for a single model.`,
-    },
-  };
-}
+const mismatchOf = ({ model }: RequestFacts, first: FirstModel | undefined): FaultOfLine | undefined =>
+  first && modelMismatch(model ?? '', first);
 
 const fileError = (code: BatchError['code'], message: string): InputFault => ({
   code,

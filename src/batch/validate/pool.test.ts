@@ -35,7 +35,7 @@ test('inspects a file in another thread', async () => {
   expect(inspection).toMatchObject({
     requests: 3,
     model: 'gpt-4o',
-    urls: [{ url: '/chat/completions' }],
+    groups: [{ url: '/chat/completions' }],
     errors: null,
   });
 });

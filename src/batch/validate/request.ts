@@ -1,7 +1,9 @@
 import { type BatchEndpoint, BATCH_ENDPOINTS, toBatchEndpoint } from '../../contract/batch.ts';
 import { type ByteRange, stringAt } from '../../core/json-scan.ts';
+import type { FaultOfLine } from '../../contract/inspection.ts';
+import { quote } from '../../core/quote.ts';
 import { faultOfContent } from './content.ts';
-import { type Fault, invalidRequest, missing, quote, required, typeAt } from './faults.ts';
+import { invalidRequest, missing, required, typeAt } from './faults.ts';
 import type { RequestShape } from './scan.ts';
 
 /** In UTF-16 code units. Wide enough for paths, URLs and composite keys. */
@@ -16,7 +18,7 @@ export interface RequestFacts {
   readonly url: BatchEndpoint | undefined;
   readonly model: string | undefined;
   /** The first one found. */
-  readonly fault: Fault | undefined;
+  readonly fault: FaultOfLine | undefined;
 }
 
 /** Checks one request after the other; what most of them share is decoded once. */
@@ -97,7 +99,7 @@ class SharedText {
   }
 }
 
-const faultOfCustomId = (customId: string | Problem): Fault | undefined =>
+const faultOfCustomId = (customId: string | Problem): FaultOfLine | undefined =>
   typeof customId === 'string'
     ? undefined
     : invalidRequest(
@@ -106,7 +108,7 @@ const faultOfCustomId = (customId: string | Problem): Fault | undefined =>
         customId.isMissing && missing('custom_id'),
       );
 
-function faultOfMethod(method: string | Problem): Fault | undefined {
+function faultOfMethod(method: string | Problem): FaultOfLine | undefined {
   if (method === 'POST') return undefined;
   const problem = typeof method === 'string' ? `is ${quote(method)}` : method.problem;
   return invalidRequest(
@@ -116,7 +118,7 @@ function faultOfMethod(method: string | Problem): Fault | undefined {
   );
 }
 
-function faultOfUrl(url: string | Problem): Fault {
+function faultOfUrl(url: string | Problem): FaultOfLine {
   const choice = `Please set it to one of ${BATCH_ENDPOINTS.join(', ')}, with or without /v1.`;
   if (typeof url !== 'string')
     return invalidRequest('url', `url ${url.problem}. ${choice}`, url.isMissing && missing('url'));
@@ -139,7 +141,7 @@ function faultOfBody(
   line: Buffer,
   { body, stream, background, dataSources }: RequestShape,
   endpoint: BatchEndpoint | undefined,
-): Fault | undefined {
+): FaultOfLine | undefined {
   if (!body || line[body.start] !== OPEN_BRACE) {
     const problem = body ? `must be an object, but is ${typeAt(line, body.start)}` : 'is missing';
     return invalidRequest(
@@ -195,7 +197,7 @@ const shownAt = (line: Buffer, { start, end }: ByteRange): string =>
 
 const SHOWN_BYTES_MAX = 32;
 
-const faultOfModel = (model: string | Problem): Fault | undefined =>
+const faultOfModel = (model: string | Problem): FaultOfLine | undefined =>
   typeof model === 'string'
     ? undefined
     : invalidRequest(

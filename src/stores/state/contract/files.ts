@@ -8,7 +8,7 @@ const inspection: Inspection = {
   requests: 2,
   tokens: 31,
   model: 'gpt "quoted" \u0000 한국어 \u2028',
-  urls: [{ url: '/embeddings', requests: 2, faulty: 1, lines: [[3, 2]] }],
+  groups: [{ url: '/embeddings', model: null, requests: 2, faulty: 1, lines: [[3, 2]] }],
   errors: {
     data: [
       {

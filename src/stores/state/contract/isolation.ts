@@ -17,7 +17,7 @@ const facts = {
   requests: 0,
   tokens: 0,
   model: null,
-  urls: [],
+  groups: [],
   errors: null,
   imageLines: [],
   imageLinesOmitted: 0,
