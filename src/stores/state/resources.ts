@@ -27,11 +27,7 @@ export function createResourceStore(database: Database): ResourceStore {
         return put(trx, resource, change);
       }),
 
-    delete: (resourceId, change) =>
-      database.transact(async (trx) => {
-        await database.lock(trx, 'resource', resourceId);
-        return remove(trx, resourceId, change);
-      }),
+    delete: (resourceId, change) => remove(database, resourceId, change),
 
     ...keyStore(database),
 
@@ -140,29 +136,67 @@ async function put(
 /** A name that no resource has: what is left of a deleted one waits there for its purge, out of everybody's reach. */
 export const NO_RESOURCE = '';
 
+/** A few milliseconds. */
+const ROWS_PER_STEP = 500;
+
+/**
+ * At once as long as it has had little. Otherwise nobody can use it from the first step on, and its rows go in steps, between
+ * which others have their turn: after a crash in between it is there, empty-handed, to be deleted again.
+ */
 async function remove(
+  database: Database,
+  resourceId: string,
+  change: Change,
+): Promise<'deleted' | 'not_found' | 'in_use'> {
+  for (let isFirst = true; ; isFirst = false) {
+    const outcome = await database.transact(async (trx) => {
+      await database.lock(trx, 'resource', resourceId);
+      return removeSome(trx, resourceId, change);
+    });
+    if (outcome === 'not_found') return isFirst ? 'not_found' : 'deleted';
+    if (outcome !== 'more') return outcome;
+    await database.breathe();
+  }
+}
+
+async function removeSome(
   trx: Trx,
   resourceId: string,
   { actor, atS }: Change,
-): Promise<'deleted' | 'not_found' | 'in_use'> {
+): Promise<'deleted' | 'not_found' | 'in_use' | 'more'> {
   if (!(await find(trx, resourceId))) return 'not_found';
   const live = await withLive(trx).select('seq').where('resource_id', '=', resourceId).executeTakeFirst();
   if (live) return 'in_use';
+  await trx.deleteFrom('resource_keys').where('resource_id', '=', resourceId).execute();
+  await trx.deleteFrom('deployments').where('resource_id', '=', resourceId).execute();
   const files = await trx
     .deleteFrom('files')
-    .where('resource_id', '=', resourceId)
+    .where('seq', 'in', (eb) =>
+      eb.selectFrom('files').select('seq').where('resource_id', '=', resourceId).limit(ROWS_PER_STEP),
+    )
     .returning(['id', 'blob_id', 'bytes', 'sha256'])
     .execute();
   await noteRemovals(trx, files);
+  const batches = await trx
+    .deleteFrom('batches')
+    .where('seq', 'in', (eb) =>
+      eb
+        .selectFrom('batches')
+        .select('seq')
+        .where('resource_id', '=', resourceId)
+        .where('purged', '=', 1)
+        .limit(ROWS_PER_STEP),
+    )
+    .executeTakeFirst();
+  if (files.length === ROWS_PER_STEP || Number(batches.numDeletedRows) === ROWS_PER_STEP) return 'more';
+
   await deleteUploads(trx, resourceId);
   await trx.deleteFrom('idempotency_keys').where('resource_id', '=', resourceId).execute();
-  await trx.deleteFrom('batches').where('resource_id', '=', resourceId).where('purged', '=', 1).execute();
   await trx
     .updateTable('batches')
     .set({ resource_id: NO_RESOURCE })
     .where('resource_id', '=', resourceId)
     .execute();
-  // Its keys and deployments go with it.
   await trx.deleteFrom('resources').where('id', '=', resourceId).execute();
   await writeAudit(trx, {
     atS,

@@ -180,6 +180,27 @@ export function resourceContract(subject: () => Subject): void {
     expect(await store.resources.delete('nobody', change)).toBe('not_found');
   });
 
+  test('a resource with a long history is deleted whole, and nobody can use it from the first step on', async () => {
+    const { store } = subject();
+    for (const id of ['alpha', 'beta']) await store.resources.put(resourceOf(id), change);
+    await store.resources.putKey('alpha', keyOf(1, 'd'), change);
+    const errors = { data: [], omitted: 0 };
+    for (let n = 0; n < 520; n += 1) await createBatch(store, `b${n}`, { errors });
+    await store.files.insert(scope, fileOf('f'), NO_LIMITS);
+    await createBatch(store, 'foreign', { errors }, stranger);
+
+    expect(await store.resources.delete('alpha', change)).toBe('deleted');
+
+    expect(await store.resources.get('alpha')).toBeUndefined();
+    expect(await store.resources.findByKeyDigest('d')).toBeUndefined();
+    const orderBy = { field: 'created_at', direction: 'asc' } as const;
+    const left = (owner: typeof scope) => store.batches.list(owner, { limit: 100, orderBy });
+    expect(await left(scope)).toEqual({ batches: [], hasMore: false });
+    expect(await left(stranger)).toMatchObject({ batches: [{ id: 'foreign' }] });
+    const audit = await store.audit.list({ resourceId: 'alpha', limit: 9 });
+    expect(audit.filter(({ action }) => action === 'resource.delete')).toHaveLength(1);
+  });
+
   test('a deleted resource gives up its idempotency keys', async () => {
     const { store } = subject();
     const create = (id: string) =>
