@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { unlessAborted } from '../core/unless-aborted.ts';
 import { isOver, type Client, type RemoteBatch } from './client.ts';
 import { EXIT, type ExitCode } from './exit.ts';
 import { Unreachable } from './http.ts';
@@ -50,8 +51,9 @@ async function getPatiently(
   let said = '';
   for (let waitMs = 500; !signal?.aborted; waitMs = Math.min(waitMs * 2, 10_000)) {
     try {
-      return await Promise.race([client.batch(id), stopped(signal)]);
+      return await unlessAborted(client.batch(id), signal);
     } catch (error) {
+      if (signal?.aborted) return 'stopped';
       if (!(error instanceof Unreachable) || performance.now() - startMs + waitMs > TROUBLE_MAX_MS)
         throw error;
       if (error.message !== said) say(`${error.message.replace(/([^.!?])$/, '$1.')} Trying again.`);
@@ -66,11 +68,6 @@ async function getPatiently(
 const pause = (ms: number, signal: AbortSignal | undefined): Promise<void> =>
   sleep(ms, undefined, { signal }).catch(() => {
     // The caller looks at the signal.
-  });
-
-const stopped = (signal: AbortSignal | undefined): Promise<'stopped'> =>
-  new Promise((resolve) => {
-    signal?.addEventListener('abort', () => resolve('stopped'), { once: true });
   });
 
 /** Requests per second since the first look, for services that do not tell. */
