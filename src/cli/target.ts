@@ -191,7 +191,7 @@ async function overwrite(part: string, realPath: string, error: unknown): Promis
 /** A name that nobody else has, so that nothing of the user's is in the way. */
 const partIn = (dir: string): string => join(dir, `.offpeak-${randomBytes(6).toString('hex')}.part`);
 
-async function syncDirectory(path: string): Promise<void> {
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path);
   try {
     await directory.sync();

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { CliError, EXIT } from '../exit.ts';
 import { codeOf, reasonOf } from '../reason.ts';
+import { syncDirectory } from '../target.ts';
 
 const Counts = z.object({ total: z.number(), completed: z.number(), failed: z.number() });
 
@@ -96,13 +97,4 @@ async function writeOwn(stateDir: string, record: RunRecord): Promise<string> {
     await handle.close();
   }
   return path;
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path);
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }
