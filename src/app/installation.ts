@@ -10,7 +10,7 @@ import type { StateStore } from '../stores/state/ports.ts';
 
 /** The two halves of an installation: the data directory and the database. */
 export interface Halves {
-  readonly dataDir: Pick<DataDir, 'path' | 'blobsDir' | 'pepper' | 'makePepper'>;
+  readonly dataDir: Pick<DataDir, 'path' | 'blobsDir'>;
   readonly blobs: Pick<BlobStore, 'list' | 'size'>;
   readonly state: Pick<StateStore, 'files' | 'installation'>;
   /** Its path, or its address without the password. */
@@ -43,9 +43,19 @@ export async function tieTogether(halves: Halves, { adopt, log, failpoint }: Tie
   } else if (adopt) {
     log.event('installation.adopted', names);
   } else {
-    throw new DataDirError(await mismatchText(halves, { mark, databaseId }));
+    throw new DataDirError(refusal(halves, await sidesOf(halves, { mark, databaseId })));
   }
   await giveId(halves, failpoint);
+}
+
+/** What is wrong between the two, for those who only look; null: they are one installation, or will be. */
+export async function mismatchOf(halves: Halves): Promise<string | null> {
+  const mark = await readMark(halves.dataDir);
+  const databaseId = await halves.state.installation.get('installation_id');
+  const evidence = databaseId === undefined ? await evidenceOf(halves) : 'none';
+  if (judge({ mark, databaseId, evidence }) !== 'foreign') return null;
+  const { directory, database } = await sidesOf(halves, { mark, databaseId });
+  return `The data directory and the database do not belong together: ${directory}; ${database}.`;
 }
 
 /** Before a new embedded database is made: whether there ought to be one. Rejects when there does. */
@@ -61,7 +71,12 @@ export async function expectNoDatabase(halves: Omit<Halves, 'state'>): Promise<v
 
 /** The pepper that the digests of the database's keys were made with. */
 export async function openPepper(
-  { dataDir, state: { installation } }: Pick<Halves, 'dataDir' | 'state'>,
+  {
+    dataDir,
+    state: { installation },
+  }: Pick<Halves, 'state'> & {
+    readonly dataDir: Pick<DataDir, 'path' | 'pepper' | 'makePepper'>;
+  },
   { adopt, log }: Pick<TieOptions, 'adopt' | 'log'>,
 ): Promise<Uint8Array> {
   const { pepper } = dataDir;
@@ -78,14 +93,27 @@ export async function openPepper(
   return current;
 }
 
+/** What is wrong with the pepper, for those who only look. */
+export async function pepperFault({
+  dataDir: { path, pepper },
+  state: { installation },
+}: Pick<Halves, 'state'> & { readonly dataDir: Pick<DataDir, 'path' | 'pepper'> }): Promise<string | null> {
+  const expected = await installation.get('pepper_check');
+  if (pepper !== undefined && (expected === undefined || expected === checkOf(pepper))) return null;
+  if (!(await installation.hasKeys())) return null;
+  return pepperText(join(path, PEPPER_FILE), pepper !== undefined);
+}
+
 /** Tells peppers apart, and nothing about them. */
 const checkOf = (pepper: Uint8Array): string =>
   createHmac('sha256', pepper).update('offpeak pepper').digest('hex');
 
 const pepperText = (file: string, isThere: boolean): string =>
-  `${file} is ${isThere ? 'not the one' : 'missing,'} that the keys in the database were made with, so no key would open ` +
-  'anything. Restore it from the backup that the database is from. If it is lost, start once with --adopt: all keys ' +
-  'are dropped then, and new ones are made.';
+  (isThere
+    ? `${file} is not the one that the keys in the database were made with: no key would open anything. `
+    : `${file} is missing: the keys in the database were made with it, and no key would open anything. `) +
+  'Restore it from the backup that the database is from. If it is lost, start once with --adopt: all keys are dropped ' +
+  'then, and new ones are made.';
 
 /** What the directory says of itself. `pending`: its id may not have reached the database. */
 type Mark = { readonly kind: 'none' | 'damaged' } | { readonly kind: 'id' | 'pending'; readonly id: string };
@@ -163,7 +191,7 @@ async function hasBlobs(blobs: Halves['blobs']): Promise<boolean> {
   return false;
 }
 
-async function mismatchText(halves: Halves, { mark, databaseId }: Omit<Facts, 'evidence'>): Promise<string> {
+async function sidesOf(halves: Halves, { mark, databaseId }: Omit<Facts, 'evidence'>): Promise<Sides> {
   const files = await halves.state.files.all({ beforeSeq: null, limit: SAMPLE });
   const count = files.length === SAMPLE ? `${SAMPLE} or more` : files.length;
   const holds =
@@ -171,10 +199,16 @@ async function mismatchText(halves: Halves, { mark, databaseId }: Omit<Facts, 'e
       ? 'names no files'
       : `names ${count} files, of which ${await countPresent(files, halves.blobs)} are in the directory`;
   const who = databaseId === undefined ? 'has no installation id' : `is installation ${databaseId}`;
-  return refusal(halves, {
+  return {
     directory: await directoryText(halves, mark),
     database: `${halves.database} ${who} and ${holds}`,
-  });
+  };
+}
+
+/** What is known of either. */
+interface Sides {
+  readonly directory: string;
+  readonly database: string;
 }
 
 async function directoryText({ dataDir, blobs }: Omit<Halves, 'state'>, mark: Mark): Promise<string> {
@@ -187,10 +221,7 @@ async function directoryText({ dataDir, blobs }: Omit<Halves, 'state'>, mark: Ma
   return `${dataDir.path} ${who} and ${(await hasBlobs(blobs)) ? 'has files' : 'has no files'}`;
 }
 
-const refusal = (
-  { dataDir }: Pick<Halves, 'dataDir'>,
-  sides: { directory: string; database: string },
-): string =>
+const refusal = ({ dataDir }: Pick<Halves, 'dataDir'>, sides: Sides): string =>
   `The data directory and the database do not belong together. Nothing was started, and nothing was removed.
   directory  ${sides.directory}.
   database   ${sides.database}.

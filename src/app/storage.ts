@@ -5,7 +5,7 @@ import { systemClock } from '../core/clock.ts';
 import { DataDirError, openDataDir, type DataDir } from '../core/data-dir.ts';
 import { createDiskGuard, type DiskGuard } from '../core/disk-guard.ts';
 import type { Log } from '../core/log.ts';
-import { openDiskBlobs, type DiskBlobs } from '../stores/blobs/disk.ts';
+import { openDiskBlobs, readDiskBlobs, type DiskBlobs } from '../stores/blobs/disk.ts';
 import { onFullDisk } from '../stores/state/on-full-disk.ts';
 import type { StateStore } from '../stores/state/ports.ts';
 import { openPostgresStore } from '../stores/state/postgres/open.ts';
@@ -40,14 +40,18 @@ export async function openStorage(
       ballastBytes: config.ballastBytes,
     });
     const { adopt } = config;
-    const blobs = await openDiskBlobs({ dir: dataDir.blobsDir });
-    const database = labelOf(config, dataDir);
-    if (config.database === null) await expectDatabase({ dataDir, blobs, database }, { adopt });
+    const halves = {
+      dataDir,
+      blobs: readDiskBlobs({ dir: dataDir.blobsDir }),
+      database: labelOf(config, dataDir),
+    };
+    if (config.database === null) await expectDatabase(halves, { adopt });
     const store = await openState(config, dataDir, onFatal);
     try {
       const state = onFullDisk(store, () => diskGuard.dropBallast());
-      await tieTogether({ dataDir, blobs, state, database }, { adopt, log, failpoint: failpointFromEnv() });
+      await tieTogether({ ...halves, state }, { adopt, log, failpoint: failpointFromEnv() });
       const pepper = await openPepper({ dataDir, state }, { adopt, log });
+      const blobs = await openDiskBlobs({ dir: dataDir.blobsDir });
       await blobs.sweep();
       return { dataDir, pepper, state, blobs, diskGuard };
     } catch (error) {
@@ -69,10 +73,13 @@ const openState = (
     ? openSqliteStore({ path: sqlitePath(dataDir), onFatal })
     : openPostgresStore({ url: database, onLost: onFatal });
 
-const sqlitePath = ({ path }: Pick<DataDir, 'path'>): string => join(path, 'offpeak.db');
+export const sqlitePath = ({ path }: Pick<DataDir, 'path'>): string => join(path, 'offpeak.db');
 
 /** For people: no password in it. */
-function labelOf({ database }: Pick<StorageConfig, 'database'>, dataDir: Pick<DataDir, 'path'>): string {
+export function labelOf(
+  { database }: Pick<StorageConfig, 'database'>,
+  dataDir: Pick<DataDir, 'path'>,
+): string {
   if (database === null) return sqlitePath(dataDir);
   if (!URL.canParse(database)) return 'PostgreSQL';
   const { protocol, host, pathname } = new URL(database);
@@ -94,7 +101,7 @@ async function expectDatabase(
   if (!adopt) await expectNoDatabase(halves);
 }
 
-const bytesOf = async (path: string): Promise<number> =>
+export const bytesOf = async (path: string): Promise<number> =>
   stat(path).then(
     ({ size }) => size,
     () => 0,

@@ -99,6 +99,22 @@ function addServer(program: Command, run: Run): void {
 function addLocalJobs(program: Command, run: Run): void {
   withTable(
     program
+      .command('verify')
+      .description(
+        'Check that every file of a data directory is there and as it was stored; changes nothing',
+      ),
+    'verify',
+  )
+    .option('--json', 'print the findings as JSON')
+    .action(
+      run(async (flags: CommandFlags) =>
+        (await import('./verify.ts')).verifyInstallation(tableFlags('verify', flags), {
+          json: flags.json === true,
+        }),
+      ),
+    );
+  withTable(
+    program
       .command('run')
       .description('Run a whole batch file without a server; started again after a crash, it goes on')
       .argument('<in.jsonl>', 'the batch file; - is standard input')

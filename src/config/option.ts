@@ -1,7 +1,7 @@
 import type { Kind } from './values.ts';
 
 /** Commands that take options of the table. */
-export type OptionCommand = 'serve' | 'run' | 'simulator';
+export type OptionCommand = 'serve' | 'run' | 'simulator' | 'verify';
 
 export interface Option<T, D> {
   /** `--flag`, `OFFPEAK_FLAG`, and, unless `yaml` says otherwise, `flag` in camel case in the file. */

@@ -51,7 +51,7 @@ export const OPTIONS = {
     placeholder: 'DIR',
     default: './.offpeak',
     help: 'Where files, results and the embedded database live.',
-    commands: ['serve'],
+    commands: ['serve', 'verify'],
   }),
   adopt: option({
     flag: 'adopt',
@@ -70,7 +70,7 @@ export const OPTIONS = {
     default: null,
     defaultText: 'offpeak.yaml, when there is one',
     help: 'Configuration file.',
-    commands: ['serve'],
+    commands: ['serve', 'verify'],
   }),
   apiKey: option({
     flag: 'api-key',
@@ -140,7 +140,7 @@ export const OPTIONS = {
     default: null,
     defaultText: 'SQLite in the data directory',
     help: 'PostgreSQL to keep the state in, instead of the embedded database.',
-    commands: ['serve'],
+    commands: ['serve', 'verify'],
   }),
   logLevel: option({
     flag: 'log-level',

@@ -48,6 +48,22 @@ export async function openDataDir(dataDir: string): Promise<DataDir> {
   }
 }
 
+/** For looking only, also beside the server that holds it. */
+export async function readDataDir(dataDir: string): Promise<Pick<DataDir, 'path' | 'blobsDir' | 'pepper'>> {
+  const path = resolve(dataDir);
+  try {
+    await readdir(path);
+    return { path, blobsDir: join(path, 'blobs'), pepper: await readPepper(join(path, PEPPER_FILE)) };
+  } catch (error) {
+    if (error instanceof DataDirError) throw error;
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    const what = code === 'ENOENT' ? 'is not there' : `cannot be read by this user (${code})`;
+    throw new DataDirError(`The data directory ${path} ${what}. Name the right one with --data-dir.`, {
+      cause: error,
+    });
+  }
+}
+
 /** Others on this host may not look in. A directory that holds somebody else's files keeps its mode. */
 async function makePrivate(path: string): Promise<void> {
   if (await makeDurably(path)) return;

@@ -36,6 +36,16 @@ export async function openDiskBlobs(options: DiskBlobsOptions): Promise<DiskBlob
   return new DiskBlobs({ dir, fs, uuid, openFilesMax, blockBytes });
 }
 
+/** For looking only: makes nothing, and leaves empty directories where they are. */
+export const readDiskBlobs = ({ dir }: Pick<DiskBlobsOptions, 'dir'>): DiskBlobs =>
+  new DiskBlobs({
+    dir,
+    fs: { ...nodeBlobFs, rmdir: () => Promise.reject(new Error('only looking')) },
+    uuid: systemUuid,
+    openFilesMax: 1,
+    blockBytes: BLOCK_BYTES,
+  });
+
 const BLOB_ID = /^[A-Za-z0-9_-]{1,128}$/;
 const SHARD = /^[0-9a-f]{2}$/;
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
@@ -187,6 +197,7 @@ export class DiskBlobs implements BlobStore {
   async removeAside(stray: Stray): Promise<void> {
     const path = this.#asidePathOf(stray);
     if (await this.#isFile(path)) await onDisk('delete', this.#fs.unlink(path));
+    await this.#dropIfEmpty(dirname(path));
   }
 
   /** Closes the files kept open. */

@@ -73,36 +73,11 @@ export function createFileStore(database: Database): FileStore {
   };
 }
 
-type BlobRecords = Pick<FileStore, 'existing' | 'stored' | 'all' | 'removals' | 'forgetRemovals'>;
+type BlobRecords = Pick<FileStore, 'existing' | 'stored' | 'count' | 'all' | 'removals' | 'forgetRemovals'>;
 
 /** Of every resource: what the bytes in the blob store are compared with. */
 const blobRecords = (database: Database): BlobRecords => ({
-  existing: (blobIds) =>
-    database.read(async (db) => {
-      const found: string[] = [];
-      for (let start = 0; start < blobIds.length; start += IDS_PER_STATEMENT) {
-        const some = new Set(blobIds.slice(start, start + IDS_PER_STATEMENT));
-        const fileIds = [...new Set([...some].map(fileIdOf))];
-        const rows = await db
-          .selectFrom('files')
-          .select(['id', 'blob_id'])
-          .where('id', 'in', fileIds)
-          .execute();
-        const removals = await db
-          .selectFrom('removals')
-          .select('blob_id')
-          .where('blob_id', 'in', [...some])
-          .execute();
-        const parts = await db
-          .selectFrom('upload_parts')
-          .select('blob_id')
-          .where('blob_id', 'in', [...some])
-          .execute();
-        found.push(...rows.map(blobOf).filter((id) => some.has(id)));
-        found.push(...[...removals, ...parts].map((row) => row.blob_id));
-      }
-      return found;
-    }),
+  existing: (blobIds) => database.read((db) => existing(db, blobIds)),
 
   stored: (blobId) =>
     database.read(async (db) => {
@@ -118,6 +93,15 @@ const blobRecords = (database: Database): BlobRecords => ({
         if (other) return { blobId, ...other };
       }
       return undefined;
+    }),
+
+  count: () =>
+    database.read(async (db) => {
+      const row = await db
+        .selectFrom('files')
+        .select((eb) => eb.fn.countAll<number>().as('count'))
+        .executeTakeFirstOrThrow();
+      return row.count;
     }),
 
   all: ({ beforeSeq, limit }) =>
@@ -156,6 +140,28 @@ export async function insertInput(
   if ((await countInputs(trx, resourceId, file.expiresAt !== null)) >= max) return 'limit';
   await insertFiles(trx, resourceId, [file]);
   return 'inserted';
+}
+
+async function existing(db: Db, blobIds: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (let start = 0; start < blobIds.length; start += IDS_PER_STATEMENT) {
+    const some = new Set(blobIds.slice(start, start + IDS_PER_STATEMENT));
+    const fileIds = [...new Set([...some].map(fileIdOf))];
+    const rows = await db.selectFrom('files').select(['id', 'blob_id']).where('id', 'in', fileIds).execute();
+    const removals = await db
+      .selectFrom('removals')
+      .select('blob_id')
+      .where('blob_id', 'in', [...some])
+      .execute();
+    const parts = await db
+      .selectFrom('upload_parts')
+      .select('blob_id')
+      .where('blob_id', 'in', [...some])
+      .execute();
+    found.push(...rows.map(blobOf).filter((id) => some.has(id)));
+    found.push(...[...removals, ...parts].map((row) => row.blob_id));
+  }
+  return found;
 }
 
 /** Takes the ids from the file's row, so that a file that is foreign or just deleted gets none. */

@@ -44,20 +44,34 @@ export async function migrate(db: Db, types: ColumnTypes, target = MIGRATIONS.le
       .ifNotExists()
       .addColumn('version', 'integer', (c) => c.notNull())
       .execute();
-    const row = await trx.selectFrom('schema_version').select('version').executeTakeFirst();
-    const version = row?.version ?? 0;
-    if (version > MIGRATIONS.length) {
-      throw new StoreError(
-        `The database has schema ${version}, which a newer release made; this one knows up to ${MIGRATIONS.length}. ` +
-          'Start the newer release, or restore a backup from before the upgrade.',
-        'other',
-      );
-    }
+    const version = await versionOf(trx);
     if (version === target) return;
     for (const migration of MIGRATIONS.slice(version, target)) await migration(trx, types);
     await trx.deleteFrom('schema_version').execute();
     await trx.insertInto('schema_version').values({ version: target }).execute();
   });
+}
+
+/** Rejects when `migrate` would have something to do: for those who only look. */
+export async function expectCurrent(db: Db): Promise<void> {
+  const version = await versionOf(db);
+  if (version === MIGRATIONS.length) return;
+  throw new StoreError(
+    `The database has schema ${version}, of an earlier release; this one has ${MIGRATIONS.length}. ` +
+      'Start the service of this release on it once, or use the release that it is from.',
+    'other',
+  );
+}
+
+async function versionOf(db: Db): Promise<number> {
+  const row = await db.selectFrom('schema_version').select('version').executeTakeFirst();
+  const version = row?.version ?? 0;
+  if (version <= MIGRATIONS.length) return version;
+  throw new StoreError(
+    `The database has schema ${version}, which a newer release made; this one knows up to ${MIGRATIONS.length}. ` +
+      'Start the newer release, or restore a backup from before the upgrade.',
+    'other',
+  );
 }
 
 async function createTables(db: Db, types: ColumnTypes): Promise<void> {

@@ -158,6 +158,8 @@ export interface FileStore {
   existing(blobIds: readonly string[]): Promise<string[]>;
   /** What was stored under this id, also of a deleted file whose bytes are still there. */
   stored(blobId: string): Promise<Pick<FileRow, 'blobId' | 'bytes' | 'sha256'> | undefined>;
+  /** Of all resources. */
+  count(): Promise<number>;
   /** Files of all resources, newest first, before `beforeSeq`. */
   all(query: {
     readonly beforeSeq: number | null;

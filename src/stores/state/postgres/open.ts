@@ -2,7 +2,7 @@ import { Kysely, sql } from 'kysely';
 import pg from 'pg';
 
 import type { Database, LockKind, Trx } from '../database.ts';
-import { migrate } from '../migrations.ts';
+import { expectCurrent, migrate } from '../migrations.ts';
 import { StoreError } from '../ports.ts';
 import type { StateStore } from '../ports.ts';
 import type { Tables } from '../schema.ts';
@@ -25,17 +25,7 @@ const INT8_OID = 20;
 const LOCKS: Readonly<Record<LockKind, number>> = { resource: 0x0ff_9ea, quota: 0x0ff_9eb };
 
 export async function openPostgresStore({ url, onLost }: PostgresOptions): Promise<StateStore> {
-  const config: pg.PoolConfig = {
-    ...parse(url),
-    application_name: 'offpeak',
-    keepAlive: true,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    types: {
-      // Our bigints are seconds, bytes and counts: all exact as numbers.
-      getTypeParser: (oid: number, format?: 'text' | 'binary') =>
-        oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format as 'text'),
-    },
-  };
+  const config = configOf(url);
   try {
     const serverLock = await takeServerLock(config, onLost);
     try {
@@ -50,6 +40,34 @@ export async function openPostgresStore({ url, onLost }: PostgresOptions): Promi
   }
 }
 
+/** For looking only, beside the server that holds the database. */
+export async function openPostgresReadOnly({ url }: Pick<PostgresOptions, 'url'>): Promise<StateStore> {
+  const pool = openPool(configOf(url));
+  pool.on('connect', (client) => void client.query('set default_transaction_read_only = on').catch(() => {}));
+  const db = new Kysely<Tables>({ dialect: new OffpeakPostgresDialect({ pool }) });
+  try {
+    await expectCurrent(db);
+    return createStateStore(createDatabase(db, { assertHeld() {}, async release() {} }));
+  } catch (error) {
+    await db.destroy();
+    throw toStoreError(error, 'reading the database');
+  }
+}
+
+function configOf(url: string): pg.PoolConfig {
+  return {
+    ...parse(url),
+    application_name: 'offpeak',
+    keepAlive: true,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    types: {
+      // Our bigints are seconds, bytes and counts: all exact as numbers.
+      getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+        oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format as 'text'),
+    },
+  };
+}
+
 /** Checked before the driver sees it, whose complaint would quote the password. */
 function parse(url: string): pg.PoolConfig {
   if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol))
@@ -61,12 +79,7 @@ function parse(url: string): pg.PoolConfig {
 }
 
 async function openDatabase(config: pg.PoolConfig): Promise<Kysely<Tables>> {
-  const pool = new pg.Pool({ ...config, max: CONNECTIONS_MAX });
-  // A broken connection is replaced when next one is needed, and whoever uses it is told by a rejected query. The
-  // pool listens to idle connections only, and an error that nobody listens to ends the process.
-  pool.on('error', () => {});
-  pool.on('connect', (client) => client.on('error', () => {}));
-  const db = new Kysely<Tables>({ dialect: new OffpeakPostgresDialect({ pool }) });
+  const db = new Kysely<Tables>({ dialect: new OffpeakPostgresDialect({ pool: openPool(config) }) });
   try {
     await migrate(db, POSTGRES_TYPES);
     return db;
@@ -74,6 +87,15 @@ async function openDatabase(config: pg.PoolConfig): Promise<Kysely<Tables>> {
     await db.destroy();
     throw error;
   }
+}
+
+function openPool(config: pg.PoolConfig): pg.Pool {
+  const pool = new pg.Pool({ ...config, max: CONNECTIONS_MAX });
+  // A broken connection is replaced when next one is needed, and whoever uses it is told by a rejected query. The
+  // pool listens to idle connections only, and an error that nobody listens to ends the process.
+  pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
+  return pool;
 }
 
 function createDatabase(
