@@ -19,6 +19,7 @@ import { createInspectorPool } from './batch/validate/pool.ts';
 import type { AppConfig } from './config/config.ts';
 import { ConfigError } from './config/fault.ts';
 import { systemClock } from './core/clock.ts';
+import { proxiesOf } from './core/proxy.ts';
 import { systemUuid } from './core/ids.ts';
 import type { Log } from './core/log.ts';
 import type { ControlPlane } from './deployments/control.ts';
@@ -171,6 +172,7 @@ export async function createApp(
     uploader: core.uploader,
     clock: systemClock,
     importHosts: config.importHosts,
+    proxyFor: proxiesOf(process.env),
   });
   const http = createHttpServer({
     ...core,

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { EXIT } from './cli/exit.ts';
 import { main } from './cli/program.ts';
+import { useProxies } from './cli/proxies.ts';
 import { reasonOf } from './cli/reason.ts';
+import { ProxyError } from './core/proxy.ts';
 
 // Of the heaps of threads, which start after this. The launcher has set those of the main one, which makes most garbage.
 setFlagsFromString('--min-semi-space-size=2');
@@ -23,6 +25,13 @@ const version =
 // Neither what is told nor where it goes decides over what is done.
 process.stderr.on('error', () => {});
 
-process.exitCode = await main(process.argv.slice(2), { version });
+try {
+  useProxies(process.env);
+  process.exitCode = await main(process.argv.slice(2), { version });
+} catch (error) {
+  if (!(error instanceof ProxyError)) throw error;
+  process.stderr.write(`offpeak: ${error.message}\n`);
+  process.exitCode = EXIT.usage;
+}
 // Nothing should be left to do; should something hang, it must not keep the process.
 setTimeout(() => process.exit(), 2_000).unref();

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { AppConfig } from '../config/config.ts';
 import type { Fault } from '../config/fault.ts';
-import type { UpstreamConfig } from '../config/upstream.ts';
+import type { HttpUpstreamConfig, UpstreamConfig } from '../config/upstream.ts';
 import { systemClock } from '../core/clock.ts';
+import { proxiesOf, toProxy } from '../core/proxy.ts';
 import type { Log } from '../core/log.ts';
 import type { Catalog } from '../deployments/catalog.ts';
 import type { FleetUpstream } from '../deployments/fleet.ts';
@@ -76,9 +77,15 @@ export function openUpstream(
     model: modelThere,
     timeoutMs: upstream.requestTimeoutMs,
     connectionsMax: CONNECTIONS_MAX,
+    proxy: proxyBefore(upstream),
     log,
     ...(ca !== undefined && { tls: { ca } }),
   });
+}
+
+function proxyBefore({ url, proxy }: Pick<HttpUpstreamConfig, 'url' | 'proxy'>): URL | null {
+  if (proxy === null) return proxiesOf(process.env)(new URL(url));
+  return proxy === 'none' ? null : (toProxy(proxy) ?? null);
 }
 
 function kindOf(upstream: UpstreamConfig): FleetUpstream['kind'] {
@@ -100,8 +107,8 @@ async function readCa(upstream: UpstreamConfig): Promise<{ ca?: string; fault?: 
 /** What it takes to reach it; where it stands and what it serves may change while it stays open. */
 function connectionOf(upstream: UpstreamConfig, config: AppConfig): unknown {
   if (upstream.kind === 'simulator') return simulation(config);
-  const { url, apiKey, authStyle, apiVersion, requestTimeoutMs } = upstream;
-  return { url, apiKey, authStyle, apiVersion, requestTimeoutMs };
+  const { url, apiKey, authStyle, apiVersion, requestTimeoutMs, proxy } = upstream;
+  return { url, apiKey, authStyle, apiVersion, requestTimeoutMs, proxy };
 }
 
 const simulation = (config: AppConfig) => ({

@@ -1,5 +1,6 @@
-import { request } from 'undici';
+import { ProxyAgent, request } from 'undici';
 import { z } from 'zod';
+import { proxiesOf } from '../core/proxy.ts';
 import { judgeProbe } from '../deployments/upstream-check.ts';
 import { CliError, EXIT } from './exit.ts';
 import { reasonOfCall } from './reason.ts';
@@ -23,10 +24,13 @@ export async function probeUpstream(
   { apiKey, model }: { readonly apiKey: string | null; readonly model: string },
 ): Promise<Probed> {
   if (url === 'simulator') return { isSimulator: true, doubt: null };
+  const proxy = proxiesOf(process.env)(new URL(url));
+  const dispatcher = proxy === null ? undefined : new ProxyAgent(proxy.href);
   try {
     const { statusCode, headers, body } = await request(`${url}/models`, {
       headers: apiKey === null ? {} : { authorization: `Bearer ${apiKey}`, 'api-key': apiKey },
       signal: AbortSignal.timeout(PROBE_MS),
+      ...(dispatcher && { dispatcher }),
     });
     const { data: list } = Models.safeParse(statusCode === 200 ? await body.json().catch(() => null) : null);
     if (list === undefined) await body.dump();
@@ -46,6 +50,8 @@ export async function probeUpstream(
     throw new CliError(`Cannot reach the upstream ${url}: ${reason}. Nothing was sent.`, EXIT.unreachable, {
       cause: error,
     });
+  } finally {
+    await dispatcher?.destroy();
   }
   const advice = apiKey === null ? 'Give one with --upstream-api-key.' : 'Check --upstream-api-key.';
   throw new CliError(

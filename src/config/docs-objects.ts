@@ -44,6 +44,7 @@ Model servers that deployments share. The one of \`upstream\` is among them as \
 - \`apiVersion\`: calls Azure's classic paths, \`{url}/openai/deployments/{model}/…?api-version=…\`; for resources without \`/openai/v1\`
 - \`requestTimeout\`: how long it may take over one request; \`requestTimeout\` of the service when omitted
 - \`caFile\`: certificates (PEM) to trust instead of the system's, for an https URL
+- \`proxy\`: a proxy that stands before it, or \`none\`; what \`HTTP_PROXY\`, \`HTTPS_PROXY\` and \`NO_PROXY\` say when omitted
 
 ### \`resources\`
 

@@ -450,3 +450,16 @@ describe('tls', () => {
     expect(await faults('', { flags })).toEqual([fault]);
   });
 });
+
+test('an upstream may have a proxy of its own, which is never shown', async () => {
+  const file = (proxy: string) => `upstreams:\n  - { name: a, url: https://h/v1, proxy: "${proxy}" }\n`;
+
+  expect((await config(file('none'))).upstreams).toMatchObject([{ proxy: 'none' }]);
+  expect((await config(file('http://user:pw@p:3128'))).upstreams).toMatchObject([
+    { proxy: 'http://user:pw@p:3128' },
+  ]);
+  expect(await faults(file('socks5://user:s3cret@p'))).toEqual([
+    expect.stringMatching(/expected none, or a URL like/),
+  ]);
+  expect(String(await faults(file('socks5://user:s3cret@p')))).not.toContain('s3cret');
+});

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { duration, mapping, name, oneOf, region, secret, text, upstreamUrl } from './values.ts';
+import { duration, mapping, name, oneOf, proxyUrl, region, secret, text, upstreamUrl } from './values.ts';
 
 export const AUTH_STYLES = ['bearer', 'api-key'] as const;
 
@@ -20,6 +20,8 @@ const CONNECTION = {
   requestTimeout: duration(1, DAY_MS).schema.optional(),
   /** Certificates (PEM) to trust instead of the system's. */
   caFile: text.schema.optional(),
+  /** Stands before it; `none`: it is asked directly, whatever the environment says. */
+  proxy: proxyUrl.schema.optional(),
   region: region.schema.optional(),
   dataZone: name.schema.optional(),
 };
@@ -72,7 +74,7 @@ interface SimulatorUpstreamConfig extends PlacedUpstream {
   readonly kind: 'simulator';
 }
 
-interface HttpUpstreamConfig extends PlacedUpstream {
+export interface HttpUpstreamConfig extends PlacedUpstream {
   readonly kind: 'http';
   /** Without a slash at its end. */
   readonly url: string;
@@ -83,6 +85,8 @@ interface HttpUpstreamConfig extends PlacedUpstream {
   readonly requestTimeoutMs: number;
   /** Certificates to trust; null: the system's. */
   readonly caPath: string | null;
+  /** Null: what `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say; `none`: it is asked directly. */
+  readonly proxy: string | null;
 }
 
 interface UpstreamDefaults {
@@ -148,6 +152,7 @@ function connect(
     apiVersion: entry.apiVersion ?? null,
     requestTimeoutMs: entry.requestTimeout ?? requestTimeoutMs,
     caPath: entry.caFile ?? null,
+    proxy: entry.proxy ?? null,
   };
 }
 

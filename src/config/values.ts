@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseIpRange } from '../core/ip-ranges.ts';
+import { toProxy } from '../core/proxy.ts';
 import { didYouMean } from '../core/suggest.ts';
 
 /**
@@ -81,6 +82,12 @@ export const oneOf = <const T extends string>(...choices: readonly T[]): Kind<T>
 export const upstreamUrl = kind(
   'simulator, or a URL like http://127.0.0.1:8000/v1 without user, password, query or #',
   (raw) => (raw === 'simulator' ? raw : toBaseUrl(raw)),
+  { secret: true },
+);
+/** May carry a password, so it is never shown in a fault. */
+export const proxyUrl = kind(
+  'none, or a URL like http://user:password@proxy.example.com:3128',
+  (raw) => (raw === 'none' || toProxy(raw) !== undefined ? raw : undefined),
   { secret: true },
 );
 /** May carry a password, so it is never shown in a fault. */

@@ -1,5 +1,7 @@
+import { asObject } from './json.ts';
+
 export interface LocalServer {
-  /** The product, as `Ollama`. */
+  /** The product, as `Ollama`; `A model server` where nothing tells. */
   readonly name: string;
   /** For `--upstream`. */
   readonly baseUrl: string;
@@ -7,10 +9,9 @@ export interface LocalServer {
 }
 
 interface Candidate {
-  readonly name: string;
   readonly port: number;
-  /** A path that only this product answers, where the port alone does not tell. */
-  readonly ownPath?: string;
+  /** A product, and a path that only it answers. */
+  readonly own?: { readonly name: string; readonly path: string };
 }
 
 export interface DetectOptions {
@@ -22,11 +23,20 @@ export interface DetectOptions {
 
 /** Where these model servers listen when they are not told otherwise. */
 const LOCAL_SERVERS: readonly Candidate[] = [
-  { name: 'Ollama', port: 11434, ownPath: '/api/version' },
-  { name: 'vLLM', port: 8000 },
-  { name: 'llama.cpp', port: 8080 },
-  { name: 'LM Studio', port: 1234 },
+  { port: 11434, own: { name: 'Ollama', path: '/api/version' } },
+  { port: 8000 },
+  { port: 8080 },
+  { port: 1234 },
 ];
+
+/** A port does not tell what listens there; the list of models does, by who owns them. */
+const NAMES: Readonly<Record<string, string>> = {
+  vllm: 'vLLM',
+  sglang: 'SGLang',
+  llamacpp: 'llama.cpp',
+  organization_owner: 'LM Studio',
+  simulator: "Offpeak's simulator",
+};
 
 /** Asks loopback for running model servers, all at once. What it finds is a hint to a person, and never used silently. */
 export async function detectLocalServers(options: DetectOptions = {}): Promise<LocalServer[]> {
@@ -36,16 +46,17 @@ export async function detectLocalServers(options: DetectOptions = {}): Promise<L
   return found.filter((server) => server !== null);
 }
 
-async function probe({ name, port, ownPath }: Candidate, timeoutMs: number): Promise<LocalServer | null> {
+async function probe({ port, own }: Candidate, timeoutMs: number): Promise<LocalServer | null> {
   const origin = `http://127.0.0.1:${port}`;
   const signal = AbortSignal.timeout(timeoutMs);
   try {
-    const [own, list] = await Promise.all([
-      ownPath === undefined ? {} : getJson(origin + ownPath, signal),
+    const [isOwn, list] = await Promise.all([
+      own === undefined ? {} : getJson(origin + own.path, signal),
       getJson(`${origin}/v1/models`, signal),
     ]);
-    const models = own && list && idsOf(list);
-    return models === undefined ? null : { name, baseUrl: `${origin}/v1`, models };
+    const models = isOwn && list && idsOf(list);
+    if (models === undefined || list === undefined) return null;
+    return { name: own?.name ?? nameOf(list), baseUrl: `${origin}/v1`, models };
   } catch {
     return null; // Nothing there, or nothing that we know.
   }
@@ -64,6 +75,13 @@ async function getJson(url: string, signal: AbortSignal): Promise<object | undef
   }
   const value: unknown = response.ok ? JSON.parse(text) : undefined;
   return typeof value === 'object' && value !== null ? value : undefined;
+}
+
+function nameOf(list: object): string {
+  const data: unknown = 'data' in list ? list.data : undefined;
+  const [first] = Array.isArray(data) ? (data as readonly unknown[]) : [];
+  const owner = asObject(first)?.['owned_by'];
+  return (typeof owner === 'string' && Object.hasOwn(NAMES, owner) && NAMES[owner]) || 'A model server';
 }
 
 const MODELS_MAX = 20;

@@ -11,10 +11,13 @@ import type { UpstreamFailure, UpstreamReply } from './port.ts';
 import { answerReply } from './reply.ts';
 import { firstOf } from './retry-after.ts';
 import type { TlsCheck } from './tls-check.ts';
+import { ProxyRefusal, refusalOf, unreachable } from './tunnel.ts';
 import { describeAsked, describeError, describeRedirect } from './words.ts';
 
 export interface HttpCallSettings {
   readonly base: URL;
+  /** Stands before it. */
+  readonly proxy: URL | null;
   /** Never shown in a message, nor passed on where the upstream echoes it in an error. */
   readonly secret: string | null;
   readonly timeoutMs: number;
@@ -86,6 +89,8 @@ export class HttpCall implements Exchange, EndableCall {
     if (status < 200 || this.#settled) return;
     this.#status = status;
     this.#headers = headers;
+    const { proxy } = this.#settings;
+    if (status === 407 && proxy !== null) return this.#fail('unreachable', refusalOf(proxy, status));
     if (status >= 300 && status < 400)
       return this.#fail(
         'redirect',
@@ -147,13 +152,21 @@ export class HttpCall implements Exchange, EndableCall {
     this.release();
     const code = 'code' in error ? String(error.code) : error.name;
     const begun = this.#status !== null;
-    const why = describeError(error, { host: this.#settings.base.hostname, begun });
+    const why = this.#whyNot(error, begun);
     if (this.#status !== null && this.#status >= 400) return this.#refuse(why);
     if (isNotHttp(error))
       return void this.#failUnlessTls('foreign_answer', 'it answers with something that is not HTTP');
     const reason = this.#reasonOf(error, code);
     if (reason === 'reset') return void this.#failUnlessTls(reason, why);
     this.#fail(reason, why);
+  }
+
+  #whyNot(error: Error, begun: boolean): string {
+    const { proxy, base } = this.#settings;
+    if (error instanceof ProxyRefusal) return error.message;
+    // With whole addresses, the proxy is the one that is connected to.
+    const isProxys = proxy !== null && base.protocol === 'http:' && this.#controller === null;
+    return isProxys ? unreachable(proxy, error) : describeError(error, { host: base.hostname, begun });
   }
 
   /** Plain HTTP at a TLS port looks like a server that hangs up, or like one that speaks no HTTP. */

@@ -1,6 +1,7 @@
 import type { BatchEndpoint } from '../contract/batch.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
+import { proxyAuthorization } from '../core/proxy.ts';
 import { silentLog } from '../core/log.ts';
 import type { Log } from '../core/log.ts';
 import { CallsUnderWay } from './calls-under-way.ts';
@@ -9,6 +10,7 @@ import { HttpCall } from './http-call.ts';
 import type { Upstream, UpstreamRequest } from './port.ts';
 import { toProbe } from './probe.ts';
 import { TlsCheck } from './tls-check.ts';
+import { connectThrough, type TlsTrust } from './tunnel.ts';
 
 export interface HttpUpstreamOptions {
   /** Names the upstream in messages and metrics. */
@@ -29,6 +31,8 @@ export interface HttpUpstreamOptions {
   readonly connectionsMax?: number;
   readonly responseBytesMax?: number;
   readonly tls?: { readonly ca?: string | readonly string[]; readonly rejectUnauthorized?: boolean };
+  /** Stands before it; null: it is asked directly. */
+  readonly proxy?: URL | null;
   readonly clock?: Clock;
   readonly log?: Log;
 }
@@ -41,28 +45,36 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     options.azureApiVersion === undefined
       ? openaiPaths(base)
       : azurePaths(base, options, options.azureApiVersion);
-  const ownHeaders = headersOf(options);
+  const ownHeaders = [...headersOf(options), ...proxyHeaders(base, options.proxy ?? null)];
   const modelJson = options.model === undefined ? null : Buffer.from(JSON.stringify(options.model));
   const timeoutMs = Math.min(options.timeoutMs ?? 600_000, TIMER_MS_MAX);
   const settings = {
     base,
+    proxy: options.proxy ?? null,
     secret: apiKey ?? null,
     timeoutMs,
     underWay: new CallsUnderWay(timeoutMs),
     responseBytesMax: options.responseBytesMax ?? 32 * 1024 * 1024,
     clock: options.clock ?? systemClock,
-    tlsCheck: new TlsCheck(base),
+    tlsCheck: new TlsCheck(base, options.proxy ?? null),
     onStreamed: once(() => (options.log ?? silentLog).event('upstream.streams', { upstream: name })),
   };
-  const connections = new Connections(base.origin, {
+  const { proxy = null } = options;
+  const isTunnelled = proxy !== null && base.protocol === 'https:';
+  const tls: TlsTrust = options.tls === undefined ? {} : { ...options.tls, ca: trusted(options.tls.ca) };
+  const connectTimeout = options.connectTimeoutMs ?? 10_000;
+  // A proxy is given whole addresses of http servers, and makes a tunnel to https ones.
+  const isRelayed = proxy !== null && !isTunnelled;
+  const address = (path: string): string => (isRelayed ? base.origin + path : path);
+  const connections = new Connections(isRelayed ? proxy.origin : base.origin, {
     max: options.connectionsMax ?? 256,
     pipelining: 1,
     // Each call has one deadline of its own, which a server that drips bytes cannot put off.
     headersTimeout: 0,
     bodyTimeout: 0,
-    connectTimeout: options.connectTimeoutMs ?? 10_000,
+    connectTimeout,
     allowH2: false,
-    connect: options.tls === undefined ? {} : { ...options.tls, ca: options.tls.ca?.slice() },
+    connect: isTunnelled ? connectThrough(proxy, { ...tls, timeoutMs: connectTimeout }) : tls,
   });
 
   return {
@@ -74,7 +86,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       if (!signal.aborted) {
         connections.send(
           {
-            path,
+            path: address(path),
             method: 'POST',
             headers: [...ownHeaders, 'idempotency-key', idempotencyKey, 'x-request-id', idempotencyKey],
             body: modelJson === null ? request.body : withModel(request, modelJson),
@@ -87,7 +99,8 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
     async probe(signal) {
       const asked = { method: 'GET', path: modelsPath } as const;
       const call = new HttpCall(settings, { ...asked, endpoint: null }, signal);
-      if (!signal.aborted) connections.send({ ...asked, headers: [...ownHeaders] }, call);
+      if (!signal.aborted)
+        connections.send({ method: 'GET', path: address(modelsPath), headers: [...ownHeaders] }, call);
       return toProbe(await call.reply);
     },
     close: () => connections.close(),
@@ -168,6 +181,16 @@ function headersOf({ name, apiKey, authStyle, azureApiVersion }: HttpUpstreamOpt
   return style === 'bearer'
     ? [...headers, 'authorization', `Bearer ${apiKey}`]
     : [...headers, 'api-key', apiKey];
+}
+
+const trusted = (ca: string | readonly string[] | undefined): string | string[] | undefined =>
+  typeof ca === 'object' ? [...ca] : ca;
+
+/** With whole addresses the proxy reads the headers; a tunnel has its own. */
+function proxyHeaders(base: URL, proxy: URL | null): readonly string[] {
+  if (proxy === null || base.protocol !== 'http:') return [];
+  const authorization = proxyAuthorization(proxy);
+  return ['host', base.host, ...(authorization === null ? [] : ['proxy-authorization', authorization])];
 }
 
 /** The submitted bytes with nothing but the model's name replaced. */

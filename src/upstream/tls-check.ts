@@ -8,9 +8,9 @@ export class TlsCheck {
   readonly #base: URL;
   #answer: Promise<boolean> | undefined;
 
-  constructor(base: URL) {
+  constructor(base: URL, proxy: URL | null) {
     this.#base = base;
-    if (base.protocol !== 'http:') this.pass();
+    if (base.protocol !== 'http:' || proxy !== null) this.pass();
   }
 
   /** It is known to be what its address says. */

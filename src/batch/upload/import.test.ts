@@ -15,6 +15,7 @@ import { openDiskBlobs, type DiskBlobs } from '../../stores/blobs/disk.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
 import { change, resourceOf } from '../../stores/state/contract/fixtures.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
+import { startProxy } from '../../../test/support/proxy-server.ts';
 import { createImporter, type Importer, type ImporterOptions } from './import.ts';
 import { createUploader, type Uploader } from './upload.ts';
 
@@ -85,6 +86,19 @@ test('the bytes of a listed host become a file', async () => {
 
   expect(file).toMatchObject({ bytes: 900_000, filename: 'in.jsonl', purpose: 'batch' });
   expect((await buffer(blobs.read(file.id))).equals(bytes)).toBe(true);
+});
+
+test('a file is read through the proxy that stands before its host, and its signature is shown to nobody else', async () => {
+  answer = (_request, response) => response.end('{"a":1}\n');
+  const proxy = await startProxy({ target: `http://${host}`, credentials: 'user:s3cret' });
+  const through = new URL(`http://user:s3cret@127.0.0.1:${proxy.port}`);
+
+  const file = await importFrom(`http://${host}/in.jsonl?sig=secret`, { proxyFor: () => through });
+
+  expect(file.bytes).toBe(8);
+  expect(proxy.asked).toHaveLength(1);
+  await importers.pop()?.close();
+  await proxy.close();
 });
 
 describe('refused before anything is sent', () => {

@@ -1,10 +1,12 @@
 import { lookup as systemLookup, type LookupAddress } from 'node:dns';
 import { BlockList, isIPv6 } from 'node:net';
-import { Agent, request } from 'undici';
+import { Agent, ProxyAgent, request } from 'undici';
+import type { Dispatcher } from 'undici';
 import { ApiError } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';
 import type { Scope } from '../../contract/scope.ts';
 import type { Clock } from '../../core/clock.ts';
+import { noProxy, type ProxyFor } from '../../core/proxy.ts';
 import type { Upload, Uploader } from './upload.ts';
 
 interface FileImport extends Omit<Upload, 'chunks'> {
@@ -24,6 +26,8 @@ export interface ImporterOptions {
   /** For the whole download. */
   readonly totalMs?: number;
   readonly lookup?: Lookup;
+  /** A proxy resolves names by itself: there the list of hosts alone decides what may be read. */
+  readonly proxyFor?: ProxyFor;
 }
 
 export interface Importer {
@@ -41,7 +45,14 @@ type Lookup = (
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
 export function createImporter(options: ImporterOptions): Importer {
-  const { uploader, clock, importHosts = [], idleMs = 30_000, totalMs = 600_000 } = options;
+  const {
+    uploader,
+    clock,
+    importHosts = [],
+    idleMs = 30_000,
+    totalMs = 600_000,
+    proxyFor = noProxy,
+  } = options;
   const lookup = options.lookup ?? systemLookup;
   const agent = new Agent({
     connect: {
@@ -60,13 +71,24 @@ export function createImporter(options: ImporterOptions): Importer {
     bodyTimeout: idleMs,
   });
 
+  const proxies = new Map<string, Dispatcher>();
+  const agentFor = (url: URL): Dispatcher => {
+    const proxy = proxyFor(url);
+    if (proxy === null) return agent;
+    const known = proxies.get(proxy.href);
+    if (known) return known;
+    const made = new ProxyAgent({ uri: proxy.href, headersTimeout: idleMs, bodyTimeout: idleMs });
+    proxies.set(proxy.href, made);
+    return made;
+  };
+
   return {
     async importFile(scope, { contentUrl, ...upload }) {
       const url = allowedUrl(contentUrl, importHosts);
-      const chunks = download(url, { agent, clock, totalMs });
+      const chunks = download(url, { agent: agentFor(url), clock, totalMs });
       return uploader.uploadFile(scope, { ...upload, chunks });
     },
-    close: () => agent.close(),
+    close: async () => void (await Promise.all([agent, ...proxies.values()].map((one) => one.close()))),
   };
 }
 
@@ -97,7 +119,7 @@ function matches(entry: string, url: URL): boolean {
 
 async function* download(
   url: URL,
-  { agent, clock, totalMs }: { agent: Agent; clock: Clock; totalMs: number },
+  { agent, clock, totalMs }: { agent: Dispatcher; clock: Clock; totalMs: number },
 ): AsyncGenerator<Uint8Array> {
   const done = new AbortController();
   const late = new AbortController();
