@@ -97,6 +97,7 @@ async function runPlan(job: Job, plan: Exclude<Plan, { kind: 'finished' }>, give
   let batch: Batch | 'stopped';
   try {
     batch = await finish(core, job, { record, view, stopping: stopping.signal, values });
+    view.end();
     if (batch !== 'stopped' && batch.status === 'completed') {
       await writeResults(core, job, { batch, record, signal: stopping.signal });
     }

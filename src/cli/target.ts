@@ -19,6 +19,7 @@ import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CliError, EXIT } from './exit.ts';
 import { codeOf, reasonOf } from './reason.ts';
+import { note } from './terminal.ts';
 
 /**
  * Where a command writes to. A regular file is replaced whole, by a rename; so is the file that a symbolic link names,
@@ -132,6 +133,7 @@ export async function writeTarget(
 }
 
 const FIFO_LOOK_MS = 50;
+const FIFO_LOOKS_QUIET = 40;
 
 async function writeInto(
   { path, isPipe }: { readonly path: string; readonly isPipe: boolean },
@@ -148,11 +150,12 @@ async function writeInto(
 }
 
 async function openOnceRead(path: string, signal: AbortSignal | undefined) {
-  while (true) {
+  for (let looks = 0; ; looks++) {
     try {
       return await open(path, constants.O_WRONLY | constants.O_NONBLOCK);
     } catch (error) {
       if (codeOf(error) !== 'ENXIO') throw error;
+      if (looks === FIFO_LOOKS_QUIET) note(`${path}: waiting until somebody reads this pipe.`);
       await sleep(FIFO_LOOK_MS, undefined, { signal });
     }
   }
