@@ -2,6 +2,7 @@ import { createPrivateKey, KeyObject, webcrypto, X509Certificate } from 'node:cr
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import { DataDirError } from '../core/data-dir.ts';
 
 interface KeyedCertificate {
   /** PEM, with whoever signed it. */
@@ -82,11 +83,27 @@ interface CaPaths {
   readonly keyPath: string;
 }
 
+/** Undefined: there is none, or it is about to end. Clients trust the one that is there, so it is never replaced before. */
 async function readCa({ certPath, keyPath }: CaPaths, nowMs: number): Promise<KeyedCertificate | undefined> {
   const [cert, key] = await Promise.all([readIfThere(certPath), readIfThere(keyPath)]);
-  if (cert === undefined || key === undefined) return undefined;
-  return Date.parse(new X509Certificate(cert).validTo) - nowMs > RENEW_MS ? { cert, key } : undefined;
+  // A first start that was interrupted has written the key alone.
+  if (cert === undefined) return undefined;
+  try {
+    const x509 = new X509Certificate(cert);
+    if (Date.parse(x509.validTo) - nowMs <= RENEW_MS) return undefined;
+    if (key !== undefined && x509.checkPrivateKey(createPrivateKey(key))) return { cert, key };
+  } catch (cause) {
+    throw new DataDirError(lostText({ certPath, keyPath }, 'damaged'), { cause });
+  }
+  throw new DataDirError(lostText({ certPath, keyPath }, key === undefined ? 'missing' : 'of another'));
 }
+
+const lostText = ({ certPath, keyPath }: CaPaths, how: 'missing' | 'damaged' | 'of another'): string =>
+  ({
+    missing: `${keyPath} is missing, and clients trust ${certPath}. `,
+    damaged: `${certPath} or ${keyPath} is damaged. `,
+    'of another': `${keyPath} is not the key of ${certPath}. `,
+  })[how] + 'Restore both from one backup; or remove both, and give every client the new certificate.';
 
 async function makeCa(dir: string, { certPath, keyPath }: CaPaths, nowMs: number): Promise<KeyedCertificate> {
   const x509 = await loadX509();

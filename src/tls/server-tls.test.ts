@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer, request, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -99,6 +99,26 @@ test('the key is for its owner alone, and both are used again at the next start'
 
   expect((await stat(join(dir, 'tls', 'ca.key'))).mode & 0o777).toBe(0o600);
   expect(await readFile(first.certPath, 'utf8')).toBe(before);
+});
+
+test.each([
+  ['missing', () => rm(join(dir, 'tls', 'ca.key'))],
+  ['not the key of', () => cp(join(dir, 'other', 'ca.key'), join(dir, 'tls', 'ca.key'))],
+  ['damaged', () => writeFile(join(dir, 'tls', 'ca.pem'), 'no certificate')],
+])('an authority whose key is %s is not replaced, since clients trust it', async (said, harm) => {
+  const { certPath } = await make();
+  await makeServerTls({
+    dir: join(dir, 'other'),
+    host: '127.0.0.1',
+    resourceDomains: ['localhost'],
+    nowMs: Date.now(),
+  });
+  await harm();
+  const before = await readFile(certPath, 'utf8');
+
+  await expect(make()).rejects.toThrow(said);
+
+  expect(await readFile(certPath, 'utf8')).toBe(before);
 });
 
 test('one that is about to end is renewed', async () => {
