@@ -1,9 +1,10 @@
 /** The OpenAPI document, generated from the routes' schemas. */
 import swagger from '@fastify/swagger';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifySchema } from 'fastify';
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from 'fastify-type-provider-zod';
 import { WireError } from '../contract/wire.ts';
 import { CONTROL } from './arm/paths.ts';
+import { OPERATIONS, TOPICS, type Operation } from './operations.ts';
 import { CLASSIC_VERSIONS, WIRE } from './surface.ts';
 
 /** Of the router alone. */
@@ -13,6 +14,7 @@ const DESCRIPTION = [
   'The Batch service of Azure OpenAI, self-hosted.',
   'The same operations are served under /openai (with api-version), /openai/v1 and /v1.',
   'The first two answer as Azure does, the last as OpenAI does.',
+  'Each resource has its own address: /NAME/openai/v1, or NAME in front of the host. Without a name it is the resource default.',
 ].join(' ');
 
 export function registerOpenApi(app: FastifyInstance): void {
@@ -35,15 +37,55 @@ export function registerOpenApi(app: FastifyInstance): void {
         },
       },
       security: [{ apiKey: [] }, { bearer: [] }],
+      tags: Object.entries(TOPICS).map(([name, description]) => ({ name, description })),
     },
     transform: (document) => {
-      const { schema, url } = document;
-      const response = { ...(schema.response as object), default: WireError };
-      const shown = jsonSchemaTransform({ ...document, schema: { ...schema, response } });
-      return { ...shown, url: url.replace(PREFIX, '') };
+      const { schema, url, route } = document;
+      const operation = OPERATIONS.get(`${String(route.method)} ${url}`);
+      if (operation === undefined) return { schema: { hide: true }, url };
+      const shown = jsonSchemaTransform({
+        ...document,
+        schema: { ...schema, ...describe(operation, { url, schema, method: String(route.method) }) },
+      });
+      return { ...shown, url: shownPath(url) };
     },
     transformObject: jsonSchemaTransformObject,
   });
+}
+
+const PROVIDER = '/providers/Microsoft.CognitiveServices';
+
+/** As callers write it: under a root of the data plane, or from the root of the address. */
+const shownPath = (url: string): string =>
+  url
+    .replace(PREFIX, '')
+    .replace(
+      /^(\/subscriptions\/[^/]+(?:\/resourceGroups\/[^/]+)?)(?=\/)(?!\/resourceGroups)/,
+      `$1${PROVIDER}`,
+    );
+
+const AT_ROOT = [{ url: '/', description: 'The root of the address' }];
+
+function describe(
+  { topic, sentence, curl = '', summary }: Operation,
+  { url, schema, method }: { url: string; schema: FastifySchema; method: string },
+): FastifySchema & Record<string, unknown> {
+  const isOpen = !url.startsWith(WIRE) && !url.startsWith(CONTROL);
+  const path = shownPath(url).replaceAll(/:(\w+)/g, '{$1}');
+  const base = url.startsWith(WIRE) ? '$OFFPEAK/openai/v1' : '$OFFPEAK';
+  const query = path.startsWith('/subscriptions') ? '?api-version=2025-09-01' : '';
+  const key = isOpen ? '' : ` -H "api-key: $KEY"`;
+  const source = `curl "${base}${path}${query}"${key}${curl === '' ? '' : ` ${curl}`}`;
+  return {
+    hide: false,
+    tags: [topic],
+    summary: summary ?? schema.summary ?? `${method} ${path}`,
+    description: [sentence, schema.description].filter(Boolean).join('\n\n'),
+    response: { ...(schema.response as object), default: WireError },
+    'x-codeSamples': [{ lang: 'curl', source }],
+    ...(!url.startsWith(WIRE) && { servers: AT_ROOT }),
+    ...(isOpen && { security: [] }),
+  };
 }
 
 /** The document as it is served: without the schemas that nothing refers to. */

@@ -151,8 +151,8 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     uploadRoutes(routes, deps);
     partUploadRoutes(routes, deps.uploader);
     fileRoutes(routes, deps);
-    contentRoutes(routes, deps);
     batchRoutes(routes, deps);
+    contentRoutes(routes, deps);
     onlineRoutes(routes, deps.deployments);
     deploymentRoutes(routes, deps.control);
     modelRoutes(routes, deps.control);

@@ -127,6 +127,7 @@ function onOtherPlanes(path: string, query: string): Target {
   if (below(path, '/audit') !== undefined) return control(CONTROL + path + query, undefined);
   if (below(path.toLowerCase(), '/subscriptions') !== undefined)
     return control((toControlPath(path) ?? NOWHERE) + query, refusalOfControl(query));
+  if (path === '/' || path === '') return open(`/${query}`);
   return open(OPEN_ROOTS.some((root) => below(path, root) !== undefined) ? path + query : NOWHERE);
 }
 

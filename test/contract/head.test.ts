@@ -28,6 +28,7 @@ const lasting = ({ headers }: Response): [string, string][] =>
 describe('HEAD answers as GET does, without the body', () => {
   test.each([
     ['/healthz', 200],
+    ['/', 200],
     ['/docs', 200],
     ['/openapi.json', 200],
     ['/openai/v1/files', 200],

@@ -29,35 +29,34 @@ test('the document is OpenAPI 3.1 and refers only to what it has', () => {
   expect(api.servers.map(({ url }: { url: string }) => url)).toEqual(['/openai/v1', '/v1', '/openai']);
 });
 
-test('the document names every operation of the wire', () => {
-  const operations = Object.entries<object>(api.paths).flatMap(([path, methods]) =>
-    Object.keys(methods).map((method) => `${method} ${path}`),
-  );
+const PROVIDER = '/providers/Microsoft.CognitiveServices';
 
-  expect(operations.toSorted()).toEqual([
-    'delete /files/{id}',
-    'get /audit',
-    'get /batches',
-    'get /batches/{id}',
-    'get /batches/{id}/errors',
-    'get /batches/{id}/output',
-    'get /deployments',
-    'get /deployments/{deployment}',
-    'get /files',
-    'get /files/{id}',
-    'get /files/{id}/content',
-    'get /models',
-    'get /models/{id}',
-    'get /usages',
-    'post /batches',
-    'post /batches/{id}/cancel',
-    'post /files',
-    'post /files/import',
-    'post /uploads',
-    'post /uploads/{id}/cancel',
-    'post /uploads/{id}/complete',
-    'post /uploads/{id}/parts',
-  ]);
+test('the document shows every route, save for those that only refuse or repeat another', () => {
+  const shown = Object.entries<object>(api.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replace(PROVIDER, '')}`),
+  );
+  const served = service.routes
+    .filter(
+      ({ method, action, url }) => method !== 'HEAD' && action !== 'none' && /^\/(?:wire|control)/.test(url),
+    )
+    .map(({ method, url }) =>
+      `${method} ${url.replace(/^\/(?:wire|control)/, '')}`.replaceAll(/:(\w+)/g, '{$1}'),
+    )
+    .filter((route) => !/completions|\/embeddings|\/responses/.test(route))
+    .filter((route) => route !== 'GET /batches/{id}/cancel');
+
+  expect(shown.toSorted()).toEqual([...served, 'GET /', 'GET /healthz', 'GET /openapi.json'].toSorted());
+});
+
+test('every operation has a topic, a sentence, and an example that names it', () => {
+  const topics = api.tags.map(({ name }: { name: string }) => name);
+  for (const [path, methods] of Object.entries<Json>(api.paths))
+    for (const [method, operation] of Object.entries<Json>(methods)) {
+      const [sentence] = operation.description.split('\n\n');
+      expect([method, path, topics]).toEqual([method, path, expect.arrayContaining(operation.tags)]);
+      expect(sentence).toMatch(/^[A-Z].*\.$/s);
+      expect(operation['x-codeSamples'][0].source).toContain(path);
+    }
 });
 
 describe.each(['/openai/v1', '/v1'])('answers under %s are as documented', (root) => {

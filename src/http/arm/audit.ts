@@ -27,8 +27,6 @@ export function auditRoutes(server: FastifyInstance, control: ControlPlane): voi
     {
       config: { action: 'audit/read', reach: 'some' },
       schema: {
-        tags: ['control plane'],
-        servers: [{ url: '/', description: 'Control plane: with the admin key, or a token' }],
         summary: 'Read the audit log',
         querystring: AuditQuery,
         response: { 200: WireAuditPage },

@@ -21,14 +21,12 @@ type Deps = Pick<HttpDeps, 'state' | 'engine' | 'clock'>;
 export function batchRoutes(server: FastifyInstance, deps: Deps): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
   const { state, engine } = deps;
-  const tags = ['batches'];
 
   app.post(
     `${WIRE}/batches`,
     {
       config: { action: 'accounts/OpenAI/batch-jobs/write' },
       schema: {
-        tags,
         summary: 'Create a batch',
         headers: CreateBatchHeaders,
         body: CreateBatchBody,
@@ -57,7 +55,6 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
     {
       config: { action: 'accounts/OpenAI/batches/read' },
       schema: {
-        tags,
         summary: 'List batches',
         querystring: ListBatchesQuery,
         response: { 200: WireBatchList },
@@ -76,7 +73,7 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
     `${WIRE}/batches/:id`,
     {
       config: { action: 'accounts/OpenAI/batches/read' },
-      schema: { tags, summary: 'Get a batch', params: ById, response: { 200: WireBatch } },
+      schema: { summary: 'Get a batch', params: ById, response: { 200: WireBatch } },
     },
     async (request) =>
       render(
@@ -118,7 +115,7 @@ function cancelRoutes(server: FastifyInstance, deps: Deps): void {
     `${WIRE}/batches/:id/cancel`,
     {
       config: { action: 'accounts/OpenAI/batches/cancel/action' },
-      schema: { tags: ['batches'], summary: 'Cancel a batch', params: ById, response: { 200: WireBatch } },
+      schema: { summary: 'Cancel a batch', params: ById, response: { 200: WireBatch } },
     },
     (request) => cancel(request, request.params.id),
   );

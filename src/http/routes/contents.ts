@@ -25,7 +25,6 @@ export function contentRoutes(server: FastifyInstance, deps: Deps): void {
     {
       config: { action: 'accounts/OpenAI/files/read' },
       schema: {
-        tags: ['files'],
         summary: 'Read a file',
         description:
           'A produced file can be read while its batch runs: the answer is what the finished file is certain to ' +
@@ -55,7 +54,6 @@ export function contentRoutes(server: FastifyInstance, deps: Deps): void {
       {
         config: { action: 'accounts/OpenAI/files/read' },
         schema: {
-          tags: ['batches'],
           summary: ok ? 'Read the results so far' : 'Read the failures so far',
           description: 'Every line recorded so far, in input order; the whole file once the batch has ended.',
           params: ById,

@@ -16,13 +16,12 @@ import { WIRE } from '../surface.ts';
 
 export function deploymentRoutes(server: FastifyInstance, control: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
-  const tags = ['deployments'];
 
   app.get(
     `${WIRE}/deployments`,
     {
       config: { action: 'accounts/OpenAI/deployments/read' },
-      schema: { tags, summary: 'List deployments', response: { 200: WireDeploymentList } },
+      schema: { summary: 'List deployments', response: { 200: WireDeploymentList } },
     },
     async ({ principal }) => {
       const deployments = await control.listDeployments(principal.scope);
@@ -34,7 +33,6 @@ export function deploymentRoutes(server: FastifyInstance, control: ControlPlane)
     {
       config: { action: 'accounts/OpenAI/deployments/read' },
       schema: {
-        tags,
         summary: 'Get a deployment',
         params: z.object({ deployment: z.string() }),
         response: { 200: WireDeployment },
@@ -54,7 +52,7 @@ export function deploymentRoutes(server: FastifyInstance, control: ControlPlane)
     `${WIRE}/usages`,
     {
       config: { action: 'accounts/OpenAI/usages/read' },
-      schema: { tags, summary: 'Read the quotas', response: { 200: WireQuotaUsageList } },
+      schema: { summary: 'Read the quotas', response: { 200: WireQuotaUsageList } },
     },
     async ({ principal }) => {
       const resource = await control.getResource(principal.scope.resourceId);

@@ -12,13 +12,12 @@ export function fileRoutes(
   { state, uploader }: Pick<HttpDeps, 'state' | 'uploader'>,
 ): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
-  const tags = ['files'];
 
   app.get(
     `${WIRE}/files`,
     {
       config: { action: 'accounts/OpenAI/files/read' },
-      schema: { tags, summary: 'List files', querystring: ListFilesQuery, response: { 200: WireFileList } },
+      schema: { summary: 'List files', querystring: ListFilesQuery, response: { 200: WireFileList } },
     },
     async (request) => {
       const page = await state.files.list(request.principal.scope, request.query);
@@ -31,7 +30,7 @@ export function fileRoutes(
     `${WIRE}/files/:id`,
     {
       config: { action: 'accounts/OpenAI/files/read' },
-      schema: { tags, summary: 'Get a file', params: ById, response: { 200: WireFile } },
+      schema: { summary: 'Get a file', params: ById, response: { 200: WireFile } },
     },
     async (request) => renderFile(await findFile(state, request.principal.scope, request.params.id)),
   );
@@ -40,7 +39,7 @@ export function fileRoutes(
     `${WIRE}/files/:id`,
     {
       config: { action: 'accounts/OpenAI/files/delete' },
-      schema: { tags, summary: 'Delete a file', params: ById, response: { 200: WireFileDeleted } },
+      schema: { summary: 'Delete a file', params: ById, response: { 200: WireFileDeleted } },
     },
     async (request) => {
       const { id } = request.params;

@@ -16,7 +16,6 @@ import { WIRE } from '../surface.ts';
 
 export function modelRoutes(server: FastifyInstance, control: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
-  const tags = ['models'];
   const config = { action: 'accounts/OpenAI/models/read' } as const;
 
   const deployed = async ({ principal }: FastifyRequest): Promise<WireModel[]> =>
@@ -29,7 +28,7 @@ export function modelRoutes(server: FastifyInstance, control: ControlPlane): voi
 
   app.get(
     `${WIRE}/models`,
-    { config, schema: { tags, summary: 'List models', response: { 200: WireModelList } } },
+    { config, schema: { summary: 'List models', response: { 200: WireModelList } } },
     async (request) =>
       request.target.surface.dialect === 'openai'
         ? { object: 'list' as const, data: await deployed(request) }
@@ -37,7 +36,7 @@ export function modelRoutes(server: FastifyInstance, control: ControlPlane): voi
   );
   app.get(
     `${WIRE}/models/:id`,
-    { config, schema: { tags, summary: 'Get a model', params: ById, response: { 200: WireAnyModel } } },
+    { config, schema: { summary: 'Get a model', params: ById, response: { 200: WireAnyModel } } },
     async (request) => {
       const { id } = request.params;
       const isOpenAi = request.target.surface.dialect === 'openai';

@@ -1,7 +1,11 @@
-/** Batch deployments answer no single requests; the original says so in these words (contract §3, §8). */
+/**
+ * Batch deployments answer no single requests; the original says so in these words (contract §3, §8). The other ones would,
+ * and do not yet.
+ */
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { BATCH_SKUS } from '../../contract/control.ts';
 import { ApiError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/scope.ts';
 import type { Deployments } from '../../deployments/port.ts';
@@ -53,6 +57,12 @@ export function onlineRoutes(server: FastifyInstance, deployments: Deployments):
       throw new ApiError(
         'deploymentNotFound',
         'The API deployment for this resource does not exist. If you created the deployment within the last 5 minutes, please wait a moment and try again.',
+      );
+    if (!BATCH_SKUS.includes(deployment.sku))
+      throw new ApiError(
+        'operationNotSupported',
+        `The deployment '${name}' has the SKU ${deployment.sku}, which is for single requests, and this service does not serve those yet. Send a batch to a deployment with a batch SKU, or the request to your model server.`,
+        { param: 'model' },
       );
     throw new ApiError(
       'operationNotSupported',

@@ -12,8 +12,6 @@ import type { HttpDeps } from '../server.ts';
 import { WIRE } from '../surface.ts';
 
 type Uploads = HttpDeps['uploader']['inParts'];
-
-const tags = ['uploads'];
 const config = { action: 'accounts/OpenAI/files/write' } as const;
 
 export function partUploadRoutes(
@@ -27,7 +25,6 @@ export function partUploadRoutes(
     {
       config,
       schema: {
-        tags,
         summary: 'Start an upload in parts',
         body: StartUploadBody,
         response: { 200: WireUpload },
@@ -74,7 +71,6 @@ function partRoute(server: FastifyInstance, uploads: Uploads): void {
           httpPart === 'body' ? true : { value },
       config,
       schema: {
-        tags,
         summary: 'Add a part to an upload',
         consumes: ['multipart/form-data'],
         params: ById,
@@ -101,7 +97,6 @@ function endRoutes(server: FastifyInstance, uploads: Uploads): void {
     {
       config,
       schema: {
-        tags,
         summary: 'Complete an upload to a file',
         params: ById,
         body: CompleteUploadBody,
@@ -122,7 +117,7 @@ function endRoutes(server: FastifyInstance, uploads: Uploads): void {
     `${WIRE}/uploads/:id/cancel`,
     {
       config,
-      schema: { tags, summary: 'Cancel an upload', params: ById, response: { 200: WireUpload } },
+      schema: { summary: 'Cancel an upload', params: ById, response: { 200: WireUpload } },
     },
     async (request) => renderUpload(await uploads.cancel(request.principal.scope, request.params.id)),
   );

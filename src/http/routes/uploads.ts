@@ -17,7 +17,6 @@ export function uploadRoutes(
   { uploader, importer }: Pick<HttpDeps, 'uploader' | 'importer'>,
 ): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
-  const tags = ['files'];
   const response = { 200: WireFile, 201: WireFile };
 
   app.post(
@@ -33,7 +32,6 @@ export function uploadRoutes(
       }),
       config: { action: 'accounts/OpenAI/files/write' },
       schema: {
-        tags,
         summary: 'Upload a file',
         consumes: ['multipart/form-data'],
         body: UploadForm,
@@ -53,7 +51,7 @@ export function uploadRoutes(
     `${WIRE}/files/import`,
     {
       config: { action: 'accounts/OpenAI/files/write' },
-      schema: { tags, summary: 'Import a file from a URL', body: ImportFileBody, response },
+      schema: { summary: 'Import a file from a URL', body: ImportFileBody, response },
     },
     async (request, reply) => {
       const { surface } = request.target;
