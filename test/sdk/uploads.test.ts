@@ -1,0 +1,92 @@
+/** Files in parts through the official SDK, and as the helper of openai-python sends them. */
+import { createHash } from 'node:crypto';
+import OpenAI, { AzureOpenAI, BadRequestError, NotFoundError, toFile } from 'openai';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { KEY_A, lines, startService, type Service } from '../contract/harness.ts';
+
+let service: Service;
+beforeAll(async () => {
+  service = await startService();
+});
+afterAll(() => service.close());
+
+const CLIENTS: { name: string; create: () => OpenAI }[] = [
+  {
+    name: 'AzureOpenAI',
+    create: () =>
+      new AzureOpenAI({
+        endpoint: service.url,
+        apiKey: KEY_A,
+        apiVersion: '2025-04-01-preview',
+        maxRetries: 0,
+      }),
+  },
+  {
+    name: 'OpenAI on /openai/v1/',
+    create: () => new OpenAI({ baseURL: `${service.url}/openai/v1/`, apiKey: KEY_A, maxRetries: 0 }),
+  },
+  {
+    name: 'OpenAI on /v1',
+    create: () => new OpenAI({ baseURL: `${service.url}/v1`, apiKey: KEY_A, maxRetries: 0 }),
+  },
+  {
+    name: 'OpenAI on the path of a resource',
+    create: () => new OpenAI({ baseURL: `${service.url}/default/v1`, apiKey: KEY_A, maxRetries: 0 }),
+  },
+];
+
+describe.each(CLIENTS)('$name', ({ create }) => {
+  const content = lines(50);
+  const start = (client: OpenAI) =>
+    client.uploads.create({
+      bytes: content.length,
+      filename: 'in.jsonl',
+      mime_type: 'application/jsonl',
+      purpose: 'batch',
+    });
+
+  test('a file is uploaded in parts, completed with its digest, and a batch runs on it', async () => {
+    const client = create();
+    const upload = await start(client);
+    expect([upload.object, upload.status, upload.expires_at - upload.created_at]).toEqual([
+      'upload',
+      'pending',
+      7_200,
+    ]);
+    // As `upload_file_chunked` does: pieces of one size, sent as bytes without a name of their own.
+    const pieces = content.match(/[^]{1,3000}/g) ?? [];
+    const parts = await Promise.all(
+      pieces.map(async (piece) =>
+        client.uploads.parts.create(upload.id, { data: await toFile(Buffer.from(piece), 'upload') }),
+      ),
+    );
+
+    const done = await client.uploads.complete(upload.id, {
+      part_ids: parts.map(({ id }) => id),
+      md5: createHash('md5').update(content).digest('hex'),
+    });
+
+    expect([done.status, done.file?.bytes]).toEqual(['completed', content.length]);
+    expect(parts[0]).toMatchObject({ object: 'upload.part', upload_id: upload.id });
+    expect(await (await client.files.content(done.file?.id ?? '')).text()).toBe(content);
+    const batch = await client.batches.create({
+      input_file_id: done.file?.id ?? '',
+      endpoint: '/v1/chat/completions',
+      completion_window: '24h',
+    });
+    const ended = await service.waitFor(batch.id, 'completed');
+    expect(ended.request_counts.completed).toBe(50);
+  });
+
+  test('a cancelled upload takes no parts, and one that is not there is not found', async () => {
+    const client = create();
+    const upload = await start(client);
+
+    expect((await client.uploads.cancel(upload.id)).status).toBe('cancelled');
+
+    const data = await toFile(Buffer.from('x'), 'upload');
+    await expect(client.uploads.parts.create(upload.id, { data })).rejects.toThrow(BadRequestError);
+    await expect(client.uploads.complete(upload.id, { part_ids: [] })).rejects.toThrow(BadRequestError);
+    await expect(client.uploads.cancel('upload_none')).rejects.toThrow(NotFoundError);
+  });
+});
