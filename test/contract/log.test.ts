@@ -49,6 +49,7 @@ test('a health check is an event of its own, and absent fields are left out', as
     'route',
     'status',
     'ms',
+    'caller',
     'message',
   ]);
 });
