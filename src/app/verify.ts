@@ -16,7 +16,7 @@ import { bytesOf, labelOf, sqlitePath } from './storage.ts';
 /** A file whose bytes are not those of its row. */
 export interface DamagedFile {
   readonly id: string;
-  /** Null: it was deleted, and a live batch still reads it. */
+  /** Null: the part of an upload, or a deleted file that a live batch still reads. */
   readonly filename: string | null;
   readonly resource: string | null;
   readonly kind: 'missing' | 'changed' | 'unreadable';
@@ -75,7 +75,11 @@ export async function verify(
       faults: faults.filter((fault) => fault !== null),
       files,
       bytes,
-      damaged: [...damaged, ...(await checkDeleted({ state, blobs }))],
+      damaged: [
+        ...damaged,
+        ...(await checkParts({ state, blobs })),
+        ...(await checkDeleted({ state, blobs })),
+      ],
       strays: (await straysAmong(found.ids, { state, blobs })).map((id) => blobs.pathOf(id)),
       setAside,
       foreign: found.foreign,
@@ -129,6 +133,22 @@ async function checkFiles({ state, blobs }: Stores, onProgress: (progress: Verif
     const last = files.at(-1);
     if (last === undefined || files.length < PAGE) return { files: checked, bytes, damaged };
     beforeSeq = last.seq;
+  }
+}
+
+/** Parts of uploads that are not completed yet. */
+async function checkParts({ state, blobs }: Stores): Promise<DamagedFile[]> {
+  const damaged: DamagedFile[] = [];
+  for (let afterId = ''; ;) {
+    const parts = await state.files.parts({ afterId, limit: PAGE });
+    for (const part of parts) {
+      const damage = await damageOf(blobs, part);
+      if (damage && (await state.files.stored(part.blobId)))
+        damaged.push({ id: part.blobId, filename: null, resource: null, ...damage });
+    }
+    const last = parts.at(-1);
+    if (last === undefined || parts.length < PAGE) return damaged;
+    afterId = last.blobId;
   }
 }
 

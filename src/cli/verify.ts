@@ -55,7 +55,7 @@ const say = (text: string): void => print(process.stdout.isTTY ? fitted(text, pr
 const row = ({ id, kind, filename, resource, reason }: DamagedFile): string[] => [
   id,
   kind,
-  oneLine(filename ?? '(deleted; a batch reads it)'),
+  oneLine(filename ?? '(a part, or deleted)'),
   oneLine(resource ?? ''),
   oneLine(reason),
 ];

@@ -274,13 +274,15 @@ async function publish(
     `the files of batch ${batch.id} lack results that were recorded`,
   );
   await insertFiles(trx, batch.resource_id, files);
+  const split = errors && splitErrors(errors);
   const total = to === 'failed' ? batch.total : completed + failed;
   await transition(trx, batch, to, {
     atS,
     total,
     completed,
     failed,
-    ...(errors && { errors: JSON.stringify(errors) }),
+    ...(split && { errors: split.excerpt }),
   });
+  if (split) await keepErrors(trx, seq, split);
   return true;
 }

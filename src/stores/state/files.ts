@@ -73,7 +73,10 @@ export function createFileStore(database: Database): FileStore {
   };
 }
 
-type BlobRecords = Pick<FileStore, 'existing' | 'stored' | 'count' | 'all' | 'removals' | 'forgetRemovals'>;
+type BlobRecords = Pick<
+  FileStore,
+  'existing' | 'stored' | 'count' | 'all' | 'parts' | 'removals' | 'forgetRemovals'
+>;
 
 /** Of every resource: what the bytes in the blob store are compared with. */
 const blobRecords = (database: Database): BlobRecords => ({
@@ -110,6 +113,17 @@ const blobRecords = (database: Database): BlobRecords => ({
       if (beforeSeq !== null) page = page.where('seq', '<', beforeSeq);
       return (await page.execute()).map((row) => ({ ...toFile(row), seq: row.seq }));
     }),
+
+  parts: ({ afterId, limit }) =>
+    database.read((db) =>
+      db
+        .selectFrom('upload_parts')
+        .select(['blob_id as blobId', 'bytes', 'sha256'])
+        .where('blob_id', '>', afterId)
+        .orderBy('blob_id')
+        .limit(limit)
+        .execute(),
+    ),
 
   removals: ({ afterId, limit }) =>
     database.read(async (db) => {

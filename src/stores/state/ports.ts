@@ -165,6 +165,11 @@ export interface FileStore {
     readonly beforeSeq: number | null;
     readonly limit: number;
   }): Promise<(FileRow & { readonly seq: number })[]>;
+  /** Blobs of parts that wait to become files, of all resources. */
+  parts(query: {
+    readonly afterId: string;
+    readonly limit: number;
+  }): Promise<Pick<FileRow, 'blobId' | 'bytes' | 'sha256'>[]>;
   /** Blobs of deleted files whose bytes are not known to be gone. */
   removals(query: { readonly afterId: string; readonly limit: number }): Promise<string[]>;
   /** Their bytes are gone. */

@@ -191,9 +191,12 @@ export function uploadContract(subject: () => Subject): void {
   });
 
   test('the blob of a part is no stray', async () => {
+    const { files } = subject().store;
     await add('p1');
 
-    expect(await subject().store.files.existing(['blob-of-p1', 'stray'])).toEqual(['blob-of-p1']);
+    expect(await files.existing(['blob-of-p1', 'stray'])).toEqual(['blob-of-p1']);
+    expect(await files.parts({ afterId: '', limit: 9 })).toMatchObject([{ blobId: 'blob-of-p1' }]);
+    expect(await files.parts({ afterId: 'blob-of-p1', limit: 9 })).toEqual([]);
   });
 
   test('uploads go with their resource', async () => {
