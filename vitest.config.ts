@@ -16,7 +16,7 @@ export default defineConfig({
         test: {
           ...limits,
           name: 'whole',
-          include: ['test/{sdk,e2e,crash,races,simulation}/**/*.test.ts'],
+          include: ['test/{sdk,e2e,crash,races,simulation,judgement}/**/*.test.ts'],
           testTimeout: 300_000,
         },
       },

@@ -126,8 +126,11 @@ describe('failures', () => {
     expect(await bench.linesOf(done.errorFileId)).toMatchObject([
       { custom_id: 'r7', response: { status_code: 500 }, error: null },
     ]);
-    expect(bench.calls.filter((body) => body.includes('"r7"'))).toHaveLength(3);
-    expect(done.retries).toBe(2);
+    const calls = bench.calls.filter((body) => body.includes('"r7"')).length;
+    // The first failure, and two or three more before it is known that others get through.
+    expect(calls).toBeGreaterThanOrEqual(3);
+    expect(calls).toBeLessThanOrEqual(5);
+    expect(done.retries).toBe(calls - 1);
   });
 
   test('a line that the upstream rejects is failed at once, with the answer as it came', async () => {
@@ -148,7 +151,7 @@ describe('failures', () => {
     const { batch } = await bench.create(engine, await bench.upload(many(200)));
     await vi.waitFor(async () => {
       const live = await bench.state.batches.get(scope, batch.id);
-      expect(live && engine.progress(live)?.waiting).toContain('model-server: answers 401');
+      expect(live && engine.progress(live)?.waiting).toContain('model-server refuses the requests: 401');
     });
 
     expect((await bench.state.batches.get(scope, batch.id))?.counts.failed).toBe(0);

@@ -8,21 +8,23 @@ import { nowS, type Clock } from '../core/clock.ts';
 import type { Failpoint } from '../core/failpoint.ts';
 import type { UuidSource } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
+import { RetryStorms } from '../core/retry-storm.ts';
 import type { Deployments } from '../deployments/port.ts';
 import type { BlobStore } from '../stores/blobs/port.ts';
+import { Servers } from '../serving/servers.ts';
 import type { StateStore } from '../stores/state/ports.ts';
-import type { SuspectTurn } from './dispatch/dispatcher.ts';
+import type { SuspectTurn } from './dispatch/suspects.ts';
 import { Dispatchers, gone } from './dispatch/dispatchers.ts';
 import type { OutputsAlong } from './finalize/along.ts';
 import { finalize } from './finalize/finalize.ts';
 import { createBatch, type CreateBatch } from './queue/create.ts';
 import { faulty, judge } from './queue/judge.ts';
 import { Quotas } from './queue/quotas.ts';
-import { roomOf, tokenLimitExceeded, waitsForRoom, type QueuePlace } from './queue/room.ts';
+import { roomOf, tokenLimitExceeded, waitsForRoom } from './queue/room.ts';
 import { BatchJournal, type WaitOf } from './journal.ts';
 import { damageText, InputDamage, Inputs, readingInput } from './inputs.ts';
 import { untilTaken } from './passing.ts';
-import { Meter } from './progress.ts';
+import { Meter, type LiveProgress } from './progress.ts';
 import { Recorder } from './results/recorder.ts';
 import type { Inspector } from './validate/port.ts';
 
@@ -82,19 +84,6 @@ export interface EngineDeps {
   readonly options?: Partial<EngineOptions>;
 }
 
-/** What a batch is doing just now. `etaS` is null while it cannot be told. */
-export interface LiveProgress {
-  readonly requestsPerSecond: number;
-  readonly etaS: number | null;
-  readonly inFlight: number;
-  /** Why it does not move; null when it does. */
-  readonly waiting: string | null;
-  /** Its place among the batches that wait for room; null: it does not, or was not seen yet. */
-  readonly queue: QueuePlace | null;
-  /** Of its deployment, as last seen: what live batches hold, and the limit. Null: not known. */
-  readonly enqueuedTokens: { readonly held: number | null; readonly limit: number | null };
-}
-
 const PURGE_ROWS = 2_000;
 
 /** Runs every live batch to its end. One task per batch walks the stages; dispatchers are shared per deployment. */
@@ -105,6 +94,7 @@ export class Engine {
   readonly #dispatchers: Dispatchers;
   readonly #journal: BatchJournal;
   readonly #inputs: Inputs;
+  readonly #retryStorms: RetryStorms;
   readonly #quotas = new Quotas();
   readonly #tasks = new Map<number, Promise<void>>();
   readonly #meters = new Map<number, Meter>();
@@ -126,6 +116,7 @@ export class Engine {
     );
     this.#journal = new BatchJournal(deps, this.#options.waitToldAfterMs);
     this.#inputs = new Inputs({ files: deps.state.files, blobs: deps.blobs });
+    this.#retryStorms = new RetryStorms(deps);
     const suspectTurn: SuspectTurn = { line: null };
     this.#dispatchers = new Dispatchers(
       {
@@ -135,6 +126,8 @@ export class Engine {
         recorder: this.#recorder,
         recorded: deps.along.recorded,
         suspectTurn,
+        servers: new Servers(deps),
+        retryStorms: this.#retryStorms,
       },
       this.#options,
     );
@@ -180,16 +173,17 @@ export class Engine {
   /** Undefined once the batch has ended. */
   progress(batch: Batch): LiveProgress | undefined {
     if (isTerminal(batch.status)) return undefined;
-    const dispatcher = this.#dispatchers.get(batch);
-    const activity = dispatcher?.activity(batch.seq);
+    const activity = this.#dispatchers.get(batch)?.activity(batch.seq);
     const left = batch.counts.total - batch.counts.completed - batch.counts.failed;
     const requestsPerSecond = activity ? (this.#meters.get(batch.seq)?.perSecond() ?? 0) : 0;
     const { held, limit } = this.#quotas.of(batch) ?? { held: null, limit: null };
+    const waiting = activity ? activity.waiting : this.#waitsFor(batch);
     return {
       requestsPerSecond,
-      etaS: requestsPerSecond > 0 ? Math.ceil(left / requestsPerSecond) : null,
+      etaS: waiting === null && requestsPerSecond > 0 ? Math.ceil(left / requestsPerSecond) : null,
       inFlight: activity?.inFlight ?? 0,
-      waiting: activity && dispatcher ? dispatcher.trouble : this.#waitsFor(batch),
+      retries: activity?.retries ?? 0,
+      waiting,
       queue: this.#quotas.place(batch),
       enqueuedTokens: { held, limit },
     };
@@ -208,8 +202,8 @@ export class Engine {
     isWaiting: (batch) => {
       if (batch.status === 'validating')
         return batch.waitingTokens !== null || this.#quotas.of(batch)?.limit === null;
-      const dispatcher = this.#dispatchers.get(batch);
-      return dispatcher?.activity(batch.seq) !== undefined && dispatcher.trouble !== null;
+      const activity = this.#dispatchers.get(batch)?.activity(batch.seq);
+      return activity !== undefined && activity.waiting !== null;
     },
     reasonOf: (batch) => this.progress(batch)?.waiting ?? 'Waits for room.',
   };
@@ -227,6 +221,7 @@ export class Engine {
         await this.#purge();
       });
       this.#dispatchers.poke();
+      this.#retryStorms.tell();
       await this.#rest(this.#options.tickMs, heard);
     }
   }

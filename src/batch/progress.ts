@@ -1,4 +1,20 @@
 import type { Clock } from '../core/clock.ts';
+import type { QueuePlace } from './queue/room.ts';
+
+/** What a batch is doing just now. `etaS` is null while it cannot be told. */
+export interface LiveProgress {
+  readonly requestsPerSecond: number;
+  readonly etaS: number | null;
+  readonly inFlight: number;
+  /** Calls beyond the first, of lines that have no durable result yet. */
+  readonly retries: number;
+  /** Why it does not move; null when it does. */
+  readonly waiting: string | null;
+  /** Its place among the batches that wait for room; null: it does not, or was not seen yet. */
+  readonly queue: QueuePlace | null;
+  /** Of its deployment, as last seen: what live batches hold, and the limit. Null: not known. */
+  readonly enqueuedTokens: { readonly held: number | null; readonly limit: number | null };
+}
 
 /** Weight of the past halves over this time: quick enough to follow a change, slow enough to read. */
 const HALF_LIFE_MS = 10_000;

@@ -91,6 +91,8 @@ describe('the SKU decides on every look', () => {
 
   const named = (name: string) => ({
     name,
+    server: name,
+    model: 'm',
     call: () => Promise.reject(new Error('nothing is sent here')),
     probe: async () => ({ kind: 'models' as const, ids: [] }),
     close: async () => {},

@@ -56,6 +56,8 @@ function world() {
       events.push(`open ${name} ${modelThere}`);
       return {
         name,
+        server: name,
+        model: modelThere,
         call: () =>
           new Promise<UpstreamReply>((resolve) => {
             const body = Buffer.from('{}');

@@ -157,6 +157,8 @@ const identityOf = ({ name, region, dataZone, onlyFor, fingerprint }: FleetUpstr
 /** An upstream that ends its calls before it closes, and takes no more once it is to. */
 class OpenUpstream implements Upstream {
   readonly name: string;
+  readonly server: string;
+  readonly model: string;
   readonly #inner: Upstream;
   #inFlight = 0;
   /** Set once it is to close; resolves with the end of its last call. */
@@ -165,6 +167,8 @@ class OpenUpstream implements Upstream {
   constructor(inner: Upstream) {
     this.#inner = inner;
     this.name = inner.name;
+    this.server = inner.server;
+    this.model = inner.model;
   }
 
   call(...[request, signal]: Parameters<Upstream['call']>): ReturnType<Upstream['call']> {

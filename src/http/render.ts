@@ -1,5 +1,5 @@
 /** Rows as the wire shows them. */
-import type { LiveProgress } from '../batch/engine.ts';
+import type { LiveProgress } from '../batch/progress.ts';
 import type { QueuePlace } from '../batch/queue/room.ts';
 import { isTerminal, type Batch } from '../contract/batch.ts';
 import type { Dialect } from '../contract/error.ts';
@@ -104,7 +104,7 @@ function renderExtras(batch: Batch, live: LiveProgress | undefined): WireBatch['
     requests_per_second: live?.requestsPerSecond ?? 0,
     eta_seconds: live?.etaS ?? null,
     in_flight: live?.inFlight ?? 0,
-    retries: batch.retries,
+    retries: batch.retries + (live?.retries ?? 0),
     resent_requests: batch.resent,
     enqueued_tokens: {
       used: batch.waitingTokens === null ? batch.enqueuedTokens : 0,

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { BatchEndpoint } from '../contract/batch.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Clock } from '../core/clock.ts';
@@ -79,6 +80,8 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
 
   return {
     name,
+    server: serverOf(base, options),
+    model: options.model ?? '',
     call(request, signal) {
       const path = pathOf(request);
       const { endpoint, idempotencyKey } = request;
@@ -114,6 +117,12 @@ function once(act: () => void): () => void {
     isDone = true;
   };
 }
+
+/** The same address and key are one server with one account, whatever model is asked for. The key is not given away. */
+const serverOf = (base: URL, { apiKey, azureApiVersion }: HttpUpstreamOptions): string =>
+  createHash('sha256')
+    .update(JSON.stringify([base.href.replace(/\/+$/, ''), apiKey ?? null, azureApiVersion !== undefined]))
+    .digest('hex');
 
 /** `setTimeout` fires at once beyond this delay. */
 const TIMER_MS_MAX = 2 ** 31 - 1;

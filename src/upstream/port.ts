@@ -3,6 +3,10 @@ import type { BatchEndpoint, Usage } from '../contract/batch.ts';
 /** A model server that really answers. */
 export interface Upstream {
   readonly name: string;
+  /** Equal for those that are one server with one account: the same address and key. They share health and pace. */
+  readonly server: string;
+  /** The model's name there. */
+  readonly model: string;
   /** Never rejects: what can go wrong out there is a value. After `signal` aborts it resolves soon with `aborted`. */
   call(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamReply>;
   /**

@@ -13,10 +13,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'stores/state': ['contract', 'core'],
   'stores/blobs': ['contract', 'core'],
   upstream: ['contract', 'core'],
+  serving: ['contract', 'core', 'upstream'],
   tls: ['contract', 'core'],
   identity: ['contract', 'core', 'stores/state'],
   deployments: ['contract', 'core', 'stores/state', 'upstream'],
-  batch: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'deployments'],
+  batch: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'serving', 'deployments'],
   http: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'deployments', 'identity', 'batch'],
 };
 /** Areas that see others through their port alone. */

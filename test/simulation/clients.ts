@@ -1,4 +1,5 @@
 import { ApiError } from '../../src/contract/error.ts';
+import type { Batch } from '../../src/contract/batch.ts';
 import type { Scope } from '../../src/contract/scope.ts';
 import type { Job } from './plan.ts';
 import type { Life } from './scheduler.ts';
@@ -20,6 +21,13 @@ export function runClients(world: World, life: Life, onDone: () => void): void {
   }
 }
 
+/** The owner of a batch that waits for a server which accepts none of its lines. */
+export function giveUp(world: World, life: Life, batch: Batch): void {
+  const job = world.jobOfFile.get(batch.inputFileId);
+  if (job === undefined) return;
+  new Client(world, life, job).cancel(batch.id, 0).catch((error: unknown) => world.failed(error));
+}
+
 class Client {
   readonly #world: World;
   readonly #life: Life;
@@ -39,7 +47,7 @@ class Client {
     const { deleteInputAfterMs, cancelAfterMs } = this.#job;
     if (deleteInputAfterMs !== null) acts.push(this.#deleteInput(fileId, deleteInputAfterMs));
     const batchId = await this.#create(fileId);
-    if (batchId !== null && cancelAfterMs !== null) acts.push(this.#cancel(batchId, cancelAfterMs));
+    if (batchId !== null && cancelAfterMs !== null) acts.push(this.cancel(batchId, cancelAfterMs));
     await Promise.all(acts);
   }
 
@@ -95,7 +103,7 @@ class Client {
     }
   }
 
-  async #cancel(batchId: string, afterMs: number): Promise<void> {
+  async cancel(batchId: string, afterMs: number): Promise<void> {
     await this.#wait(afterMs);
     const { oracle } = this.#world;
     for (;;) {

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { sortReply } from '../../src/batch/dispatch/decide.ts';
+import { isAccepted } from '../../src/serving/reading.ts';
 import { isTerminal, TRANSITIONS } from '../../src/contract/batch.ts';
 import type { Batch, BatchStatus } from '../../src/contract/batch.ts';
 import type { AuditAction } from '../../src/contract/control.ts';
@@ -14,6 +14,7 @@ import { BLOB_DIR, blobPath } from './blob-path.ts';
 import { Ending } from './ending.ts';
 import { Fence } from './fence.ts';
 import { WaitingRoom } from './waiting-room.ts';
+import { Pace } from './pace.ts';
 import type { World } from './world.ts';
 
 /** A promise was broken. */
@@ -36,11 +37,12 @@ interface Death {
 }
 
 const MAX_ROWS = { afterLine: 0, bytesMax: 1e9, rowsMax: 1e6 };
-const RETRY_AFTER_MS_MAX = 10 * 60_000;
 const STORE_RETRY_MS = 15_000;
 const CANCEL_QUIET_MS = 2_000;
 const CANCEL_END_MS = 10 * 60_000;
 const KILLS_MAX = 6;
+/** So long a batch may be under way before it is asked why none of its lines is accepted. */
+const HOPE_MS = 10 * 60_000;
 const DOWN_SETTLING_MS = 3 * 60_000;
 
 /** Watches a history: what must hold after every step, and what must be true in the end. */
@@ -57,7 +59,7 @@ export class Oracle {
   readonly #acceptedAtMs = new Map<string, number>();
   readonly #cancels = new Map<string, { askedAtMs: number; answeredAtMs: number | null }>();
   readonly #inFlight = new Map<Life, Map<string, number>>();
-  readonly #notBefore = new Map<Life, Map<string, number>>();
+  readonly #pace = new Pace();
   readonly #answered = new Map<Life, Set<string>>();
   readonly #lineOfKey = new Map<string, string>();
   readonly #keyOfLine = new Map<string, string>();
@@ -142,7 +144,7 @@ export class Oracle {
       'routing',
       `${call.upstream} was called when it did not serve ${deployment.name}`,
     );
-    const notBeforeMs = this.#notBefore.get(call.life)?.get(call.upstream) ?? 0;
+    const notBeforeMs = this.#pace.notBeforeMs(call);
     this.require(
       scheduler.nowMs >= notBeforeMs,
       'P14',
@@ -200,15 +202,10 @@ export class Oracle {
     const deployment = plan.deployments.find(({ upstreams }) => upstreams.includes(call.upstream))!;
     bump(this.#inFlight, call.life, deployment.name, -1);
     const { reply } = call;
+    if (reply !== null) this.#pace.ended(call, reply, scheduler.nowMs);
     if (reply?.kind !== 'answer') return;
-    if (reply.retryAfterMs !== null) {
-      const untilMs = scheduler.nowMs + Math.min(reply.retryAfterMs, RETRY_AFTER_MS_MAX);
-      const known = this.#notBefore.get(call.life) ?? new Map<string, number>();
-      this.#notBefore.set(call.life, known);
-      known.set(call.upstream, Math.max(untilMs, known.get(call.upstream) ?? 0));
-    }
-    const sort = sortReply(reply);
-    if (sort !== 'answered' && sort !== 'rejected') return;
+    // A rejection may yet turn out to be about the set-up, and is sent again then.
+    if (!isAccepted(reply)) return;
     const answered = this.#answered.get(call.life) ?? new Set();
     this.#answered.set(call.life, answered.add(call.key));
   }
@@ -420,8 +417,8 @@ export class Oracle {
     for (const call of this.#callsOf(life)) last.set(call.key, call);
     const inDoubt = new Set<string>();
     for (const [key, { reply }] of last) {
-      const sort = reply && sortReply(reply);
-      const maybe = sort === null || sort === 'answered' || sort === 'rejected' || sort === 'aborted';
+      const isAborted = reply?.kind === 'failure' && reply.reason === 'aborted';
+      const maybe = reply === null || isAccepted(reply) || isAborted;
       if (maybe && !this.#recorded.has(key) && this.#isLive(key)) inDoubt.add(key);
     }
     this.#deaths.push({ life, atMs: scheduler.nowMs, inDoubt });
@@ -467,6 +464,15 @@ export class Oracle {
 
   isQuiet(): boolean {
     return [...this.#known.values()].every(({ batch }) => isTerminal(batch.status));
+  }
+
+  /** Those that wait though nothing is wrong any more, and may: none of their lines was accepted. */
+  hopeless(): Batch[] {
+    const beforeMs = this.#world.scheduler.nowMs - HOPE_MS;
+    return [...this.#known.values()]
+      .filter(({ seenAtMs }) => (seenAtMs.get('in_progress') ?? Number.POSITIVE_INFINITY) < beforeMs)
+      .map(({ batch }) => batch)
+      .filter(({ status, counts }) => status === 'in_progress' && counts.completed === 0);
   }
 
   stuck(): void {

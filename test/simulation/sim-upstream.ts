@@ -91,6 +91,8 @@ export class SimUpstream {
   clientOf(life: Life): Upstream {
     return {
       name: this.name,
+      server: this.name,
+      model: '',
       call: (request, signal) => (life.alive ? this.#call(request, signal, life) : never()),
       probe: () => (life.alive ? this.#probe(life) : never()),
       close: () => Promise.resolve(),

@@ -31,7 +31,7 @@ import {
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
 import { BLOB_DIR } from './blob-path.ts';
 import { Changes, type Serving } from './changes.ts';
-import { runClients } from './clients.ts';
+import { giveUp, runClients } from './clients.ts';
 import type { Mutation } from './mutation.ts';
 import { Oracle, Violation } from './oracle.ts';
 import { overriding } from './overriding.ts';
@@ -124,6 +124,7 @@ export class World {
   #leaving: Life | null = null;
   #jumpMs = 0;
   #clientsDone = 0;
+  readonly #givenUp = new Set<string>();
   #broken: Error | null = null;
   readonly #mutation: Mutation;
   readonly #tracing: boolean;
@@ -755,6 +756,7 @@ export class World {
       await this.#afterStep();
       const calm = this.scheduler.nowMs >= this.plan.calmAtMs && this.front !== null;
       if (calm && this.#clientsDone === this.plan.jobs.length && this.oracle.isQuiet()) return;
+      if (calm && this.scheduler.nowMs > deadlineMs - LIVENESS_MS / 2) this.#giveUpHopeless();
       this.oracle.require(more, 'P3', 'nothing is left to happen, but batches are not terminal');
       this.oracle.require(
         this.scheduler.steps < STEPS_MAX,
@@ -762,6 +764,21 @@ export class World {
         `still busy after ${STEPS_MAX} steps: a hot loop`,
       );
       if (this.scheduler.nowMs > deadlineMs) this.oracle.stuck();
+    }
+  }
+
+  /** A batch none of whose lines was ever accepted waits and says why, until its owner cancels it. */
+  #giveUpHopeless(): void {
+    for (const batch of this.oracle.hopeless()) {
+      if (this.#givenUp.has(batch.id)) continue;
+      this.#givenUp.add(batch.id);
+      this.oracle.require(
+        batch.status !== 'in_progress' || this.front?.engine.progress(batch)?.waiting,
+        'P32',
+        `${batch.id} has no line that was accepted, and does not say why it waits`,
+      );
+      this.note(`${batch.id} is given up`);
+      giveUp(this, ETERNAL, batch);
     }
   }
 

@@ -1,104 +1,75 @@
 import { describe, expect, test } from 'vitest';
-import { NO_USAGE, type UpstreamReply } from '../../upstream/port.ts';
-import { decide, sortReply, type Evidence } from './decide.ts';
+import type { FailureReading } from '../../serving/reading.ts';
+import { decide, type Evidence, type Tail } from './decide.ts';
 
-const answer = (status: number): UpstreamReply => ({
-  kind: 'answer',
-  status,
-  body: Buffer.from('{}'),
-  requestId: null,
+const reading = (kind: FailureReading['kind'], names: FailureReading['names'] = null): FailureReading => ({
+  kind,
+  names,
+  text: 't',
   retryAfterMs: null,
-  usage: NO_USAGE,
-  fault: null,
 });
-const failure = (reason: Extract<UpstreamReply, { kind: 'failure' }>['reason']): UpstreamReply => ({
-  kind: 'failure',
-  reason,
-  message: 'm',
-  status: null,
-});
-const evidence: Evidence = {
+const nothing: Evidence = {
   attempts: 0,
-  othersSucceed: false,
-  everSucceeded: true,
-  upstreamDown: false,
-  maxRetries: 2,
+  maxRetries: 5,
+  othersAccepted: false,
+  othersThrottled: false,
+  rejectsSingly: false,
+  tail: null,
 };
+const tail = (more: Partial<Tail>): Evidence => ({
+  ...nothing,
+  tail: { lines: 1, tries: 99, minutes: 9, serverLives: true, ...more },
+});
+const ALL = ['refused', 'throttled', 'unavailable', 'failed', 'silent'] as const;
 
-describe('a reply is sorted by who it is about', () => {
-  test.each([
-    [answer(200), 'answered'],
-    [answer(201), 'answered'],
-    [answer(400), 'rejected'],
-    [answer(413), 'rejected'],
-    [answer(422), 'rejected'],
-    [answer(429), 'throttled'],
-    [answer(401), 'refused'],
-    [answer(403), 'refused'],
-    [answer(404), 'refused'],
-    [answer(408), 'suspect'],
-    [answer(409), 'suspect'],
-    [answer(500), 'suspect'],
-    [answer(502), 'down'],
-    [answer(503), 'down'],
-    [answer(504), 'down'],
-    [failure('unreachable'), 'down'],
-    [failure('reset'), 'suspect'],
-    [failure('timeout'), 'suspect'],
-    [failure('bad_answer'), 'suspect'],
-    [failure('foreign_answer'), 'refused'],
-    [failure('redirect'), 'refused'],
-    [{ ...answer(200), fault: { code: null, message: 'm' } } as UpstreamReply, 'suspect'],
-    [failure('aborted'), 'aborted'],
-  ] as const)('%j is %s', (reply, sort) => {
-    expect(sortReply(reply)).toBe(sort);
-  });
+test.each([...ALL, 'unreachable'] as const)('nobody pays while nothing is known: %s', (kind) => {
+  expect(decide(reading(kind), nothing)).toBe('retry');
 });
 
-describe('an upstream that is down or misconfigured burns no line', () => {
-  test.each(['down', 'refused', 'suspect'] as const)(
-    '%s does not count while the upstream is down',
-    (sort) => {
-      expect(decide(sort, { ...evidence, attempts: 99, upstreamDown: true })).toEqual({
-        kind: 'retry',
-        counts: false,
-      });
-    },
-  );
-
-  test('a refusal does not count before any success: the key or the model is wrong', () => {
-    expect(decide('refused', { ...evidence, attempts: 99, everSucceeded: false })).toEqual({
-      kind: 'retry',
-      counts: false,
-    });
-  });
-
-  test('a throttled line waits for ever', () => {
-    expect(decide('throttled', { ...evidence, attempts: 99, othersSucceed: true })).toEqual({
-      kind: 'retry',
-      counts: false,
-    });
-  });
+test.each(ALL)('attempts count while others get through: %s', (kind) => {
+  expect(decide(reading(kind), { ...nothing, othersAccepted: true })).toBe('count');
+  expect(decide(reading(kind), { ...nothing, othersAccepted: true, attempts: 10 })).toBe('record');
 });
 
-describe('a line that fails where others succeed pays for it', () => {
-  test('a refusal is final', () => {
-    expect(decide('refused', { ...evidence, othersSucceed: true })).toEqual({ kind: 'record', ok: false });
+test('no connection is never about a line', () => {
+  const worst = { ...tail({}), attempts: 99, othersAccepted: true };
+
+  expect(decide(reading('unreachable'), worst)).toBe('retry');
+});
+
+test('who is asked to slow down with others does not pay for the pace', () => {
+  const evidence = { ...nothing, attempts: 99, othersAccepted: true, othersThrottled: true };
+
+  expect(decide(reading('throttled'), evidence)).toBe('retry');
+  expect(decide(reading('unavailable'), evidence)).toBe('record');
+});
+
+test('a rejection is the answer of its line once rejections are known to be about single lines', () => {
+  expect(decide(reading('rejected'), nothing)).toBe('hold');
+  expect(decide(reading('rejected', 'request'), nothing)).toBe('record');
+  expect(decide(reading('rejected'), { ...nothing, rejectsSingly: true })).toBe('record');
+});
+
+test('a reply that names its request counts though nobody else gets through', () => {
+  expect(decide(reading('failed', 'request'), nothing)).toBe('count');
+  expect(decide(reading('failed', 'request'), { ...nothing, attempts: 5 })).toBe('record');
+  expect(decide(reading('refused', 'request'), { ...nothing, attempts: 2 })).toBe('record');
+});
+
+describe('the last lines of a batch', () => {
+  test.each(ALL)('end with what came within ten minutes: %s', (kind) => {
+    expect(decide(reading(kind), tail({}))).toBe('record');
+    expect(decide(reading(kind), tail({ tries: 1, minutes: 0 }))).toBe('retry');
   });
 
-  test('a suspect line is recorded as failed after its retries', () => {
-    expect(decide('suspect', { ...evidence, attempts: 1 })).toEqual({ kind: 'retry', counts: true });
-    expect(decide('suspect', { ...evidence, attempts: 2 })).toEqual({ kind: 'record', ok: false });
+  test('a line that gets no answer, or a 503, ends only when its server is known to live', () => {
+    expect(decide(reading('silent'), tail({ serverLives: false }))).toBe('retry');
+    expect(decide(reading('unavailable'), tail({ serverLives: false }))).toBe('retry');
   });
 
-  test('a 503 that only this line meets counts, but it may meet four times as many', () => {
-    const busy = { ...evidence, othersSucceed: true };
-
-    expect(decide('down', { ...busy, attempts: 7 })).toEqual({ kind: 'retry', counts: true });
-    expect(decide('down', { ...busy, attempts: 8 })).toEqual({ kind: 'record', ok: false });
-  });
-
-  test('a rejected line is recorded at once', () => {
-    expect(decide('rejected', evidence)).toEqual({ kind: 'record', ok: false });
+  test('many lines that are refused alike for want of money or pace wait', () => {
+    expect(decide(reading('refused', 'account'), tail({ lines: 4 }))).toBe('retry');
+    expect(decide(reading('throttled'), tail({ lines: 4 }))).toBe('retry');
+    expect(decide(reading('refused'), tail({ lines: 4 }))).toBe('record');
   });
 });

@@ -1,90 +1,99 @@
-import type { UpstreamReply } from '../../upstream/port.ts';
+import type { FailureReading } from '../../serving/reading.ts';
 
-/**
- * What a reply says, and about whom.
- *
- * | sort | examples | about |
- * | --- | --- | --- |
- * | answered | 2xx | the line |
- * | rejected | 400, 413, 422 … | the line |
- * | throttled | 429 | our pace |
- * | refused | 401, 403, 404, a redirect, a page | the deployment's set-up, unless other lines get through |
- * | down | connection refused, 502, 503, 504 | the upstream, unless other lines get through |
- * | suspect | 500, 408, 409, reset, time-out, a failure under 200 | the line or the upstream: attempts decide |
- */
-export type ReplySort = 'answered' | 'rejected' | 'throttled' | 'refused' | 'down' | 'suspect' | 'aborted';
-
-export function sortReply(reply: UpstreamReply): ReplySort {
-  if (reply.kind === 'failure') {
-    if (reply.reason === 'aborted') return 'aborted';
-    if (reply.reason === 'foreign_answer' || reply.reason === 'redirect') return 'refused';
-    return reply.reason === 'unreachable' ? 'down' : 'suspect';
-  }
-  const { status, fault } = reply;
-  if (status >= 200 && status < 300) return fault === null ? 'answered' : 'suspect';
-  if (status === 429) return 'throttled';
-  if (status === 401 || status === 403 || status === 404) return 'refused';
-  if (status === 408 || status === 409) return 'suspect';
-  if (status === 502 || status === 503 || status === 504) return 'down';
-  return status >= 500 ? 'suspect' : 'rejected';
-}
-
-/** For people: what came back. */
-export function describe(reply: UpstreamReply): string {
-  if (reply.kind === 'failure') return reply.message;
-  const body = Buffer.from(reply.body.subarray(0, 300)).toString('utf8');
-  return `answers ${reply.status}${reply.asked === undefined ? '' : ` to ${reply.asked}`}: ${body}`;
-}
-
+/** What becomes of a line whose call failed. */
 export type Decision =
-  | { readonly kind: 'record'; readonly ok: boolean }
-  /** `counts`: this attempt is held against the line. */
-  | { readonly kind: 'retry'; readonly counts: boolean };
+  /** The reply is its result, in the error file. */
+  | 'record'
+  /** The attempt is held against the line. */
+  | 'count'
+  /** It is not: the line goes again later. */
+  | 'retry'
+  /** A rejection that may yet turn out to be about the set-up: nothing is known before other lines have been answered. */
+  | 'hold';
 
-/** What is known when a reply has to be judged. */
+/** What is known when a failed call has to be judged. */
 export interface Evidence {
   /** Attempts already held against the line. */
   readonly attempts: number;
-  /** A call that began after the line's first failure has succeeded: the upstream works for others. */
-  readonly othersSucceed: boolean;
-  /** Some call to the upstream has succeeded since the process started. */
-  readonly everSucceeded: boolean;
-  /** The upstream is considered down or misconfigured, this reply included. */
-  readonly upstreamDown: boolean;
   readonly maxRetries: number;
+  /** A call that began after the line's failure before this one, or after this call, was accepted at the same place. */
+  readonly othersAccepted: boolean;
+  /** Another line was asked to slow down for its first time meanwhile: the pace, not the line, is at fault. */
+  readonly othersThrottled: boolean;
+  /** Some request of the batch was accepted, or its rejections differ: rejections are about single requests. */
+  readonly rejectsSingly: boolean;
+  /** Set when only failing lines are left of a batch that had lines accepted. */
+  readonly tail: Tail | null;
 }
 
-/** A 503 that others do not get is most likely load, so a line may meet more of them before it fails. */
-const DOWN_RETRIES_FACTOR = 4;
-
-/** The one rule on who pays for a failure: an upstream that is down or misconfigured burns no line (P13, P16). */
-export function decide(sort: Exclude<ReplySort, 'aborted'>, evidence: Evidence): Decision {
-  switch (sort) {
-    case 'answered':
-      return { kind: 'record', ok: true };
-    case 'rejected':
-      return { kind: 'record', ok: false };
-    case 'throttled':
-      return { kind: 'retry', counts: false };
-    case 'refused':
-      if (evidence.othersSucceed) return { kind: 'record', ok: false };
-      return retryUnlessSpent(
-        { counts: evidence.everSucceeded && !evidence.upstreamDown, retriesMax: evidence.maxRetries },
-        evidence,
-      );
-    case 'down': {
-      const counts = evidence.othersSucceed && !evidence.upstreamDown;
-      return retryUnlessSpent({ counts, retriesMax: evidence.maxRetries * DOWN_RETRIES_FACTOR }, evidence);
-    }
-    case 'suspect':
-      return retryUnlessSpent({ counts: !evidence.upstreamDown, retriesMax: evidence.maxRetries }, evidence);
-  }
+/** The end of a batch of which only failing lines are left. */
+export interface Tail {
+  /** Lines that are left. */
+  readonly lines: number;
+  /** Tries of this line since then, this one included, and the time from the first to this one. */
+  readonly tries: number;
+  readonly minutes: number;
+  /** The server has answered someone, or for its list of models, since the line's try before this one. */
+  readonly serverLives: boolean;
 }
 
-function retryUnlessSpent(
-  rule: { readonly counts: boolean; readonly retriesMax: number },
-  evidence: Evidence,
-): Decision {
-  if (rule.counts && evidence.attempts >= rule.retriesMax) return { kind: 'record', ok: false };
-  return { kind: 'retry', counts: rule.counts };
+/** Refused twice while others get through: more tries would not change it. */
+const REFUSALS_MAX = 1;
+const REQUEST_REFUSALS_MAX = 2;
+/** A 503 or 429 that others do not get is most likely load, so a line may meet more of them. */
+const LOAD_RETRIES_FACTOR = 2;
+
+/**
+ * The one rule on who pays for a failed call (docs/adr/0020). A line pays when the reply names its request, when others get
+ * through around it, or when it is among the last of its batch and gets the same again and again. A server, an account or
+ * a set-up never makes lines pay.
+ */
+export function decide(reading: FailureReading, evidence: Evidence): Decision {
+  const { kind, names } = reading;
+  // No connection is never about a line.
+  if (kind === 'unreachable') return 'retry';
+  if (kind === 'rejected') return evidence.rejectsSingly || names === 'request' ? 'record' : 'hold';
+  if (names === 'request') return countUpTo(requestTries(reading, evidence), evidence);
+  const isPace = kind === 'throttled' && evidence.othersThrottled;
+  if (evidence.othersAccepted && !isPace) return countUpTo(triesOf(reading, evidence), evidence);
+  if (evidence.tail !== null && isFinal(reading, evidence.tail, evidence)) return 'record';
+  return 'retry';
+}
+
+const countUpTo = (triesMax: number, { attempts }: Evidence): Decision =>
+  attempts >= triesMax ? 'record' : 'count';
+
+const requestTries = ({ kind }: FailureReading, { maxRetries }: Evidence): number =>
+  kind === 'refused' || kind === 'throttled' ? Math.min(REQUEST_REFUSALS_MAX, maxRetries) : maxRetries;
+
+function triesOf({ kind, names }: FailureReading, { maxRetries }: Evidence): number {
+  if (kind === 'unavailable' || kind === 'throttled' || names === 'account')
+    return LOAD_RETRIES_FACTOR * maxRetries;
+  return kind === 'refused' ? Math.min(REFUSALS_MAX, maxRetries) : maxRetries;
+}
+
+/** So few lines that their server cannot be told from them by trying others. */
+const FEW_LINES = 3;
+/** Below the ten minutes within which a batch ends by itself. */
+const TAIL_MINUTES = { few: 2, many: 3, load: 5, account: 8 } as const;
+
+/** Whether the last lines of a batch end by themselves after such a reply. Otherwise they wait, as all others do. */
+export function endsInTail({ kind, names }: FailureReading, { lines, serverLives }: Tail): boolean {
+  if (kind === 'unreachable') return false;
+  // Lines that fail alike for want of money or pace are no lines' fault, save where there are next to none of them.
+  if (names === 'account' || kind === 'throttled') return serverLives && lines <= FEW_LINES;
+  // No answer, or one that the server's guard may have given for it: it must be known to live.
+  return serverLives || (kind !== 'silent' && kind !== 'unavailable');
+}
+
+/** Whether one of the last lines has been tried often and long enough. */
+function isFinal(reading: FailureReading, tail: Tail, { maxRetries }: Evidence): boolean {
+  if (!endsInTail(reading, tail) || tail.tries <= maxRetries) return false;
+  const { kind, names } = reading;
+  const isFew = tail.lines <= FEW_LINES;
+  if (names === 'account') return tail.minutes >= TAIL_MINUTES.account;
+  if (kind === 'throttled') return tail.minutes >= TAIL_MINUTES.load;
+  if (isFew && (kind === 'failed' || kind === 'silent')) return true;
+  if (kind === 'unavailable') return tail.minutes >= (isFew ? TAIL_MINUTES.few : TAIL_MINUTES.load);
+  return tail.minutes >= TAIL_MINUTES.many;
 }

@@ -1,32 +1,24 @@
 import type { Batch } from '../../contract/batch.ts';
 import { assert } from '../../core/assert.ts';
-import { backoffMs } from '../../core/backoff.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
+import type { RetryStorms } from '../../core/retry-storm.ts';
+import { isAccepted, readFailure } from '../../serving/reading.ts';
+import type { Server } from '../../serving/server.ts';
+import type { Servers } from '../../serving/servers.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { ClaimedSegment, LineResult, WorkStore } from '../../stores/state/ports.ts';
 import { NO_USAGE, type Upstream, type UpstreamReply } from '../../upstream/port.ts';
 import { untilTaken } from '../passing.ts';
 import type { Recorder, Settle } from '../results/recorder.ts';
-import {
-  answerLine,
-  idempotencyKey,
-  toUpstreamError,
-  UNANSWERED,
-  unansweredLine,
-} from '../results/result-line.ts';
+import { answerLine, idempotencyKey, UNANSWERED, unansweredLine } from '../results/result-line.ts';
+import { Apart } from './apart.ts';
 import { chooseClaim } from './claiming.ts';
-import { decide, describe, sortReply } from './decide.ts';
-import { CRASHES_MAX, Feed, refill, type Line } from './feed.ts';
-import type { Lane } from './lane.ts';
-import { Lanes } from './lanes.ts';
-import { Window } from './window.ts';
-
-export interface DispatchOptions {
-  readonly maxRetries: number;
-  readonly retryBaseMs: number;
-  readonly retryCapMs: number;
-}
+import { Failures, type Call, type FailureOptions } from './failures.ts';
+import { Feed, refill, requestNameOf, type Line } from './feed.ts';
+import { chooseStanding, Standing } from './standing.ts';
+import { Suspects, type SuspectTurn } from './suspects.ts';
+import { waitingOf } from './waiting.ts';
 
 export interface DispatchDeps {
   readonly work: WorkStore;
@@ -34,6 +26,9 @@ export interface DispatchDeps {
   readonly recorder: Recorder;
   /** Told of each result once it is durable. */
   readonly recorded: (segment: ClaimedSegment, result: LineResult) => void;
+  /** Shared by all dispatchers: health and pace belong to the model server. */
+  readonly servers: Servers;
+  readonly retryStorms: RetryStorms;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -46,14 +41,6 @@ export interface DispatchDeps {
   readonly onFatal: (error: unknown) => void;
 }
 
-/**
- * The suspect that is being tried, until its result is durable or it is acquitted: were another one sent before, and
- * ended the process, the first would be blamed too, and tried again for ever.
- */
-export interface SuspectTurn {
-  line: Line | null;
-}
-
 /** What a deployment offers just now. */
 export interface Serving {
   readonly upstreams: readonly Upstream[];
@@ -62,21 +49,25 @@ export interface Serving {
   readonly absence: string;
 }
 
-/** A suspect line that was being tried alone at this many ends of the process is the cause. */
-const SUSPECT_CRASHES_MAX = 2;
-/** Lines are numbered from 1. */
-const NO_LINE = 0;
 const ROOM_CHECK_MS = 1_000;
 
 /**
- * Sends the lines of one deployment's batches: within the window, to the least loaded healthy upstream, the batches
- * taking turns line by line, so that a large one does not hold up a small one (P18).
+ * Sends the lines of one deployment's batches, the batches taking turns line by line, so that a large one does not hold up
+ * a small one (P18). Each goes to the least loaded upstream that takes it: `Server` knows its health, window and pace,
+ * `Standing` how the batch fares there. `decide` says what becomes of a line whose call failed.
+ *
+ * A line is in one of these states: ready (to be sent; suspects and those set apart go under conditions of their own),
+ * in flight, waiting (for its next try), held (rejected, while it is not known whether that is about the line), recording
+ * (handed to the recorder), closed (its result is durable, or another process holds its segment).
  */
 export class Dispatcher {
   readonly #deps: DispatchDeps;
-  readonly #options: DispatchOptions;
-  readonly #lanes: Lanes;
-  readonly #window: Window;
+  readonly #apart = new Apart();
+  readonly #suspects: Suspects;
+  readonly #failures: Failures;
+  #upstreams: readonly Upstream[] = [];
+  readonly #watched = new Map<Server, () => void>();
+  #concurrencyMax = 1;
   /** In turn order: the next to be served is first. */
   #feeds: Feed[] = [];
   #inFlight = 0;
@@ -88,11 +79,25 @@ export class Dispatcher {
   #absence = '';
 
   /** Sends nothing before the first `update`. */
-  constructor(deps: DispatchDeps, options: DispatchOptions) {
+  constructor(deps: DispatchDeps, options: FailureOptions) {
     this.#deps = deps;
-    this.#options = options;
-    this.#lanes = new Lanes(deps.random);
-    this.#window = new Window({ sizeMax: 1 });
+    this.#suspects = new Suspects(deps);
+    this.#failures = new Failures(deps, options, {
+      end: (call, failedAtMs) => this.#end(call, failedAtMs),
+      leave: (feed) => this.#leave(feed),
+      record: (line, feed, outcome) => this.#record(line, feed, outcome),
+      acquit: async (line) => {
+        await this.#suspects.acquit(line);
+        this.#pump();
+      },
+      ready: (line, feed) => {
+        (this.#suspects.is(line) ? feed.suspects : feed.ready).unshift(line);
+        this.#pump();
+      },
+      forget: (line, feed) => this.#forget(line, feed),
+      pump: () => this.#pump(),
+      own: (work) => this.#own(work),
+    });
   }
 
   /**
@@ -100,14 +105,29 @@ export class Dispatcher {
    * upstream that is left out, nor beyond the new limit.
    */
   update(serving: Serving): void {
-    this.#lanes.update(serving.upstreams);
-    this.#window.resize(serving.concurrencyMax);
+    this.#upstreams = serving.upstreams;
+    this.#concurrencyMax = serving.concurrencyMax;
     this.#absence = serving.absence;
+    const servers = new Set(serving.upstreams.map((upstream) => this.#deps.servers.of(upstream)));
+    for (const server of servers)
+      if (!this.#watched.has(server)) this.#watched.set(server, server.watch(this.poke));
+    for (const [server, unwatch] of this.#watched) {
+      if (servers.has(server)) continue;
+      unwatch();
+      this.#watched.delete(server);
+    }
+    for (const feed of this.#feeds) this.#place(feed);
     this.#pump();
   }
 
   get isIdle(): boolean {
     return this.#feeds.length === 0;
+  }
+
+  /** Leaves nothing behind at the servers. Call when it is idle. */
+  close(): void {
+    for (const unwatch of this.#watched.values()) unwatch();
+    this.#watched.clear();
   }
 
   /**
@@ -116,6 +136,7 @@ export class Dispatcher {
    */
   async run(batch: Batch): Promise<void> {
     const feed = new Feed(batch);
+    this.#place(feed);
     this.#feeds.unshift(feed);
     this.#pump();
     await feed.drained.promise;
@@ -146,169 +167,181 @@ export class Dispatcher {
   }
 
   /** Looks again for something to send: another dispatcher may have ended its turn with a suspect line. */
-  poke(): void {
-    this.#pump();
+  readonly poke = (): void => this.#pump();
+
+  /** What a batch is doing; undefined: it is not sent from here. `waiting`: why it does not move, for its owner. */
+  activity(batchSeq: number):
+    | {
+        readonly inFlight: number;
+        readonly recorded: number;
+        readonly retries: number;
+        readonly waiting: string | null;
+      }
+    | undefined {
+    const feed = this.#feeds.find(({ batch }) => batch.seq === batchSeq);
+    if (feed === undefined) return undefined;
+    const { inFlight, recorded, retries } = feed;
+    return { inFlight, recorded, retries, waiting: this.#waitingOf(feed) };
   }
 
-  /** Why the batch does not move just now, for its owner. */
-  get trouble(): string | null {
+  #waitingOf(feed: Feed): string | null {
     if (this.#noRoom)
       return 'The disk is nearly full. Requests are sent again when there is room for their answers.';
-    return this.#lanes.isEmpty ? this.#absence : this.#lanes.trouble;
+    return this.#upstreams.length === 0 ? this.#absence : waitingOf(feed);
   }
 
-  activity(batchSeq: number): { readonly inFlight: number; readonly recorded: number } | undefined {
-    const feed = this.#feeds.find(({ batch }) => batch.seq === batchSeq);
-    return feed && { inFlight: feed.inFlight, recorded: feed.recorded };
+  /** What is known of how a batch fares somewhere is kept as long as that upstream serves it. */
+  #place(feed: Feed): void {
+    feed.standings = this.#upstreams.map((upstream) => {
+      const route = this.#deps.servers.of(upstream).route(upstream, feed.batch.endpoint);
+      const known = feed.standings.find((standing) => standing.route === route);
+      return known?.upstream === upstream ? known : new Standing(upstream, route);
+    });
   }
 
   #pump(): void {
     this.#noRoom = false;
-    const { size } = this.#window;
-    while (this.#inFlight < size && !this.#deps.recorder.isFull(this.#inFlight, size)) {
-      const feed = this.#nextFeed();
-      if (feed === undefined) break;
-      if (!this.#deps.hasRoom()) {
-        this.#noRoom = true;
-        this.#alarm(this.#deps.clock.mono() + ROOM_CHECK_MS);
-        break;
-      }
-      const choice = this.#lanes.choose(this.#deps.clock.mono());
-      if (choice.lane === null) {
-        if (choice.atMs !== null) this.#alarm(choice.atMs);
-        break;
-      }
-      const line = this.#takeLine(feed);
-      choice.lane.start(choice.kind);
-      this.#send(line, feed, choice.lane, choice.kind === 'probe');
+    while (
+      this.#inFlight < this.#concurrencyMax &&
+      !this.#deps.recorder.isFull(this.#inFlight, this.#concurrencyMax)
+    ) {
+      const call = this.#nextCall();
+      if (call === null) break;
+      this.#start(call);
+      if (this.#suspects.is(call.line)) this.#own(this.#sendSuspect(call));
+      else this.#send(call);
     }
     this.#refillIfLow();
   }
 
-  /** The first in turn that has a line to send; it goes to the end of the turn. */
-  #nextFeed(): Feed | undefined {
-    const index = this.#feeds.findIndex(
-      (feed) =>
-        !feed.closed &&
-        (feed.ready.length > 0 || (feed.suspects.length > 0 && this.#deps.suspectTurn.line === null)),
-    );
-    if (index === -1) return undefined;
-    const [feed] = this.#feeds.splice(index, 1);
-    assert(feed, 'the feed was just found');
-    this.#feeds.push(feed);
-    return feed;
+  /** The next line of the first batch in turn that has one and somewhere to send it; the batch goes to the end of the turn. */
+  #nextCall(): Call | null {
+    let atMs = Number.POSITIVE_INFINITY;
+    for (const [index, feed] of this.#feeds.entries()) {
+      if (feed.closed) continue;
+      const queue = this.#queueOf(feed);
+      if (queue === null) continue;
+      if (!this.#deps.hasRoom()) {
+        this.#noRoom = true;
+        atMs = this.#deps.clock.mono() + ROOM_CHECK_MS;
+        break;
+      }
+      const choice = chooseStanding(feed, { nowMs: this.#deps.clock.mono(), onPlace: this.poke });
+      if (choice.standing === null) {
+        atMs = Math.min(atMs, choice.atMs);
+        continue;
+      }
+      if (index < this.#feeds.length - 1) {
+        this.#feeds.splice(index, 1);
+        this.#feeds.push(feed);
+      }
+      const [line] = queue.lines.splice(queue.at, 1);
+      assert(line, 'a queue that was chosen has a line');
+      return { line, feed, standing: choice.standing, kind: choice.kind };
+    }
+    if (atMs < Number.POSITIVE_INFINITY) this.#alarm(atMs);
+    return null;
   }
 
-  #endTurn(line: Line): void {
-    const { suspectTurn } = this.#deps;
-    if (suspectTurn.line === line) suspectTurn.line = null;
+  /** Where the batch's next line is: among the ready ones, then those that are sent under conditions. Null: none can go. */
+  #queueOf(feed: Feed): { readonly lines: Line[]; readonly at: number } | null {
+    for (let line = feed.ready.at(-1); line !== undefined; line = feed.ready.at(-1)) {
+      const admitted = this.#apart.admit(line, feed);
+      if (admitted === false) return { lines: feed.ready, at: feed.ready.length - 1 };
+      feed.ready.pop();
+      if (admitted === 'guilty') this.#failures.recordFailure(line, feed);
+    }
+    if (feed.suspects.length > 0 && this.#suspects.isFree)
+      return { lines: feed.suspects, at: feed.suspects.length - 1 };
+    const at = feed.apart.length === 0 ? -1 : this.#apart.next(feed);
+    return at === -1 ? null : { lines: feed.apart, at };
   }
 
-  #takeLine(feed: Feed): Line {
-    const line = feed.ready.pop() ?? feed.suspects.pop();
-    assert(line, 'a feed in turn has a line');
+  #start({ line, feed, standing, kind }: Call): void {
     this.#inFlight += 1;
     feed.inFlight += 1;
-    if (isSuspect(line)) this.#deps.suspectTurn.line = line;
-    return line;
+    standing.inFlight += 1;
+    standing.route.server.start(kind === 'probe' ? 'probe' : 'request');
+    if (kind === 'route-probe') standing.route.startProbe();
+    this.#apart.start(line);
+    if (this.#suspects.is(line)) this.#suspects.startTurn(line);
   }
 
-  #send(line: Line, feed: Feed, lane: Lane, wasProbe: boolean): void {
-    if (isSuspect(line)) this.#own(this.#sendSuspect(line, feed, lane, wasProbe));
-    else this.#call(line, feed, lane, wasProbe);
+  /** The call is over, and what it says of its server and route is noted. `failedAtMs`: null unless it failed. */
+  #end({ line, standing, kind }: Call, failedAtMs: number | null): void {
+    const { route } = standing;
+    standing.inFlight -= 1;
+    this.#apart.end(line);
+    if (kind === 'route-probe') route.endProbe(failedAtMs);
+    route.server.end(kind === 'probe' ? 'probe' : 'request');
   }
 
-  async #sendSuspect(line: Line, feed: Feed, lane: Lane, wasProbe: boolean): Promise<void> {
-    const mayTry = await this.#mayTry(line, feed);
-    // While its try was written down, the batch may have been cancelled, the lane removed or asked to wait, the disk filled.
+  async #sendSuspect(call: Call): Promise<void> {
+    const { line, feed, standing } = call;
+    const verdict = await this.#suspects.prepare(line);
+    const readiness = standing.route.server.readiness(this.#deps.clock.mono());
+    // While its try was written down, the batch may have been cancelled, the upstream removed or asked to wait, the disk
+    // filled.
     const isLate =
       feed.closed ||
-      !this.#lanes.has(lane) ||
-      typeof lane.readiness(this.#deps.clock.mono()) === 'number' ||
+      !feed.standings.includes(standing) ||
+      typeof readiness === 'number' ||
       !this.#deps.hasRoom();
-    if (mayTry && !isLate) return this.#call(line, feed, lane, wasProbe);
-    if (mayTry) this.#putBack(line, feed);
-    lane.abandon(wasProbe);
+    if (verdict === 'try' && !isLate) return this.#send(call);
+    this.#end(call, null);
+    this.#leave(feed);
+    if (verdict === 'guilty') {
+      const error = { code: 'internal_error', message: UNANSWERED.internal_error } as const;
+      this.#record(line, feed, { ok: false, payload: unansweredLine(requestNameOf(line, feed), error) });
+    } else if (verdict === 'lost') {
+      line.segment.lost = true;
+      this.#close(line, feed);
+    } else {
+      // It was not sent after all.
+      await this.#suspects.acquit(line);
+      feed.suspects.unshift(line);
+    }
     this.#pump();
   }
 
   /** The way of every request: no `async`, which would cost another promise and two turns of the queue. */
-  #call(line: Line, feed: Feed, lane: Lane, wasProbe: boolean): void {
+  #send(call: Call): void {
+    const { line, feed, standing } = call;
     line.segment.inDoubt += 1;
+    if (line.calls > 0) feed.retries += 1;
     line.calls += 1;
     const startedAtMs = this.#deps.clock.mono();
     const { endpoint, body, model, customIdJson } = line;
     const key = idempotencyKey(feed.batch.id, line.number);
     const request = { endpoint, body, model, customIdJson, idempotencyKey: key };
     const receive = (reply: UpstreamReply): void => {
-      this.#receive(reply, { line, feed, lane, wasProbe, startedAtMs });
+      this.#receive(reply, call, startedAtMs);
       this.#pump();
     };
-    this.#own(lane.upstream.call(request, feed.abort.signal).then(receive));
+    this.#own(standing.upstream.call(request, feed.abort.signal).then(receive));
   }
 
-  /** A suspect's try is noted before it is sent; one that keeps ending the process is not sent again. */
-  async #mayTry(line: Line, feed: Feed): Promise<boolean> {
-    const { claim } = line.segment;
-    if (claim.suspectLine === line.number && claim.suspectCrashes >= SUSPECT_CRASHES_MAX) {
-      const error = { code: 'internal_error', message: UNANSWERED.internal_error } as const;
-      this.#record(line, feed, { ok: false, payload: unansweredLine(requestName(line, feed), error) });
-      return false;
-    }
-    if (await untilTaken(() => this.#deps.work.markSuspect(claim, line.number), this.#deps)) return true;
-    line.segment.lost = true;
-    this.#leave(feed);
-    this.#close(line, feed);
-    return false;
-  }
-
-  #receive(
-    reply: UpstreamReply,
-    call: { line: Line; feed: Feed; lane: Lane; wasProbe: boolean; startedAtMs: number },
-  ): void {
-    const { line, feed, lane } = call;
-    const sort = sortReply(reply);
-    if (sort === 'aborted') {
-      lane.abandon(call.wasProbe);
-      this.#endTurn(line);
+  #receive(reply: UpstreamReply, call: Call, startedAtMs: number): void {
+    const { line, feed, standing } = call;
+    const { route } = standing;
+    if (reply.kind === 'failure' && reply.reason === 'aborted') {
+      this.#end(call, null);
+      this.#suspects.endTurn(line);
       return this.#leave(feed);
     }
     line.segment.inDoubt -= 1;
     const nowMs = this.#deps.clock.mono();
-    const retryAfterMs = reply.kind === 'answer' ? reply.retryAfterMs : null;
-    lane.note({
-      sort,
-      lineKey: sort === 'answered' ? '' : `${feed.batch.seq}:${line.number}`,
-      startedAtMs: call.startedAtMs,
-      nowMs,
-      retryAfterMs,
-      wasProbe: call.wasProbe,
-      isAnswer: reply.kind === 'answer',
-      message: sort === 'answered' ? '' : describe(reply),
-    });
-    // What an upstream says that no longer serves the deployment is held against nobody.
-    const isServing = this.#lanes.has(lane);
-    if (sort === 'answered') this.#window.grow();
-    else if (isServing && sort !== 'rejected' && sort !== 'refused')
-      this.#window.shrink({ startedAtMs: call.startedAtMs, nowMs });
-
-    const failedAtMs = (line.failedAtMs ??= sort === 'answered' ? null : nowMs);
-    const decision = decide(sort, {
-      attempts: line.attempts,
-      othersSucceed: isServing && failedAtMs !== null && this.#lanes.succeededSince(failedAtMs),
-      everSucceeded: lane.everSucceeded,
-      upstreamDown: lane.isOpen || !isServing,
-      maxRetries: this.#options.maxRetries,
-    });
-    if (decision.kind === 'retry') {
-      if (decision.counts) line.attempts += 1;
-      return this.#retryLater(line, feed, retryAfterMs);
-    }
-    const name = requestName(line, feed);
-    const payload =
-      reply.kind === 'answer' ? answerLine(name, reply) : unansweredLine(name, toUpstreamError(reply));
-    const usage = reply.kind === 'answer' ? reply.usage : NO_USAGE;
-    this.#record(line, feed, { ok: decision.ok, payload, usage });
+    if (!isAccepted(reply))
+      return this.#failures.receive({ ...call, reply, reading: readFailure(reply), startedAtMs, nowMs });
+    route.accepted({ startedAtMs, nowMs });
+    route.server.accepted(nowMs);
+    this.#end(call, null);
+    feed.accepted += 1;
+    feed.latestFailure = null;
+    const payload = answerLine(requestNameOf(line, feed), reply);
+    this.#record(line, feed, { ok: true, payload, usage: reply.usage });
+    this.#leave(feed);
+    if (feed.held.length > 0) this.#failures.judgeRejections(feed);
   }
 
   #record(
@@ -317,6 +350,7 @@ export class Dispatcher {
     outcome: { ok: boolean; payload: Uint8Array; usage?: typeof NO_USAGE },
   ): void {
     const { claim } = line.segment;
+    const retries = Math.max(0, line.calls - 1);
     const result: LineResult = {
       batchSeq: feed.batch.seq,
       segmentIndex: claim.index,
@@ -325,61 +359,20 @@ export class Dispatcher {
       ok: outcome.ok,
       payload: outcome.payload,
       usage: outcome.usage ?? NO_USAGE,
-      retries: Math.max(0, line.calls - 1),
+      retries,
     };
     const settle: Settle = (kind) => {
+      feed.retries -= retries;
       if (kind === 'lost') line.segment.lost = true;
       else {
         feed.recorded += 1;
         this.#deps.recorded(claim, result);
       }
       this.#close(line, feed);
+      if (feed.held.length > 0) this.#failures.judgeRejections(feed);
       this.#pump();
     };
     this.#deps.recorder.record(result, settle);
-    this.#leave(feed);
-  }
-
-  #retryLater(line: Line, feed: Feed, retryAfterMs: number | null): void {
-    const { clock, random } = this.#deps;
-    const { retryBaseMs, retryCapMs } = this.#options;
-    const waitMs = Math.max(
-      retryAfterMs ?? 0,
-      backoffMs(line.calls - 1, { baseMs: retryBaseMs, capMs: retryCapMs, random }),
-    );
-    feed.waiting += 1;
-    this.#leave(feed);
-    const back = (): void => {
-      feed.waiting -= 1;
-      if (feed.closed || line.segment.lost) return;
-      // Behind the others: were it in front, one poison line could take every probe of a lane for itself.
-      (isSuspect(line) ? feed.suspects : feed.ready).unshift(line);
-      this.#pump();
-    };
-    this.#own(
-      Promise.all([clock.sleep(waitMs, feed.abort.signal), this.#acquit(line)]).then(back, () => {
-        feed.waiting -= 1;
-      }),
-    );
-  }
-
-  /** A suspect that was not sent after all. */
-  #putBack(line: Line, feed: Feed): void {
-    this.#leave(feed);
-    this.#own(
-      this.#acquit(line).then(() => {
-        feed.suspects.unshift(line);
-        this.#pump();
-      }),
-    );
-  }
-
-  /** The process lives on, so the line is not to blame for what the next suspect may do. */
-  async #acquit(line: Line): Promise<void> {
-    if (!isSuspect(line)) return;
-    await untilTaken(() => this.#deps.work.markSuspect(line.segment.claim, NO_LINE), this.#deps);
-    this.#endTurn(line);
-    this.#pump();
   }
 
   /** The line is no longer in flight. */
@@ -392,18 +385,23 @@ export class Dispatcher {
   /** The line has a durable result, or belongs to someone else. */
   #close(line: Line, feed: Feed): void {
     const { segment } = line;
-    this.#endTurn(line);
+    this.#suspects.endTurn(line);
     segment.open -= 1;
+    this.#forget(line, feed);
     if (segment.lost) {
-      feed.ready.splice(0, feed.ready.length, ...feed.ready.filter((other) => other.segment !== segment));
-      feed.suspects.splice(
-        0,
-        feed.suspects.length,
-        ...feed.suspects.filter((other) => other.segment !== segment),
-      );
+      for (const queue of [feed.ready, feed.suspects, feed.apart]) {
+        const kept = queue.filter((other) => other.segment !== segment);
+        for (const other of queue) if (other.segment === segment) this.#forget(other, feed);
+        queue.splice(0, queue.length, ...kept);
+      }
     }
     if (segment.open <= 0 || segment.lost) feed.segments.delete(segment);
     this.#settleIfDrained(feed);
+  }
+
+  #forget(line: Line, feed: Feed): void {
+    if (line.trouble !== null) feed.troubled -= 1;
+    line.trouble = null;
   }
 
   #settleIfDrained(feed: Feed): void {
@@ -414,8 +412,8 @@ export class Dispatcher {
   #refillIfLow(): void {
     if (this.#refilling !== null) return;
     const claim = chooseClaim(this.#feeds, {
-      windowSize: this.#window.size,
-      hasUpstream: !this.#lanes.isEmpty,
+      windowSize: this.#width(),
+      hasUpstream: this.#upstreams.length > 0,
     });
     if (claim === undefined) return;
     const { feed, segmentsMax } = claim;
@@ -427,9 +425,17 @@ export class Dispatcher {
       .then(() => {
         this.#refilling = null;
         this.#settleIfDrained(feed);
+        if (feed.held.length > 0) this.#failures.judgeRejections(feed);
         this.#pump();
       });
     this.#own(this.#refilling);
+  }
+
+  /** Requests that may be in flight just now. */
+  #width(): number {
+    let width = 0;
+    for (const server of this.#watched.keys()) width += server.window.size;
+    return Math.max(1, Math.min(this.#concurrencyMax, width));
   }
 
   /** No blame for a stop: a line that takes long must not be suspected for having been cut by several of them. */
@@ -472,12 +478,3 @@ export class Dispatcher {
     work.catch(this.#deps.onFatal);
   }
 }
-
-const isSuspect = (line: Line): boolean => line.segment.claim.crashes >= CRASHES_MAX;
-
-const requestName = (line: Line, feed: Feed) => ({
-  customIdJson: line.customIdJson,
-  batchId: feed.batch.id,
-  idStart: feed.idStart,
-  line: line.number,
-});

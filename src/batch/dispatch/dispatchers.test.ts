@@ -4,6 +4,8 @@ import type { Batch } from '../../contract/batch.ts';
 import type { Clock } from '../../core/clock.ts';
 import { noFailpoints } from '../../core/failpoint.ts';
 import { silentLog } from '../../core/log.ts';
+import { RetryStorms } from '../../core/retry-storm.ts';
+import { Servers } from '../../serving/servers.ts';
 import type { Deployment } from '../../deployments/port.ts';
 import { Recorder } from '../results/recorder.ts';
 import { Dispatchers } from './dispatchers.ts';
@@ -52,6 +54,8 @@ function open(): { dispatchers: Dispatchers; recorder: Recorder } {
       owner: 'test',
       hasRoom: () => true,
       suspectTurn: { line: null },
+      servers: new Servers(base),
+      retryStorms: new RetryStorms(base),
       deployments: {
         find: async (_scope, name): Promise<Deployment | undefined> => {
           asked.push(name);

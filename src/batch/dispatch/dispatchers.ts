@@ -2,7 +2,8 @@ import type { Batch } from '../../contract/batch.ts';
 import type { Scope } from '../../contract/scope.ts';
 import type { Deployment, Deployments } from '../../deployments/port.ts';
 import { deploymentKey, type DeploymentKey } from '../deployment-key.ts';
-import { Dispatcher, type DispatchDeps, type DispatchOptions } from './dispatcher.ts';
+import type { FailureOptions } from './failures.ts';
+import { Dispatcher, type DispatchDeps } from './dispatcher.ts';
 
 /** Upstreams are remembered for this long after the last batch: longer than any of them may ask us to wait. */
 const IDLE_MS = 15 * 60_000;
@@ -23,12 +24,12 @@ interface Live {
 /** One dispatcher for every deployment that has work, each following its deployment. */
 export class Dispatchers {
   readonly #deps: DispatchDeps & { readonly deployments: Deployments };
-  readonly #options: DispatchOptions;
+  readonly #options: FailureOptions;
   readonly #live = new Map<DeploymentKey, Live>();
   /** Looks at deployments are taken one after another, so that an older answer never replaces a younger one. */
   #looking: Promise<unknown> = Promise.resolve();
 
-  constructor(deps: DispatchDeps & { readonly deployments: Deployments }, options: DispatchOptions) {
+  constructor(deps: DispatchDeps & { readonly deployments: Deployments }, options: FailureOptions) {
     this.#deps = deps;
     this.#options = options;
   }
@@ -121,7 +122,10 @@ export class Dispatchers {
     const nowMs = this.#deps.clock.mono();
     for (const [key, live] of this.#live) {
       if (!live.dispatcher.isIdle) live.usedAtMs = nowMs;
-      else if (nowMs - live.usedAtMs > IDLE_MS) this.#live.delete(key);
+      else if (nowMs - live.usedAtMs > IDLE_MS) {
+        live.dispatcher.close();
+        this.#live.delete(key);
+      }
     }
   }
 

@@ -4,9 +4,13 @@ import { assert } from '../../core/assert.ts';
 import { scanRequestLine, stringAt } from '../../core/json-scan.ts';
 import { LineSplitter } from '../../core/lines.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
+import type { FailureReading } from '../../serving/reading.ts';
+import type { Server } from '../../serving/server.ts';
 import type { ClaimedSegment, WorkStore } from '../../stores/state/ports.ts';
 import { InputDamage } from '../inputs.ts';
-import { requestIdStart } from '../results/result-line.ts';
+import type { UpstreamReply } from '../../upstream/port.ts';
+import { requestIdStart, type RequestName } from '../results/result-line.ts';
+import type { Standing } from './standing.ts';
 
 /** A request of a claimed segment, between its claim and its durable result. */
 export interface Line {
@@ -19,10 +23,37 @@ export interface Line {
   readonly model: { readonly start: number; readonly end: number };
   /** Upstream calls so far. */
   calls: number;
-  /** Calls that count against the line. */
+  /** Null until a call fails. */
+  trouble: LineTrouble | null;
+}
+
+/** What is known of a line whose calls failed. */
+export interface LineTrouble {
+  /** The latest reply. */
+  reply: UpstreamReply;
+  /** When it came (monotonic ms). */
+  failedAtMs: number;
+  /** Calls that are held against the line. */
   attempts: number;
-  /** Monotonic ms of its first failure. */
-  failedAtMs: number | null;
+  /** How often it was asked to slow down. */
+  throttles: number;
+  /** The fall of a server that it was under way in; null: in none, or it is counted. */
+  fall: { readonly server: Server; readonly id: number } | null;
+  /** Deaths of servers that it was under way in. */
+  deaths: number;
+  /** Tries since only failing lines were left, and the first of them (monotonic ms). */
+  tailTries: number;
+  tailSinceMs: number | null;
+  /** What its replies speak of since then. */
+  tailOf: 'account' | 'pace' | 'set-up' | 'trouble' | null;
+}
+
+/** A rejection that is not held against its line yet, since it may be about the set-up. */
+export interface HeldRejection {
+  readonly line: Line;
+  readonly reply: UpstreamReply;
+  readonly reading: FailureReading;
+  readonly standing: Standing;
 }
 
 /** A segment that this process holds. */
@@ -47,6 +78,27 @@ export class Feed {
   readonly ready: Line[] = [];
   /** Lines of segments that may have ended the process: sent one at a time. */
   readonly suspects: Line[] = [];
+  /** Lines that were under way when a server died: sent last, and few at a time. */
+  readonly apart: Line[] = [];
+  readonly held: HeldRejection[] = [];
+  /** How the batch fares at each upstream that serves it. */
+  standings: readonly Standing[] = [];
+  /** A line was accepted by now, or a rejection differed from the others: rejections are about single lines. */
+  rejectsSingly = false;
+  /** Lines accepted by this process. */
+  accepted = 0;
+  /** Times that its servers are being asked for their models, before rejections are judged. */
+  looks = 0;
+  /** Lines without a durable result whose calls failed. */
+  troubled = 0;
+  /** Calls beyond the first of lines that have no durable result yet. */
+  retries = 0;
+  /** The failure that came last, and since when none but failures came (wall clock); null: none did. */
+  latestFailure: {
+    readonly server: string;
+    readonly reading: FailureReading;
+    readonly sinceMs: number;
+  } | null = null;
   readonly segments = new Set<OpenSegment>();
   /** Aborted when no line of the batch shall go on. */
   readonly abort = new AbortController();
@@ -76,6 +128,23 @@ export class Feed {
     let open = 0;
     for (const segment of this.segments) open += segment.open;
     return open;
+  }
+
+  /** Some line of the batch was accepted, now or before a restart. */
+  get isProven(): boolean {
+    return this.accepted > 0 || this.batch.counts.completed > 0;
+  }
+
+  /** Only failing lines are left of a batch that had lines accepted. */
+  get isTail(): boolean {
+    return this.isProven && this.failingLines !== null;
+  }
+
+  /** Lines that are left, when all of them have failed; else null. */
+  get failingLines(): number | null {
+    if (this.troubled === 0 || !this.exhausted) return null;
+    const { open } = this;
+    return this.troubled >= open ? open : null;
   }
 
   get isDrained(): boolean {
@@ -143,10 +212,17 @@ function readLines(segment: OpenSegment, bytes: Uint8Array): Line[] {
       body: source.bytes.subarray(body.start, body.end),
       model: { start: model.start - body.start, end: model.end - body.start },
       calls: 0,
-      attempts: 0,
-      failedAtMs: null,
+      trouble: null,
     });
   }
   assert(seen === requests, 'the input is not the one that was validated');
   return lines;
 }
+
+/** What identifies the line's request in its result line. */
+export const requestNameOf = (line: Line, feed: Feed): RequestName => ({
+  customIdJson: line.customIdJson,
+  batchId: feed.batch.id,
+  idStart: feed.idStart,
+  line: line.number,
+});

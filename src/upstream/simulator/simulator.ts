@@ -33,11 +33,15 @@ export function createSimulator(options: SimulatorOptions = {}): Upstream {
     return replyTo(request, played, clock);
   };
 
+  const { name = 'simulator', model = '' } = options;
   return {
-    name: options.name ?? 'simulator',
+    name,
+    // Each has limits and answers of its own.
+    server: `${name} ${model}`,
+    model,
     call: ask,
     async probe(signal) {
-      if (script === null) return { kind: 'models', ids: SIMULATED_MODELS };
+      if (script === null) return { kind: 'models', ids: [...SIMULATED_MODELS, model] };
       return toProbe(await ask({ endpoint: MODELS_ENDPOINT, body: Buffer.alloc(0) }, signal));
     },
     close: async () => {},

@@ -1,0 +1,50 @@
+import type { Feed, Line } from './feed.ts';
+
+/** Lines that were under way at one death go this many at a time; those of two or more, one at a time. */
+const ONCE_MAX = 8;
+/** A line that was under way at so many deaths, alone of its kind at the last ones, is the cause. */
+const DEATHS_MAX = 4;
+
+/**
+ * Lines that were under way when their server died. One of them may be the cause, whatever form the death took: they are
+ * sent last and few at a time, so that the next death is told of fewer, until one is found out or all are answered.
+ */
+export class Apart {
+  #once = 0;
+  #again = 0;
+
+  /**
+   * Takes in a line whose server has died with it since it was sent. `guilty`: it has been found out. False: it has
+   * nothing to do with a death.
+   */
+  admit(line: Line, feed: Feed): boolean | 'guilty' {
+    const { trouble } = line;
+    if (trouble === null || trouble.fall === null) return false;
+    const isDead = trouble.fall.server.wasDeath(trouble.fall.id);
+    trouble.fall = null;
+    if (!isDead) return false;
+    trouble.deaths += 1;
+    if (trouble.deaths >= DEATHS_MAX) return 'guilty';
+    feed.apart.unshift(line);
+    return true;
+  }
+
+  /** The index of the line that may be sent now; -1: none. */
+  next({ apart }: Feed): number {
+    return apart.findLastIndex((line) => (isAgain(line) ? this.#again === 0 : this.#once < ONCE_MAX));
+  }
+
+  start(line: Line): void {
+    if (isAgain(line)) this.#again += 1;
+    else if (isOnce(line)) this.#once += 1;
+  }
+
+  /** Before anything else is noted of the line. */
+  end(line: Line): void {
+    if (isAgain(line)) this.#again -= 1;
+    else if (isOnce(line)) this.#once -= 1;
+  }
+}
+
+const isOnce = ({ trouble }: Line): boolean => trouble !== null && trouble.deaths === 1;
+const isAgain = ({ trouble }: Line): boolean => trouble !== null && trouble.deaths > 1;

@@ -1,0 +1,89 @@
+import type { FailureReading } from '../../serving/reading.ts';
+import type { UpstreamReply } from '../../upstream/port.ts';
+import type { Evidence, Tail } from './decide.ts';
+import type { Feed, Line, LineTrouble } from './feed.ts';
+import type { Standing } from './standing.ts';
+
+const MINUTE_MS = 60_000;
+
+/** A call whose reply is no success. */
+export interface FailedCall {
+  readonly line: Line;
+  readonly feed: Feed;
+  readonly standing: Standing;
+  readonly startedAtMs: number;
+  readonly nowMs: number;
+  readonly reply: UpstreamReply;
+  readonly reading: FailureReading;
+}
+
+/** What `decide` must know. Afterwards the call is noted as the line's latest failure. */
+export function gatherEvidence(call: FailedCall, { maxRetries }: { readonly maxRetries: number }): Evidence {
+  const { line, feed, standing, startedAtMs, reading } = call;
+  const { route } = standing;
+  const sinceMs = line.trouble?.failedAtMs ?? startedAtMs;
+  const othersThrottled = route.firstThrottleAtMs > sinceMs;
+  const serverLives = route.server.livesSince(sinceMs);
+  const isRemoved = !feed.standings.includes(standing);
+  const trouble = noteFailure(call);
+  return {
+    attempts: trouble.attempts,
+    maxRetries,
+    // What an upstream says that no longer serves the deployment is held against nobody.
+    othersAccepted: !isRemoved && route.acceptedStartedAtMs > sinceMs,
+    othersThrottled,
+    rejectsSingly: feed.rejectsSingly || feed.isProven || route.acceptedStartedAtMs > sinceMs,
+    tail: isRemoved || reading.kind === 'rejected' ? null : tailOf(call, trouble, serverLives),
+  };
+}
+
+function noteFailure({ line, feed, standing, startedAtMs, nowMs, reply, reading }: FailedCall): LineTrouble {
+  const { route } = standing;
+  const isThrottled = reading.kind === 'throttled';
+  if (isThrottled && (line.trouble?.throttles ?? 0) === 0) route.firstThrottleAtMs = nowMs;
+  if (line.trouble === null) feed.troubled += 1;
+  const trouble: LineTrouble = (line.trouble ??= {
+    reply,
+    failedAtMs: nowMs,
+    attempts: 0,
+    throttles: 0,
+    fall: null,
+    deaths: 0,
+    tailTries: 0,
+    tailSinceMs: null,
+    tailOf: null,
+  });
+  trouble.reply = reply;
+  trouble.failedAtMs = nowMs;
+  if (isThrottled) trouble.throttles += 1;
+  if (reading.kind === 'unavailable' || reading.kind === 'silent') {
+    const id = route.server.fallOf(startedAtMs);
+    trouble.fall = id === null ? null : { server: route.server, id };
+  }
+  return trouble;
+}
+
+function tailOf(
+  { feed, nowMs, reading }: FailedCall,
+  trouble: LineTrouble,
+  serverLives: boolean,
+): Tail | null {
+  const about = subjectOf(reading);
+  // Only what it gets again and again is held against a line.
+  if (!feed.isTail || trouble.tailOf !== about) {
+    trouble.tailTries = 0;
+    trouble.tailSinceMs = null;
+    trouble.tailOf = about;
+  }
+  if (!feed.isTail) return null;
+  trouble.tailSinceMs ??= nowMs;
+  trouble.tailTries += 1;
+  const minutes = (nowMs - trouble.tailSinceMs) / MINUTE_MS;
+  return { lines: feed.open, tries: trouble.tailTries, minutes, serverLives };
+}
+
+function subjectOf({ kind, names }: FailureReading): LineTrouble['tailOf'] {
+  if (names === 'account') return 'account';
+  if (kind === 'throttled') return 'pace';
+  return kind === 'refused' ? 'set-up' : 'trouble';
+}

@@ -1,0 +1,202 @@
+import { assert } from '../../core/assert.ts';
+import { backoffMs } from '../../core/backoff.ts';
+import type { Clock } from '../../core/clock.ts';
+import type { Log } from '../../core/log.ts';
+import type { RetryStorms } from '../../core/retry-storm.ts';
+import { readFailure } from '../../serving/reading.ts';
+import type { Usage } from '../../contract/batch.ts';
+import { NO_USAGE } from '../../upstream/port.ts';
+import { answerLine, toUpstreamError, unansweredLine } from '../results/result-line.ts';
+import { decide, endsInTail, type Decision } from './decide.ts';
+import { gatherEvidence, type FailedCall } from './evidence.ts';
+import { requestNameOf, type Feed, type Line } from './feed.ts';
+import { isSameRejection, judgeRejections } from './set-up.ts';
+import type { CallKind, Standing } from './standing.ts';
+
+/** A call that is about to be made, or under way. */
+export interface Call {
+  readonly line: Line;
+  readonly feed: Feed;
+  readonly standing: Standing;
+  readonly kind: CallKind;
+}
+
+export interface FailureOptions {
+  /** Attempts beyond the first that may be held against a line. */
+  readonly maxRetries: number;
+  readonly retryBaseMs: number;
+  readonly retryCapMs: number;
+}
+
+export interface FailureDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly retryStorms: RetryStorms;
+}
+
+/** What the dispatcher does for a line whose call failed. */
+export interface LineKeeper {
+  /** The call is over. `failedAtMs`: null when it is no reason to wait longer before the next probe. */
+  end(call: Call, failedAtMs: number | null): void;
+  /** The line is no longer in flight. */
+  leave(feed: Feed): void;
+  record(
+    line: Line,
+    feed: Feed,
+    outcome: { readonly ok: boolean; readonly payload: Uint8Array; readonly usage: Usage },
+  ): void;
+  /** Resolves once the line may be sent again as far as this process's own ends are concerned. */
+  acquit(line: Line): Promise<void>;
+  /** The line is ready to be sent again, after the others. */
+  ready(line: Line, feed: Feed): void;
+  /** The line belongs to someone else by now. */
+  forget(line: Line, feed: Feed): void;
+  pump(): void;
+  own(work: Promise<void>): void;
+}
+
+/** What becomes of lines whose calls failed: noted at server and standing, judged, then recorded, held or sent again. */
+export class Failures {
+  readonly #deps: FailureDeps;
+  readonly #options: FailureOptions;
+  readonly #keeper: LineKeeper;
+
+  constructor(deps: FailureDeps, options: FailureOptions, keeper: LineKeeper) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#keeper = keeper;
+  }
+
+  receive(call: FailedCall & Call): void {
+    const { line, feed, standing, reading, startedAtMs, nowMs } = call;
+    const { server } = standing.route;
+    const wasThrottled = (line.trouble?.throttles ?? 0) > 0;
+    const evidence = gatherEvidence(call, this.#options);
+    const decision = isSameRejection(call) ? 'retry' : decide(reading, evidence);
+    const isOwn = wasThrottled && evidence.othersAccepted && !evidence.othersThrottled;
+    const isAboutServer = reading.names !== 'request' && !(reading.kind === 'throttled' && isOwn);
+    server.failed({ reading, startedAtMs, nowMs, isAboutServer });
+    const wallMs = this.#deps.clock.now();
+    feed.latestFailure = { server: server.name, reading, sinceMs: feed.latestFailure?.sinceMs ?? wallMs };
+    const isTail = evidence.tail !== null && endsInTail(reading, evidence.tail);
+    if (isTail) standing.free();
+    else if (decision === 'retry' && isAboutServer) {
+      const { isProven, failingLines } = feed;
+      const isNew =
+        reading.kind === 'rejected'
+          ? standing.holdBack(reading, { nowMs, wallMs })
+          : standing.noteFailure(reading, { line: line.number, nowMs, wallMs, isProven, failingLines });
+      if (isNew && (reading.kind === 'unavailable' || reading.kind === 'silent')) server.noteDeath();
+    }
+    this.#keeper.end(call, decision === 'record' ? null : nowMs);
+    this.#settle(decision, call);
+    if (evidence.tail !== null) this.#lookAtServer(feed, standing);
+  }
+
+  #settle(decision: Decision, call: FailedCall & Call): void {
+    const { line, feed, standing, reading } = call;
+    switch (decision) {
+      case 'record':
+        this.recordFailure(line, feed);
+        if (reading.kind === 'rejected' && feed.held.length > 0) this.judgeRejections(feed);
+        return this.#keeper.leave(feed);
+      case 'hold':
+        feed.held.push(call);
+        this.#lookAtServer(feed, standing);
+        return this.#keeper.leave(feed);
+      case 'count':
+        if (line.trouble !== null) line.trouble.attempts += 1;
+        return this.#retryLater(call);
+      case 'retry':
+        return this.#retryLater(call);
+    }
+  }
+
+  /** Whether it lives, and which models it has, may decide about lines; asked where that is so, and seldom. */
+  #lookAtServer(feed: Feed, { route: { server }, upstream }: Standing): void {
+    feed.looks += 1;
+    this.#keeper.own(
+      server.look(upstream).then(() => {
+        feed.looks -= 1;
+        this.judgeRejections(feed);
+        this.#keeper.pump();
+      }),
+    );
+  }
+
+  /** What is held is recorded, or sent again once the set-up is mended. */
+  judgeRejections(feed: Feed): void {
+    const about = judgeRejections(feed);
+    if (about === null || feed.closed) return;
+    const held = feed.held.splice(0);
+    if (about === 'lines') {
+      feed.rejectsSingly = true;
+      for (const { line } of held) this.recordFailure(line, feed);
+      return;
+    }
+    const now = { nowMs: this.#deps.clock.mono(), wallMs: this.#deps.clock.now() };
+    for (const { line, reading, standing } of held) {
+      standing.holdBack(reading, now);
+      feed.ready.unshift(line);
+    }
+  }
+
+  /** With what its latest call brought. */
+  recordFailure(line: Line, feed: Feed): void {
+    assert(line.trouble !== null, 'a line that never failed is recorded as failed');
+    const { reply, attempts } = line.trouble;
+    const name = requestNameOf(line, feed);
+    const payload =
+      reply.kind === 'answer' ? answerLine(name, reply) : unansweredLine(name, toUpstreamError(reply));
+    this.#keeper.record(line, feed, {
+      ok: false,
+      payload,
+      usage: reply.kind === 'answer' ? reply.usage : NO_USAGE,
+    });
+    this.#deps.log.event('line.failed', {
+      batch: feed.batch.id,
+      line: line.number,
+      status: reply.status,
+      attempts,
+      reason: readFailure(reply).text,
+    });
+  }
+
+  #retryLater({ line, feed, standing, reading }: FailedCall & Call): void {
+    const { clock } = this.#deps;
+    const waitMs = Math.max(reading.retryAfterMs ?? 0, this.#backoffMs(line, feed));
+    this.#deps.retryStorms.note({
+      upstream: standing.route.server.name,
+      reason: line.trouble?.reply.status?.toString() ?? reading.kind,
+    });
+    feed.waiting += 1;
+    this.#keeper.leave(feed);
+    const back = (): void => {
+      feed.waiting -= 1;
+      if (line.segment.lost) return this.#keeper.forget(line, feed);
+      if (feed.closed) return;
+      // Behind the others: were it in front, one poison line could take every probe for itself.
+      this.#keeper.ready(line, feed);
+    };
+    this.#keeper.own(
+      Promise.all([clock.sleep(waitMs, feed.abort.signal), this.#keeper.acquit(line)]).then(back, () => {
+        feed.waiting -= 1;
+      }),
+    );
+  }
+
+  #backoffMs({ calls, trouble }: Line, feed: Feed): number {
+    const { random } = this.#deps;
+    const { retryBaseMs, retryCapMs } = this.#options;
+    const tries = trouble?.tailTries ?? 0;
+    if (tries === 0 || feed.open <= QUICK_LINES)
+      return backoffMs(calls - 1, { baseMs: retryBaseMs, capMs: retryCapMs, random });
+    return backoffMs(tries - 1, { baseMs: TAIL_BASE_MS, capMs: TAIL_CAP_MS, random });
+  }
+}
+
+/** So few last lines are tried again as quickly as any line. */
+const QUICK_LINES = 3;
+const TAIL_BASE_MS = 5_000;
+const TAIL_CAP_MS = 60_000;

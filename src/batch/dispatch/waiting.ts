@@ -1,0 +1,59 @@
+import { timeOf } from '../../serving/server.ts';
+import type { FailureReading } from '../../serving/reading.ts';
+import type { Feed } from './feed.ts';
+import type { Standing } from './standing.ts';
+
+/** Why a batch does not move just now, in a sentence for its owner; null: it moves. */
+export function waitingOf(feed: Feed): string | null {
+  const reasons = feed.standings.map(reasonOf);
+  const [first] = reasons;
+  if (feed.isTail) return tailOf(feed);
+  if (first && reasons.every((reason) => reason !== null)) return first;
+  return aloneOf(feed);
+}
+
+/** Why nothing is sent to one upstream; null: nothing is in the way. */
+function reasonOf({ route: { server }, heldBack }: Standing): string | null {
+  const { trouble, name } = server;
+  if (trouble !== null) return sentence(trouble.text, trouble.sinceMs);
+  return heldBack === null ? null : failureOf({ server: name, ...heldBack });
+}
+
+const sentence = (text: string, sinceMs: number): string => `${text} (since ${timeOf(sinceMs)})`;
+
+const failureOf = (failure: { server: string; reading: FailureReading; sinceMs: number }): string => {
+  const { server, reading, sinceMs } = failure;
+  const said = sentence(`${server} ${verbOf(reading)}: ${reading.text}`, sinceMs);
+  const isSetUp = reading.kind === 'refused' || reading.kind === 'rejected';
+  return isSetUp ? `${said}. Check its address, key and account, and the name of the model.` : said;
+};
+
+function verbOf({ kind }: FailureReading): string {
+  switch (kind) {
+    case 'refused':
+    case 'rejected':
+      return 'refuses the requests';
+    case 'throttled':
+      return 'asks to slow down';
+    case 'unavailable':
+      return 'is not available';
+    case 'failed':
+      return 'fails at every request';
+    case 'silent':
+    case 'unreachable':
+      return 'does not answer';
+  }
+}
+
+function tailOf({ open, latestFailure: last }: Feed): string {
+  const left =
+    open === 1 ? 'Only one line is left, and it fails' : `Only ${open} lines are left, and all fail`;
+  const said = last === null ? '' : `. ${last.server} said last: ${last.reading.text}`;
+  return `${left}; each is tried a few more times${said}`;
+}
+
+/** All lines that this process holds have failed and wait for their next try. */
+function aloneOf({ troubled, open, latestFailure: latest }: Feed): string | null {
+  const moves = latest === null || troubled === 0 || troubled < open;
+  return moves ? null : failureOf(latest);
+}

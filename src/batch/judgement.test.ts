@@ -1,0 +1,217 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import {
+  answer,
+  eventually,
+  many,
+  ok,
+  openEngineBench,
+  requestLine,
+  scope,
+  type EngineBench,
+} from '../../test/support/engine.ts';
+import type { Batch } from '../contract/batch.ts';
+import type { UpstreamReply, UpstreamRequest } from '../upstream/port.ts';
+import type { Engine } from './engine.ts';
+
+/** Minutes of the rules take less than a second. */
+const SPEED = 200;
+
+/** The options of production. */
+const REAL = { tickMs: 1_000, retryBaseMs: 500, retryCapMs: 60_000 };
+
+let bench: EngineBench;
+beforeEach(async () => {
+  bench = await openEngineBench();
+  bench.speed = SPEED;
+});
+afterEach(() => bench.close());
+
+const says = (status: number, text: string, more = {}): UpstreamReply =>
+  answer(status, { body: Buffer.from(JSON.stringify({ error: { message: text } })), ...more });
+const failure = (
+  reason: Extract<UpstreamReply, { kind: 'failure' }>['reason'],
+  status: number | null = null,
+): UpstreamReply => ({ kind: 'failure', reason, message: `it was a ${reason}`, status });
+
+const lineIn = ({ body }: UpstreamRequest): number =>
+  Number(/"content":"r(\d+)"/.exec(Buffer.from(body).toString())?.[1]);
+
+const waiting = async (engine: Engine, { id }: Batch): Promise<string | null> => {
+  const live = await bench.state.batches.get(scope, id);
+  return (live && engine.progress(live)?.waiting) ?? null;
+};
+
+describe('a reply that names its request is about that request, whatever its status and however few the lines are', () => {
+  test.each([
+    [403, 'The request requires moderation: your input was flagged'],
+    [500, 'the request exceeds the available context size (4096 tokens)'],
+    [429, 'Request too large for model on tokens per min. Limit 30000, Requested 45000'],
+    [503, 'This prompt is too long for the model'],
+  ] as const)('%i %s', async (status, text) => {
+    bench.deploy();
+    const engine = await bench.start({ maxRetries: 2, ...REAL });
+    bench.reply = () => says(status, text);
+
+    const { batch } = await bench.create(engine, await bench.upload(many(2)));
+
+    expect((await bench.ended(batch)).counts).toEqual({ total: 2, completed: 0, failed: 2 });
+  });
+});
+
+describe('rejections', () => {
+  test('the same words for the first 20 lines are about the set-up; no line pays', async () => {
+    bench.deploy({ concurrencyMax: 32 });
+    const engine = await bench.start(REAL);
+    let isBroken = true;
+    bench.reply = () => (isBroken ? says(400, 'Server is pinned to something else') : ok);
+
+    const { batch } = await bench.create(engine, await bench.upload(many(40)));
+    await eventually(async () =>
+      expect(await waiting(engine, batch)).toContain(
+        'model-server refuses the requests: 400: Server is pinned to something else',
+      ),
+    );
+    expect((await bench.batch(batch)).counts.failed).toBe(0);
+    isBroken = false;
+
+    expect((await bench.ended(batch)).counts).toEqual({ total: 40, completed: 40, failed: 0 });
+  });
+
+  test("the server's own list of models lacks the model: one line tells, and no line pays", async () => {
+    const served = { ...bench.upstream('model-server'), model: 'absent' };
+    bench.deploy({ upstreams: [served] });
+    const engine = await bench.start(REAL);
+    let isBroken = true;
+    bench.reply = () => (isBroken ? says(400, 'Server is pinned to m') : ok);
+
+    const { batch } = await bench.create(engine, await bench.upload(many(3)));
+    await eventually(async () => expect(await waiting(engine, batch)).toContain('pinned to m'));
+    isBroken = false;
+
+    expect((await bench.ended(batch)).counts).toEqual({ total: 3, completed: 3, failed: 0 });
+  });
+
+  test('different words are about single lines', async () => {
+    bench.deploy();
+    const engine = await bench.start(REAL);
+    bench.reply = (request) => says(400, `bad member ${'abc'[lineIn(request) % 3]}`);
+
+    const { batch } = await bench.create(engine, await bench.upload(many(30)));
+
+    expect((await bench.ended(batch)).counts).toEqual({ total: 30, completed: 0, failed: 30 });
+  });
+
+  test('few lines that are all rejected alike end with their answers', async () => {
+    bench.deploy();
+    const engine = await bench.start(REAL);
+    bench.reply = () => says(400, 'max_tokens is not supported with this kind');
+
+    const { batch } = await bench.create(engine, await bench.upload(many(5)));
+
+    expect((await bench.ended(batch)).counts).toEqual({ total: 5, completed: 0, failed: 5 });
+  });
+});
+
+describe('a batch holds up no other', () => {
+  test('what is refused at one endpoint says nothing of another', async () => {
+    bench.deploy();
+    const engine = await bench.start(REAL);
+    bench.reply = ({ endpoint }) => (endpoint === '/embeddings' ? says(404, 'no such route') : ok);
+    const embeddings = Array.from(
+      { length: 10 },
+      (_, i) =>
+        `{"custom_id":"e${i}","method":"POST","url":"/embeddings","body":{"model":"d","input":"x"}}\n`,
+    ).join('');
+
+    const { batch: refused } = await bench.create(engine, await bench.upload(embeddings), {
+      endpoint: '/embeddings',
+    });
+    await eventually(async () => expect(await waiting(engine, refused)).toContain('no such route'));
+    const { batch: chat } = await bench.create(engine, await bench.upload(many(100)));
+
+    expect((await bench.ended(chat)).counts.completed).toBe(100);
+    expect(await waiting(engine, refused)).toContain('no such route');
+  });
+});
+
+describe('health belongs to the upstream', () => {
+  beforeEach(() => {
+    bench.speed = 1;
+  });
+
+  test('a Retry-After that one deployment gets holds for every other on the same server', async () => {
+    bench.deploy({ name: 'd' });
+    bench.deploy({ name: 'e' });
+    const engine = await bench.start(REAL);
+    let untilMs = Number.POSITIVE_INFINITY;
+    const early: number[] = [];
+    let isFirst = true;
+    bench.reply = () => {
+      if (isFirst) {
+        isFirst = false;
+        untilMs = performance.now() + 600;
+        return says(429, 'slow down', { retryAfterMs: 600 });
+      }
+      if (performance.now() < untilMs - 5) early.push(untilMs - performance.now());
+      return ok;
+    };
+
+    const { batch: one } = await bench.create(engine, await bench.upload(many(1)));
+    await eventually(() => expect(isFirst).toBe(false));
+    const { batch: other } = await bench.create(engine, await bench.upload(requestLine('a', 'e')));
+
+    expect((await bench.ended(one)).counts.completed).toBe(1);
+    expect((await bench.ended(other)).counts.completed).toBe(1);
+    expect(early).toEqual([]);
+  });
+
+  test('a 429 that one line gets again while others get through holds nobody else up', async () => {
+    bench.speed = 50;
+    bench.deploy({ concurrencyMax: 8 });
+    const engine = await bench.start({ maxRetries: 3, ...REAL });
+    let bad = 0;
+    const pausesMs: number[] = [];
+    let lastMs = performance.now();
+    bench.reply = async (request) => {
+      if (lineIn(request) === 5) {
+        bad += 1;
+        return says(429, 'too much at once', { retryAfterMs: 20_000 });
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      pausesMs.push(performance.now() - lastMs);
+      lastMs = performance.now();
+      return ok;
+    };
+
+    const { batch } = await bench.create(engine, await bench.upload(many(600)));
+    const done = await bench.ended(batch);
+
+    expect(done.counts).toEqual({ total: 600, completed: 599, failed: 1 });
+    expect(bad).toBeGreaterThan(2);
+    expect(pausesMs.filter((ms) => ms > 300).length).toBeLessThanOrEqual(1);
+  });
+
+  test('a line whose sending fells the server is found out, and the others get their answers', async () => {
+    bench.speed = 20;
+    bench.deploy({ concurrencyMax: 8 });
+    const engine = await bench.start({ maxRetries: 2, ...REAL });
+    let deadUntilMs = 0;
+    let deaths = 0;
+    bench.reply = async (request) => {
+      if (performance.now() < deadUntilMs) return failure('unreachable');
+      if (lineIn(request) === 7) {
+        deaths += 1;
+        deadUntilMs = performance.now() + 300;
+        return failure('reset');
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      return performance.now() < deadUntilMs ? failure('reset') : ok;
+    };
+
+    const { batch } = await bench.create(engine, await bench.upload(many(60)));
+    const done = await bench.ended(batch);
+
+    expect(done.counts).toEqual({ total: 60, completed: 59, failed: 1 });
+    expect(deaths).toBeLessThanOrEqual(5);
+  });
+});

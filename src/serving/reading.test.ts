@@ -1,0 +1,115 @@
+import { describe, expect, test } from 'vitest';
+import { NO_USAGE, type UpstreamAnswer, type UpstreamReply } from '../upstream/port.ts';
+import { isAccepted, readFailure } from './reading.ts';
+
+const answer = (status: number, body: unknown = {}, more: Partial<UpstreamAnswer> = {}): UpstreamAnswer => ({
+  kind: 'answer',
+  status,
+  body: Buffer.from(JSON.stringify(body)),
+  requestId: null,
+  retryAfterMs: null,
+  usage: NO_USAGE,
+  fault: null,
+  ...more,
+});
+const says = (status: number, message: string) => answer(status, { error: { message } });
+const failure = (reason: Extract<UpstreamReply, { kind: 'failure' }>['reason']): UpstreamReply => ({
+  kind: 'failure',
+  reason,
+  message: 'm',
+  status: null,
+});
+const inside = (code: string | null, message: string): UpstreamReply =>
+  answer(200, {}, { fault: { code, message } });
+
+test('only a success without a failure inside is one', () => {
+  expect([answer(200), answer(201), answer(299)].every(isAccepted)).toBe(true);
+  expect([answer(199), answer(300), inside(null, 'x'), failure('reset')].some(isAccepted)).toBe(false);
+});
+
+describe('a reply speaks about its request, the set-up, the pace or the upstream', () => {
+  test.each([
+    ['rejected', [400, 413, 414, 422, 431]],
+    ['throttled', [429]],
+    ['refused', [301, 302, 307, 401, 402, 403, 404, 405, 406, 407, 410, 415, 426, 501, 511]],
+    ['unavailable', [502, 503, 504, 520, 522, 529, 530]],
+    ['failed', [408, 409, 418, 424, 425, 460, 498, 499, 500, 507, 599]],
+  ] as const)('%s: %j', (kind, statuses) => {
+    expect(statuses.map((status) => readFailure(answer(status)).kind)).toEqual(statuses.map(() => kind));
+  });
+
+  test.each([
+    [failure('unreachable'), 'unreachable'],
+    [failure('reset'), 'silent'],
+    [failure('timeout'), 'silent'],
+    [failure('bad_answer'), 'failed'],
+    [failure('foreign_answer'), 'refused'],
+    [failure('redirect'), 'refused'],
+    [inside(null, 'the engine failed'), 'failed'],
+    [inside('502', 'bad gateway'), 'unavailable'],
+    [inside('rate_limit_exceeded', 'slow down'), 'throttled'],
+    [inside('403', 'no'), 'refused'],
+  ] as const)('%j is %s', (reply, kind) => {
+    expect(readFailure(reply).kind).toBe(kind);
+  });
+});
+
+describe('a text that names the account or the model is about the set-up, whatever the status', () => {
+  test.each([
+    says(400, 'Your credit balance is too low to access the Anthropic API.'),
+    says(402, 'Insufficient Balance'),
+    says(429, 'You exceeded your current quota, please check your plan and billing details.'),
+    answer(429, { error: { message: 'no', code: 'insufficient_quota' } }),
+    answer(400, { error: { message: 'The model `x` does not exist', code: 'model_not_found' } }),
+    answer(400, { error: { message: '/chat/completions: Invalid model name passed in model=x.' } }),
+    answer(400, { error: 'No models loaded. Please load a model in the developer page.' }),
+    answer(404, { object: 'error', message: 'The model `x` does not exist.' }),
+    answer(500, { detail: 'API key invalid or expired' }),
+    inside(null, 'Budget has been exceeded! Current cost: 11'),
+  ])('%j', (reply) => {
+    expect(readFailure(reply)).toMatchObject({ kind: 'refused', names: 'account' });
+  });
+});
+
+describe('a text that names the request is about the request, whatever the status', () => {
+  test.each([
+    says(500, 'the request exceeds the available context size. try increasing it'),
+    says(503, "This model's maximum context length is 4096 tokens"),
+    says(403, 'The request was flagged by our moderation'),
+    says(
+      429,
+      'Request too large for gpt-4o in organization org-x on tokens per min (TPM): Limit 30000, Requested 45000.',
+    ),
+    inside('content_filter', 'The response was blocked by content_filter'),
+  ])('%j', (reply) => {
+    expect(readFailure(reply).names).toBe('request');
+  });
+
+  test.each([
+    says(
+      429,
+      'Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000, Requested 4500.',
+    ),
+    says(429, 'Too many requests: the limit of requests is exceeded'),
+    says(503, 'The server is overloaded, please retry your request later'),
+    says(500, 'Internal server error'),
+    says(400, 'max_tokens is not supported with this model. Use max_completion_tokens.'),
+    says(400, 'Invalid model input: temperature must be a number'),
+  ])('but not %j', (reply) => {
+    expect(readFailure(reply).names).toBe(null);
+  });
+});
+
+test.each([
+  [says(500, 'kaboom\n  twice'), '500: kaboom twice'],
+  [answer(500, { detail: [{ msg: 'field required', type: 'missing' }] }), '500: field required (missing)'],
+  [answer(400, { error: 'plain text' }), '400: plain text'],
+  [
+    answer(404, { error: { message: 'Not Found' } }, { asked: 'POST http://h/x' }),
+    '404: Not Found (POST http://h/x)',
+  ],
+  [inside(null, 'out of memory'), '200: a success with a failure inside: out of memory'],
+  [failure('reset'), 'm'],
+] as const)('what came is told in a line for people: %#', (reply, text) => {
+  expect(readFailure(reply).text).toBe(text);
+});

@@ -1,0 +1,90 @@
+import type { BatchEndpoint } from '../contract/batch.ts';
+import { backoffMs } from '../core/backoff.ts';
+import type { FailureReading } from './reading.ts';
+import type { Server, ServerDeps } from './server.ts';
+
+const PROBE_BASE_MS = 1_000;
+/** P13: who is held back asks at most this rarely. */
+const PROBE_CAP_MS = 60_000;
+
+/**
+ * One endpoint and model of one upstream: what is refused here says nothing of another. It remembers when a request was
+ * accepted last, and paces the probes of all batches that are held back here: one at a time, with growing pauses.
+ */
+export class Route {
+  readonly server: Server;
+  readonly endpoint: BatchEndpoint;
+  /** Start of the latest call that was accepted (monotonic ms): such a call saw the server as it was from then on. */
+  acceptedStartedAtMs = Number.NEGATIVE_INFINITY;
+  /** When the latest acceptance came (monotonic ms). */
+  acceptedAtMs = Number.NEGATIVE_INFINITY;
+  /** When a line was asked to slow down for its first time (monotonic ms). */
+  firstThrottleAtMs = Number.NEGATIVE_INFINITY;
+  readonly #deps: ServerDeps;
+  /** Since when batches are held back here, and none of their lines was accepted; null: they are not. */
+  #closedSinceMs: number | null = null;
+  #probeAtMs = 0;
+  #probes = 0;
+  #probing = 0;
+
+  constructor(server: Server, endpoint: BatchEndpoint, deps: ServerDeps) {
+    this.server = server;
+    this.endpoint = endpoint;
+    this.#deps = deps;
+  }
+
+  /** Some batch is held back here, and nothing was accepted since. */
+  get isClosed(): boolean {
+    return this.#closedSinceMs !== null;
+  }
+
+  accepted({ startedAtMs, nowMs }: { readonly startedAtMs: number; readonly nowMs: number }): void {
+    this.acceptedAtMs = nowMs;
+    if (startedAtMs > this.acceptedStartedAtMs) this.acceptedStartedAtMs = startedAtMs;
+    if (this.#closedSinceMs === null || startedAtMs < this.#closedSinceMs) return;
+    const afterMs = Math.round(nowMs - this.#closedSinceMs);
+    this.#closedSinceMs = null;
+    this.#probes = 0;
+    this.#deps.log.event('upstream.back', { upstream: this.server.name, afterMs });
+    this.server.changed();
+  }
+
+  /** A batch is held back from now on. */
+  close(nowMs: number, { kind, text }: FailureReading): void {
+    if (this.#closedSinceMs !== null) return;
+    this.#closedSinceMs = nowMs;
+    this.#wait(nowMs);
+    const told = { upstream: this.server.name, reason: text };
+    const isDown = kind === 'unavailable' || kind === 'silent' || kind === 'failed';
+    if (isDown) this.#deps.log.event('upstream.down', told);
+    else this.#deps.log.event('upstream.refusing', { ...told, endpoint: this.endpoint });
+  }
+
+  /** `probe`: one may be sent; a number: not before that time; null: one is out. `width`: how many may be out together. */
+  probing(nowMs: number, width: number): 'probe' | number | null {
+    if (this.#probing >= width) return null;
+    if (this.#probing > 0) return 'probe';
+    return nowMs >= this.#probeAtMs ? 'probe' : this.#probeAtMs;
+  }
+
+  startProbe(): void {
+    this.#probing += 1;
+  }
+
+  /** `failedAtMs`: null when it was accepted, or nothing came of it. */
+  endProbe(failedAtMs: number | null): void {
+    this.#probing -= 1;
+    // The last of those that were out together: the next ones wait longer.
+    if (failedAtMs !== null && this.#probing === 0 && failedAtMs >= this.#probeAtMs) this.#wait(failedAtMs);
+    this.server.changed();
+  }
+
+  #wait(nowMs: number): void {
+    const waitMs = backoffMs(this.#probes++, {
+      baseMs: PROBE_BASE_MS,
+      capMs: PROBE_CAP_MS,
+      random: this.#deps.random,
+    });
+    this.#probeAtMs = nowMs + waitMs;
+  }
+}

@@ -1,0 +1,276 @@
+import { backoffMs } from '../core/backoff.ts';
+import type { BatchEndpoint } from '../contract/batch.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
+import type { Upstream } from '../upstream/port.ts';
+import type { FailureReading } from './reading.ts';
+import { Route } from './route.ts';
+import { Window } from './window.ts';
+
+/** Calls in a row that find nobody there, and that mean the server and not the network. */
+const UNREACHABLE_CALLS = 3;
+const PROBE_BASE_MS = 1_000;
+/** P13: a server that is down is asked at most this rarely. */
+const PROBE_CAP_MS = 60_000;
+const MODEL_LIST_EVERY_MS = 5_000;
+const MODEL_LIST_TIMEOUT_MS = 10_000;
+
+export interface ServerDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+/** One call that failed, as the server's health sees it. */
+export interface FailedCall {
+  readonly reading: FailureReading;
+  readonly startedAtMs: number;
+  readonly nowMs: number;
+  /** False: the reply is about its request alone, and says nothing of the server's load. */
+  readonly isAboutServer: boolean;
+}
+
+/**
+ * What we know of one model server: its circuit breaker, its window and the pace that it asks for. There is one for each
+ * address and key, shared by every deployment, batch and resource that it serves.
+ *
+ * - Closed breaker: requests go out as the window allows.
+ * - Throttled: nothing goes out before the time that it asked for.
+ * - Open breaker: nobody is there. One request at a time finds out whether it is back, with growing pauses.
+ *
+ * What it answers to single batches is judged elsewhere: `Route` for its endpoints, the dispatcher for lines.
+ */
+export class Server {
+  readonly name: string;
+  readonly window = new Window();
+  inFlight = 0;
+  /** When any call was accepted last (monotonic ms). */
+  acceptedAtMs = Number.NEGATIVE_INFINITY;
+  /** When it last answered for its list of models, or that it has none (monotonic ms). */
+  listedAtMs = Number.NEGATIVE_INFINITY;
+  /** As it listed them last; null: no list is known. */
+  models: readonly string[] | null = null;
+  /** Why nothing is sent, and since when (wall clock); null: nothing is in the way. */
+  trouble: { readonly text: string; readonly sinceMs: number } | null = null;
+  readonly #deps: ServerDeps;
+  readonly #routes = new Map<string, Route>();
+  readonly #watchers = new Set<() => void>();
+  /** Who found the window full, in the order in which they may go on. */
+  readonly #waiting: (() => void)[] = [];
+  #unreachableCalls = 0;
+  #probeAtMs: number | null = null;
+  #probes = 0;
+  #probing = false;
+  #throttledUntilMs = 0;
+  #throttles = 0;
+  /** The latest run of failures that may be a death: its start, and whether the server was then found dead. */
+  #fall = { id: 0, startMs: Number.NEGATIVE_INFINITY, isRunning: false };
+  #deadFall = 0;
+  #listing: Promise<void> | null = null;
+  #listAskedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(name: string, deps: ServerDeps) {
+    this.name = name;
+    this.#deps = deps;
+  }
+
+  route({ model }: Pick<Upstream, 'model'>, endpoint: BatchEndpoint): Route {
+    const key = `${endpoint} ${model}`;
+    const route = this.#routes.get(key) ?? new Route(this, endpoint, this.#deps);
+    this.#routes.set(key, route);
+    return route;
+  }
+
+  /** Nobody is there. */
+  get isDown(): boolean {
+    return this.#probeAtMs !== null;
+  }
+
+  /**
+   * `request`: send freely; `probe`: send one and wait; `full`: as many are in flight as it bears; a number: nothing
+   * before that time; null: a probe is out.
+   */
+  readiness(nowMs: number): 'request' | 'probe' | 'full' | number | null {
+    if (nowMs < this.#throttledUntilMs) return this.#throttledUntilMs;
+    if (this.#probeAtMs === null) return this.inFlight < this.window.size ? 'request' : 'full';
+    if (this.#probing) return null;
+    return nowMs >= this.#probeAtMs ? 'probe' : this.#probeAtMs;
+  }
+
+  start(kind: 'request' | 'probe'): void {
+    this.inFlight += 1;
+    if (kind === 'probe') this.#probing = true;
+  }
+
+  /** The call is over, whatever came of it. Note what came before, so that who goes on next knows it. */
+  end(kind: 'request' | 'probe'): void {
+    this.inFlight -= 1;
+    if (kind === 'probe') {
+      this.#probing = false;
+      this.changed();
+    }
+    this.#waiting.shift()?.();
+  }
+
+  accepted(nowMs: number): void {
+    this.acceptedAtMs = nowMs;
+    this.#throttles = 0;
+    this.window.noteSuccess();
+    this.#answered(nowMs);
+    this.#fall.isRunning = false;
+    if (this.trouble !== null && this.#throttledUntilMs <= nowMs) this.trouble = null;
+  }
+
+  failed(call: FailedCall): void {
+    const { reading, nowMs, startedAtMs } = call;
+    const { kind, retryAfterMs } = reading;
+    if (kind === 'unreachable') {
+      this.#unreachableCalls += 1;
+      if (this.#unreachableCalls >= UNREACHABLE_CALLS) this.#open(call);
+    } else if (kind !== 'silent') {
+      this.#answered(nowMs);
+      if (kind !== 'unavailable') this.#fall.isRunning = false;
+    }
+    if (!call.isAboutServer) return;
+    if (kind === 'unavailable' || kind === 'silent') this.#noteFall(nowMs);
+    const isOverload = kind === 'throttled' || kind === 'unavailable' || kind === 'silent';
+    if (isOverload || kind === 'failed')
+      this.window.noteFailure({ isOverload, startedAtMs, nowMs, inFlight: this.inFlight });
+    if (retryAfterMs !== null) this.#throttle(call, retryAfterMs);
+    else if (kind === 'throttled' && this.acceptedAtMs < startedAtMs)
+      this.#throttle(call, this.#nextPauseMs());
+  }
+
+  /**
+   * Whether the run of failures that a call fell into was the server's death; only calls that were under way when it began
+   * can have caused it. Returns the run's number, to be asked about later with `wasDeath`.
+   */
+  fallOf(startedAtMs: number): number | null {
+    return this.#fall.isRunning && startedAtMs <= this.#fall.startMs ? this.#fall.id : null;
+  }
+
+  wasDeath(fall: number): boolean {
+    return fall <= this.#deadFall;
+  }
+
+  /** Many lines say that it is dead or dying. */
+  noteDeath(): void {
+    if (this.#fall.isRunning) this.#deadFall = this.#fall.id;
+  }
+
+  /** It has answered somebody, or for its list of models, since that time (monotonic ms). */
+  livesSince(ms: number): boolean {
+    return this.acceptedAtMs > ms || this.listedAtMs > ms;
+  }
+
+  /** Asks for its list of models, unless that was done just now. Resolves when the answer, if any, is noted. */
+  async look(upstream: Pick<Upstream, 'probe'>): Promise<void> {
+    const { clock } = this.#deps;
+    if (this.#listing === null && clock.mono() - this.#listAskedAtMs >= MODEL_LIST_EVERY_MS) {
+      this.#listAskedAtMs = clock.mono();
+      this.#listing = this.#list(upstream).finally(() => (this.#listing = null));
+    }
+    await this.#listing;
+  }
+
+  /** `then` is called when there may be something to send again: the breaker has closed, or a probe is over. */
+  watch(then: () => void): () => void {
+    this.#watchers.add(then);
+    return () => this.#watchers.delete(then);
+  }
+
+  changed(): void {
+    for (const then of this.#watchers) then();
+  }
+
+  /** `then` is called once, in its turn, when the window has a place. */
+  waitForPlace(then: () => void): void {
+    if (!this.#waiting.includes(then)) this.#waiting.push(then);
+  }
+
+  async #list(upstream: Pick<Upstream, 'probe'>): Promise<void> {
+    const { clock } = this.#deps;
+    const timer = new AbortController();
+    const late = clock.sleep(MODEL_LIST_TIMEOUT_MS, timer.signal).then(
+      () => timer.abort(),
+      () => {
+        // The answer came first.
+      },
+    );
+    const probe = await upstream.probe(timer.signal);
+    timer.abort();
+    await late;
+    if (probe.kind === 'models') this.models = probe.ids;
+    // A server without such a list lives, too. Whether one that refuses the key does, nobody can say.
+    const lives =
+      probe.kind === 'models' || (probe.kind === 'answer' && [404, 405, 501].includes(probe.status));
+    if (!lives) return;
+    this.listedAtMs = clock.mono();
+    this.#fall.isRunning = false;
+  }
+
+  /** Somebody is there. */
+  #answered(nowMs: number): void {
+    this.#unreachableCalls = 0;
+    if (this.#probeAtMs === null) return;
+    this.#probeAtMs = null;
+    this.#probes = 0;
+    const sinceMs = this.trouble?.sinceMs ?? this.#deps.clock.now();
+    if (nowMs >= this.#throttledUntilMs) this.trouble = null;
+    this.#deps.log.event('upstream.back', {
+      upstream: this.name,
+      afterMs: Math.max(0, Math.round(this.#deps.clock.now() - sinceMs)),
+    });
+    this.changed();
+  }
+
+  #open({ reading, nowMs }: FailedCall): void {
+    const isNew = this.#probeAtMs === null;
+    this.noteDeath();
+    this.#tell(`does not answer: ${reading.text}`, isNew);
+    // Replies of calls that were under way when it opened must not push the next probe further away.
+    if (!isNew && nowMs < (this.#probeAtMs ?? 0)) return;
+    const waitMs = backoffMs(this.#probes++, {
+      baseMs: PROBE_BASE_MS,
+      capMs: PROBE_CAP_MS,
+      random: this.#deps.random,
+    });
+    this.#probeAtMs = nowMs + waitMs;
+    if (isNew) this.#deps.log.event('upstream.down', { upstream: this.name, reason: reading.text });
+  }
+
+  #nextPauseMs(): number {
+    return backoffMs(this.#throttles++, {
+      baseMs: PROBE_BASE_MS,
+      capMs: PROBE_CAP_MS,
+      random: this.#deps.random,
+    });
+  }
+
+  #throttle({ reading, nowMs }: FailedCall, waitMs: number): void {
+    const isNew = nowMs >= this.#throttledUntilMs;
+    this.#throttledUntilMs = Math.max(this.#throttledUntilMs, nowMs + waitMs);
+    if (this.isDown) return;
+    const untilS = Math.ceil((this.#deps.clock.now() + this.#throttledUntilMs - nowMs) / 1000);
+    this.#tell(`asks to slow down until ${timeOf(untilS * 1000)}: ${reading.text}`, isNew);
+    if (isNew)
+      this.#deps.log.event('upstream.slow', {
+        upstream: this.name,
+        reason: reading.text,
+        waitMs: Math.round(waitMs),
+      });
+  }
+
+  #noteFall(nowMs: number): void {
+    if (this.#fall.isRunning) return;
+    this.#fall = { id: this.#fall.id + 1, startMs: nowMs, isRunning: true };
+  }
+
+  #tell(text: string, isNew: boolean): void {
+    const sinceMs = isNew || this.trouble === null ? this.#deps.clock.now() : this.trouble.sinceMs;
+    this.trouble = { text: `${this.name} ${text}`, sinceMs };
+  }
+}
+
+/** `14:03:21 UTC`, for people. */
+export const timeOf = (ms: number): string => `${new Date(ms).toISOString().slice(11, 19)} UTC`;

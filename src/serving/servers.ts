@@ -1,0 +1,19 @@
+import type { Upstream } from '../upstream/port.ts';
+import { Server, type ServerDeps } from './server.ts';
+
+/** The model servers that are known: one for each address and key, however many deployments name it. */
+export class Servers {
+  readonly #deps: ServerDeps;
+  readonly #known = new Map<string, Server>();
+
+  constructor(deps: ServerDeps) {
+    this.#deps = deps;
+  }
+
+  /** What was learnt of a server is kept when its upstream leaves the configuration: it may come back. */
+  of({ server: id, name }: Pick<Upstream, 'server' | 'name'>): Server {
+    const server = this.#known.get(id) ?? new Server(name, this.#deps);
+    this.#known.set(id, server);
+    return server;
+  }
+}
