@@ -1,5 +1,7 @@
 /** Files that come in parts, over the wire of every surface. */
 import { createHash, randomBytes } from 'node:crypto';
+import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { INPUT_BYTES_MAX } from '../../src/contract/batch.ts';
 import { PART_BYTES_MAX } from '../../src/contract/upload.ts';
@@ -373,6 +375,39 @@ describe('a part', () => {
     expect(body.error.message).toContain('1000 parts');
     await cancel(id);
   });
+});
+
+test.each([
+  ['changed', (path: string) => writeFile(path, 'xyz')],
+  ['shortened', (path: string) => truncate(path, 1)],
+  ['gone', (path: string) => rm(path)],
+])('a part whose bytes on the disk are %s makes no file, and can be sent again', async (_name, harm) => {
+  const id = await start(6);
+  const [whole, bad] = [await part(id, 'abc'), await part(id, 'def')];
+  const names = await readdir(join(service.dir, 'blobs'), { recursive: true });
+  const name = names.find((path) => path.endsWith(bad.replace('_', '-')));
+  await harm(join(service.dir, 'blobs', name ?? ''));
+
+  const refused = await complete(id, [whole, bad]);
+  const again = await complete(id, [whole, await part(id, 'def')]);
+
+  expect([refused.status, refused.body.error.code]).toEqual([400, 'upload_part_damaged']);
+  expect(refused.body.error.message).toContain(`'${bad}'`);
+  expect([again.status, again.body.file.bytes]).toEqual([200, 6]);
+});
+
+test('a cancel and a completion at once: one of them holds, and nothing is half made', async () => {
+  for (let n = 0; n < 10; n++) {
+    const before = await blobs();
+    const id = await start(2);
+    const first = await part(id, '{}');
+
+    const [done, cancelled] = await Promise.all([complete(id, [first]), cancel(id)]);
+
+    expect([done.status, cancelled.status].toSorted((one, other) => one - other)).toEqual([200, 400]);
+    const made = done.status === 200 ? [done.body.file.id] : [];
+    expect(new Set(await blobs())).toEqual(new Set([...before, ...made]));
+  }
 });
 
 test('a resource has 100 uploads that are under way at most', async () => {
