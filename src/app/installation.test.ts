@@ -1,5 +1,5 @@
 /** Real directories and real databases, in every order in which they can come together. */
-import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -307,6 +307,19 @@ describe('an embedded database', () => {
     await expect(start(where)).rejects.toThrow(/offpeak\.db-wal, which holds its last changes/);
     expect(await readFile(join(root, 'own', 'offpeak.db-wal'), 'utf8')).toBe('last changes');
   });
+});
+
+test('an id that cannot be read is told with its file, and what to do', async () => {
+  const where = { dir: 'own', database: null };
+  await installed(where);
+  const mark = join(root, 'own', 'blobs', 'installation');
+  await rm(mark);
+  await mkdir(mark);
+
+  const refused = start(where);
+
+  await expect(refused).rejects.toBeInstanceOf(DataDirError);
+  await expect(refused).rejects.toThrow(`${mark}, which tells which installation`);
 });
 
 describe('the pepper', () => {

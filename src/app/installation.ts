@@ -125,7 +125,7 @@ const MARK = /^([0-9a-f-]{36})( pending)?\n$/;
 async function readMark(dataDir: Pick<DataDir, 'blobsDir'>): Promise<Mark> {
   const text = await readFile(markFile(dataDir), 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
-    throw error;
+    throw unusable(markFile(dataDir), error);
   });
   if (text === undefined) return { kind: 'none' };
   const [, id, pending] = MARK.exec(text) ?? [];
@@ -134,7 +134,16 @@ async function readMark(dataDir: Pick<DataDir, 'blobsDir'>): Promise<Mark> {
 }
 
 const writeMark = (dataDir: Pick<DataDir, 'blobsDir'>, id: string, state = ''): Promise<void> =>
-  writeDurably(markFile(dataDir), `${id}${state}\n`);
+  writeDurably(markFile(dataDir), `${id}${state}\n`).catch((error: NodeJS.ErrnoException) => {
+    throw unusable(markFile(dataDir), error);
+  });
+
+const unusable = (file: string, cause: NodeJS.ErrnoException): DataDirError =>
+  new DataDirError(
+    `${file}, which tells which installation the directory belongs to, cannot be used (${cause.code ?? cause.message}). ` +
+      'Put that right, or name another directory with --data-dir.',
+    { cause },
+  );
 
 /**
  * A new id in both. The directory has it first, as pending: a process that ends in between leaves halves that the next
