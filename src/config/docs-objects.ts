@@ -53,8 +53,8 @@ The tenants. The default one is there anyway; an entry named \`default\` says mo
 - \`name\`: a-z, 0-9 and \`-\`. Callers ask \`{name}.localhost\`, \`/{name}/openai/…\`, or another of \`resourceDomains\`
 - \`location\`, \`subscription\`, \`offer\`: those of the service when omitted. Offers: ${OFFERS.join(', ')}; unlimited has no quota
 - \`resourceGroup\`: offpeak when omitted
-- \`keys\`: one or two keys, and no others: what is taken off the list opens nothing from the next reload on. Without a list
-  it keeps those it has, and the API makes them
+- \`keys\`: one or two keys; the resource then has no others. A key that is removed here is refused after the next reload.
+  Without a list the resource keeps its keys, and the API makes them
 - \`disableKeyAuth\`: true lets only tokens in
 - \`tags\`: names and values of your own
 - \`deployments\`: as above

@@ -38,11 +38,13 @@ test('the packed program has what it needs and no sources or development depende
   const names = await readdir(join(installed, 'offpeak'));
 
   expect(names.sort()).toEqual([
+    'ARCHITECTURE.md',
     'CHANGELOG.md',
     'LICENSE',
     'README.md',
     'bin',
     'dist',
+    'docs',
     'examples',
     'package.json',
   ]);

@@ -1,0 +1,87 @@
+import { readFileSync } from 'node:fs';
+import { access, glob } from 'node:fs/promises';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
+
+const PAGES = (await paths('{*.md,docs/**/*.md,examples/**/*.md}')).filter(
+  (path) => !path.startsWith('node_modules'),
+);
+
+test.each(PAGES)('%s has no dead link', async (page) => {
+  const dead: string[] = [];
+  for (const [, link = ''] of prose(read(page)).matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (/^[a-z]+:/.test(link)) continue;
+    const [path = '', anchor] = link.split('#');
+    const target = path === '' ? page : relative(ROOT, resolve(ROOT, dirname(page), path));
+    if (!(await exists(target))) dead.push(link);
+    else if (anchor !== undefined && !anchorsOf(read(target)).has(anchor)) dead.push(link);
+  }
+
+  expect(dead).toEqual([]);
+});
+
+test('the index of the documents names every page', async () => {
+  const index = read('docs/README.md');
+  const pages = (await paths('docs/*.md')).map((path) => path.slice('docs/'.length));
+
+  expect(pages.filter((name) => name !== 'README.md' && !index.includes(`](${name})`))).toEqual([]);
+});
+
+describe('what the package carries', () => {
+  const { files } = JSON.parse(read('package.json')) as { files: string[] };
+
+  test.each(PAGES.filter((path) => files.some((name) => path === name || path.startsWith(`${name}/`))))(
+    '%s links to nothing that stays behind',
+    (page) => {
+      const targets = [...prose(read(page)).matchAll(/\]\(([^)#\s]+)[^)]*\)/g)]
+        .map(([, link = '']) => link)
+        .filter((link) => !/^[a-z]+:/.test(link))
+        .map((link) => relative(ROOT, resolve(ROOT, dirname(page), link)));
+
+      const carried = (path: string) => files.some((name) => path === name || path.startsWith(`${name}/`));
+      expect(targets.filter((path) => !carried(path))).toEqual([]);
+    },
+  );
+});
+
+test('what operations.md quotes is what the program says', async () => {
+  const sources = (await paths('src/**/*.ts')).map(read).join('\n').replaceAll("\\'", "'");
+  const quoted = [...read('docs/operations.md').matchAll(/«([^»]+)»/g)].map(([, text = '']) => text);
+
+  const phrases = quoted.flatMap((text) => text.split(/…|: |[,;] /)).map((text) => text.trim());
+  expect(quoted.length).toBeGreaterThan(5);
+  expect(phrases.filter((phrase) => phrase.length > 3 && !sources.includes(phrase))).toEqual([]);
+});
+
+async function paths(pattern: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const path of glob(pattern, { cwd: ROOT, exclude: ['node_modules'] })) found.push(path);
+  return found.sort();
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(join(ROOT, path)).then(
+    () => true,
+    () => false,
+  );
+
+/** Without code, in which nothing is a link or a heading. */
+const prose = (markdown: string): string =>
+  markdown.replace(/^( *)```.*?^\1```$/gms, '').replace(/`[^`\n]*`/g, 'x');
+
+/** As GitHub makes them from headings. */
+function anchorsOf(markdown: string): ReadonlySet<string> {
+  const headings = markdown.replace(/^( *)```.*?^\1```$/gms, '').matchAll(/^#+ (.+)$/gm);
+  return new Set(
+    Array.from(headings, ([, heading = '']) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}
