@@ -12,6 +12,8 @@ const UNREACHABLE_CALLS = 3;
 const PROBE_BASE_MS = 1_000;
 /** P13: a server that is down is asked at most this rarely. */
 const PROBE_CAP_MS = 60_000;
+/** An upstream with a limit of its own asks all the time: it is told now and then. */
+const SLOW_TOLD_EVERY_MS = 60_000;
 const MODEL_LIST_EVERY_MS = 5_000;
 const MODEL_LIST_TIMEOUT_MS = 10_000;
 
@@ -50,9 +52,8 @@ export class Server {
   listedAtMs = Number.NEGATIVE_INFINITY;
   /** As it listed them last; null: no list is known. */
   models: readonly string[] | null = null;
-  /** Why nothing is sent, and since when (wall clock); null: nothing is in the way. */
-  trouble: { readonly text: string; readonly sinceMs: number } | null = null;
   readonly #deps: ServerDeps;
+  #trouble: { readonly text: string; readonly sinceMs: number } | null = null;
   readonly #routes = new Map<string, Route>();
   readonly #watchers = new Set<() => void>();
   /** Who found the window full, in the order in which they may go on. */
@@ -63,6 +64,9 @@ export class Server {
   #probing = false;
   #throttledUntilMs = 0;
   #throttles = 0;
+  #slowToldAtMs = Number.NEGATIVE_INFINITY;
+  /** What it said last when it was overloaded. */
+  #overload: string | null = null;
   /** The latest run of failures that may be a death: its start, and whether the server was then found dead. */
   #fall = { id: 0, startMs: Number.NEGATIVE_INFINITY, isRunning: false };
   #deadFall = 0;
@@ -79,6 +83,21 @@ export class Server {
     const route = this.#routes.get(key) ?? new Route(this, endpoint, this.#deps);
     this.#routes.set(key, route);
     return route;
+  }
+
+  /** Why nothing is sent, and since when (wall clock); null: nothing is in the way. */
+  get trouble(): { readonly text: string; readonly sinceMs: number } | null {
+    const isOver = !this.isDown && this.#deps.clock.mono() >= this.#throttledUntilMs;
+    if (isOver) this.#trouble = null;
+    return this.#trouble;
+  }
+
+  /** Why it gets fewer requests at a time than `wanted`, for people; null: it does not, or hardly. */
+  slowness(wanted: number): string | null {
+    const { size } = this.window;
+    if (this.#overload === null || size > wanted / 2) return null;
+    const requests = size === 1 ? 'one request' : `${size} requests`;
+    return `${this.name} is overloaded and gets ${requests} at a time until it recovers. It said: ${this.#overload}`;
   }
 
   /** Nobody is there. */
@@ -116,9 +135,8 @@ export class Server {
     this.acceptedAtMs = nowMs;
     this.#throttles = 0;
     this.window.noteSuccess();
-    this.#answered(nowMs);
+    this.#answered();
     this.#fall.isRunning = false;
-    if (this.trouble !== null && this.#throttledUntilMs <= nowMs) this.trouble = null;
   }
 
   failed(call: FailedCall): void {
@@ -128,14 +146,16 @@ export class Server {
       this.#unreachableCalls += 1;
       if (this.#unreachableCalls >= UNREACHABLE_CALLS) this.#open(call);
     } else if (kind !== 'silent') {
-      this.#answered(nowMs);
+      this.#answered();
       if (kind !== 'unavailable') this.#fall.isRunning = false;
     }
     if (!call.isAboutServer) return;
     if (kind === 'unavailable' || kind === 'silent') this.#noteFall(nowMs);
     const isOverload = kind === 'throttled' || kind === 'unavailable' || kind === 'silent';
-    if (isOverload || kind === 'failed')
+    if (isOverload || kind === 'failed') {
       this.window.noteFailure({ isOverload, startedAtMs, nowMs, inFlight: this.inFlight });
+      this.#overload = reading.text;
+    }
     if (retryAfterMs !== null) this.#throttle(call, retryAfterMs);
     else if (kind === 'throttled' && this.acceptedAtMs < startedAtMs)
       this.#throttle(call, this.#nextPauseMs());
@@ -210,13 +230,12 @@ export class Server {
   }
 
   /** Somebody is there. */
-  #answered(nowMs: number): void {
+  #answered(): void {
     this.#unreachableCalls = 0;
     if (this.#probeAtMs === null) return;
+    const sinceMs = this.#trouble?.sinceMs ?? this.#deps.clock.now();
     this.#probeAtMs = null;
     this.#probes = 0;
-    const sinceMs = this.trouble?.sinceMs ?? this.#deps.clock.now();
-    if (nowMs >= this.#throttledUntilMs) this.trouble = null;
     this.#deps.log.event('upstream.back', {
       upstream: this.name,
       afterMs: Math.max(0, Math.round(this.#deps.clock.now() - sinceMs)),
@@ -253,12 +272,13 @@ export class Server {
     if (this.isDown) return;
     const untilS = Math.ceil((this.#deps.clock.now() + this.#throttledUntilMs - nowMs) / 1000);
     this.#tell(`asks to slow down until ${timeOf(untilS * 1000)}: ${reading.text}`, isNew);
-    if (isNew)
-      this.#deps.log.event('upstream.slow', {
-        upstream: this.name,
-        reason: reading.text,
-        waitMs: Math.round(waitMs),
-      });
+    if (nowMs - this.#slowToldAtMs < SLOW_TOLD_EVERY_MS) return;
+    this.#slowToldAtMs = nowMs;
+    this.#deps.log.event('upstream.slow', {
+      upstream: this.name,
+      reason: reading.text,
+      waitMs: Math.round(waitMs),
+    });
   }
 
   #noteFall(nowMs: number): void {
@@ -267,8 +287,8 @@ export class Server {
   }
 
   #tell(text: string, isNew: boolean): void {
-    const sinceMs = isNew || this.trouble === null ? this.#deps.clock.now() : this.trouble.sinceMs;
-    this.trouble = { text: `${this.name} ${text}`, sinceMs };
+    const sinceMs = isNew || this.#trouble === null ? this.#deps.clock.now() : this.#trouble.sinceMs;
+    this.#trouble = { text: `${this.name} ${text}`, sinceMs };
   }
 }
 

@@ -181,13 +181,12 @@ export class Dispatcher {
     const feed = this.#feeds.find(({ batch }) => batch.seq === batchSeq);
     if (feed === undefined) return undefined;
     const { inFlight, recorded, retries } = feed;
-    return { inFlight, recorded, retries, waiting: this.#waitingOf(feed) };
-  }
-
-  #waitingOf(feed: Feed): string | null {
-    if (this.#noRoom)
-      return 'The disk is nearly full. Requests are sent again when there is room for their answers.';
-    return this.#upstreams.length === 0 ? this.#absence : waitingOf(feed);
+    const waiting = waitingOf(feed, {
+      isDiskFull: this.#noRoom,
+      absence: this.#upstreams.length === 0 ? this.#absence : null,
+      concurrencyMax: this.#concurrencyMax,
+    });
+    return { inFlight, recorded, retries, waiting };
   }
 
   /** What is known of how a batch fares somewhere is kept as long as that upstream serves it. */

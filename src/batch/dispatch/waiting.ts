@@ -3,14 +3,30 @@ import type { FailureReading } from '../../serving/reading.ts';
 import type { Feed } from './feed.ts';
 import type { Standing } from './standing.ts';
 
-/** Why a batch does not move just now, in a sentence for its owner; null: it moves. */
-export function waitingOf(feed: Feed): string | null {
-  const reasons = feed.standings.map(reasonOf);
-  const [first] = reasons;
-  if (feed.isTail) return tailOf(feed);
-  if (first && reasons.every((reason) => reason !== null)) return first;
-  return aloneOf(feed);
+interface Surroundings {
+  readonly isDiskFull: boolean;
+  /** Why there is no upstream; null: there is one. */
+  readonly absence: string | null;
+  /** Requests that the deployment may have in flight. */
+  readonly concurrencyMax: number;
 }
+
+/** Why a batch does not move just now, or hardly, in a sentence for its owner; null: it moves. */
+export function waitingOf(feed: Feed, { isDiskFull, absence, concurrencyMax }: Surroundings): string | null {
+  if (isDiskFull)
+    return 'The disk is nearly full. Requests are sent again when there is room for their answers.';
+  if (absence !== null) return absence;
+  if (feed.isTail) return tailOf(feed);
+  return (
+    ofAll(feed.standings.map(reasonOf)) ??
+    aloneOf(feed) ??
+    ofAll(feed.standings.map(({ route }) => route.server.slowness(concurrencyMax)))
+  );
+}
+
+/** The first reason, when there is one at every upstream. */
+const ofAll = (reasons: readonly (string | null)[]): string | null =>
+  reasons.every((reason) => reason !== null) ? (reasons[0] ?? null) : null;
 
 /** Why nothing is sent to one upstream; null: nothing is in the way. */
 function reasonOf({ route: { server }, heldBack }: Standing): string | null {
