@@ -66,6 +66,28 @@ describe('a text that names the account or the model is about the set-up, whatev
     answer(404, { object: 'error', message: 'The model `x` does not exist.' }),
     answer(500, { detail: 'API key invalid or expired' }),
     inside(null, 'Budget has been exceeded! Current cost: 11'),
+    says(400, 'Access denied, please make sure your account is in good standing.'),
+    says(403, 'The request failed because your account has an overdue balance.'),
+    says(429, '您的账户已欠费，请充值后重试。'),
+    says(400, 'API key not valid. Please pass a valid API key.'),
+    says(403, 'Key limit exceeded (total limit)'),
+    says(400, 'ExceededBudget: User=x over budget. Spend=1, Budget=1'),
+    says(400, 'Your free trial has expired'),
+    says(400, 'You do not have enough credits to run this request'),
+    says(400, 'You have reached your specified API usage limits. You will regain access on 2026-12-01.'),
+    says(400, 'wallet balance insufficient'),
+    says(400, 'foo/bar is not a valid model ID'),
+    says(400, 'Unsupported model: foo'),
+    says(400, 'Model foo is not supported'),
+    says(400, 'There are no healthy deployments for this model'),
+    says(400, "The model 'llama' has been decommissioned and is no longer supported."),
+    says(400, 'Project does not have access to model `gpt-5`'),
+    says(400, 'Could not find model foo'),
+    says(400, 'models/foo is not found for API version v1beta, or is not supported'),
+    says(400, 'The provided model identifier is invalid.'),
+    says(400, 'Server is pinned to qwen'),
+    answer(400, { error: { message: 'Wrong value', param: 'model' } }),
+    answer(422, { detail: [{ loc: ['body', 'model'], msg: 'value is not one of: qwen' }] }),
   ])('%j', (reply) => {
     expect(readFailure(reply)).toMatchObject({ kind: 'refused', names: 'account' });
   });
@@ -81,6 +103,8 @@ describe('a text that names the request is about the request, whatever the statu
       'Request too large for gpt-4o in organization org-x on tokens per min (TPM): Limit 30000, Requested 45000.',
     ),
     inside('content_filter', 'The response was blocked by content_filter'),
+    says(403, 'Input data may contain inappropriate content.'),
+    says(403, 'Your input was flagged for "violence". No credits were charged.'),
   ])('%j', (reply) => {
     expect(readFailure(reply).names).toBe('request');
   });
@@ -95,6 +119,20 @@ describe('a text that names the request is about the request, whatever the statu
     says(500, 'Internal server error'),
     says(400, 'max_tokens is not supported with this model. Use max_completion_tokens.'),
     says(400, 'Invalid model input: temperature must be a number'),
+    says(400, 'This model does not support image input'),
+    says(400, "Invalid schema for response_format 'payment': In context=(), 'x' is required"),
+    says(400, 'The image at https://billing.example.com/a.png could not be loaded'),
+    says(400, "tool 'find_account' not found in tools"),
+    says(
+      429,
+      'Rate limit reached for requests. Please try again in 20s. Please add a payment method to your account.',
+    ),
+    answer(
+      429,
+      { error: { message: 'You exceeded your current quota, please check your plan. Please retry in 26s.' } },
+      { retryAfterMs: 26_000 },
+    ),
+    says(429, 'Quota exceeded for generate_content_requests_per_minute_per_project'),
   ])('but not %j', (reply) => {
     expect(readFailure(reply).names).toBe(null);
   });

@@ -1,5 +1,6 @@
 import { errorWordsOf } from '../upstream/error-words.ts';
 import type { UpstreamAnswer, UpstreamReply } from '../upstream/port.ts';
+import { namedBy } from './named-by.ts';
 
 /**
  * What came back, and about whom it speaks unless evidence says otherwise (docs/adr/0020).
@@ -49,8 +50,8 @@ export function isAccepted(reply: UpstreamReply): reply is UpstreamAnswer {
 export function readFailure(reply: UpstreamReply): FailureReading {
   const text = textOf(reply);
   const kind = kindOf(reply);
-  const names = namedBy(kind, text);
   const retryAfterMs = reply.kind === 'answer' ? reply.retryAfterMs : null;
+  const names = reply.kind === 'answer' ? namedBy({ kind, text, retryAfterMs, body: reply.body }) : null;
   return { kind: names === 'account' ? 'refused' : kind, names, text, retryAfterMs };
 }
 
@@ -92,54 +93,6 @@ function kindOfStatus(status: number): FailureKind {
   if (UNAVAILABLE.has(status) || (status >= 520 && status <= 530)) return 'unavailable';
   return 'failed';
 }
-
-/** The account, its money and its keys; a model that is not there. */
-const ACCOUNT = [
-  /insufficient[_ ](quota|funds|balance|credits?)/i,
-  /\b(credit|account) balance\b/i,
-  /\b(out of|no|not enough|insufficient) (credits?|funds)\b/i,
-  /\bbilling\b|\bpayment\b|\bprepaid\b|\bunpaid\b|\bpast due\b/i,
-  /exceeded your (current|monthly|daily) (quota|spend|budget|usage)/i,
-  /\b(budget|spend(ing)? limit|hard limit|quota|usage limit) (has been |was |is )?(exceeded|reached|exhausted)/i,
-  /\b(invalid|incorrect|expired|missing|revoked|disabled|wrong|no) (api|access|subscription|authentication)[ _-]?(key|token)/i,
-  /\b(api|access|subscription)[ _-]?key\b.{0,40}\b(invalid|incorrect|expired|missing|revoked|disabled|required)/i,
-  /\b(account|organi[sz]ation|subscription|project|workspace)\b.{0,40}\b(deactivated|disabled|suspended|blocked|terminated|not found|expired)/i,
-  /\bunauthori[sz]ed\b|\bunauthenticated\b|\bauthentication (failed|error|required)\b/i,
-] as const;
-
-const MODEL = [
-  /\bmodel[_ ]not[_ ](found|loaded|available)\b|\bDeploymentNotFound\b|\bModelNotFound/i,
-  /\b(invalid|unknown|unrecogni[sz]ed) model\b(?! (input|output|param|argument|setting))/i,
-  /\bno (such )?models?\b.{0,30}\b(loaded|found|available|running|exists?|deployed)\b|\bno such model\b/i,
-  /\b(model|deployment|engine)\b.{0,120}\b(does not exist|doesn't exist|do not exist|not found|is not (loaded|available|served|running|deployed)|not loaded|is unavailable|no longer (exists|available)|has been (deprecated|retired|removed|unloaded))/i,
-] as const;
-
-/** The request alone: its length, or what it asks for. */
-const REQUEST = [
-  /context[_ ]?(length|size|window)|max[_ ]?model[_ ]?len|maximum (context|input|prompt|sequence) length/i,
-  /\b(request|prompt|input|message|payload|body|content)s?\b.{0,40}\btoo (large|long|big)\b/i,
-  /\btoo (large|long|big)\b.{0,20}\b(request|prompt|input|payload|body)\b/i,
-  /\b(prompt|input)\b.{0,40}\b(exceeds?|exceeded|longer than|larger than)\b.{0,60}\b(tokens?|length|maximum|limit)\b/i,
-  /moderation|\bflagged\b|content[_ ]?(filter|policy|management)|responsible ?ai|safety (system|policy|filter)|jailbreak/i,
-] as const;
-
-/** `Limit 30000, Requested 45000`: more than can ever be had, whatever the pace. */
-const LIMIT_REQUESTED = /\blimit\D{0,4}([\d,]{1,15}).{0,60}?\brequested\D{0,4}([\d,]{1,15})/i;
-
-function namedBy(kind: FailureKind, text: string): FailureReading['names'] {
-  if (kind === 'silent' || kind === 'unreachable') return null;
-  const isPace = kind === 'throttled';
-  const asks = LIMIT_REQUESTED.exec(text);
-  if (asks !== null && toNumber(asks[2]) > toNumber(asks[1])) return 'request';
-  const isOf = (patterns: readonly RegExp[]) => patterns.some((pattern) => pattern.test(text));
-  if (!isPace && isOf(REQUEST)) return 'request';
-  if (isPace && /\brequest too large\b/i.test(text)) return 'request';
-  if (isOf(ACCOUNT)) return 'account';
-  if (!isPace && isOf(MODEL)) return 'account';
-  return /^(401|402|407)\b/.test(text) ? 'account' : null;
-}
-
-const toNumber = (digits: string | undefined): number => Number(digits?.replaceAll(',', ''));
 
 const TEXT_MAX = 200;
 /** Of a body: enough for its message. */

@@ -25,6 +25,17 @@ export function errorWordsOf(body: Uint8Array): ErrorWords {
   }
 }
 
+/** The parameter that an error in OpenAI's shape is about. */
+export function paramOf(body: Uint8Array): string | null {
+  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();
+  try {
+    const param = asObject(asObject(JSON.parse(text))?.['error'])?.['param'];
+    return typeof param === 'string' ? param : null;
+  } catch {
+    return null; // It is not JSON, so it names none.
+  }
+}
+
 const MESSAGE_MAX = 500;
 const DEPTH_MAX = 4;
 const NOTHING: ErrorWords = { code: null, message: '' };
