@@ -92,6 +92,17 @@ async function withoutSetting({ dir, database }: Where): Promise<void> {
   await client.end();
 }
 
+async function tablesOf(database: string): Promise<unknown[]> {
+  const { Client } = (await import('pg')).default;
+  const client = new Client({ connectionString: database });
+  await client.connect();
+  const { rows } = await client.query(
+    "select relname from pg_class where relnamespace = 'public'::regnamespace",
+  );
+  await client.end();
+  return rows;
+}
+
 /** Everything in the directory's blob folder, with its bytes. */
 async function contentOf(dir: string): Promise<Record<string, string>> {
   const blobs = join(root, dir, 'blobs');
@@ -227,7 +238,20 @@ describe.each(['SQLite', 'PostgreSQL'])('an installation on %s', (kind) => {
     const id = await installed(where);
     const fresh = { ...where, database: await postgres() };
 
-    expect(await refusal(fresh)).toMatch(/has no installation id and names no files/);
+    expect(await refusal(fresh)).toMatch(/has nothing of Offpeak in it/);
+    expect(await tablesOf(fresh.database)).toEqual([]);
+    expect(await serves(where, id)).toBe(true);
+  });
+
+  test("is not started on another installation's database that is still empty", async () => {
+    const where = await own();
+    const id = await installed(where);
+    const other = { dir: 'other', database: await postgres() };
+    await close(await start(other));
+
+    expect(await refusal({ ...where, database: other.database })).toMatch(
+      /is installation .* names no files/,
+    );
     expect(await serves(where, id)).toBe(true);
   });
 
@@ -298,6 +322,16 @@ describe('an embedded database', () => {
     expect(await serves(where, id)).toBe(true);
   });
 
+  test('that is no database is told with where to go on, and stays', async () => {
+    const where = { dir: 'own', database: null };
+    await installed(where);
+    const path = join(root, 'own', 'offpeak.db');
+    await writeFile(path, 'not a database '.repeat(1_000));
+
+    await expect(start(where)).rejects.toThrow(/opening .*offpeak\.db failed: .*Restore it and the files/);
+    expect(await readFile(path, 'utf8')).toMatch(/^not a database/);
+  });
+
   test('that is missing beside its last changes is asked for, and these stay', async () => {
     const where = { dir: 'own', database: null };
     await installed(where);
@@ -358,6 +392,17 @@ describe('the pepper', () => {
     expect(await storage.state.installation.hasKeys()).toBe(false);
     await close(storage);
     await close(await start(where));
+  });
+
+  test('that does not fit another database is told before --adopt drops the keys', async () => {
+    await withKey();
+    const other = { dir: 'other', database: null };
+    await installed(other);
+    await cp(join(root, 'own', 'offpeak.db'), join(root, 'other', 'offpeak.db'));
+
+    expect(await refusal(other)).toContain('All keys of the database are dropped');
+    await cp(pepper(), join(root, 'other', 'pepper'));
+    expect(await refusal(other)).not.toContain('keys');
   });
 
   test('of an installation without keys is simply made', async () => {

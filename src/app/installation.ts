@@ -10,7 +10,7 @@ import type { StateStore } from '../stores/state/ports.ts';
 
 /** The two halves of an installation: the data directory and the database. */
 export interface Halves {
-  readonly dataDir: Pick<DataDir, 'path' | 'blobsDir'>;
+  readonly dataDir: Pick<DataDir, 'path' | 'blobsDir' | 'pepper'>;
   readonly blobs: Pick<BlobStore, 'list' | 'size'>;
   readonly state: Pick<StateStore, 'files' | 'installation'>;
   /** Its path, or its address without the password. */
@@ -43,7 +43,9 @@ export async function tieTogether(halves: Halves, { adopt, log, failpoint }: Tie
   } else if (adopt) {
     log.event('installation.adopted', names);
   } else {
-    throw new DataDirError(refusal(halves, await sidesOf(halves, { mark, databaseId })));
+    const sides = await sidesOf(halves, { mark, databaseId });
+    const keys = (await pepperFault(halves)) === null ? '' : DROPS_KEYS;
+    throw new DataDirError(refusal(halves, sides) + keys);
   }
   await giveId(halves, failpoint);
 }
@@ -58,15 +60,14 @@ export async function mismatchOf(halves: Halves): Promise<string | null> {
   return `The data directory and the database do not belong together: ${directory}; ${database}.`;
 }
 
-/** Before a new embedded database is made: whether there ought to be one. Rejects when there does. */
-export async function expectNoDatabase(halves: Omit<Halves, 'state'>): Promise<void> {
+/** Before a database is made, or tables in one: whether there ought to be one. Rejects when there does. */
+export async function expectNoDatabase(halves: Omit<Halves, 'state'>, found: string): Promise<void> {
   const mark = await readMark(halves.dataDir);
   if (mark.kind === 'none' || mark.kind === 'pending') {
     if (!(await hasBlobs(halves.blobs))) return;
   }
-  const { database } = halves;
-  const text = `${database} is not there, or empty. If the state is in PostgreSQL, give --database as before`;
-  throw new DataDirError(refusal(halves, { directory: await directoryText(halves, mark), database: text }));
+  const directory = await directoryText(halves, mark);
+  throw new DataDirError(refusal(halves, { directory, database: `${halves.database} ${found}` }));
 }
 
 /** The pepper that the digests of the database's keys were made with. */
@@ -97,7 +98,10 @@ export async function openPepper(
 export async function pepperFault({
   dataDir: { path, pepper },
   state: { installation },
-}: Pick<Halves, 'state'> & { readonly dataDir: Pick<DataDir, 'path' | 'pepper'> }): Promise<string | null> {
+}: {
+  readonly dataDir: Pick<DataDir, 'path' | 'pepper'>;
+  readonly state: Pick<StateStore, 'installation'>;
+}): Promise<string | null> {
   const expected = await installation.get('pepper_check');
   if (pepper !== undefined && (expected === undefined || expected === checkOf(pepper))) return null;
   if (!(await installation.hasKeys())) return null;
@@ -240,3 +244,6 @@ Go on in one of three ways:
   --adopt            Start once with it to take these two for one installation. Files that the database
                      does not name go to ${dataDir.blobsDir}/strays and are kept for days. Batches whose
                      input is missing fail, and the answers that they have are published.`;
+const DROPS_KEYS = `
+                     All keys of the database are dropped: the directory does not have the pepper that they
+                     were made with. Put it there first if you have it.`;

@@ -8,7 +8,7 @@ import type { Log } from '../core/log.ts';
 import { openDiskBlobs, readDiskBlobs, type DiskBlobs } from '../stores/blobs/disk.ts';
 import { onFullDisk } from '../stores/state/on-full-disk.ts';
 import type { StateStore } from '../stores/state/ports.ts';
-import { openPostgresStore } from '../stores/state/postgres/open.ts';
+import { isNewPostgres, openPostgresStore, postgresLabel } from '../stores/state/postgres/open.ts';
 import { openSqliteStore } from '../stores/state/sqlite/thread.ts';
 import { failpointFromEnv } from './failpoint.ts';
 import { expectNoDatabase, openPepper, tieTogether } from './installation.ts';
@@ -45,7 +45,7 @@ export async function openStorage(
       blobs: readDiskBlobs({ dir: dataDir.blobsDir }),
       database: labelOf(config, dataDir),
     };
-    if (config.database === null) await expectDatabase(halves, { adopt });
+    await expectDatabase(halves, { url: config.database, adopt });
     const store = await openState(config, dataDir, onFatal);
     try {
       const state = onFullDisk(store, () => diskGuard.dropBallast());
@@ -80,17 +80,19 @@ export function labelOf(
   { database }: Pick<StorageConfig, 'database'>,
   dataDir: Pick<DataDir, 'path'>,
 ): string {
-  if (database === null) return sqlitePath(dataDir);
-  if (!URL.canParse(database)) return 'PostgreSQL';
-  const { protocol, host, pathname } = new URL(database);
-  return `${protocol}//${host}${pathname}`;
+  return database === null ? sqlitePath(dataDir) : postgresLabel(database);
 }
 
-/** A database is made only where none can have been. */
+/** A database, or tables in one, are made only where none can have been. */
 async function expectDatabase(
   halves: Parameters<typeof expectNoDatabase>[0],
-  { adopt }: { readonly adopt: boolean },
+  { url, adopt }: { readonly url: string | null; readonly adopt: boolean },
 ): Promise<void> {
+  if (url !== null) {
+    if (!adopt && (await isNewPostgres({ url })))
+      await expectNoDatabase(halves, 'has nothing of Offpeak in it');
+    return;
+  }
   const path = sqlitePath(halves.dataDir);
   if ((await bytesOf(path)) > 0) return;
   if ((await bytesOf(`${path}-wal`)) > 0)
@@ -98,7 +100,11 @@ async function expectDatabase(
       `${path} is missing or empty, and ${path}-wal, which holds its last changes, is there. Put ${path} back beside it; ` +
         'or move the -wal file away when you restore a backup.',
     );
-  if (!adopt) await expectNoDatabase(halves);
+  if (!adopt)
+    await expectNoDatabase(
+      halves,
+      'is not there, or empty. If the state is in PostgreSQL, give --database as before',
+    );
 }
 
 export const bytesOf = async (path: string): Promise<number> =>

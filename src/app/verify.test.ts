@@ -151,6 +151,19 @@ describe.each(['SQLite', 'PostgreSQL'])('verify on %s', (kind) => {
     );
   });
 
+  test('tells every file as missing where the volume with the blobs is not mounted', async () => {
+    const ids = await withFiles(2);
+    await stop();
+    await rm(join(dataDir, 'blobs'), { recursive: true });
+
+    const { faults, damaged } = await look();
+
+    expect(faults).toEqual([expect.stringMatching(/has no files; .* names 2 files, of which 0 are/)]);
+    expect(new Set(damaged.map(({ id, kind: what }) => `${what} ${id}`))).toEqual(
+      new Set(ids.map((id) => `missing ${id}`)),
+    );
+  });
+
   test('tells that the halves do not belong together, and that the pepper is not the one of the keys', async () => {
     await withFiles(1);
     await running!.state.resources.setAdminKeyDigest('digest', change);

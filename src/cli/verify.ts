@@ -1,5 +1,6 @@
 import { verify, type DamagedFile, type Verification } from '../app/verify.ts';
 import { DataDirError } from '../core/data-dir.ts';
+import { BlobStoreError } from '../stores/blobs/port.ts';
 import { StoreError } from '../stores/state/ports.ts';
 import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
@@ -24,7 +25,9 @@ export async function verifyInstallation(table: TableFlags, { json }: { json: bo
       }),
     );
   } catch (error) {
-    if (!(error instanceof DataDirError || error instanceof StoreError)) throw error;
+    const isKnown =
+      error instanceof DataDirError || error instanceof StoreError || error instanceof BlobStoreError;
+    if (!isKnown) throw error;
     const isAway = error instanceof StoreError && error.reason === 'connection';
     throw new CliError(error.message, isAway ? EXIT.unreachable : EXIT.failed, { cause: error });
   } finally {

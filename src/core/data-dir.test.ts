@@ -117,6 +117,10 @@ describe('the pepper', () => {
     await expect(openDataDir(path)).rejects.toThrow(`${join(path, 'pepper')} is damaged`);
 
     expect(await readFile(join(path, 'pepper'), 'utf8')).toBe('short');
+    await rm(join(path, 'pepper'));
+    await mkdir(join(path, 'pepper'));
+    await expect(openDataDir(path)).rejects.toThrow(`${join(path, 'pepper')} cannot be read (EISDIR)`);
+    await rm(join(path, 'pepper'), { recursive: true });
     await writeFile(join(path, 'pepper'), Buffer.alloc(32, 1));
     (await openDataDir(path)).close();
   });

@@ -106,7 +106,9 @@ function lock(path: string): () => void {
 async function readPepper(file: string): Promise<Uint8Array | undefined> {
   const found = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
-    throw error;
+    throw new DataDirError(`${file} cannot be read (${error.code}). Restore it from a backup.`, {
+      cause: error,
+    });
   });
   if (found === undefined || found.byteLength === PEPPER_BYTES) return found;
   throw new DataDirError(

@@ -91,10 +91,11 @@ export const EVENTS = {
     'the data directory and the database are one installation from now on, as --adopt says',
     ['path', 'database'],
   ),
-  'installation.adopt_unneeded': event('info', '--adopt changes nothing: the two belong together', [
-    'path',
-    'database',
-  ]),
+  'installation.adopt_unneeded': event(
+    'info',
+    'the data directory and the database belong together already, without --adopt',
+    ['path', 'database'],
+  ),
   'keys.dropped': event(
     'warn',
     'all keys are dropped, as --adopt says: the pepper that they were made with is lost',

@@ -142,7 +142,7 @@ class Halves {
     const state = this.#bug.state?.(real) ?? real;
     const blobs = this.#bug.blobs?.(disk) ?? disk;
     const halves = {
-      dataDir: { path: join(this.#dir, 'data'), blobsDir },
+      dataDir: { path: join(this.#dir, 'data'), blobsDir, pepper: undefined },
       blobs,
       state,
       database: this.#database,

@@ -170,7 +170,7 @@ export class DiskBlobs implements BlobStore {
   }
 
   async sweep(): Promise<void> {
-    for (const name of await onDisk('list', this.#fs.readdir(this.#tmpDir))) {
+    for (const name of await onDisk(`list ${this.#tmpDir}`, this.#fs.readdir(this.#tmpDir))) {
       const path = join(this.#tmpDir, name);
       if (TEMPORARY.test(name) && (await this.#isFile(path))) await onDisk('delete', this.#fs.unlink(path));
     }
@@ -251,7 +251,7 @@ export class DiskBlobs implements BlobStore {
   /** None of a directory that is not there, or no more. */
   async #namesIn(dir: string): Promise<string[]> {
     try {
-      return await onBlob('list', this.#fs.readdir(dir));
+      return await onBlob(`list ${dir}`, this.#fs.readdir(dir));
     } catch (error) {
       if (error instanceof BlobNotFound) return [];
       throw error;
@@ -321,7 +321,7 @@ export class DiskBlobs implements BlobStore {
   }
 
   async #shards(dir: string): Promise<string[]> {
-    return (await onDisk('list', this.#fs.readdir(dir))).filter((name) => SHARD.test(name));
+    return (await this.#namesIn(dir)).filter((name) => SHARD.test(name));
   }
 }
 

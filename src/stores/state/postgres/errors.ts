@@ -31,13 +31,33 @@ const SYSTEM_CODES = new Set([
 const DISCONNECTED =
   /^(Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded|timeout expired)/;
 
+const OTHER_TABLES =
+  'The tables in it are not those of Offpeak. Is --database right? Give Offpeak a database of its own.';
+
 /** Leaves what is not the driver's own error as it is. */
 export function toStoreError(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || error instanceof StoreError) return error;
   const reason = toReason(error);
   return reason
-    ? new StoreError(`PostgreSQL: ${doing} failed: ${describe(error)}`, reason, { cause: error })
+    ? new StoreError(`PostgreSQL: ${doing} failed: ${describe(error)}${adviceFor(error)}`, reason, {
+        cause: error,
+      })
     : error;
+}
+
+const ADVICE: Readonly<Record<string, string>> = {
+  '3D000': 'Is --database right? Offpeak makes its tables, and you the database.', // invalid_catalog_name
+  '28000': 'Are user and password in --database right?', // invalid_authorization_specification
+  '28P01': 'Are user and password in --database right?', // invalid_password
+  '42P01': OTHER_TABLES, // undefined_table
+  '42P07': OTHER_TABLES, // duplicate_table
+  '42703': OTHER_TABLES, // undefined_column
+  '42501': 'Give its user the right to make tables there, or name another database.', // insufficient_privilege
+};
+
+function adviceFor(error: Error): string {
+  const advice = 'code' in error && typeof error.code === 'string' ? ADVICE[error.code] : undefined;
+  return advice === undefined ? '' : `. ${advice}`;
 }
 
 function toReason(error: Error): StoreError['reason'] | undefined {

@@ -192,6 +192,31 @@ describe('opening refuses', () => {
     await newer.drop();
   });
 
+  test('a database with the tables of another application, and leaves them alone', async () => {
+    const foreign = await createTestDatabase();
+    const client = new Client({ connectionString: foreign.url });
+    await client.connect();
+    await client.query('create table files (name text)');
+
+    await expect(openPostgresStore({ url: foreign.url })).rejects.toThrow(
+      /^PostgreSQL: opening postgres:\/\/127[^ @]* failed: .*"files".*Give Offpeak a database of its own\.$/,
+    );
+
+    const { rows } = await client.query("select tablename from pg_tables where schemaname = 'public'");
+    expect(rows).toEqual([{ tablename: 'files' }]);
+    await client.end();
+    await foreign.drop();
+  });
+
+  test('a database that does not exist, and names it', async () => {
+    const url = new URL(database.url);
+    url.pathname = '/no-such-database';
+
+    await expect(openPostgresStore({ url: url.href })).rejects.toThrow(
+      /opening postgres:\/\/127\.0\.0\.1:\d+\/no-such-database failed: .*does not exist\. Is --database right\?/,
+    );
+  });
+
   test('synchronous_commit = off', async () => {
     const careless = await createTestDatabase();
     await admin.query(

@@ -36,7 +36,7 @@ export async function openPostgresStore({ url, onLost }: PostgresOptions): Promi
       throw error;
     }
   } catch (error) {
-    throw toStoreError(error, 'opening the database');
+    throw toStoreError(error, `opening ${postgresLabel(url)}`);
   }
 }
 
@@ -50,8 +50,30 @@ export async function openPostgresReadOnly({ url }: Pick<PostgresOptions, 'url'>
     return createStateStore(createDatabase(db, { assertHeld() {}, async release() {} }));
   } catch (error) {
     await db.destroy();
-    throw toStoreError(error, 'reading the database');
+    throw toStoreError(error, `reading ${postgresLabel(url)}`);
   }
+}
+
+/** Whether no server of ours has ever used it. */
+export async function isNewPostgres({ url }: Pick<PostgresOptions, 'url'>): Promise<boolean> {
+  const client = new pg.Client(configOf(url));
+  client.on('error', () => {}); // The query that it breaks rejects too.
+  try {
+    await client.connect();
+    const { rows } = await client.query("select to_regclass('schema_version') is null as is_new");
+    return rows[0].is_new === true;
+  } catch (error) {
+    throw toStoreError(error, `opening ${postgresLabel(url)}`);
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** Its address for people: no password in it. */
+export function postgresLabel(url: string): string {
+  if (!URL.canParse(url)) return 'PostgreSQL';
+  const { protocol, host, pathname } = new URL(url);
+  return `${protocol}//${host}${pathname}`;
 }
 
 function configOf(url: string): pg.PoolConfig {

@@ -18,7 +18,10 @@ export function toStoreError(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return error;
   const reason =
     error.errcode === SQLITE_IOERR_SHMSIZE ? 'disk_full' : (REASONS[error.errcode & 0xff] ?? 'other');
-  return new StoreError(`SQLite: ${doing} failed: ${error.message} (code ${error.errcode})`, reason, {
-    cause: error,
-  });
+  const advice = ADVICE[error.errcode & 0xff] ?? '';
+  const text = `SQLite: ${doing} failed: ${error.message} (code ${error.errcode})${advice}`;
+  return new StoreError(text, reason, { cause: error });
 }
+
+const RESTORE = '. Restore it and the files from one backup, as docs/operations.md says ("Restore")';
+const ADVICE: Readonly<Record<number, string>> = { 11: RESTORE, 26: RESTORE };
