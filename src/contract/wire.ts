@@ -105,6 +105,10 @@ const WireQueuePlace = z
   })
   .meta({ id: 'QueuePlace' });
 
+const ReadableFileId = z.string().nullable().meta({
+  description: 'Readable while the batch runs; null: the batch has ended, and there is no such file',
+});
+
 /** What Offpeak says beyond the original. */
 const WireBatchExtras = z
   .object({
@@ -120,8 +124,8 @@ const WireBatchExtras = z
     }),
     waiting: z.string().nullable().meta({ description: 'Why nothing moves just now' }),
     errors_omitted: z.int().meta({ description: 'Faults of the input beyond those in `errors`' }),
-    output_file_id: z.string().meta({ description: 'Readable while the batch runs' }),
-    error_file_id: z.string().meta({ description: 'Readable while the batch runs' }),
+    output_file_id: ReadableFileId,
+    error_file_id: ReadableFileId,
   })
   .meta({ id: 'BatchExtras' });
 

@@ -69,7 +69,7 @@ export function renderBatch(batch: Batch, { dialect, live }: BatchView): WireBat
     request_counts: { ...batch.counts },
     usage: renderUsage(batch),
     metadata: batch.metadata,
-    offpeak: renderExtras(batch, live),
+    offpeak: renderExtras(batch, { dialect, live }),
   };
 }
 
@@ -97,8 +97,12 @@ function renderUsage({ usage }: Batch): WireBatch['usage'] {
   };
 }
 
-function renderExtras(batch: Batch, live: LiveProgress | undefined): WireBatch['offpeak'] {
+function renderExtras(batch: Batch, { dialect, live }: BatchView): WireBatch['offpeak'] {
   const { total, completed, failed } = batch.counts;
+  // While it runs, these ids read what is recorded. Afterwards there may be no such file.
+  const readable = isTerminal(batch.status)
+    ? renderFileIds(batch, dialect)
+    : { output_file_id: batch.outputFileId, error_file_id: batch.errorFileId };
   return {
     progress: total === 0 ? 0 : (completed + failed) / total,
     requests_per_second: live?.requestsPerSecond ?? 0,
@@ -114,8 +118,7 @@ function renderExtras(batch: Batch, live: LiveProgress | undefined): WireBatch['
     queue: live?.queue ? renderPlace(live.queue) : null,
     waiting: live?.waiting ?? null,
     errors_omitted: batch.errors?.omitted ?? 0,
-    output_file_id: batch.outputFileId,
-    error_file_id: batch.errorFileId,
+    ...readable,
   };
 }
 

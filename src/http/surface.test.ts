@@ -13,6 +13,7 @@ describe('a URL', () => {
     ['/openai/v1', 'azure', '/wire'],
     ['/v1/files/f/content', 'openai', '/wire/files/f/content'],
     ['/openai/files?api-version=2024-10-21', 'azure', '/wire/files?api-version=2024-10-21'],
+    ['/openai/files?API-Version=2024-10-21', 'azure', '/wire/files?API-Version=2024-10-21'],
     ['/openai/deployments/d/batches?api-version=2024-10-21', 'azure', '/wire/batches?api-version=2024-10-21'],
     [
       '/openai/deployments/d/batches/b/cancel?api-version=2024-10-21',

@@ -160,11 +160,17 @@ function resolveClassic(root: string, path: string, query: string): Wire {
   return wire(classic(root, '2024-10-21'), rest, refusalOfVersion(version));
 }
 
-const apiVersion = (query: string): string | null => new URLSearchParams(query).get('api-version');
+const apiVersion = (query: string): string | null => apiVersions(query)[0] ?? null;
+
+/** The original reads the names of parameters in any case. */
+const apiVersions = (query: string): string[] =>
+  [...new URLSearchParams(query)]
+    .filter(([name]) => name.toLowerCase() === 'api-version')
+    .map(([, value]) => value);
 
 /** Two readers of such a request could see two different versions. */
 function refusalOfTwo(query: string): ApiError | undefined {
-  if (new URLSearchParams(query).getAll('api-version').length < 2) return undefined;
+  if (apiVersions(query).length < 2) return undefined;
   return new ApiError('badRequest', 'The query parameter api-version was sent twice. Send it once.');
 }
 

@@ -61,6 +61,12 @@ class UploadFields extends FormFields {
     if (this.get('purpose') === undefined)
       throw new ApiError('missingParameter', "Missing required parameter: 'purpose'.", { param: 'purpose' });
     if (!this.#surface.fileExpiry) return;
+    if (this.get('expires_after') !== undefined)
+      throw new ApiError(
+        'invalidType',
+        "Invalid type for 'expires_after': in a form, send it as the fields expires_after[anchor] and expires_after[seconds].",
+        { param: 'expires_after' },
+      );
     const wanted = flattened((key) => this.get(key), 'expires_after');
     this.#expiresAfterS = parseExpiresAfter(wanted, {
       dialect: this.#surface.dialect,

@@ -151,6 +151,7 @@ describe('two api-versions', () => {
   test.each([
     ['/openai/files?api-version=2024-10-21&api-version=2025-04-01-preview', KEY_A],
     ['/openai/files?api-version=2024-10-21&limit=1&api-version=2024-10-21', KEY_A],
+    ['/openai/files?api-version=2024-10-21&Api-Version=2025-04-01-preview', KEY_A],
     ['/openai/files?api-version=2024-10-21&api%2Dversion=2025-04-01-preview', KEY_A],
     ['/openai/v1/files?api-version=v1&api-version=preview', KEY_A],
     ['/v1/files?api-version=v1&api-version=preview', KEY_A],

@@ -345,3 +345,28 @@ test('a download that is broken off harms nobody', async () => {
 
   expect((await (await content(id)).text()).length).toBe(lines(20_000).length);
 });
+
+describe('a batch that has ended names no file that is not there', () => {
+  test.each([
+    ['failed before anything was sent', '/openai/v1', '{}', 'failed', false, false],
+    ['without a failure, on /v1', '/v1', lines(1).replaceAll('"/', '"/v1/'), 'completed', true, false],
+    ['without a failure, on /openai/v1', '/openai/v1', lines(1), 'completed', true, true],
+  ])('%s', async (_what, root, input, status, hasOutput, hasErrors) => {
+    const input_file_id = await service.upload(input);
+    const create = { input_file_id, endpoint: '/v1/chat/completions', completion_window: '24h' };
+    const { body } = await service.json(`${root}/batches`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(create),
+    });
+    await service.waitFor(body.id, status);
+
+    const batch = (await service.json(`${root}/batches/${body.id}`)).body;
+
+    const named = [batch.offpeak.output_file_id, batch.offpeak.error_file_id];
+    expect(named).toEqual([batch.output_file_id, batch.error_file_id]);
+    expect(named.map((id) => id !== null)).toEqual([hasOutput, hasErrors]);
+    for (const id of named.filter((one) => one !== null))
+      expect((await service.fetch(`${root}/files/${id}`)).status).toBe(200);
+  });
+});

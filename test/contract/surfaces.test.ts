@@ -195,6 +195,21 @@ describe('api-versions differ', () => {
   });
 
   test.each([
+    ['/openai/files?api-version=2025-03-01-preview', 'target'],
+    ['/v1/files', 'param'],
+  ])('expires_after as one field of a form on %s is refused rather than ignored', async (path, member) => {
+    const value = JSON.stringify({ anchor: 'created_at', seconds });
+
+    const { status, body } = await service.json(path, {
+      method: 'POST',
+      body: form(lines(1), { expires_after: value }),
+    });
+
+    expect([status, body.error[member]]).toEqual([400, 'expires_after']);
+    expect(body.error.message).toContain('expires_after[anchor] and expires_after[seconds]');
+  });
+
+  test.each([
     ['2024-08-01-preview', false],
     ['2024-10-01-preview', true],
     ['2025-04-01-preview', true],
