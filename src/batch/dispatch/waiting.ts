@@ -63,9 +63,11 @@ function verbOf({ kind }: FailureReading): string {
 
 function tailOf({ open, latestFailure: last }: Feed): string {
   const left =
-    open === 1 ? 'Only one line is left, and it fails' : `Only ${open} lines are left, and all fail`;
+    open === 1
+      ? 'Only one line is left, and it fails; it is tried a few more times'
+      : `Only ${open} lines are left, and all fail; each is tried a few more times`;
   const said = last === null ? '' : `. ${last.server} said last: ${last.reading.text}`;
-  return `${left}; each is tried a few more times${said}`;
+  return `${left}${said}`;
 }
 
 /** All lines that this process holds have failed and wait for their next try. */
