@@ -1,6 +1,6 @@
 import { isObject } from './body.ts';
 import type { Body } from './body.ts';
-import { missing, RequestError, wrongType, wrongValue } from './request-error.ts';
+import { emptyArray, missing, RequestError, wrongPattern, wrongType, wrongValue } from './request-error.ts';
 
 const ROLES = ['system', 'assistant', 'user', 'function', 'tool', 'developer'];
 const CHAT_PARTS = ['text', 'image_url', 'input_audio', 'refusal', 'audio', 'file'];
@@ -24,11 +24,25 @@ export function checkMessages(messages: unknown): void {
     if (!isObject(message)) throw wrongType(at, 'an object', message);
     checkMessage(message, at, { roles: ROLES, parts: CHAT_PARTS });
     if (message['role'] === 'tool') checkToolMessage(messages as readonly unknown[], index);
+    if (message['content'] == null && !saysOtherwise(message))
+      throw new RequestError(
+        "Invalid value for 'content': expected a string, got null.",
+        `messages.[${index}].content`,
+        null,
+      );
   }
+  for (const index of messages.keys()) checkToolCalls(messages as readonly unknown[], index);
 }
 
-/** The input of a response: a text, or items, of which only messages are looked at. */
-export function checkInput(input: unknown): void {
+/** An assistant that calls or speaks needs no text, and what a function gave back may be nothing. */
+const saysOtherwise = ({ role, ...message }: Body): boolean =>
+  role === 'function' ||
+  (role === 'assistant' &&
+    ['tool_calls', 'function_call', 'audio', 'refusal'].some((name) => message[name] != null));
+
+/** The input of a response: a text, or items, of which only messages are looked at. It may stand elsewhere already. */
+export function checkInput({ input, prompt, previous_response_id: previous, conversation }: Body): void {
+  if (input == null && (prompt ?? previous ?? conversation) != null) return;
   if (input === undefined || input === null) throw missing('input');
   if (typeof input === 'string') return;
   if (!Array.isArray(input)) throw wrongType('input', 'one of a string or array of input items', input);
@@ -46,9 +60,10 @@ interface Known {
 }
 
 function checkMessage(message: Body, at: string, { roles, parts }: Known): void {
-  const { role, content } = message;
+  const { role, content, name } = message;
   if (role === undefined || role === null) throw missing(`${at}.role`);
   if (typeof role !== 'string' || !roles.includes(role)) throw wrongValue(`${at}.role`, role, roles);
+  if (typeof name === 'string' && !NAME.test(name)) throw wrongPattern(`${at}.name`, NAME);
   if (content === undefined || content === null || typeof content === 'string') return;
   if (!Array.isArray(content))
     throw wrongType(`${at}.content`, 'one of a string or array of objects', content);
@@ -58,7 +73,49 @@ function checkMessage(message: Body, at: string, { roles, parts }: Known): void 
     const { type } = part;
     if (type === undefined || type === null) throw missing(`${place}.type`);
     if (typeof type !== 'string' || !parts.includes(type)) throw wrongValue(`${place}.type`, type, parts);
+    checkPart(part, place);
   }
+}
+
+const NAME = /^[^\s<|\\/>]+$/;
+
+function checkPart(part: Body, at: string): void {
+  const { type, text, image_url: image } = part;
+  if (type === 'text' || type === 'input_text') {
+    if (text === undefined || text === null) throw missing(`${at}.text`);
+    if (typeof text !== 'string') throw wrongType(`${at}.text`, 'a string', text);
+  }
+  if (type === 'image_url') {
+    if (image === undefined || image === null) throw missing(`${at}.image_url`);
+    if (!isObject(image)) throw wrongType(`${at}.image_url`, 'an object', image);
+    if (image['url'] == null) throw missing(`${at}.image_url.url`);
+  }
+  if (type === 'input_image' && image != null && typeof image !== 'string')
+    throw wrongType(`${at}.image_url`, 'an image URL', image);
+}
+
+/** Each call is answered by a message right behind it. */
+function checkToolCalls(messages: readonly unknown[], index: number): void {
+  const message = messages[index];
+  const calls = isObject(message) && message['role'] === 'assistant' ? message['tool_calls'] : undefined;
+  if (calls === undefined || calls === null) return;
+  const at = `messages[${index}].tool_calls`;
+  if (!Array.isArray(calls)) throw wrongType(at, 'an array of objects', calls);
+  if (calls.length === 0) throw emptyArray(at);
+  const rest = messages.slice(index + 1);
+  const end = rest.findIndex((one) => !isObject(one) || one['role'] !== 'tool');
+  const answers = end === -1 ? rest : rest.slice(0, end);
+  const answered = new Set(answers.map((one) => (isObject(one) ? one['tool_call_id'] : undefined)));
+  const open = (calls as readonly unknown[])
+    .map((call) => (isObject(call) ? call['id'] : undefined))
+    .filter((id) => !answered.has(id));
+  if (open.length === 0) return;
+  throw new RequestError(
+    "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The " +
+      `following tool_call_ids did not have response messages: ${open.join(', ')}`,
+    `messages.[${end === -1 ? index : index + 1 + end}].role`,
+    null,
+  );
 }
 
 /** It answers a call of the assistant that stands before it. */
@@ -73,10 +130,3 @@ function checkToolMessage(messages: readonly unknown[], index: number): void {
     null,
   );
 }
-
-const emptyArray = (param: string): RequestError =>
-  new RequestError(
-    `Invalid '${param}': empty array. Expected an array with minimum length 1, but got an empty array instead.`,
-    param,
-    'empty_array',
-  );

@@ -136,7 +136,7 @@ const PARAMETERS: Readonly<Record<BatchEndpoint, Readonly<Record<string, Check>>
     ...SAMPLING,
     max_output_tokens: integer(16),
     max_tool_calls: integer(1),
-    instructions: anything,
+    instructions: text,
     background: boolean,
     context_management: anything,
     conversation: anything,

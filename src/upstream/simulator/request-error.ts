@@ -68,6 +68,19 @@ export const tooLong = (param: string, max: number, length: number): RequestErro
     'array_above_max_length',
   );
 
+export const emptyArray = (param: string): RequestError =>
+  new RequestError(
+    `Invalid '${param}': empty array. Expected an array with minimum length 1, but got an empty array instead.`,
+    param,
+    'empty_array',
+  );
+export const wrongPattern = (param: string, pattern: RegExp): RequestError =>
+  new RequestError(
+    `Invalid '${param}': string does not match pattern. Expected a string that matches the pattern '${pattern.source}'.`,
+    param,
+    'invalid_value',
+  );
+
 interface Bounds {
   readonly min: number;
   readonly max: number;

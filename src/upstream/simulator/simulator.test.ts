@@ -138,13 +138,7 @@ describe('chat completions', () => {
 
   test('a Korean question is answered in Korean, an image is taken, and odd contents do no harm', async () => {
     const image = { type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } };
-    const contents = [
-      '서울의 날씨는 어때?',
-      [{ type: 'text', text: 'What is this?' }, image],
-      null,
-      [],
-      [image],
-    ];
+    const contents = ['서울의 날씨는 어때?', [{ type: 'text', text: 'What is this?' }, image], [], [image]];
 
     const said = [];
     for (const content of contents)
@@ -312,12 +306,7 @@ describe('what a real server would refuse', () => {
       chat({ response_format: { type: 'json_schema', json_schema: { name: 'x' } } }),
       'response_format.json_schema.schema',
     ],
-    [
-      'a tool that is not there',
-      '/chat/completions',
-      chat({ tools: [], tool_choice: 'required' }),
-      'tool_choice',
-    ],
+    ['a tool that is not there', '/chat/completions', chat({ tools: [], tool_choice: 'required' }), 'tools'],
     [
       'a schema of a billion items',
       '/chat/completions',

@@ -265,7 +265,11 @@ describe('a chat completion is refused as the original refuses it', () => {
     [
       'a choice without tools',
       { tool_choice: 'auto' },
-      ["'tool_choice' is only allowed when 'tools' are specified.", 'tool_choice', null],
+      [
+        "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified.",
+        'tool_choice',
+        null,
+      ],
     ],
     [
       'top_logprobs alone',

@@ -6,14 +6,17 @@ import { baseOf, OPERATIONS, reasonsOver, traitsOf } from './models.ts';
 import type { ModelTraits } from './models.ts';
 import { checkNames, checkParameters } from './parameters.ts';
 import {
+  emptyArray,
   missing,
   OperationNotSupported,
   RequestError,
   tooLong,
   unsupported,
+  wrongPattern,
   wrongType,
   wrongValue,
 } from './request-error.ts';
+import { checkStrict } from './strict-schema.ts';
 import { tokensOf } from './tokens.ts';
 
 /**
@@ -28,13 +31,13 @@ export function checkRequest(endpoint: BatchEndpoint, body: Body, model: string)
   // A model server of one's own has names of its own.
   if (traits) checkNames(endpoint, body);
   if (isChat) checkMessages(body['messages']);
-  if (endpoint === '/responses') checkInput(body['input']);
+  if (endpoint === '/responses') checkInput(body);
   checkParameters(endpoint, body);
-  if (isChat) checkFormat(body, traits !== null);
   if (isChat || endpoint === '/responses') {
-    checkTools(body, endpoint);
-    checkLogprobs(body, endpoint);
+    checkFormat(body, { isChat, isOriginal: traits !== null });
+    checkTools(body, { isChat, isOriginal: traits !== null });
   }
+  if (isChat) checkDependents(body);
   if (traits) checkTraits(endpoint, body, traits);
 }
 
@@ -46,74 +49,112 @@ function checkOperation(endpoint: BatchEndpoint, { kind }: ModelTraits, model: s
     throw new OperationNotSupported(OPERATIONS[endpoint], baseOf(model) ?? model);
 }
 
+interface Asked {
+  readonly isChat: boolean;
+  /** A model server of one's own is not that strict. */
+  readonly isOriginal: boolean;
+}
+
 const FORMATS = ['json_object', 'json_schema', 'text'];
 
-function checkFormat({ response_format: format, messages }: Body, isOriginal: boolean): void {
+/** Chat completions have it in `response_format`, and hold the schema in there; responses have it in `text.format`. */
+function checkFormat(body: Body, { isChat, isOriginal }: Asked): void {
+  const text = isObject(body['text']) ? body['text'] : {};
+  const format = isChat ? body['response_format'] : text['format'];
   if (!isObject(format)) return;
-  const { type, json_schema: schema } = format;
-  if (type === undefined) throw missing('response_format.type');
-  if (typeof type !== 'string' || !FORMATS.includes(type))
-    throw wrongValue('response_format.type', type, FORMATS);
+  const at = isChat ? 'response_format' : 'text.format';
+  const { type } = format;
+  if (type === undefined) throw missing(`${at}.type`);
+  if (typeof type !== 'string' || !FORMATS.includes(type)) throw wrongValue(`${at}.type`, type, FORMATS);
   if (type === 'json_schema') {
-    if (!isObject(schema)) throw missing('response_format.json_schema');
-    if (schema['name'] === undefined) throw missing('response_format.json_schema.name');
+    const held = isChat ? format['json_schema'] : format;
+    const place = isChat ? `${at}.json_schema` : at;
+    if (!isObject(held)) throw missing(place);
+    const { name } = held;
+    if (name === undefined || name === null) throw missing(`${place}.name`);
+    if (typeof name !== 'string') throw wrongType(`${place}.name`, 'a string', name);
+    if (!isChat && held['schema'] === undefined) throw missing(`${place}.schema`);
+    if (isOriginal && held['strict'] === true)
+      checkStrict(held['schema'], {
+        what: `response_format '${name}'`,
+        param: isChat ? at : `${at}.schema`,
+        code: isChat ? null : 'invalid_json_schema',
+      });
   }
-  if (type === 'json_object' && isOriginal && !/json/i.test(JSON.stringify(messages)))
-    throw new RequestError(
-      "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
-      'messages',
-      null,
-    );
+  if (type === 'json_object' && isOriginal) checkSaysJson(body, isChat);
+}
+
+function checkSaysJson({ messages, input, instructions }: Body, isChat: boolean): void {
+  if (/json/i.test(JSON.stringify(isChat ? messages : [input, instructions]))) return;
+  throw isChat
+    ? new RequestError(
+        "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
+        'messages',
+        null,
+      )
+    : new RequestError(
+        "Response input messages must contain the word 'json' in some form to use 'text.format' of type 'json_object'.",
+        'input',
+        null,
+      );
 }
 
 const TOOLS_MAX = 128;
 const NAME = /^[a-zA-Z0-9_-]+$/;
 
-function checkTools({ tools, tool_choice: choice }: Body, endpoint: BatchEndpoint): void {
+function checkTools({ tools, tool_choice: choice, ...body }: Body, asked: Asked): void {
   if (tools === undefined || tools === null) {
-    if (choice !== undefined && choice !== null && choice !== 'none' && endpoint === '/chat/completions')
-      throw new RequestError(
-        "'tool_choice' is only allowed when 'tools' are specified.",
-        'tool_choice',
-        null,
-      );
+    if (!asked.isChat) return;
+    if (choice !== undefined && choice !== null && choice !== 'none') throw withoutTools('tool_choice');
+    if (body['parallel_tool_calls'] != null) throw withoutTools('parallel_tool_calls');
     return;
   }
   if (!Array.isArray(tools)) throw wrongType('tools', 'an array of objects', tools);
   if (tools.length > TOOLS_MAX) throw tooLong('tools', TOOLS_MAX, tools.length);
+  if (tools.length === 0 && asked.isChat) throw emptyArray('tools');
   for (const [index, tool] of (tools as readonly unknown[]).entries())
-    checkTool(tool, `tools[${index}]`, endpoint);
+    checkTool(tool, `tools[${index}]`, asked);
   const words = ['none', 'auto', 'required'];
   if (typeof choice === 'string' && !words.includes(choice)) throw wrongValue('tool_choice', choice, words);
 }
 
-function checkTool(tool: unknown, at: string, endpoint: BatchEndpoint): void {
+const withoutTools = (param: string): RequestError =>
+  new RequestError(
+    `Invalid value for '${param}': '${param}' is only allowed when 'tools' are specified.`,
+    param,
+    null,
+  );
+
+function checkTool(tool: unknown, at: string, { isChat, isOriginal }: Asked): void {
   if (!isObject(tool)) throw wrongType(at, 'an object', tool);
   if (tool['type'] === undefined) throw missing(`${at}.type`);
   if (tool['type'] !== 'function') return;
   // Chat completions wrap it, responses do not.
-  const isWrapped = endpoint === '/chat/completions';
-  const held = isWrapped ? tool['function'] : tool;
-  const place = isWrapped ? `${at}.function` : at;
+  const held = isChat ? tool['function'] : tool;
+  const place = isChat ? `${at}.function` : at;
   if (!isObject(held)) throw missing(place);
   const { name } = held;
   if (name === undefined) throw missing(`${place}.name`);
   if (typeof name !== 'string') throw wrongType(`${place}.name`, 'a string', name);
-  if (!NAME.test(name))
-    throw new RequestError(
-      `Invalid '${place}.name': string does not match pattern. Expected a string that matches the pattern '${NAME.source}'.`,
-      `${place}.name`,
-      'invalid_value',
-    );
+  if (!NAME.test(name)) throw wrongPattern(`${place}.name`, NAME);
+  if (isOriginal && held['strict'] === true)
+    checkStrict(held['parameters'], {
+      what: `function '${name}'`,
+      param: `${place}.parameters`,
+      code: 'invalid_function_parameters',
+    });
 }
 
-function checkLogprobs({ logprobs, top_logprobs: top }: Body, endpoint: BatchEndpoint): void {
-  if (endpoint !== '/chat/completions' || top === undefined || top === null || logprobs === true) return;
-  throw new RequestError(
-    "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.",
-    'top_logprobs',
-    null,
-  );
+/** Parameters that mean nothing without another one. */
+function checkDependents(body: Body): void {
+  const needed = { top_logprobs: 'logprobs', stream_options: 'stream' };
+  for (const [param, other] of Object.entries(needed))
+    if (body[param] != null && body[other] !== true)
+      throw new RequestError(
+        `The '${param}' parameter is only allowed when '${other}' is enabled.`,
+        param,
+        null,
+      );
 }
 
 function checkTraits(endpoint: BatchEndpoint, body: Body, traits: ModelTraits): void {
@@ -122,6 +163,8 @@ function checkTraits(endpoint: BatchEndpoint, body: Body, traits: ModelTraits): 
     throw new RequestError('Unrecognized request argument supplied: reasoning_effort', null, null);
   if (isChat && traits.reasoning !== 'never') refuseOf(body, ALWAYS_REFUSED);
   const reasoning = isObject(body['reasoning']) ? body['reasoning']['effort'] : undefined;
+  if (endpoint === '/responses' && traits.reasoning === 'never' && reasoning != null)
+    throw unsupported('reasoning.effort');
   if ((isChat || endpoint === '/responses') && reasonsOver(traits, body['reasoning_effort'] ?? reasoning))
     checkSampling(body, endpoint);
   checkLengths(body, traits);
