@@ -24,6 +24,10 @@ test.each(PAGES)('%s has no dead link', async (page) => {
   expect(dead).toEqual([]);
 });
 
+test('the README has at most 250 lines', () => {
+  expect(read('README.md').split('\n').length - 1).toBeLessThanOrEqual(250);
+});
+
 test('the index of the documents names every page', async () => {
   const index = read('docs/README.md');
   const pages = (await paths('docs/*.md')).map((path) => path.slice('docs/'.length));
