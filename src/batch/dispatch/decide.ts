@@ -37,8 +37,8 @@ export interface Tail {
   readonly serverLives: boolean;
 }
 
-/** Refused twice while others get through: more tries would not change it. */
-const REFUSALS_MAX = 1;
+/** Refused four times while others get through. Fewer would blame lines for one bad server behind a load balancer. */
+const REFUSALS_MAX = 3;
 const REQUEST_REFUSALS_MAX = 2;
 /** A 503 or 429 that others do not get is most likely load, so a line may meet more of them. */
 const LOAD_RETRIES_FACTOR = 2;
