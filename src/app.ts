@@ -8,7 +8,7 @@ import { failpointFromEnv } from './app/failpoint.ts';
 import { followedBy } from './app/followed.ts';
 import { openLocalDeployment } from './app/local.ts';
 import { closeStorage, openStorage, watchRoom, type Storage } from './app/storage.ts';
-import { Engine } from './batch/engine.ts';
+import { Engine, type EngineOptions } from './batch/engine.ts';
 import { OutputsAlong } from './batch/finalize/along.ts';
 import { runExpiry } from './batch/upload/expiry.ts';
 import type { Keep } from './batch/upload/retention.ts';
@@ -50,16 +50,21 @@ export interface Core {
 }
 
 /** For one batch without a server: the first deployment of the configuration, on its first upstream. */
-export async function openLocalCore(config: AppConfig, deps: AppDeps): Promise<Core> {
+export async function openLocalCore(
+  config: AppConfig,
+  deps: AppDeps & Pick<EngineOptions, 'acceptedBefore'>,
+): Promise<Core> {
   const storage = await openStorage(config, deps);
   return startCore(config, {
     ...deps,
+    options: { acceptedBefore: deps.acceptedBefore },
     storage,
     directory: await openLocalDeployment(config, { ...storage, log: deps.log }),
   });
 }
 
 interface CoreParts extends AppDeps {
+  readonly options?: Partial<EngineOptions>;
   readonly storage: Storage;
   readonly directory: { readonly deployments: Deployments; close(): Promise<void> };
 }
@@ -88,7 +93,7 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
     owner: `${process.pid}-${randomUUID()}`,
     hasRoom: () => room.isThere,
     onFatal,
-    options: { maxRetries: config.retriesMax, strictWindow: config.strictWindow },
+    options: { ...parts.options, maxRetries: config.retriesMax, strictWindow: config.strictWindow },
   });
   const limits = { withoutExpiryMax: config.filesMax, withExpiryMax: config.expiringFilesMax };
   const uploader = createUploader({

@@ -37,6 +37,7 @@ export interface EngineOptions {
   readonly maxRetries: number;
   readonly retryBaseMs: number;
   readonly retryCapMs: number;
+  readonly acceptedBefore: boolean;
   /** How long a create waits for the inspection of its file. */
   readonly createWaitMs: number;
   /** How long requests in flight may go on after a cancel. */
@@ -56,6 +57,7 @@ const ENGINE_DEFAULTS: EngineOptions = {
   maxRetries: 5,
   retryBaseMs: 500,
   retryCapMs: 60_000,
+  acceptedBefore: false,
   createWaitMs: 30_000,
   cancelGraceMs: 10_000,
   tickMs: 1_000,
@@ -184,6 +186,7 @@ export class Engine {
       inFlight: activity?.inFlight ?? 0,
       retries: activity?.retries ?? 0,
       waiting,
+      endsByItself: activity?.endsByItself ?? false,
       queue: this.#quotas.place(batch),
       enqueuedTokens: { held, limit },
     };

@@ -10,6 +10,8 @@ export interface LiveProgress {
   readonly retries: number;
   /** Why it does not move; null when it does. */
   readonly waiting: string | null;
+  /** Only failing lines are left, which are judged after a few more tries: the wait has an end. */
+  readonly endsByItself: boolean;
   /** Its place among the batches that wait for room; null: it does not, or was not seen yet. */
   readonly queue: QueuePlace | null;
   /** Of its deployment, as last seen: what live batches hold, and the limit. Null: not known. */

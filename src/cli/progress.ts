@@ -12,6 +12,8 @@ export interface Progress {
   readonly etaS: number | null;
   /** Why it does not move. */
   readonly waiting: string | null;
+  /** It waits for no more than a few tries of its last lines. */
+  readonly endsByItself?: boolean;
 }
 
 export interface ProgressView {

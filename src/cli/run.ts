@@ -93,7 +93,7 @@ async function runPlan(job: Job, plan: Exclude<Plan, { kind: 'finished' }>, give
       note(`stopping: requests in flight get ${seconds} s to finish; again (Ctrl-C) to end now`);
     },
   });
-  const core = await openState(configOf(job, values), view);
+  const core = await openState(configOf(job, values), { view, record });
   let batch: Batch | 'stopped';
   try {
     batch = await finish(core, job, { record, view, stopping: stopping.signal, values });
@@ -144,6 +144,8 @@ async function claim(job: Job, plan: Plan, flags: RunFlags): Promise<RunRecord> 
     if (JSON.stringify(made.sent) === JSON.stringify(sent)) return made;
   } catch (error) {
     if (error instanceof CliError) throw error;
+    const taken = error instanceof DataDirError ? takenText(error, dataDirOf(job)) : null;
+    if (taken !== null) throw new CliError(taken, EXIT.failed, { cause: error });
     const reason = error instanceof DataDirError ? error.message : reasonOf(error);
     throw new CliError(`${stateDir} cannot be written: ${reason}`, EXIT.usage, { cause: error });
   }
@@ -176,16 +178,23 @@ function configOf(job: Job, values: Values): AppConfig {
   });
 }
 
-function openState(config: AppConfig, view: ProgressView): Promise<Core> {
-  return openLocalCore(config, { log: troubleLog(view), onFatal: die }).catch((error: unknown) => {
+async function openState(
+  config: AppConfig,
+  { view, record: { retrying, finished } }: { readonly view: ProgressView; readonly record: RunRecord },
+): Promise<Core> {
+  const acceptedBefore = retrying && finished !== null && finished.request_counts.completed > 0;
+  try {
+    return await openLocalCore(config, { log: troubleLog(view), onFatal: die, acceptedBefore });
+  } catch (error) {
     if (!(error instanceof DataDirError)) throw error;
-    const isTaken = error.message.includes('is using the data directory');
-    const message = isTaken
-      ? `another run is under way there: ${config.dataDir} is in use. Wait for it, or name another output with -o.`
-      : error.message;
-    throw new CliError(message, EXIT.failed, { cause: error });
-  });
+    throw new CliError(takenText(error, config.dataDir) ?? error.message, EXIT.failed, { cause: error });
+  }
 }
+
+const takenText = ({ message }: DataDirError, dir: string): string | null =>
+  message.includes('is using the data directory')
+    ? `another run is under way there: ${dir} is in use. Wait for it, or name another output with -o.`
+    : null;
 
 interface Watch {
   readonly record: RunRecord;
@@ -310,6 +319,7 @@ function progressOf(core: Core, { status, counts, ...batch }: Batch): Progress {
     requestsPerSecond: live?.requestsPerSecond ?? null,
     etaS: live?.etaS ?? null,
     waiting: live?.waiting ?? null,
+    endsByItself: live?.endsByItself ?? false,
   };
 }
 

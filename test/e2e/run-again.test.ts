@@ -83,6 +83,19 @@ describe('a run that is finished', () => {
     expect(await sent()).toBe(13);
   });
 
+  test('is not given up with --force where files of somebody else lie beside its record', async () => {
+    await write('in.jsonl', requests(2));
+    await run();
+    await write('out.jsonl.offpeak/notes.txt', 'mine');
+
+    const { code, stderr } = await run('--force');
+
+    expect(code).toBe(2);
+    expect(stderr).toContain("files that are not of a run, such as 'notes.txt'");
+    expect(await read('out.jsonl.offpeak/notes.txt')).toBe('mine');
+    expect(await sent()).toBe(2);
+  });
+
   test('of which nothing is known is not replaced either; other content is', async () => {
     await write('in.jsonl', requests(2));
     await write(
@@ -108,7 +121,7 @@ describe('a run that is finished', () => {
     const { code, stderr } = await run();
 
     expect(code).toBe(2);
-    expect(stderr).toContain('out.jsonl was changed since its run was finished: it has 0 B');
+    expect(stderr).toContain('out.jsonl was changed since its run was finished: it has 0 bytes');
     expect(await sent()).toBe(2);
   });
 
@@ -201,6 +214,48 @@ describe('--retry-failed', () => {
     expect((await run('--retry-failed')).code).toBe(0);
     expect(ids(await read('out.jsonl'))).toHaveLength(10);
     expect(await sent()).toBe(11);
+  });
+
+  test('ends also when everything that is sent again is rejected again', async () => {
+    await write('in.jsonl', requests(20));
+    await run();
+
+    const retried = await run('--retry-failed', '--wait-for-upstream', '2s');
+
+    expect(retried.stderr).not.toContain('answers nothing');
+    expect(retried.code).toBe(1);
+    expect(ids(await read('out.errors.jsonl'))).toEqual(['request-7']);
+    expect(ids(await read('out.jsonl'))).toHaveLength(19);
+    expect((await run()).code).toBe(1);
+  });
+
+  test('ends also when what is sent again fails for good in a run that was stopped before its last line', async () => {
+    await write('in.jsonl', requests(5).replace('Say 3', 'Say 7'));
+    await upstream.script({ poison: { contains: 'Say 7', outcome: 'hang' } });
+    const running = start(['run', 'in.jsonl', '-o', 'out.jsonl', '--upstream', upstream.url], {
+      cwd: place.dir,
+    });
+    await running.until(/in_progress, 4\/5/);
+    running.child.kill('SIGKILL');
+    await running.ended;
+    await upstream.script({ poison: { contains: 'Say 7', outcome: 500 } });
+
+    const last = await run('--wait-for-upstream', '1s', '--max-retries', '2');
+
+    expect(last.stderr).not.toContain('answers nothing');
+    expect(last.code).toBe(1);
+    expect(ids(await read('out.errors.jsonl'))).toEqual(['request-3']);
+  });
+
+  test('and --force cannot be given together', async () => {
+    await write('in.jsonl', requests(10));
+    await run();
+
+    const { code, stderr } = await run('--retry-failed', '--force');
+
+    expect(code).toBe(2);
+    expect(stderr).toContain('give one of them');
+    expect(await sent()).toBe(10);
   });
 
   test('needs a run that is finished', async () => {

@@ -214,10 +214,12 @@ describe('a run that was ended', () => {
     await running.until(/in_progress/);
 
     const second = await offpeak(args, { cwd: place.dir });
+    const forced = await offpeak([...args, '--force'], { cwd: place.dir });
     running.child.kill('SIGKILL');
     await running.ended;
 
-    expect(second.code).toBe(1);
+    expect([second.code, forced.code]).toEqual([1, 1]);
     expect(second.stderr).toContain('another run is under way there');
+    expect(forced.stderr).toContain('another run is under way there');
   });
 });

@@ -18,7 +18,7 @@ import { Failures, type Call, type FailureOptions } from './failures.ts';
 import { Feed, refill, requestNameOf, type Line } from './feed.ts';
 import { chooseStanding, Standing } from './standing.ts';
 import { Suspects, type SuspectTurn } from './suspects.ts';
-import { waitingOf } from './waiting.ts';
+import { activityOf, type Activity } from './waiting.ts';
 
 export interface DispatchDeps {
   readonly work: WorkStore;
@@ -62,6 +62,7 @@ const ROOM_CHECK_MS = 1_000;
  */
 export class Dispatcher {
   readonly #deps: DispatchDeps;
+  readonly #options: FailureOptions;
   readonly #apart = new Apart();
   readonly #suspects: Suspects;
   readonly #failures: Failures;
@@ -81,6 +82,7 @@ export class Dispatcher {
   /** Sends nothing before the first `update`. */
   constructor(deps: DispatchDeps, options: FailureOptions) {
     this.#deps = deps;
+    this.#options = options;
     this.#suspects = new Suspects(deps);
     this.#failures = new Failures(deps, options, {
       end: (call, failedAtMs) => this.#end(call, failedAtMs),
@@ -135,7 +137,7 @@ export class Dispatcher {
    * Rejects when its lines cannot be claimed or read; then it holds none of them any more.
    */
   async run(batch: Batch): Promise<void> {
-    const feed = new Feed(batch);
+    const feed = new Feed(batch, this.#options);
     this.#place(feed);
     this.#feeds.unshift(feed);
     this.#pump();
@@ -170,23 +172,14 @@ export class Dispatcher {
   readonly poke = (): void => this.#pump();
 
   /** What a batch is doing; undefined: it is not sent from here. `waiting`: why it does not move, for its owner. */
-  activity(batchSeq: number):
-    | {
-        readonly inFlight: number;
-        readonly recorded: number;
-        readonly retries: number;
-        readonly waiting: string | null;
-      }
-    | undefined {
+  activity(batchSeq: number): Activity | undefined {
     const feed = this.#feeds.find(({ batch }) => batch.seq === batchSeq);
     if (feed === undefined) return undefined;
-    const { inFlight, recorded, retries } = feed;
-    const waiting = waitingOf(feed, {
+    return activityOf(feed, {
       isDiskFull: this.#noRoom,
       absence: this.#upstreams.length === 0 ? this.#absence : null,
       concurrencyMax: this.#concurrencyMax,
     });
-    return { inFlight, recorded, retries, waiting };
   }
 
   /** What is known of how a batch fares somewhere is kept as long as that upstream serves it. */

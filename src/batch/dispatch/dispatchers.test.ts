@@ -66,7 +66,7 @@ function open(): { dispatchers: Dispatchers; recorder: Recorder } {
         list: async () => [...bench.deployments.values()],
       },
     },
-    { maxRetries: 0, retryBaseMs: 1, retryCapMs: 1 },
+    { maxRetries: 0, retryBaseMs: 1, retryCapMs: 1, acceptedBefore: false },
   );
   return { dispatchers, recorder };
 }

@@ -26,6 +26,8 @@ export interface FailureOptions {
   readonly maxRetries: number;
   readonly retryBaseMs: number;
   readonly retryCapMs: number;
+  /** Lines of the same input were accepted there before these batches: what is rejected now is about single lines. */
+  readonly acceptedBefore: boolean;
 }
 
 export interface FailureDeps {

@@ -116,8 +116,11 @@ export class Feed {
   error: Error | null = null;
   readonly drained = Promise.withResolvers<void>();
 
-  constructor(batch: Batch) {
+  readonly #acceptedBefore: boolean;
+
+  constructor(batch: Batch, { acceptedBefore }: { readonly acceptedBefore: boolean }) {
     this.batch = batch;
+    this.#acceptedBefore = acceptedBefore;
     this.idStart = requestIdStart(batch.id);
     // Lines that wait for their next attempt listen, and upstreams that have no wire.
     setMaxListeners(0, this.abort.signal);
@@ -130,14 +133,19 @@ export class Feed {
     return open;
   }
 
-  /** Some line of the batch was accepted, now or before a restart. */
+  /** Some line of the batch was accepted, now, before a restart, or in the run that it repeats. */
   get isProven(): boolean {
-    return this.accepted > 0 || this.batch.counts.completed > 0;
+    return this.#acceptedBefore || this.accepted > 0 || this.batch.counts.completed > 0;
   }
 
   /** Only failing lines are left of a batch that had lines accepted. */
   get isTail(): boolean {
     return this.isProven && this.failingLines !== null;
+  }
+
+  /** Its last lines are tried a few more times, and then it ends, whatever they get. */
+  get endsByItself(): boolean {
+    return this.isTail && this.latestFailure?.reading.kind !== 'unreachable';
   }
 
   /** Lines that are left, when all of them have failed; else null. */

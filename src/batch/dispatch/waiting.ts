@@ -1,5 +1,6 @@
 import { timeOf } from '../../serving/server.ts';
 import type { FailureReading } from '../../serving/reading.ts';
+import type { LiveProgress } from '../progress.ts';
 import type { Feed } from './feed.ts';
 import type { Standing } from './standing.ts';
 
@@ -11,8 +12,18 @@ interface Surroundings {
   readonly concurrencyMax: number;
 }
 
+export interface Activity extends Pick<LiveProgress, 'inFlight' | 'retries' | 'waiting' | 'endsByItself'> {
+  readonly recorded: number;
+}
+
+/** What a batch is doing just now. */
+export function activityOf(feed: Feed, surroundings: Surroundings): Activity {
+  const { inFlight, recorded, retries, endsByItself } = feed;
+  return { inFlight, recorded, retries, endsByItself, waiting: waitingOf(feed, surroundings) };
+}
+
 /** Why a batch does not move just now, or hardly, in a sentence for its owner; null: it moves. */
-export function waitingOf(feed: Feed, { isDiskFull, absence, concurrencyMax }: Surroundings): string | null {
+function waitingOf(feed: Feed, { isDiskFull, absence, concurrencyMax }: Surroundings): string | null {
   if (isDiskFull)
     return 'The disk is nearly full. Requests are sent again when there is room for their answers.';
   if (absence !== null) return absence;

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { open, rm } from 'node:fs/promises';
+import { open, readdir, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { INPUT_BYTES_MAX } from '../../contract/batch.ts';
@@ -7,8 +7,9 @@ import type { Inspection } from '../../contract/inspection.ts';
 import { openDataDir } from '../../core/data-dir.ts';
 import { CliError, EXIT } from '../exit.ts';
 import type { Input } from '../input.ts';
+import { codeOf } from '../reason.ts';
 import { refuseSameTwice, targetAt, type Target } from '../target.ts';
-import { byteSize } from '../terminal.ts';
+import { byteSize, grouped } from '../terminal.ts';
 import { inspectChunks } from '../validate.ts';
 import type { Outcome, RunRecord, Sent } from './record.ts';
 
@@ -91,6 +92,11 @@ export async function planOf(
   record: RunRecord | undefined,
   flags: Pick<RunFlags, 'force' | 'retryFailed'>,
 ): Promise<Plan> {
+  if (flags.force && flags.retryFailed)
+    throw new CliError(
+      '--retry-failed sends what failed, and --force sends everything: give one of them.',
+      EXIT.usage,
+    );
   if (flags.force) return { kind: 'start' };
   const isOutputThere = job.output.kind === 'file' && job.output.there !== null;
   if (record === undefined || (record.finished && !record.retrying && !isOutputThere)) {
@@ -159,15 +165,36 @@ function refuseChanges({ sent, output, input, stateDir }: Job, record: RunRecord
 function refuseChangedOutput({ output }: Job, { output_bytes: written }: Outcome): void {
   if (output.kind !== 'file' || !output.there || written === null || output.there.bytes === written) return;
   throw new CliError(
-    `${output.path} was changed since its run was finished: it has ${byteSize(output.there.bytes)}, and had ` +
-      `${byteSize(written)}. Put it back, remove it to start anew, or send every request again with --force.`,
+    `${output.path} was changed since its run was finished: it has ${grouped(output.there.bytes)} bytes, and had ` +
+      `${grouped(written)}. Put it back, remove it to start anew, or send every request again with --force.`,
     EXIT.usage,
   );
 }
 
-/** Removes what an earlier run left, unless it is under way. */
+/** Of `run.json`, the engine's directory, and what is being written. */
+const OURS = /^(run\.json(\.\d+)?|data|retry\.jsonl|\.offpeak-[0-9a-f]+\.part)$/;
+const OURS_IN_DATA = /^(lock\.db|offpeak\.db|blobs$|pepper|ballast)/;
+
+/** Removes what an earlier run left, unless it is under way, or somebody else's files lie there. */
 export async function giveUp(job: Job): Promise<void> {
+  const foreign = [
+    ...(await namesIn(job.stateDir)).filter((name) => !OURS.test(name)),
+    ...(await namesIn(dataDirOf(job))).filter((name) => !OURS_IN_DATA.test(name)),
+  ];
+  if (foreign.length > 0) {
+    throw new CliError(
+      `${job.stateDir} holds files that are not of a run, such as '${foreign[0]}', and --force would remove them. ` +
+        'Move them away, or name another output with -o.',
+      EXIT.usage,
+    );
+  }
   const held = await openDataDir(dataDirOf(job));
   held.close();
   await rm(job.stateDir, { recursive: true });
 }
+
+const namesIn = (dir: string): Promise<string[]> =>
+  readdir(dir).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw error;
+  });
