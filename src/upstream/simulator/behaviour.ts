@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { BATCH_ENDPOINTS } from '../../contract/batch.ts';
+import { closest } from '../../core/suggest.ts';
 
 /** What a behaviour file asks for: the first rule that matches a request decides. */
 export type Behaviour = readonly Rule[];
@@ -31,13 +32,11 @@ export function parseBehaviour(text: string): Behaviour {
   throw new BehaviourError(parsed.error.issues.map(({ path, message }) => `${placeOf(path)}${message}`));
 }
 
-const placeOf = (path: readonly PropertyKey[]): string =>
-  path.length === 0
-    ? ''
-    : `${path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('')}: `.replace(
-        /^\[(\d+)\]\.?/,
-        (_, index: string) => `rule ${Number(index) + 1}: `,
-      );
+function placeOf([rule, ...rest]: readonly PropertyKey[]): string {
+  if (typeof rule !== 'number') return '';
+  const place = rest.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('');
+  return `rule ${rule + 1}: ${place === '' ? '' : `${place.slice(1)}: `}`;
+}
 
 /** `from` and `to` are both included. */
 export interface Range {
@@ -53,7 +52,9 @@ const range = z.union([z.number(), z.string()]).transform((given, context): Rang
     return z.NEVER;
   }
   if (dots === undefined) return { from: Number(from), to: Number(from) };
-  return { from: Number(from ?? 0), to: to === undefined ? Infinity : Number(to) };
+  const [first, last] = [Number(from ?? 0), to === undefined ? Infinity : Number(to)];
+  if (first > last) context.addIssue(`${first}..${last} ends before it begins`);
+  return { from: first, to: last };
 });
 
 const UNITS_MS: Readonly<Record<string, number>> = { '': 1_000, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
@@ -65,69 +66,110 @@ const duration = z.union([z.number(), z.string()]).transform((given, context): n
   return z.NEVER;
 });
 
-const listOf = <T extends z.ZodType>(item: T) =>
-  z.union([item, z.array(item).min(1)]).transform((given) => (Array.isArray(given) ? given : [given]));
+const TEXTS = 'a text, or a list of texts';
+const listOf = <T extends z.ZodType>(item: T, expected: string) =>
+  z
+    .union([item, z.array(item).min(1)], { error: `expected ${expected}` })
+    .transform((given) => (Array.isArray(given) ? given : [given]));
+
+const number = (is: (value: number) => boolean, expected: string) =>
+  z.custom<number>((value) => typeof value === 'number' && is(value), `expected ${expected}`);
+const text = z.string({ error: 'expected a text' });
+const yesOrNo = z.boolean({ error: 'expected true or false' });
+const oneOf = <const T extends readonly [string, ...string[]]>(...words: T) =>
+  z.enum(words, { error: `expected ${words.slice(0, -1).join(', ')} or ${words.at(-1)}` });
+
+/** A mapping that has these keys and no others. */
+const mapping = <T extends z.ZodRawShape>(shape: T, expected = 'a mapping') =>
+  z.strictObject(shape, {
+    error: ({ code, keys }) =>
+      code === 'unrecognized_keys' && Array.isArray(keys)
+        ? keys.map((key) => unknownKey(String(key), Object.keys(shape))).join('; ')
+        : `expected ${expected}`,
+  });
+
+function unknownKey(key: string, known: readonly string[]): string {
+  const near = closest(key, known);
+  return near === undefined
+    ? `no such key: ${key}. There are ${known.join(', ')}`
+    : `no such key: ${key}. Did you mean ${near}?`;
+}
 
 export const MODELS_ENDPOINT = '/models';
-const endpoint = z.enum([...BATCH_ENDPOINTS, MODELS_ENDPOINT]);
+const ENDPOINTS = [...BATCH_ENDPOINTS, MODELS_ENDPOINT] as const;
 
 const CONDITIONS = {
   /** Stands in the body. */
-  text: listOf(z.string().min(1)).optional(),
-  customId: listOf(z.string()).optional(),
+  text: listOf(z.string().min(1), TEXTS).optional(),
+  customId: listOf(z.string(), TEXTS).optional(),
   line: range.optional(),
-  endpoint: listOf(endpoint).optional(),
-  model: listOf(z.string()).optional(),
+  endpoint: listOf(z.enum(ENDPOINTS), `one or a list of ${ENDPOINTS.join(', ')}`).optional(),
+  model: listOf(z.string(), TEXTS).optional(),
   call: range.optional(),
   attempt: range.optional(),
   seconds: range.optional(),
   inFlight: range.optional(),
-  chance: z.number().min(0).max(1).optional(),
+  chance: number((value) => value >= 0 && value <= 1, 'a number from 0 to 1').optional(),
 };
-const conditions = z.strictObject(CONDITIONS);
+const conditions = mapping(CONDITIONS);
 export type Conditions = z.output<typeof conditions>;
 
-const status = z.number().int().min(200).max(599);
+const STATUS = 'a status from 200 to 599';
+const status = number((value) => Number.isInteger(value) && value >= 200 && value <= 599, STATUS);
 const END = ['hang', 'reset', 'close'] as const;
-const CODINGS = ['gzip', 'br', 'deflate', 'zstd'] as const;
+const isEnd = (given: unknown): boolean => END.some((end) => end === given);
 
-const outcome = z.strictObject({
-  delay: duration.optional(),
-  status: status.optional(),
-  /** Of an error in OpenAI's shape. */
-  message: z.string().optional(),
-  code: z.string().nullable().optional(),
-  /** A mapping is sent as JSON, a text as it stands. */
-  body: z.unknown().optional(),
-  /** Laid over the usual answer. */
-  merge: z.record(z.string(), z.unknown()).optional(),
-  headers: z.record(z.string(), z.union([z.string(), z.number()]).transform(String)).optional(),
-  stream: z.boolean().optional(),
-  compress: z.enum(CODINGS).optional(),
-  /** The connection is closed in the middle of the body. */
-  cut: z.boolean().optional(),
-  end: z.enum(END).optional(),
-  down: z
-    .strictObject({
+const outcome = mapping(
+  {
+    delay: duration.optional(),
+    status: status.optional(),
+    /** Of an error in OpenAI's shape. */
+    message: text.optional(),
+    code: text.nullable().optional(),
+    /** A mapping is sent as JSON, a text as it stands. */
+    body: z.unknown().optional(),
+    /** Laid over the usual answer. */
+    merge: z.record(z.string(), z.unknown(), { error: 'expected a mapping' }).optional(),
+    headers: z
+      .record(
+        z.string(),
+        z.union([z.string(), z.number()], { error: 'expected a text or a number' }).transform(String),
+        { error: 'expected a mapping' },
+      )
+      .optional(),
+    stream: yesOrNo.optional(),
+    compress: oneOf('gzip', 'br', 'deflate', 'zstd').optional(),
+    /** The connection is closed in the middle of the body. */
+    cut: yesOrNo.optional(),
+    end: oneOf(...END).optional(),
+    down: mapping({
       /** For ever when omitted. */
       for: duration.optional(),
-      as: z.union([z.enum(['refused', ...END]), status]).default('refused'),
-    })
-    .optional(),
-});
+      as: z
+        .union([z.enum(['refused', ...END]), status], {
+          error: `expected refused, ${END.join(', ')} or ${STATUS}`,
+        })
+        .default('refused'),
+    }).optional(),
+  },
+  `${STATUS}, ${END.join(', ')}, or a mapping of what is done`,
+);
 export type Outcome = z.output<typeof outcome>;
 export type DownAs = NonNullable<Outcome['down']>['as'];
 
-const rule = z.strictObject({
-  when: conditions.extend({ not: conditions.optional() }).default({}),
-  /** A bare status, or a bare end. */
-  do: z.preprocess((given) => {
-    if (typeof given === 'number') return { status: given };
-    return typeof given === 'string' ? { end: given } : given;
-  }, outcome),
-  /** At most so often. */
-  times: z.number().int().min(1).optional(),
-});
+const rule = mapping(
+  {
+    when: mapping({ ...CONDITIONS, not: conditions.optional() }).default({}),
+    /** A bare status, or a bare end. */
+    do: z.preprocess((given) => {
+      if (typeof given === 'number') return { status: given };
+      return isEnd(given) ? { end: given } : given;
+    }, outcome),
+    /** At most so often. */
+    times: number((value) => Number.isInteger(value) && value >= 1, 'a whole number from 1 on').optional(),
+  },
+  'a mapping with `do`, and `when` where it is not for all requests',
+);
 export type Rule = z.output<typeof rule>;
 
 const behaviour = z.array(rule, { error: 'expected a list of rules, each with `when` and `do`' });
