@@ -2,9 +2,11 @@ import { resolve } from 'node:path';
 import type { App } from '../app.ts';
 import type { AppConfig } from '../config/config.ts';
 import type { ValueName } from '../config/sections.ts';
+import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import type { UpstreamState } from '../deployments/upstream-check.ts';
 import { detectLocalServers } from '../upstream/detect.ts';
 import { oneLine } from './terminal.ts';
+import { wrap } from './width.ts';
 import { commandName, EXAMPLE, EXAMPLE_DEPLOYMENT, exampleArgument } from './self.ts';
 
 export interface Started {
@@ -15,47 +17,59 @@ export interface Started {
   readonly keysFile: string | null;
   /** What they were found to be. */
   readonly upstreams: readonly UpstreamState[];
-  /** Those of the default resource. */
+  /** Those of the resources that the configuration names, the default one first. */
   readonly deployments: readonly Served[];
 }
 
 export interface Served {
+  readonly resource: string;
   readonly name: string;
   readonly model: string;
   /** Their addresses. */
   readonly upstreams: readonly string[];
 }
 
-/** What a person needs to begin. Keys are shown on a terminal only. */
-export function banner(started: Started, given: ReadonlySet<ValueName>): string {
+/** What a person needs to begin. Keys are shown on a terminal only. `columns`: its width, null elsewhere. */
+export function banner(started: Started, given: ReadonlySet<ValueName>, columns: number | null): string {
   const { app, config, url, upstreams, deployments } = started;
   const others = config.resources.slice(1).map(({ name }) => name);
-  const rows = [
+  const rows: Row[] = [
     ...keyRows(started, given),
-    ['deployments', list(deployments.map(describe)) || 'none yet'],
-    ['upstreams', list(upstreams.map(describeState)) || 'none'],
-    ...(others.length > 0 ? [['resources', `default, ${others.join(', ')}`]] : []),
+    ...rowsOf('deployments', deployments.map(describe), 'none yet'),
+    ...rowsOf('upstreams', upstreams.map(describeState), 'none'),
+    ...(others.length > 0 ? ([['resources', `default, ${others.join(', ')}`]] as const) : []),
     ['data', resolve(config.dataDir)],
     ...(app.localCertPath === null
       ? []
-      : [
+      : ([
           ['certificate', app.localCertPath],
           ['', `Clients must trust it: export NODE_EXTRA_CA_CERTS='${app.localCertPath}'`],
-        ]),
+        ] as const)),
   ];
   return `
 Offpeak is ready at ${url}
 
-${rows.map(([name = '', value = '']) => `  ${name.padEnd(INDENT - 2)}${value}`).join('\n')}
+${rows.flatMap((row) => linesOf(row, columns)).join('\n')}
 
 ${nextStep(started)}
 `;
 }
 
-function keyRows(
-  { app, keysFile }: Started,
-  given: ReadonlySet<ValueName>,
-): readonly (readonly [string, string])[] {
+type Row = readonly [name: string, value: string];
+
+const INDENT = 15;
+
+/** What has no blanks stays whole, to be copied. */
+function linesOf([name, value]: Row, columns: number | null): string[] {
+  const room = columns === null ? Infinity : Math.max(20, columns - INDENT);
+  const lines = value.includes(' ') ? wrap(value, room) : [value];
+  return lines.map((line, at) => (at === 0 ? `  ${name}` : '').padEnd(INDENT) + line);
+}
+
+const rowsOf = (name: string, values: readonly string[], none: string): Row[] =>
+  (values.length > 0 ? values : [none]).map((value, at) => [at === 0 ? name : '', value]);
+
+function keyRows({ app, keysFile }: Started, given: ReadonlySet<ValueName>): readonly Row[] {
   const { apiKey, adminKey } = app.firstKeys;
   const shown = (key: string): string => (keysFile === null ? key : `in ${keysFile}`);
   const known = given.has('apiKey') ? 'as configured' : 'the one made at the first start';
@@ -93,7 +107,13 @@ function nextStep({ app, url, keysFile, deployments }: Started): string {
 ${setUp('OFFPEAK_ADMIN_KEY', adminKey)}
   ${commandName()} models
   ${commandName()} deployments create ${EXAMPLE_DEPLOYMENT} --model MODEL --capacity 50`;
-  if (!deployments.some(({ name }) => name === EXAMPLE_DEPLOYMENT))
+  if (first.resource !== DEFAULT_RESOURCE_ID)
+    return `Send it a batch, a file whose lines have "model": "${first.name}",
+with a key of the resource ${first.resource}:
+  ${commandName()} batches create --resource ${first.resource} --api-key KEY --file FILE --watch`;
+  if (
+    !deployments.some(({ resource, name }) => resource === DEFAULT_RESOURCE_ID && name === EXAMPLE_DEPLOYMENT)
+  )
     return `Send it a batch, a file whose lines have "model": "${first.name}":
 ${setUp('OFFPEAK_API_KEY', apiKey)}
   ${commandName()} batches create --file FILE --watch`;
@@ -106,14 +126,10 @@ or upload with curl:
     -F purpose=batch -F "file=@${EXAMPLE};type=application/json"`;
 }
 
-const INDENT = 15;
-
-const list = (items: readonly string[]): string => items.join(`\n${' '.repeat(INDENT)}`);
-
 const describeState = ({ name, state, reason }: UpstreamState): string =>
   `${oneLine(name)}${state === 'unready' ? ' cannot serve as it is' : ''}: ${oneLine(reason)}`;
-const describe = ({ name, model, upstreams }: Served): string =>
-  `${name} (${model}) → ${upstreams.join(', ')}`;
+const describe = ({ resource, name, model, upstreams }: Served): string =>
+  `${resource === DEFAULT_RESOURCE_ID ? '' : `${resource}: `}${name} (${model}) → ${upstreams.join(', ')}`;
 
 /** Servers of models that run on this machine, with the command that uses them. */
 export async function localServers(ownPort: number): Promise<string> {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CliError, EXIT } from './exit.ts';
 import { reasonOf, reasonOfCall } from './reason.ts';
+import { commandName } from './self.ts';
 import { note, oneLine } from './terminal.ts';
 
 /** A service that commands talk to, and how requests to it are signed. */
@@ -60,15 +61,17 @@ export async function send(
     signal: waitMs === null ? null : AbortSignal.timeout(waitMs),
   }).catch(async (error: unknown) => {
     const reason = await reasonOfCall(new URL(service.baseUrl), error);
-    const message = `Cannot reach ${service.baseUrl}: ${reason}${advice(url)}`;
+    const message = `Cannot reach ${service.baseUrl}: ${reason}${advice(url, reason)}`;
     throw new Unreachable(message, EXIT.unreachable, { cause: error });
   });
   if (!response.ok) throw await refusal(service, response);
   return response;
 }
 
-/** Not every system knows names below `localhost`, which browsers and curl resolve by themselves. */
-function advice({ hostname, port }: URL): string {
+function advice({ hostname, port }: URL, reason: string): string {
+  if (['localhost', '127.0.0.1', '[::1]'].includes(hostname) && reason.includes('nothing listens'))
+    return `. ${commandName()} serve starts a service here; --endpoint URL names another one.`;
+  // Not every system knows names below `localhost`, which browsers and curl resolve by themselves.
   const [, resource] = /^(.+)\.localhost$/.exec(hostname) ?? [];
   if (resource === undefined) return '';
   return `. A resource is addressed by path, too: http://localhost${port && `:${port}`} with --resource ${resource}.`;

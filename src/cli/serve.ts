@@ -19,6 +19,7 @@ import { codeOf, reasonOf } from './reason.ts';
 import { createReload, reloadSignal } from './reload.ts';
 import { announce, withdraw } from './running.ts';
 import { stopSignal } from './stop.ts';
+import { columnsOf } from './terminal.ts';
 
 const DRAIN_MS = 30_000;
 /** A log that takes nothing does not hold up the end for longer. */
@@ -101,22 +102,32 @@ async function show(
     out.write(`${JSON.stringify(startedJson(started), null, process.stdout.isTTY ? 2 : 0)}\n`);
     return;
   }
-  out.write(`${banner(started, given)}\n`);
+  const columns = process.stdout.isTTY ? columnsOf(process.stdout) : null;
+  out.write(`${banner(started, given, columns)}\n`);
   if (process.stdout.isTTY && usesOnlyTheDefault(given))
     out.write(await localServers(Number(new URL(started.url).port)));
 }
 
-async function deploymentsOf({ control }: App, { upstreams }: AppConfig): Promise<Served[]> {
-  const views = await control.listDeployments({ resourceId: DEFAULT_RESOURCE_ID, actor: 'cli' });
+async function deploymentsOf(app: App, config: AppConfig): Promise<Served[]> {
+  const served = config.resources.map(({ name }) => deploymentsOfResource(app, config, name));
+  return (await Promise.all(served)).flat();
+}
+
+async function deploymentsOfResource(
+  { control }: App,
+  { upstreams }: AppConfig,
+  resource: string,
+): Promise<Served[]> {
+  const views = await control.listDeployments({ resourceId: resource, actor: 'cli' });
   return views.map(({ name, model, servedBy }) => ({
+    resource,
     name,
     model,
     upstreams: upstreams
       .filter(
-        (one) =>
-          servedBy.includes(one.name) &&
-          (one.only === null ||
-            (one.only.resourceId === DEFAULT_RESOURCE_ID && one.only.deployment === name)),
+        ({ name: upstream, only }) =>
+          servedBy.includes(upstream) &&
+          (only === null || (only.resourceId === resource && only.deployment === name)),
       )
       .map((one) => (one.kind === 'http' ? one.url : one.kind)),
   }));

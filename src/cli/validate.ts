@@ -7,7 +7,7 @@ import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { fewLines } from './fault-lines.ts';
 import { withInput, type Input } from './input.ts';
 import { reasonOf } from './reason.ts';
-import { grouped, oneLine, print, printFacts, printJson } from './terminal.ts';
+import { columnsOf, fitted, grouped, oneLine, print, printFacts, printJson } from './terminal.ts';
 
 interface ValidateFlags {
   readonly exact?: boolean;
@@ -45,7 +45,8 @@ async function report(input: Input, flags: ValidateFlags): Promise<ExitCode> {
     return errors ? EXIT.faultyInput : EXIT.ok;
   }
   if (errors) {
-    print(faultReport(input.name, inspection, { all: flags.all ?? false }));
+    const report = faultReport(input.name, inspection, { all: flags.all ?? false });
+    print(process.stdout.isTTY ? fitted(report, columnsOf(process.stdout)) : report);
     return EXIT.faultyInput;
   }
   print(`${input.isStdin ? 'Standard input' : input.filename} is fine.`);

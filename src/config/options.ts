@@ -97,7 +97,7 @@ export const OPTIONS = {
     kind: upstreamUrl,
     placeholder: 'URL',
     default: null,
-    defaultText: 'simulator, unless the file has `upstreams`',
+    defaultText: 'for serve the simulator, unless the file has `upstreams`; run needs one',
     help: 'Model server that answers: base URL of an OpenAI-compatible API, or `simulator`.',
     reloads: true,
     commands: ['serve', 'run'],

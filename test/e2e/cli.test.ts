@@ -36,6 +36,17 @@ async function startCloud(answer: RequestListener): Promise<string> {
 }
 
 describe('which service a command talks to', () => {
+  test('where nothing listens on this machine, how to start one and how to name another is told', async () => {
+    const url = await startCloud(() => {});
+    cloud?.close();
+
+    const command = ['files', 'list', '--endpoint', url];
+    const { code, stderr } = await offpeak(command, { cwd: place.dir });
+
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/offpeak serve starts a service here; --endpoint URL names another one\./);
+  });
+
   test('that of this directory, before a cloud service of the environment, and it is printed', async () => {
     let asked = 0;
     const url = await startCloud((_, response) => {

@@ -3,7 +3,7 @@ import { copyFile, readdir, readFile, symlink, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { pythonPath } from '../support/as-a-reader.ts';
+import { pythonEnv } from '../support/as-a-reader.ts';
 import { EXAMPLE, lines, offpeak, scratch, serve, start, type Running, type Server } from './offpeak.ts';
 
 const EXAMPLES = fileURLToPath(new URL('../../examples', import.meta.url));
@@ -32,7 +32,7 @@ describe('the clients, at the service of azure-emulator.yaml', () => {
     env = {
       AZURE_OPENAI_ENDPOINT: server.url,
       AZURE_OPENAI_API_KEY: 'local-key',
-      PYTHONPATH: pythonPath(),
+      ...pythonEnv(),
     };
   });
   afterAll(async () => {

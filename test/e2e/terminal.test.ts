@@ -50,19 +50,54 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 test.each([40, 80, 200])('on a terminal of %d columns nothing is wider, and all is told', async (columns) => {
   await writeFile(join(place.dir, 'in.jsonl'), requests(300));
-  const args = [`${columns}`, OFFPEAK, 'run', 'in.jsonl', '--upstream', url, '--wait-for-upstream', '1s'];
 
-  const { code, stdout } = await start(['-c', TERMINAL, ...args], {
-    cwd: place.dir,
-    launcher: 'python3',
-    env: { TERM: 'xterm' },
-  }).ended;
+  const args = ['run', 'in.jsonl', '--upstream', url, '--wait-for-upstream', '1s'];
+  const { code, stdout } = await onTerminal(columns, ...args).ended;
 
   expect(code).toBe(6);
-  const shown = stripVTControlCharacters(stdout).split(/[\r\n]+/);
+  const shown = shownIn(stdout);
   for (const line of shown) expect(displayWidth(line)).toBeLessThanOrEqual(columns);
   const text = shown.join(' ').replaceAll(/\s+/g, ' ');
   expect(text).toMatch(/in_progress ░+ 0%/);
   expect(text).toContain('waiting: ');
   expect(text).toContain('No request was lost: the same command goes on from here.');
+});
+
+const onTerminal = (columns: number, ...command: readonly string[]) =>
+  start(['-c', TERMINAL, `${columns}`, OFFPEAK, ...command], {
+    cwd: place.dir,
+    launcher: 'python3',
+    env: { TERM: 'xterm' },
+  });
+const shownIn = (said: string): string[] => stripVTControlCharacters(said).split(/[\r\n]+/);
+
+test('on a terminal the start of a service fits its width, save what is there to be copied', async () => {
+  await writeFile(
+    join(place.dir, 'offpeak.yaml'),
+    `upstreams: [{ name: gpu, url: '${url}' }]
+resources: [{ name: search, deployments: [{ name: bulk, model: meta-llama/Llama-3.3-70B-Instruct }] }]
+`,
+  );
+
+  const running = onTerminal(80, 'serve', '--port', '0', '--ballast', '0', '--log-level', 'silent');
+  const shown = shownIn(await running.until(/--watch/));
+  running.child.kill('SIGTERM');
+  await running.ended;
+
+  const text = shown.join(' ').replaceAll(/\s+/g, ' ');
+  expect(text).toContain('search: bulk (meta-llama/Llama-3.3-70B-Instruct) → http');
+  expect(text).toContain('batches create --resource search --api-key KEY');
+  const wide = shown.filter((line) => displayWidth(line) > 80);
+  expect(wide.filter((line) => !line.includes('/offpeak batches create '))).toEqual([]);
+});
+
+test('on a terminal the faults of a file fit its width', async () => {
+  await writeFile(join(place.dir, 'in.jsonl'), requests(2) + requests(1));
+
+  const { code, stdout } = await onTerminal(60, 'validate', 'in.jsonl').ended;
+
+  expect(code).toBe(4);
+  const shown = shownIn(stdout);
+  for (const line of shown) expect(displayWidth(line)).toBeLessThanOrEqual(60);
+  expect(shown.join(' ')).toContain('in.jsonl:3: duplicate_custom_id:');
 });

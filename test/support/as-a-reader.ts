@@ -7,13 +7,14 @@ import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-/** Where Python finds `openai`: where it is installed, or else what stands in for it. */
-export function pythonPath(): string {
+/** So that Python finds `openai`: where it is installed, or else what stands in for it. */
+export function pythonEnv(): Readonly<Record<string, string>> {
   const here = process.env['PYTHONPATH'] ?? '';
   const { status } = spawnSync('python3', ['-c', 'import openai'], {
     env: { ...process.env, PYTHONPATH: here },
   });
-  return status === 0 ? here : fileURLToPath(new URL('python', import.meta.url));
+  const path = status === 0 ? here : fileURLToPath(new URL('python', import.meta.url));
+  return { PYTHONPATH: path, PYTHONDONTWRITEBYTECODE: '1' };
 }
 
 interface Block {
@@ -75,7 +76,7 @@ export function reader({
 
   const follow: Reader['follow'] = async (blocks, cwd) => {
     const terminals: ChildProcess[] = [];
-    const environment = { OFFPEAK_PORT: ports.get('8080'), PYTHONPATH: pythonPath(), ...env };
+    const environment = { OFFPEAK_PORT: ports.get('8080'), ...pythonEnv(), ...env };
     const shell = openShell(cwd, environment);
     left.push(shell.child);
     for (const block of blocks) {
