@@ -54,7 +54,7 @@ const SPEAKING = [
 ];
 
 function wordsOf(value: unknown, depth: number): ErrorWords {
-  if (typeof value === 'string') return { code: null, message: value };
+  if (typeof value === 'string') return { code: null, message: PAGE.test(value) ? pageWords(value) : value };
   if (depth >= DEPTH_MAX) return NOTHING;
   if (Array.isArray(value)) return wordsOf(value[0], depth + 1);
   const object = asObject(value);
@@ -65,6 +65,20 @@ function wordsOf(value: unknown, depth: number): ErrorWords {
     if (message.trim() !== '') return { code: code ?? own, message: placed(object['loc'], message) };
   }
   return { code: own, message: '' };
+}
+
+const PAGE = /^\s*<(!doctype|\?xml|html|head|body)\b/i;
+const PAGE_CHARACTERS_MAX = 8_192;
+
+/** What a page of a gateway or a proxy says: its title, or else its text. */
+function pageWords(page: string): string {
+  const start = page.slice(0, PAGE_CHARACTERS_MAX);
+  const [, title = ''] = /<title[^>]*>([^<]*)/i.exec(start) ?? [];
+  if (title.trim() !== '') return title;
+  return start
+    .replaceAll(/<(script|style)\b[^]*?(<\/\1>|$)/gi, ' ')
+    .replaceAll(/<[^>]*>?/g, ' ')
+    .replaceAll(/\s+/g, ' ');
 }
 
 /** Some validators say which member they mean beside their message. */

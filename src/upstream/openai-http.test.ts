@@ -323,11 +323,17 @@ describe('answers', () => {
   });
 
   test.each([
-    [502, '<html><head><title>502 Bad Gateway</title></head></html>'],
-    [503, ''],
-    [429, 'slow down\n'],
-    [500, '{"error":'],
-  ])('a %d whose body is %j is an answer with a JSON error made from it', async (status, body) => {
+    [
+      502,
+      '<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><hr>nginx</body></html>',
+      '502 Bad Gateway',
+    ],
+    [403, '<!DOCTYPE html><style>p { top: 0 }</style><p>Blocked by <b>policy</b></p>', 'Blocked by policy'],
+    [403, '<?xml version="1.0"?><Error><Message>Access Denied</Message></Error>', 'Access Denied'],
+    [503, '', 'The upstream sent no body.'],
+    [429, 'slow down\n', 'slow down'],
+    [500, '{"error":', '{"error":'],
+  ])('a %d whose body is %j is an answer with a JSON error made from it', async (status, body, message) => {
     const { baseUrl } = await serve((response) =>
       response.writeHead(status, { 'retry-after': '2' }).end(body),
     );
@@ -338,7 +344,7 @@ describe('answers', () => {
     expect(answer.retryAfterMs).toBe(2_000);
     expect(JSON.parse(answer.text)).toEqual({
       error: {
-        message: body.trim() || 'The upstream sent no body.',
+        message,
         type: 'upstream_error',
         code: String(status),
       },

@@ -107,7 +107,7 @@ test.each(['http://model.internal/v1', 'https://model.internal/v1'])(
       {
         kind: 'failure',
         reason: 'unreachable',
-        message: `the proxy http://127.0.0.1:${proxy.port} cannot be reached (ECONNREFUSED)`,
+        message: `the proxy http://127.0.0.1:${proxy.port} cannot be reached: nothing listens there (connection refused)`,
         status: null,
       },
     ]);

@@ -1,6 +1,7 @@
 import { buildConnector, Client, errors } from 'undici';
 import type { buildConnector as connecting } from 'undici';
 import { describeProxy, proxyAuthorization } from '../core/proxy.ts';
+import { describeError } from './words.ts';
 
 /** A proxy that does not let a connection through: the upstream was not asked. */
 export class ProxyRefusal extends Error {
@@ -50,8 +51,10 @@ export const refusalOf = (proxy: URL, status: number): string =>
   `the proxy ${describeProxy(proxy)} ${status === 407 ? 'wants another user or password' : 'refuses the connection'} (${status})`;
 
 export function unreachable(proxy: URL, error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : '';
   const isTimeout =
     error instanceof errors.ConnectTimeoutError || error instanceof errors.HeadersTimeoutError;
-  return `the proxy ${describeProxy(proxy)} ${isTimeout ? 'does not answer in time' : 'cannot be reached'}${code}`;
+  if (isTimeout) return `the proxy ${describeProxy(proxy)} does not answer in time`;
+  const why =
+    error instanceof Error ? describeError(error, { host: proxy.host, begun: false }) : String(error);
+  return `the proxy ${describeProxy(proxy)} cannot be reached: ${why}`;
 }
