@@ -177,12 +177,13 @@ export class Engine {
     if (isTerminal(batch.status)) return undefined;
     const activity = this.#dispatchers.get(batch)?.activity(batch.seq);
     const left = batch.counts.total - batch.counts.completed - batch.counts.failed;
-    const requestsPerSecond = activity ? (this.#meters.get(batch.seq)?.perSecond() ?? 0) : 0;
+    const meter = activity && this.#meters.get(batch.seq);
+    const requestsPerSecond = meter?.perSecond() ?? 0;
     const { held, limit } = this.#quotas.of(batch) ?? { held: null, limit: null };
     const waiting = activity ? activity.waiting : this.#waitsFor(batch);
     return {
       requestsPerSecond,
-      etaS: waiting === null && requestsPerSecond > 0 ? Math.ceil(left / requestsPerSecond) : null,
+      etaS: waiting === null ? (meter?.secondsFor(left) ?? null) : null,
       inFlight: activity?.inFlight ?? 0,
       retries: activity?.retries ?? 0,
       waiting,

@@ -101,6 +101,48 @@ describe('rejections', () => {
     expect((await bench.ended(batch)).counts).toEqual({ total: 30, completed: 0, failed: 30 });
   });
 
+  test('an upstream that rejects what another accepts is left alone, and no line pays', async () => {
+    bench.deploy({ upstreams: [bench.upstream('well'), bench.upstream('other')], concurrencyMax: 8 });
+    const engine = await bench.start(REAL);
+    bench.reply = (_request, _signal, upstream) =>
+      upstream === 'well' ? ok : says(400, 'this is not served here');
+
+    const { batch } = await bench.create(engine, await bench.upload(many(60)));
+
+    expect((await bench.ended(batch)).counts).toEqual({ total: 60, completed: 60, failed: 0 });
+    expect(bench.called.filter((name) => name === 'other').length).toBeLessThan(30);
+  });
+
+  test('a rejected line of a batch that two upstreams serve pays for itself', async () => {
+    bench.deploy({ upstreams: [bench.upstream('a'), bench.upstream('b')] });
+    const engine = await bench.start(REAL);
+    bench.reply = (request) => (lineIn(request) % 5 === 0 ? says(400, 'a bad member') : ok);
+
+    const { batch } = await bench.create(engine, await bench.upload(many(20)));
+
+    expect((await bench.ended(batch)).counts).toEqual({ total: 20, completed: 16, failed: 4 });
+  });
+
+  test('bad lines at the head pay when the others are accepted late', async () => {
+    bench.deploy({ concurrencyMax: 32 });
+    const engine = await bench.start(REAL);
+    const { promise: rejected, resolve } = Promise.withResolvers<void>();
+    let rejections = 0;
+    bench.reply = async (request) => {
+      if (lineIn(request) < 20) {
+        rejections += 1;
+        if (rejections > 20) resolve();
+        return says(400, 'temperature is not supported');
+      }
+      await rejected;
+      return ok;
+    };
+
+    const { batch } = await bench.create(engine, await bench.upload(many(32)));
+
+    expect((await bench.ended(batch)).counts).toEqual({ total: 32, completed: 12, failed: 20 });
+  });
+
   test('few lines that are all rejected alike end with their answers', async () => {
     bench.deploy();
     const engine = await bench.start(REAL);
@@ -189,6 +231,44 @@ describe('health belongs to the upstream', () => {
     expect(done.counts).toEqual({ total: 600, completed: 599, failed: 1 });
     expect(bad).toBeGreaterThan(2);
     expect(pausesMs.filter((ms) => ms > 300).length).toBeLessThanOrEqual(1);
+  });
+
+  test('lines that alone are asked to slow down end within ten minutes', async () => {
+    bench.speed = SPEED;
+    bench.deploy({ concurrencyMax: 8 });
+    const engine = await bench.start(REAL);
+    bench.reply = (request) => (lineIn(request) < 10 ? says(429, 'Too Many Requests') : ok);
+
+    const { batch } = await bench.create(engine, await bench.upload(many(40)));
+    const begunMs = performance.now();
+
+    expect((await bench.ended(batch)).counts).toEqual({ total: 40, completed: 30, failed: 10 });
+    expect((performance.now() - begunMs) * SPEED).toBeLessThan(15 * 60_000);
+  });
+
+  test.each([1, 12])('a line that fells its server ends, be it the last of %i or of all', async (total) => {
+    bench.speed = 20;
+    bench.deploy({ concurrencyMax: 12 });
+    const engine = await bench.start({ maxRetries: 2, ...REAL });
+    let deadUntilMs = 0;
+    const isDead = () => performance.now() < deadUntilMs;
+    bench.probe = () =>
+      isDead()
+        ? { kind: 'failure', reason: 'unreachable', message: 'm' }
+        : { kind: 'answer', status: 500, message: 'm' };
+    bench.reply = async (request) => {
+      if (isDead()) return failure('reset');
+      if (lineIn(request) === total) {
+        deadUntilMs = performance.now() + 250;
+        return failure('reset');
+      }
+      await new Promise((resolve) => setTimeout(resolve, 15));
+      return isDead() ? failure('reset') : ok;
+    };
+
+    const { batch } = await bench.create(engine, await bench.upload(many(total + 1)));
+
+    expect((await bench.ended(batch)).counts).toEqual({ total: total + 1, completed: total, failed: 1 });
   });
 
   test('a line whose sending fells the server is found out, and the others get their answers', async () => {

@@ -33,6 +33,11 @@ export class Route {
     this.#deps = deps;
   }
 
+  /** It has accepted a request. */
+  get isProven(): boolean {
+    return this.acceptedAtMs > Number.NEGATIVE_INFINITY;
+  }
+
   /** Some batch is held back here, and nothing was accepted since. */
   get isClosed(): boolean {
     return this.#closedSinceMs !== null;

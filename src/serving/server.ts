@@ -23,6 +23,14 @@ export interface ServerDeps {
   readonly log: Log;
 }
 
+/** A run of failures that may be a server's death. It ends when the server answers. */
+export interface Fall {
+  readonly startMs: number;
+  isRunning: boolean;
+  /** The server was found dead in it. */
+  isDeath: boolean;
+}
+
 /** One call that failed, as the server's health sees it. */
 export interface FailedCall {
   readonly reading: FailureReading;
@@ -64,14 +72,15 @@ export class Server {
   #probing = false;
   #throttledUntilMs = 0;
   #throttles = 0;
+  /** When it last asked to slow down; calls begun before tell nothing new. */
+  #pausedAtMs = Number.NEGATIVE_INFINITY;
   #slowToldAtMs = Number.NEGATIVE_INFINITY;
   /** What it said last when it was overloaded. */
   #overload: string | null = null;
-  /** The latest run of failures that may be a death: its start, and whether the server was then found dead. */
-  #fall = { id: 0, startMs: Number.NEGATIVE_INFINITY, isRunning: false };
-  #deadFall = 0;
+  #fall: Fall | null = null;
   #listing: Promise<void> | null = null;
-  #listAskedAtMs = Number.NEGATIVE_INFINITY;
+  #listAtMs = Number.NEGATIVE_INFINITY;
+  #missedLists = 0;
 
   constructor(name: string, deps: ServerDeps) {
     this.name = name;
@@ -136,7 +145,7 @@ export class Server {
     this.#throttles = 0;
     this.window.noteSuccess();
     this.#answered();
-    this.#fall.isRunning = false;
+    this.#endFall();
   }
 
   failed(call: FailedCall): void {
@@ -147,8 +156,10 @@ export class Server {
       if (this.#unreachableCalls >= UNREACHABLE_CALLS) this.#open(call);
     } else if (kind !== 'silent') {
       this.#answered();
-      if (kind !== 'unavailable') this.#fall.isRunning = false;
+      if (kind !== 'unavailable') this.#endFall();
     }
+    // What was heard of it before is old news.
+    if ((kind === 'unavailable' || kind === 'silent') && this.#missedLists === 0) this.#listAtMs = nowMs;
     if (!call.isAboutServer) return;
     if (kind === 'unavailable' || kind === 'silent') this.#noteFall(nowMs);
     const isOverload = kind === 'throttled' || kind === 'unavailable' || kind === 'silent';
@@ -157,25 +168,19 @@ export class Server {
       this.#overload = reading.text;
     }
     if (retryAfterMs !== null) this.#throttle(call, retryAfterMs);
-    else if (kind === 'throttled' && this.acceptedAtMs < startedAtMs)
-      this.#throttle(call, this.#nextPauseMs());
+    else if (kind === 'throttled' && Math.max(this.acceptedAtMs, this.#pausedAtMs) < startedAtMs)
+      this.#throttle(call, this.#backoffMs(this.#throttles++));
   }
 
-  /**
-   * Whether the run of failures that a call fell into was the server's death; only calls that were under way when it began
-   * can have caused it. Returns the run's number, to be asked about later with `wasDeath`.
-   */
-  fallOf(startedAtMs: number): number | null {
-    return this.#fall.isRunning && startedAtMs <= this.#fall.startMs ? this.#fall.id : null;
-  }
-
-  wasDeath(fall: number): boolean {
-    return fall <= this.#deadFall;
+  /** The run of failures that a call fell into; only calls that were under way when it began can have caused it. */
+  fallOf(startedAtMs: number): Fall | null {
+    const fall = this.#fall;
+    return fall !== null && fall.isRunning && startedAtMs <= fall.startMs ? fall : null;
   }
 
   /** Many lines say that it is dead or dying. */
   noteDeath(): void {
-    if (this.#fall.isRunning) this.#deadFall = this.#fall.id;
+    if (this.#fall?.isRunning) this.#fall.isDeath = true;
   }
 
   /** It has answered somebody, or for its list of models, since that time (monotonic ms). */
@@ -183,14 +188,15 @@ export class Server {
     return this.acceptedAtMs > ms || this.listedAtMs > ms;
   }
 
-  /** Asks for its list of models, unless that was done just now. Resolves when the answer, if any, is noted. */
-  async look(upstream: Pick<Upstream, 'probe'>): Promise<void> {
-    const { clock } = this.#deps;
-    if (this.#listing === null && clock.mono() - this.#listAskedAtMs >= MODEL_LIST_EVERY_MS) {
-      this.#listAskedAtMs = clock.mono();
+  /**
+   * Asks for its list of models, unless that was done just now. Resolves when the answer, if any, is noted: false when
+   * none came at all.
+   */
+  async look(upstream: Pick<Upstream, 'probe'>): Promise<boolean> {
+    if (this.#listing === null && this.#deps.clock.mono() >= this.#listAtMs)
       this.#listing = this.#list(upstream).finally(() => (this.#listing = null));
-    }
     await this.#listing;
+    return this.#missedLists === 0;
   }
 
   /** `then` is called when there may be something to send again: the breaker has closed, or a probe is over. */
@@ -221,12 +227,12 @@ export class Server {
     timer.abort();
     await late;
     if (probe.kind === 'models') this.models = probe.ids;
-    // A server without such a list lives, too. Whether one that refuses the key does, nobody can say.
-    const lives =
-      probe.kind === 'models' || (probe.kind === 'answer' && [404, 405, 501].includes(probe.status));
-    if (!lives) return;
+    this.#missedLists = probe.kind === 'failure' ? this.#missedLists + 1 : 0;
+    const waitMs = probe.kind === 'failure' ? this.#backoffMs(this.#missedLists) : MODEL_LIST_EVERY_MS;
+    this.#listAtMs = clock.mono() + waitMs;
+    if (probe.kind === 'failure' || (probe.kind === 'answer' && !isAlive(probe.status))) return;
     this.listedAtMs = clock.mono();
-    this.#fall.isRunning = false;
+    this.#endFall();
   }
 
   /** Somebody is there. */
@@ -249,25 +255,19 @@ export class Server {
     this.#tell(`does not answer: ${reading.text}`, isNew);
     // Replies of calls that were under way when it opened must not push the next probe further away.
     if (!isNew && nowMs < (this.#probeAtMs ?? 0)) return;
-    const waitMs = backoffMs(this.#probes++, {
-      baseMs: PROBE_BASE_MS,
-      capMs: PROBE_CAP_MS,
-      random: this.#deps.random,
-    });
+    const waitMs = this.#backoffMs(this.#probes++);
     this.#probeAtMs = nowMs + waitMs;
     if (isNew) this.#deps.log.event('upstream.down', { upstream: this.name, reason: reading.text });
   }
 
-  #nextPauseMs(): number {
-    return backoffMs(this.#throttles++, {
-      baseMs: PROBE_BASE_MS,
-      capMs: PROBE_CAP_MS,
-      random: this.#deps.random,
-    });
+  #backoffMs(tries: number): number {
+    const { random } = this.#deps;
+    return backoffMs(tries, { baseMs: PROBE_BASE_MS, capMs: PROBE_CAP_MS, random });
   }
 
   #throttle({ reading, nowMs }: FailedCall, waitMs: number): void {
     const isNew = nowMs >= this.#throttledUntilMs;
+    this.#pausedAtMs = nowMs;
     this.#throttledUntilMs = Math.max(this.#throttledUntilMs, nowMs + waitMs);
     if (this.isDown) return;
     const untilS = Math.ceil((this.#deps.clock.now() + this.#throttledUntilMs - nowMs) / 1000);
@@ -282,8 +282,11 @@ export class Server {
   }
 
   #noteFall(nowMs: number): void {
-    if (this.#fall.isRunning) return;
-    this.#fall = { id: this.#fall.id + 1, startMs: nowMs, isRunning: true };
+    if (!this.#fall?.isRunning) this.#fall = { startMs: nowMs, isRunning: true, isDeath: false };
+  }
+
+  #endFall(): void {
+    if (this.#fall !== null) this.#fall.isRunning = false;
   }
 
   #tell(text: string, isNew: boolean): void {
@@ -291,6 +294,9 @@ export class Server {
     this.#trouble = { text: `${this.name} ${text}`, sinceMs };
   }
 }
+
+/** A server that has no such list, or fails at it, lives too. Whether one behind a guard does, nobody can say. */
+const isAlive = (status: number): boolean => status <= 501 && ![401, 403, 407, 429].includes(status);
 
 /** `14:03:21 UTC`, for people. */
 export const timeOf = (ms: number): string => `${new Date(ms).toISOString().slice(11, 19)} UTC`;

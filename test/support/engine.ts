@@ -21,6 +21,7 @@ import {
   NO_USAGE,
   type Upstream,
   type UpstreamAnswer,
+  type UpstreamProbe,
   type UpstreamReply,
   type UpstreamRequest,
 } from '../../src/upstream/port.ts';
@@ -97,6 +98,8 @@ export class EngineBench {
     signal: AbortSignal,
     upstream: string,
   ) => UpstreamReply | Promise<UpstreamReply> = () => ok;
+  /** What an upstream says when it is asked for its models. */
+  probe: () => UpstreamProbe = () => ({ kind: 'models', ids: ['m'] });
   hasRoom = true;
   /** How much faster than the wall's the clock of the engines runs. Set it before they start. */
   speed = 1;
@@ -128,7 +131,7 @@ export class EngineBench {
         this.called.push(name);
         return this.reply(request, signal, name);
       },
-      probe: () => Promise.resolve({ kind: 'models', ids: ['m'] }),
+      probe: () => Promise.resolve(this.probe()),
       close: () => Promise.resolve(),
     };
   }

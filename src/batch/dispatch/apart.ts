@@ -14,16 +14,16 @@ export class Apart {
   #again = 0;
 
   /**
-   * Takes in a line whose server has died with it since it was sent. `guilty`: it has been found out. False: it has
-   * nothing to do with a death.
+   * Takes in a line whose server has died with it, now or before: were it ready like others, it could take every probe for
+   * itself. `guilty`: it has been found out. False: it has nothing to do with a death.
    */
   admit(line: Line, feed: Feed): boolean | 'guilty' {
     const { trouble } = line;
-    if (trouble === null || trouble.fall === null) return false;
-    const isDead = trouble.fall.server.wasDeath(trouble.fall.id);
-    trouble.fall = null;
-    if (!isDead) return false;
-    trouble.deaths += 1;
+    if (trouble === null) return false;
+    if (trouble.fall?.isDeath) trouble.deaths += 1;
+    // As long as it lasts, it may yet turn out to be a death.
+    if (trouble.fall?.isDeath || !trouble.fall?.isRunning) trouble.fall = null;
+    if (trouble.deaths === 0) return false;
     if (trouble.deaths >= DEATHS_MAX) return 'guilty';
     feed.apart.unshift(line);
     return true;

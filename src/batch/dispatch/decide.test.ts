@@ -14,11 +14,12 @@ const nothing: Evidence = {
   othersAccepted: false,
   othersThrottled: false,
   rejectsSingly: false,
+  acceptedElsewhere: false,
   tail: null,
 };
 const tail = (more: Partial<Tail>): Evidence => ({
   ...nothing,
-  tail: { lines: 1, tries: 99, minutes: 9, serverLives: true, ...more },
+  tail: { lines: 1, tries: 99, minutes: 9, allTries: 99, allMinutes: 9, serverLives: true, ...more },
 });
 const ALL = ['refused', 'throttled', 'unavailable', 'failed', 'silent'] as const;
 
@@ -50,6 +51,13 @@ test('a rejection is the answer of its line once rejections are known to be abou
   expect(decide(reading('rejected'), { ...nothing, rejectsSingly: true })).toBe('record');
 });
 
+test('what one upstream rejects and another accepts is no fault of the line', () => {
+  const evidence = { ...nothing, rejectsSingly: true, acceptedElsewhere: true };
+
+  expect(decide(reading('rejected'), evidence)).toBe('retry');
+  expect(decide(reading('rejected', 'request'), evidence)).toBe('record');
+});
+
 test('a reply that names its request counts though nobody else gets through', () => {
   expect(decide(reading('failed', 'request'), nothing)).toBe('count');
   expect(decide(reading('failed', 'request'), { ...nothing, attempts: 5 })).toBe('record');
@@ -59,7 +67,7 @@ test('a reply that names its request counts though nobody else gets through', ()
 describe('the last lines of a batch', () => {
   test.each(ALL)('end with what came within ten minutes: %s', (kind) => {
     expect(decide(reading(kind), tail({}))).toBe('record');
-    expect(decide(reading(kind), tail({ tries: 1, minutes: 0 }))).toBe('retry');
+    expect(decide(reading(kind), tail({ tries: 1, minutes: 0, allTries: 1, allMinutes: 0 }))).toBe('retry');
   });
 
   test('a line that gets no answer, or a 503, ends only when its server is known to live', () => {
@@ -67,9 +75,17 @@ describe('the last lines of a batch', () => {
     expect(decide(reading('unavailable'), tail({ serverLives: false }))).toBe('retry');
   });
 
-  test('many lines that are refused alike for want of money or pace wait', () => {
+  test('few tries far apart, or with this and that, tell as much as many', () => {
+    const few = { tries: 1, minutes: 0 };
+    expect(decide(reading('unavailable'), tail({ ...few, allTries: 3, allMinutes: 8 }))).toBe('record');
+    expect(decide(reading('unavailable'), tail({ ...few, allTries: 2, allMinutes: 9 }))).toBe('retry');
+    expect(decide(reading('refused', 'account'), tail({ ...few }))).toBe('retry');
+  });
+
+  test('many lines that are refused alike for want of money wait', () => {
     expect(decide(reading('refused', 'account'), tail({ lines: 4 }))).toBe('retry');
-    expect(decide(reading('throttled'), tail({ lines: 4 }))).toBe('retry');
+    expect(decide(reading('throttled'), tail({ lines: 4 }))).toBe('record');
+    expect(decide(reading('throttled'), tail({ lines: 4, minutes: 7, allMinutes: 7 }))).toBe('retry');
     expect(decide(reading('refused'), tail({ lines: 4 }))).toBe('record');
   });
 });

@@ -22,6 +22,8 @@ export interface Evidence {
   readonly othersThrottled: boolean;
   /** Some request of the batch was accepted, or its rejections differ: rejections are about single requests. */
   readonly rejectsSingly: boolean;
+  /** This upstream has never accepted a request of its kind, and another one of the batch has: it rejects as a whole. */
+  readonly acceptedElsewhere: boolean;
   /** Set when only failing lines are left of a batch that had lines accepted. */
   readonly tail: Tail | null;
 }
@@ -33,6 +35,9 @@ export interface Tail {
   /** Tries of this line since then, this one included, and the time from the first to this one. */
   readonly tries: number;
   readonly minutes: number;
+  /** The same of tries that brought replies of other kinds. */
+  readonly allTries: number;
+  readonly allMinutes: number;
   /** The server has answered someone, or for its list of models, since the line's try before this one. */
   readonly serverLives: boolean;
 }
@@ -52,7 +57,11 @@ export function decide(reading: FailureReading, evidence: Evidence): Decision {
   const { kind, names } = reading;
   // No connection is never about a line.
   if (kind === 'unreachable') return 'retry';
-  if (kind === 'rejected') return evidence.rejectsSingly || names === 'request' ? 'record' : 'hold';
+  if (kind === 'rejected') {
+    if (names === 'request') return 'record';
+    if (evidence.acceptedElsewhere) return 'retry';
+    return evidence.rejectsSingly ? 'record' : 'hold';
+  }
   if (names === 'request') return countUpTo(requestTries(reading, evidence), evidence);
   const isPace = kind === 'throttled' && evidence.othersThrottled;
   if (evidence.othersAccepted && !isPace) return countUpTo(triesOf(reading, evidence), evidence);
@@ -75,24 +84,30 @@ function triesOf({ kind, names }: FailureReading, { maxRetries }: Evidence): num
 /** So few lines that their server cannot be told from them by trying others. */
 const FEW_LINES = 3;
 /** Below the ten minutes within which a batch ends by itself. */
-const TAIL_MINUTES = { few: 2, many: 3, load: 5, account: 8 } as const;
+const TAIL_MINUTES = { few: 2, many: 3, load: 5, pace: 8, account: 8 } as const;
+
+const LONG_TRIES = 3;
 
 /** Whether the last lines of a batch end by themselves after such a reply. Otherwise they wait, as all others do. */
 export function endsInTail({ kind, names }: FailureReading, { lines, serverLives }: Tail): boolean {
   if (kind === 'unreachable') return false;
-  // Lines that fail alike for want of money or pace are no lines' fault, save where there are next to none of them.
-  if (names === 'account' || kind === 'throttled') return serverLives && lines <= FEW_LINES;
+  // Lines that fail alike for want of money are no lines' fault, save where there are next to none of them.
+  if (names === 'account') return serverLives && lines <= FEW_LINES;
   // No answer, or one that the server's guard may have given for it: it must be known to live.
-  return serverLives || (kind !== 'silent' && kind !== 'unavailable');
+  return serverLives || kind === 'refused' || kind === 'failed';
 }
 
 /** Whether one of the last lines has been tried often and long enough. */
 function isFinal(reading: FailureReading, tail: Tail, { maxRetries }: Evidence): boolean {
-  if (!endsInTail(reading, tail) || tail.tries <= maxRetries) return false;
+  if (!endsInTail(reading, tail)) return false;
   const { kind, names } = reading;
+  // Where tries are far apart, or bring this and that, the time tells as much as their number.
+  const isLong = tail.allMinutes >= TAIL_MINUTES.pace && tail.allTries >= LONG_TRIES;
+  if (isLong && names !== 'account') return true;
+  if (tail.tries <= maxRetries) return false;
   const isFew = tail.lines <= FEW_LINES;
   if (names === 'account') return tail.minutes >= TAIL_MINUTES.account;
-  if (kind === 'throttled') return tail.minutes >= TAIL_MINUTES.load;
+  if (kind === 'throttled') return tail.minutes >= (isFew ? TAIL_MINUTES.load : TAIL_MINUTES.pace);
   if (isFew && (kind === 'failed' || kind === 'silent')) return true;
   if (kind === 'unavailable') return tail.minutes >= (isFew ? TAIL_MINUTES.few : TAIL_MINUTES.load);
   return tail.minutes >= TAIL_MINUTES.many;

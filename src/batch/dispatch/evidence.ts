@@ -2,6 +2,7 @@ import type { FailureReading } from '../../serving/reading.ts';
 import type { UpstreamReply } from '../../upstream/port.ts';
 import type { Evidence, Tail } from './decide.ts';
 import type { Feed, Line, LineTrouble } from './feed.ts';
+import { isAcceptedElsewhere } from './set-up.ts';
 import type { Standing } from './standing.ts';
 
 const MINUTE_MS = 60_000;
@@ -25,19 +26,29 @@ export function gatherEvidence(call: FailedCall, { maxRetries }: { readonly maxR
   const othersThrottled = route.firstThrottleAtMs > sinceMs;
   const serverLives = route.server.livesSince(sinceMs);
   const isRemoved = !feed.standings.includes(standing);
+  const othersAccepted = !isRemoved && route.acceptedStartedAtMs > sinceMs;
   const trouble = noteFailure(call);
+  // As long as others get their turn, one that is asked to slow down may get its own.
+  if (othersAccepted && reading.kind === 'throttled') {
+    trouble.tailSinceMs = null;
+    trouble.allTailSinceMs = null;
+  }
   return {
     attempts: trouble.attempts,
     maxRetries,
     // What an upstream says that no longer serves the deployment is held against nobody.
-    othersAccepted: !isRemoved && route.acceptedStartedAtMs > sinceMs,
+    othersAccepted,
     othersThrottled,
-    rejectsSingly: feed.rejectsSingly || feed.isProven || route.acceptedStartedAtMs > sinceMs,
+    rejectsSingly:
+      feed.rejectsSingly ||
+      route.acceptedStartedAtMs > sinceMs ||
+      (feed.isProven && (route.isProven || feed.standings.length === 1)),
+    acceptedElsewhere: isAcceptedElsewhere(feed, standing),
     tail: isRemoved || reading.kind === 'rejected' ? null : tailOf(call, trouble, serverLives),
   };
 }
 
-function noteFailure({ line, feed, standing, startedAtMs, nowMs, reply, reading }: FailedCall): LineTrouble {
+function noteFailure({ line, feed, standing, nowMs, reply, reading }: FailedCall): LineTrouble {
   const { route } = standing;
   const isThrottled = reading.kind === 'throttled';
   if (isThrottled && (line.trouble?.throttles ?? 0) === 0) route.firstThrottleAtMs = nowMs;
@@ -51,15 +62,13 @@ function noteFailure({ line, feed, standing, startedAtMs, nowMs, reply, reading 
     deaths: 0,
     tailTries: 0,
     tailSinceMs: null,
+    allTailTries: 0,
+    allTailSinceMs: null,
     tailOf: null,
   });
   trouble.reply = reply;
   trouble.failedAtMs = nowMs;
   if (isThrottled) trouble.throttles += 1;
-  if (reading.kind === 'unavailable' || reading.kind === 'silent') {
-    const id = route.server.fallOf(startedAtMs);
-    trouble.fall = id === null ? null : { server: route.server, id };
-  }
   return trouble;
 }
 
@@ -68,6 +77,12 @@ function tailOf(
   trouble: LineTrouble,
   serverLives: boolean,
 ): Tail | null {
+  // A try that reached nobody is none, and what came before it is long ago.
+  if (reading.kind === 'unreachable') {
+    trouble.tailSinceMs = null;
+    trouble.allTailSinceMs = null;
+    return null;
+  }
   const about = subjectOf(reading);
   // Only what it gets again and again is held against a line.
   if (!feed.isTail || trouble.tailOf !== about) {
@@ -75,11 +90,23 @@ function tailOf(
     trouble.tailSinceMs = null;
     trouble.tailOf = about;
   }
-  if (!feed.isTail) return null;
+  if (!feed.isTail) {
+    trouble.allTailTries = 0;
+    trouble.allTailSinceMs = null;
+    return null;
+  }
   trouble.tailSinceMs ??= nowMs;
   trouble.tailTries += 1;
-  const minutes = (nowMs - trouble.tailSinceMs) / MINUTE_MS;
-  return { lines: feed.open, tries: trouble.tailTries, minutes, serverLives };
+  trouble.allTailSinceMs ??= nowMs;
+  trouble.allTailTries += 1;
+  return {
+    lines: feed.open,
+    tries: trouble.tailTries,
+    minutes: (nowMs - trouble.tailSinceMs) / MINUTE_MS,
+    allTries: trouble.allTailTries,
+    allMinutes: (nowMs - trouble.allTailSinceMs) / MINUTE_MS,
+    serverLives,
+  };
 }
 
 function subjectOf({ kind, names }: FailureReading): LineTrouble['tailOf'] {

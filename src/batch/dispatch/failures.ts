@@ -3,7 +3,7 @@ import { backoffMs } from '../../core/backoff.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import type { RetryStorms } from '../../core/retry-storm.ts';
-import { readFailure } from '../../serving/reading.ts';
+import { readFailure, type FailureReading } from '../../serving/reading.ts';
 import type { Usage } from '../../contract/batch.ts';
 import { NO_USAGE } from '../../upstream/port.ts';
 import { answerLine, toUpstreamError, unansweredLine } from '../results/result-line.ts';
@@ -75,13 +75,19 @@ export class Failures {
     const { server } = standing.route;
     const wasThrottled = (line.trouble?.throttles ?? 0) > 0;
     const evidence = gatherEvidence(call, this.#options);
-    const decision = isSameRejection(call) ? 'retry' : decide(reading, evidence);
+    const decision = isSameRejection(call, feed) ? 'retry' : decide(reading, evidence);
+    const isTail =
+      feed.isTail && (evidence.tail === null ? decision === 'record' : endsInTail(reading, evidence.tail));
+    // The last lines, and one that alone is asked to slow down, keep a pace of their own, save where a time is asked for.
+    const isSpaced = isTail && reading.retryAfterMs === null && feed.open <= SPACED_LINES;
     const isOwn = wasThrottled && evidence.othersAccepted && !evidence.othersThrottled;
-    const isAboutServer = reading.names !== 'request' && !(reading.kind === 'throttled' && isOwn);
+    const isOwnPace = reading.kind === 'throttled' && (isOwn || isSpaced);
+    const isAboutServer = reading.names !== 'request' && !isOwnPace;
     server.failed({ reading, startedAtMs, nowMs, isAboutServer });
+    if (line.trouble !== null && (reading.kind === 'unavailable' || reading.kind === 'silent'))
+      line.trouble.fall = server.fallOf(startedAtMs) ?? line.trouble.fall;
     const wallMs = this.#deps.clock.now();
     feed.latestFailure = { server: server.name, reading, sinceMs: feed.latestFailure?.sinceMs ?? wallMs };
-    const isTail = evidence.tail !== null && endsInTail(reading, evidence.tail);
     if (isTail) standing.free();
     else if (decision === 'retry' && isAboutServer) {
       const { isProven, failingLines } = feed;
@@ -93,7 +99,6 @@ export class Failures {
     }
     this.#keeper.end(call, decision === 'record' ? null : nowMs);
     this.#settle(decision, call);
-    if (evidence.tail !== null) this.#lookAtServer(feed, standing);
   }
 
   #settle(decision: Decision, call: FailedCall & Call): void {
@@ -129,16 +134,14 @@ export class Failures {
 
   /** What is held is recorded, or sent again once the set-up is mended. */
   judgeRejections(feed: Feed): void {
-    const about = judgeRejections(feed);
-    if (about === null || feed.closed) return;
-    const held = feed.held.splice(0);
-    if (about === 'lines') {
-      feed.rejectsSingly = true;
-      for (const { line } of held) this.recordFailure(line, feed);
-      return;
-    }
+    if (feed.closed) return;
+    const { lines, setUp } = judgeRejections(feed);
+    const judged = new Set([...lines, ...setUp]);
+    feed.held = feed.held.filter((rejection) => !judged.has(rejection));
+    if (lines.length > 0) feed.rejectsSingly = true;
+    for (const { line } of lines) this.recordFailure(line, feed);
     const now = { nowMs: this.#deps.clock.mono(), wallMs: this.#deps.clock.now() };
-    for (const { line, reading, standing } of held) {
+    for (const { line, reading, standing } of setUp) {
       standing.holdBack(reading, now);
       feed.ready.unshift(line);
     }
@@ -166,11 +169,10 @@ export class Failures {
   }
 
   #retryLater({ line, feed, standing, reading }: FailedCall & Call): void {
-    const { clock } = this.#deps;
     const waitMs = Math.max(reading.retryAfterMs ?? 0, this.#backoffMs(line, feed));
     this.#deps.retryStorms.note({
       upstream: standing.route.server.name,
-      reason: line.trouble?.reply.status?.toString() ?? reading.kind,
+      reason: reasonOf(reading, line.trouble?.reply.status ?? null),
     });
     feed.waiting += 1;
     this.#keeper.leave(feed);
@@ -182,10 +184,23 @@ export class Failures {
       this.#keeper.ready(line, feed);
     };
     this.#keeper.own(
-      Promise.all([clock.sleep(waitMs, feed.abort.signal), this.#keeper.acquit(line)]).then(back, () => {
+      Promise.all([this.#untilNextTry(feed, waitMs), this.#keeper.acquit(line)]).then(back, () => {
         feed.waiting -= 1;
       }),
     );
+  }
+
+  /** One of the last lines may fell its server at each try: it, and the others, are sent when the server is up again. */
+  async #untilNextTry(feed: Feed, waitMs: number): Promise<void> {
+    const { clock, random } = this.#deps;
+    await clock.sleep(waitMs, feed.abort.signal);
+    for (let looks = 0; feed.isTail && looks < LOOKS_MAX; looks += 1) {
+      const asked = feed.standings.filter(({ route }) => !route.server.isDown);
+      const answers = asked.map(({ route, upstream }) => route.server.look(upstream));
+      if (answers.length === 0 || (await Promise.all(answers)).includes(true)) return;
+      const againMs = backoffMs(looks, { baseMs: TAIL_BASE_MS, capMs: TAIL_CAP_MS, random });
+      await clock.sleep(againMs, feed.abort.signal);
+    }
   }
 
   #backoffMs({ calls, trouble }: Line, feed: Feed): number {
@@ -198,6 +213,14 @@ export class Failures {
   }
 }
 
+/** A success that is no answer is not counted by its status. */
+const reasonOf = ({ kind }: FailureReading, status: number | null): string =>
+  status === null || status < 300 ? kind : String(status);
+
+/** A server that never tells its models is tried without. */
+const LOOKS_MAX = 5;
+/** So many last lines are no load when each is tried once a minute. */
+const SPACED_LINES = 32;
 /** So few last lines are tried again as quickly as any line. */
 const QUICK_LINES = 3;
 const TAIL_BASE_MS = 5_000;

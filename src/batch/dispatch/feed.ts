@@ -5,7 +5,7 @@ import { scanRequestLine, stringAt } from '../../core/json-scan.ts';
 import { LineSplitter } from '../../core/lines.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { FailureReading } from '../../serving/reading.ts';
-import type { Server } from '../../serving/server.ts';
+import type { Fall } from '../../serving/server.ts';
 import type { ClaimedSegment, WorkStore } from '../../stores/state/ports.ts';
 import { InputDamage } from '../inputs.ts';
 import type { UpstreamReply } from '../../upstream/port.ts';
@@ -38,14 +38,24 @@ export interface LineTrouble {
   /** How often it was asked to slow down. */
   throttles: number;
   /** The fall of a server that it was under way in; null: in none, or it is counted. */
-  fall: { readonly server: Server; readonly id: number } | null;
+  fall: Fall | null;
   /** Deaths of servers that it was under way in. */
   deaths: number;
   /** Tries since only failing lines were left, and the first of them (monotonic ms). */
   tailTries: number;
   tailSinceMs: number | null;
+  /** The same, whatever its replies speak of. */
+  allTailTries: number;
+  allTailSinceMs: number | null;
   /** What its replies speak of since then. */
   tailOf: 'account' | 'pace' | 'set-up' | 'trouble' | null;
+}
+
+/** The failure that came last, and since when none but failures came (wall clock). */
+export interface LatestFailure {
+  readonly server: string;
+  readonly reading: FailureReading;
+  readonly sinceMs: number;
 }
 
 /** A rejection that is not held against its line yet, since it may be about the set-up. */
@@ -80,7 +90,7 @@ export class Feed {
   readonly suspects: Line[] = [];
   /** Lines that were under way when a server died: sent last, and few at a time. */
   readonly apart: Line[] = [];
-  readonly held: HeldRejection[] = [];
+  held: HeldRejection[] = [];
   /** How the batch fares at each upstream that serves it. */
   standings: readonly Standing[] = [];
   /** A line was accepted by now, or a rejection differed from the others: rejections are about single lines. */
@@ -93,12 +103,8 @@ export class Feed {
   troubled = 0;
   /** Calls beyond the first of lines that have no durable result yet. */
   retries = 0;
-  /** The failure that came last, and since when none but failures came (wall clock); null: none did. */
-  latestFailure: {
-    readonly server: string;
-    readonly reading: FailureReading;
-    readonly sinceMs: number;
-  } | null = null;
+  /** Null: the latest call was accepted. */
+  latestFailure: LatestFailure | null = null;
   readonly segments = new Set<OpenSegment>();
   /** Aborted when no line of the batch shall go on. */
   readonly abort = new AbortController();

@@ -1,19 +1,39 @@
-import type { Feed, HeldRejection } from './feed.ts';
+import type { Feed, HeldRejection, Line } from './feed.ts';
+import type { Standing } from './standing.ts';
 
 /** The same words to so many lines, with none accepted, are about the set-up. */
 const LINES_ALIKE = 20;
 
-/**
- * What the rejections of a batch's first lines are about, as long as none of its lines was accepted:
- * `lines`: single requests; `set-up`: model, account or address; null: more must be known.
- */
-export function judgeRejections(feed: Feed): 'lines' | 'set-up' | null {
-  const [first] = feed.held;
+/** What the rejections of a batch's first lines are about, as far as it is known. */
+export interface Judgement {
+  /** Single requests. */
+  readonly lines: readonly HeldRejection[];
+  /** Model, account or address. */
+  readonly setUp: readonly HeldRejection[];
+}
+
+/** Judges each upstream's rejections by themselves, as long as none of its lines was accepted. */
+export function judgeRejections(feed: Feed): Judgement {
+  const lines: HeldRejection[] = [];
+  const setUp: HeldRejection[] = [];
+  for (const [standing, held] of Map.groupBy(feed.held, (rejection) => rejection.standing)) {
+    const about = isAcceptedElsewhere(feed, standing) ? 'set-up' : aboutOf(held, feed);
+    if (about !== null) (about === 'lines' ? lines : setUp).push(...held);
+  }
+  return { lines, setUp };
+}
+
+/** Another upstream of the batch has accepted requests, and this one none yet. */
+export const isAcceptedElsewhere = (feed: Feed, standing: Standing): boolean =>
+  !standing.route.isProven && feed.standings.some(({ route }) => route.isProven);
+
+function aboutOf(held: readonly HeldRejection[], feed: Feed): 'lines' | 'set-up' | null {
+  const [first] = held;
   if (first === undefined) return null;
-  if (feed.rejectsSingly || feed.held.some(isPassed)) return 'lines';
+  if (feed.rejectsSingly || held.some(isPassed)) return 'lines';
   const words = wordsOf(first);
-  if (feed.held.some((rejection) => wordsOf(rejection) !== words)) return 'lines';
-  if (contradictsModelList(first) || feed.held.length >= LINES_ALIKE) return 'set-up';
+  if (held.some((rejection) => wordsOf(rejection) !== words)) return 'lines';
+  if (contradictsModelList(first) || held.length >= LINES_ALIKE) return 'set-up';
   const isAll =
     feed.exhausted &&
     feed.looks === 0 &&
@@ -32,18 +52,24 @@ const wordsOf = ({ reading }: Pick<HeldRejection, 'reading'>): string =>
   reading.text.replaceAll(/\b[0-9a-f-]*\d[0-9a-f-]*\b/gi, '#');
 
 /** The server lists models and not this one, and its reply speaks of one. */
-function contradictsModelList({ reading, standing }: HeldRejection): boolean {
+function contradictsModelList({ line, reading, standing }: HeldRejection): boolean {
   const { models } = standing.route.server;
-  const { model } = standing.upstream;
+  const model = standing.upstream.model || modelOf(line);
   if (models === null || models.length === 0) return false;
   const isSame = (listed: string) => listed === model || listed.startsWith(`${model}:`);
   if (models.some(isSame)) return false;
   return /\bmodel/i.test(reading.text) || [model, ...models].some((name) => reading.text.includes(name));
 }
 
-/** Whether a rejection says again what holds the batch back. */
-export const isSameRejection = (rejection: Pick<HeldRejection, 'reading' | 'standing'>): boolean => {
-  const { heldBack } = rejection.standing;
-  const isRejected = rejection.reading.kind === 'rejected' && heldBack?.reading.kind === 'rejected';
-  return isRejected && wordsOf(heldBack) === wordsOf(rejection);
-};
+/** Where the upstream has no name of its own for it, it is the one that the line carries. */
+const modelOf = ({ body, model: { start, end } }: Line): string =>
+  String(JSON.parse(Buffer.from(body.subarray(start, end)).toString()));
+
+/** Whether a rejection says again what holds the batch back. Of its last lines it speaks of them. */
+export function isSameRejection(
+  { reading, standing: { heldBack } }: Pick<HeldRejection, 'reading' | 'standing'>,
+  feed: Feed,
+): boolean {
+  if (feed.isTail || reading.kind !== 'rejected' || heldBack?.reading.kind !== 'rejected') return false;
+  return wordsOf(heldBack) === wordsOf({ reading });
+}

@@ -40,8 +40,11 @@ export class Standing {
     return this.#heldBack;
   }
 
-  /** As `Server.readiness`, and for the batch. `isProven`: it had a line accepted. */
-  readiness(nowMs: number, isProven: boolean): 'request' | 'probe' | 'route-probe' | 'full' | number | null {
+  /** As `Server.readiness`, and for the batch. `isProven`: it had a line accepted; `isAlone`: it can go nowhere else. */
+  readiness(
+    nowMs: number,
+    { isProven, isAlone }: { readonly isProven: boolean; readonly isAlone: boolean },
+  ): 'request' | 'probe' | 'route-probe' | 'full' | number | null {
     const { route } = this;
     const readiness = route.server.readiness(nowMs);
     if (readiness !== 'request') return readiness;
@@ -49,7 +52,7 @@ export class Standing {
     if (heldBack !== null) {
       const { kind, names } = heldBack.reading;
       const answers = names !== 'account' && kind !== 'unavailable' && kind !== 'silent';
-      const probing = route.probing(nowMs, isProven && answers ? PROBES_TOGETHER : 1);
+      const probing = route.probing(nowMs, isProven && isAlone && answers ? PROBES_TOGETHER : 1);
       return probing === 'probe' ? 'route-probe' : probing;
     }
     // Others are held back here: a batch of which nothing is known yet shows with one line whether it is, too.
@@ -114,8 +117,9 @@ export function chooseStanding(
   | { readonly standing: null; readonly atMs: number } {
   let best: Standing | null = null;
   let atMs = Number.POSITIVE_INFINITY;
+  const isAlone = standings.every((standing) => standing.heldBack !== null);
   for (const standing of standings) {
-    const readiness = standing.readiness(nowMs, isProven);
+    const readiness = standing.readiness(nowMs, { isProven, isAlone });
     if (readiness === null) continue;
     const { server } = standing.route;
     if (typeof readiness === 'number') atMs = Math.min(atMs, readiness);

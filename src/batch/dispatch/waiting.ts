@@ -1,7 +1,7 @@
 import { timeOf } from '../../serving/server.ts';
 import type { FailureReading } from '../../serving/reading.ts';
 import type { LiveProgress } from '../progress.ts';
-import type { Feed } from './feed.ts';
+import type { Feed, LatestFailure } from './feed.ts';
 import type { Standing } from './standing.ts';
 
 interface Surroundings {
@@ -27,9 +27,9 @@ function waitingOf(feed: Feed, { isDiskFull, absence, concurrencyMax }: Surround
   if (isDiskFull)
     return 'The disk is nearly full. Requests are sent again when there is room for their answers.';
   if (absence !== null) return absence;
-  if (feed.isTail) return tailOf(feed);
   return (
     ofAll(feed.standings.map(reasonOf)) ??
+    tailOf(feed) ??
     aloneOf(feed) ??
     ofAll(feed.standings.map(({ route }) => route.server.slowness(concurrencyMax)))
   );
@@ -48,8 +48,7 @@ function reasonOf({ route: { server }, heldBack }: Standing): string | null {
 
 const sentence = (text: string, sinceMs: number): string => `${text} (since ${timeOf(sinceMs)})`;
 
-const failureOf = (failure: { server: string; reading: FailureReading; sinceMs: number }): string => {
-  const { server, reading, sinceMs } = failure;
+const failureOf = ({ server, reading, sinceMs }: LatestFailure): string => {
   const said = sentence(`${server} ${verbOf(reading)}: ${reading.text}`, sinceMs);
   const isSetUp = reading.kind === 'refused' || reading.kind === 'rejected';
   return isSetUp ? `${said}. Check its address, key and account, and the name of the model.` : said;
@@ -72,13 +71,13 @@ function verbOf({ kind }: FailureReading): string {
   }
 }
 
-function tailOf({ open, latestFailure: last }: Feed): string {
-  const left =
-    open === 1
-      ? 'Only one line is left, and it fails; it is tried a few more times'
-      : `Only ${open} lines are left, and all fail; each is tried a few more times`;
-  const said = last === null ? '' : `. ${last.server} said last: ${last.reading.text}`;
-  return `${left}${said}`;
+/** The others have been answered, and what came last is a failure. */
+function tailOf({ isTail, open, latestFailure: latest }: Feed): string | null {
+  if (!isTail || latest === null) return null;
+  const { server, reading, sinceMs } = latest;
+  const one = 'Only one line is left, and it fails; it is tried a few more times';
+  const left = open === 1 ? one : `Only ${open} lines are left, and all fail; each is tried a few more times`;
+  return `${sentence(left, sinceMs)}. ${server} said last: ${reading.text}`;
 }
 
 /** All lines that this process holds have failed and wait for their next try. */

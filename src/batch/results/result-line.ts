@@ -53,7 +53,7 @@ export function unansweredLine(
 export const toUpstreamError = (failure: UpstreamFailure) =>
   ({
     code: 'upstream_error',
-    message: `The model server gave no answer to use: ${failure.message}.`,
+    message: `The model server gave no answer to use: ${failure.message}${/[.?!]$/.test(failure.message) ? '' : '.'}`,
   }) as const;
 
 function join(...parts: readonly (string | Uint8Array)[]): Uint8Array {
