@@ -74,7 +74,7 @@ function describe(
   const path = shownPath(url).replaceAll(/:(\w+)/g, '{$1}');
   const base = url.startsWith(WIRE) ? '$OFFPEAK/openai/v1' : '$OFFPEAK';
   const query = path.startsWith('/subscriptions') ? '?api-version=2025-09-01' : '';
-  const key = isOpen ? '' : ` -H "api-key: $KEY"`;
+  const key = isOpen ? '' : ` -H "api-key: ${url.startsWith(CONTROL) ? '$ADMIN_KEY' : '$KEY'}"`;
   const source = `curl "${base}${path}${query}"${key}${curl === '' ? '' : ` ${curl}`}`;
   return {
     hide: false,

@@ -30,6 +30,7 @@ export const TOPICS = {
 type Topic = keyof typeof TOPICS;
 
 const JSON_BODY = `-H 'content-type: application/json' -d`;
+const ONE_MODEL = '-G -d modelFormat=OpenAI -d modelName=gpt-4o -d modelVersion=2024-11-20';
 const on = (
   topic: Topic,
   entries: Record<string, readonly [sentence: string, curl?: string, summary?: string]>,
@@ -184,12 +185,12 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
     ],
     [`GET ${SUBSCRIPTION}/locations/:location/modelCapacities`]: [
       'Shows how much of one model can still be deployed in a region.',
-      '',
+      ONE_MODEL,
       'Get what is left of a model in a region',
     ],
     [`GET ${SUBSCRIPTION}/modelCapacities`]: [
       'Shows how much of one model can still be deployed, by region.',
-      '',
+      ONE_MODEL,
       'Get what is left of a model',
     ],
   }),

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startService, type Service } from './harness.ts';
+import { ADMIN_KEY, GROUP, SUBSCRIPTION, startService, type Service } from './harness.ts';
 
 let service: Service;
 beforeAll(async () => {
@@ -61,4 +61,30 @@ describe('every page', () => {
     expect(text).toContain('api-key: KEY');
     expect(text).toContain('Authorization: Bearer KEY');
   });
+});
+
+test('every curl line of the control plane that reads is answered as it stands', async () => {
+  const { body } = await service.json('/openapi.json');
+  const samples = Object.entries<Record<string, { 'x-codeSamples': { source: string }[] }>>(body.paths)
+    .filter(([path]) => /^\/(subscriptions|audit)/.test(path))
+    .flatMap(([, { get: operation }]) => operation?.['x-codeSamples'].map(({ source }) => source) ?? []);
+  const known: Record<string, string> = {
+    subscription: SUBSCRIPTION,
+    group: GROUP,
+    account: 'default',
+    deployment: 'gpt-4o-batch-deployment',
+    location: 'koreacentral',
+  };
+
+  const answers = [];
+  for (const sample of samples) {
+    const [, path = ''] = /^curl "\$OFFPEAK([^"]+)" -H "api-key: \$ADMIN_KEY"/.exec(sample) ?? [];
+    const data = [...sample.matchAll(/ -d (\w+=\S+)/g)].map(([, pair]) => `&${pair}`).join('');
+    const url = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => known[name] ?? name) + data;
+    const { status } = await service.fetch(url, { headers: { 'api-key': ADMIN_KEY } });
+    answers.push([sample, status]);
+  }
+
+  expect(answers.length).toBeGreaterThan(10);
+  expect(answers.filter(([, status]) => status !== 200)).toEqual([]);
 });

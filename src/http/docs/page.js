@@ -117,7 +117,7 @@ const main = document.querySelector('#operations');
 try {
   const api = await (await fetch('/openapi.json')).json();
   document.querySelector('#description').textContent = api.info.description;
-  document.querySelector('#export').textContent = `export OFFPEAK=${location.origin} KEY=...`;
+  document.querySelector('#export').textContent = `export OFFPEAK=${location.origin} KEY=... ADMIN_KEY=...`;
   document
     .querySelector('#servers')
     .append(...api.servers.map(({ url, description }) => make('li', {}, [code(url), ` ${description}`])));
