@@ -40,7 +40,10 @@ const FRAMEWORK_ERRORS: Readonly<Record<string, readonly [ApiErrorCode, string]>
     'unsupportedMediaType',
     'Unsupported Content-Type. Send application/json, or multipart/form-data for an upload.',
   ],
-  FST_ERR_CTP_BODY_TOO_LARGE: ['bodyTooLarge', 'The request body is too large.'],
+  FST_ERR_CTP_BODY_TOO_LARGE: [
+    'bodyTooLarge',
+    'The JSON of the request is larger than this route takes. The requests of a batch go into a file: POST /files.',
+  ],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: [
     'badRequest',
     'The request body does not have the length that Content-Length announces.',

@@ -261,7 +261,8 @@ function parseBodies(app: FastifyInstance): void {
     try {
       done(null, JSON.parse(text));
     } catch (cause) {
-      done(new ApiError('badRequest', `The request body is not valid JSON: ${String(cause)}.`, { cause }));
+      const why = cause instanceof Error ? cause.message : String(cause);
+      done(new ApiError('badRequest', `The request body is not valid JSON: ${why}.`, { cause }));
     }
   });
   void app.register(multipart);

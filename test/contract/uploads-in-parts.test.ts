@@ -121,6 +121,16 @@ describe.each(SURFACES)('under %s', (_name, root, query) => {
     expect(ended.request_counts).toEqual({ total: 4, completed: 4, failed: 0 });
   });
 
+  test('a name of another format is refused, and told as the name', async () => {
+    const { status, body } = await post(`${root}/uploads${query}`, {
+      ...START,
+      bytes: 2,
+      filename: 'in.pdf',
+    });
+
+    expect([status, body.error[isAzure ? 'target' : 'param']]).toEqual([400, 'filename']);
+  });
+
   test('a cancelled upload takes nothing more, and its parts are gone', async () => {
     const before = await blobs();
     const { id } = (await post(`${root}/uploads${query}`, { ...START, bytes: 2 })).body;

@@ -15,7 +15,11 @@ const NO_NAME = 'upload.jsonl';
  */
 export function toFilename(
   given: string,
-  { purpose, dialect }: { purpose: FilePurpose; dialect: 'azure' | 'openai' },
+  {
+    purpose,
+    dialect,
+    param = 'file',
+  }: { purpose: FilePurpose; dialect: 'azure' | 'openai'; param?: 'file' | 'filename' },
 ): string {
   const name = given
     .toWellFormed()
@@ -30,7 +34,7 @@ export function toFilename(
       dialect === 'azure'
         ? 'fileName contains an invalid filename: wrong suffix. It must end in .jsonl, or have no suffix.'
         : 'Invalid file format for Batch API. Must be .jsonl';
-    throw new ApiError('invalidValue', message, { param: 'file' });
+    throw new ApiError('invalidValue', message, { param });
   }
   if (['', '.', '..'].includes(name)) return NO_NAME;
   if (name.length <= FILENAME_MAX) return name;

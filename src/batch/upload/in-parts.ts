@@ -83,7 +83,7 @@ export class PartUploads {
     const upload: UploadRow = {
       id: newMultipartId(uuid),
       resourceId: scope.resourceId,
-      filename: toFilename(filename, { purpose, dialect }),
+      filename: toFilename(filename, { purpose, dialect, param: 'filename' }),
       purpose,
       bytes,
       status: 'pending',
