@@ -127,6 +127,7 @@ describe.each(['SQLite', 'PostgreSQL'])('verify on %s', (kind) => {
     await running!.blobs.setAside({ id: 'file-4567', day: '2026-11-20' });
     await mkdir(join(dataDir, 'blobs', 'lost+found'));
     await writeFile(join(dataDir, 'blobs', 'tmp', 'notes.txt'), 'foreign');
+    await mkdir(join(dataDir, 'blobs', 'strays', '2026-11-20', 'mine'));
 
     const found = await look();
 
@@ -146,6 +147,7 @@ describe.each(['SQLite', 'PostgreSQL'])('verify on %s', (kind) => {
       new Set([
         join(dataDir, 'blobs', 'lost+found'),
         join(dataDir, 'blobs', 'tmp', 'notes.txt'),
+        join(dataDir, 'blobs', 'strays', '2026-11-20', 'mine'),
         pathOf(link!),
       ]),
     );

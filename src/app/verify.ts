@@ -66,9 +66,6 @@ export async function verify(
     const halves = { dataDir, blobs, state, database };
     const faults = [await mismatchOf(halves), await pepperFault(halves)];
     const { files, bytes, damaged } = await checkFiles({ state, blobs }, onProgress);
-    const setAside: string[] = [];
-    for await (const { id, day } of blobs.listAside())
-      setAside.push(join(dataDir.blobsDir, 'strays', day, id));
     return {
       dataDir: dataDir.path,
       database,
@@ -81,7 +78,7 @@ export async function verify(
         ...(await checkDeleted({ state, blobs })),
       ],
       strays: (await straysAmong(found.ids, { state, blobs })).map((id) => blobs.pathOf(id)),
-      setAside,
+      setAside: found.setAside,
       foreign: found.foreign,
     };
   } finally {
@@ -196,22 +193,29 @@ async function unnamed(ids: readonly string[], state: StateStore): Promise<strin
   return ids.filter((id) => !known.has(id) && !used.has(id.replace(/_.*$/, '')));
 }
 
+interface Inventory {
+  readonly ids: string[];
+  /** Paths of strays. */
+  readonly setAside: string[];
+  readonly foreign: string[];
+}
+
 /** The blobs of the directory, and what else is in it. */
-async function inventory(
-  blobsDir: string,
-  blobs: DiskBlobs,
-): Promise<{ readonly ids: string[]; readonly foreign: string[] }> {
+async function inventory(blobsDir: string, blobs: DiskBlobs): Promise<Inventory> {
   const ids: string[] = [];
+  const setAside: string[] = [];
   const foreign: string[] = [];
   const entries = await readdir(blobsDir, { recursive: true, withFileTypes: true }).catch(absent);
   for (const entry of entries) {
     const path = join(entry.parentPath, entry.name);
     const at = relative(blobsDir, path);
     if (OWN.test(at)) continue;
-    if (entry.isFile() && isBlobId(entry.name) && blobs.pathOf(entry.name) === path) ids.push(entry.name);
+    const isBlob = entry.isFile() && isBlobId(entry.name);
+    if (isBlob && blobs.pathOf(entry.name) === path) ids.push(entry.name);
+    else if (isBlob && ASIDE.test(at)) setAside.push(path);
     else if (!(entry.isDirectory() && SHARD.test(at))) foreign.push(path);
   }
-  return { ids, foreign };
+  return { ids, setAside, foreign };
 }
 
 const absent = (error: NodeJS.ErrnoException): Dirent[] => {
@@ -220,4 +224,5 @@ const absent = (error: NodeJS.ErrnoException): Dirent[] => {
 };
 
 const SHARD = /^[0-9a-f]{2}(\/[0-9a-f]{2})?$/;
-const OWN = /^(installation(\.new)?|tmp(\/[0-9a-f-]{36})?|strays(\/\d{4}-\d{2}-\d{2}(\/[\w-]+)?)?)$/;
+const OWN = /^(installation(\.new)?|tmp(\/[0-9a-f-]{36})?|strays(\/\d{4}-\d{2}-\d{2})?)$/;
+const ASIDE = /^strays\/\d{4}-\d{2}-\d{2}\/[^/]+$/;

@@ -63,8 +63,8 @@ function barView(stream: Stream): ProgressView {
   };
 }
 
-/** The last column stays free: some terminals break the line there. */
-const widthOf = ({ columns }: Stream): number => Math.max(20, (columns || 80) - 1);
+/** The last columns stay free: for the `^C` of a person, and as some terminals break the line in the last one. */
+const widthOf = ({ columns }: Stream): number => Math.max(20, (columns || 80) - 3);
 
 /** The state with its bar and as many figures as fit beside it, the others below, and why it waits in lines of its own. */
 export function frame(progress: Progress, width: number): string[] {

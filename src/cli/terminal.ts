@@ -22,6 +22,10 @@ export const note = (line: string): void => {
   process.stderr.write(`${process.stderr.isTTY ? fitted(line, columnsOf(process.stderr)) : line}\n`);
 };
 
+/** A result in sentences. */
+export const say = (text: string): void =>
+  print(process.stdout.isTTY ? fitted(text, columnsOf(process.stdout)) : text);
+
 /** Each line broken at blanks where it is wider than the terminal. Lines to copy stay whole. */
 export const fitted = (text: string, columns = 80): string =>
   text

@@ -7,7 +7,7 @@ import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { fewLines } from './fault-lines.ts';
 import { withInput, type Input } from './input.ts';
 import { reasonOf } from './reason.ts';
-import { columnsOf, fitted, grouped, oneLine, print, printFacts, printJson } from './terminal.ts';
+import { grouped, oneLine, print, printFacts, printJson, say } from './terminal.ts';
 
 interface ValidateFlags {
   readonly exact?: boolean;
@@ -45,8 +45,7 @@ async function report(input: Input, flags: ValidateFlags): Promise<ExitCode> {
     return errors ? EXIT.faultyInput : EXIT.ok;
   }
   if (errors) {
-    const report = faultReport(input.name, inspection, { all: flags.all ?? false });
-    print(process.stdout.isTTY ? fitted(report, columnsOf(process.stdout)) : report);
+    say(faultReport(input.name, inspection, { all: flags.all ?? false }));
     return EXIT.faultyInput;
   }
   print(`${input.isStdin ? 'Standard input' : input.filename} is fine.`);

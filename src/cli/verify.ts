@@ -6,7 +6,7 @@ import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import type { TableFlags } from './program.ts';
 import { createProgressView } from './progress.ts';
-import { byteSize, fitted, grouped, oneLine, print, printJson, printTable } from './terminal.ts';
+import { byteSize, grouped, oneLine, print, printJson, printTable, say } from './terminal.ts';
 
 export async function verifyInstallation(table: TableFlags, { json }: { json: boolean }): Promise<ExitCode> {
   const { config } = await configure('verify', table);
@@ -52,8 +52,6 @@ function report(found: Verification, isWhole: boolean): void {
   const what = `${grouped(files)} files, ${byteSize(bytes)}, in ${dataDir} with ${database}`;
   say(isWhole ? `All is whole: ${what}.` : `Checked ${what}. docs/operations.md says how to restore.`);
 }
-
-const say = (text: string): void => print(process.stdout.isTTY ? fitted(text, process.stdout.columns) : text);
 
 const row = ({ id, kind, filename, resource, reason }: DamagedFile): string[] => [
   id,

@@ -147,6 +147,7 @@ async function fsyncDir(dir: string): Promise<void> {
 
 const SQLITE_BUSY = 5;
 const SQLITE_READONLY = 8;
+const SQLITE_FULL = 13;
 const SQLITE_CANTOPEN = 14;
 
 function explain(path: string, error: unknown): Error {
@@ -177,7 +178,7 @@ function adviceFor(path: string, fault: { code: string; sqlite: number; message:
   if (fault.code === 'ENOTDIR' || fault.code === 'EEXIST') {
     return `The data directory ${path} is, or lies under, something that is not a directory. Name another with --data-dir.`;
   }
-  if (fault.code === 'ENOSPC') {
+  if (fault.code === 'ENOSPC' || fault.sqlite === SQLITE_FULL) {
     return `The disk of the data directory ${path} is full. Make room, or name another with --data-dir.`;
   }
   return `The data directory ${path} cannot be used: ${fault.message}. Put that right, or name another with --data-dir.`;
