@@ -13,7 +13,7 @@ export interface Started {
   readonly app: App;
   readonly config: AppConfig;
   readonly url: string;
-  /** Where the keys are that were made just now; null: none were, or a terminal shows them. */
+  /** Where keys are that no terminal has shown; null: nowhere, or this one shows them. */
   readonly keysFile: string | null;
   /** What they were found to be. */
   readonly upstreams: readonly UpstreamState[];
@@ -76,6 +76,9 @@ function keyRows({ app, keysFile }: Started, given: ReadonlySet<ValueName>): rea
   return [
     ['key', apiKey === null ? known : shown(apiKey)],
     ['', keysFile !== null && apiKey !== null ? FILE_ADVICE : keyAdvice(apiKey, given)],
+    ...(keysFile !== null && apiKey === null && adminKey === null
+      ? ([['', `Keys of an earlier start that no terminal has shown are in ${keysFile}`]] as const)
+      : []),
     ...(adminKey === null
       ? []
       : ([

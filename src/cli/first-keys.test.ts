@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { writeFirstKeys } from './first-keys.ts';
+import { dropFirstKeys, firstKeysFile, writeFirstKeys } from './first-keys.ts';
 
 let dir: string;
 beforeEach(async () => {
@@ -26,4 +26,16 @@ test('the file is for its owner alone, also where one was left that others could
 
   expect((await stat(path)).mode & 0o777).toBe(0o600);
   expect(await readFile(path, 'utf8')).toBe('OFFPEAK_API_KEY=api\nOFFPEAK_ADMIN_KEY=admin\n');
+});
+
+test('a key that was shown leaves the file, and the file goes with the last one', async () => {
+  const path = await writeFirstKeys(dir, { apiKey: 'api', adminKey: 'admin' });
+
+  await dropFirstKeys(dir, { apiKey: 'api', adminKey: null });
+  const left = await readFile(path, 'utf8');
+  const named = await firstKeysFile(dir);
+  await dropFirstKeys(dir, { apiKey: null, adminKey: 'admin' });
+
+  expect([left, named]).toEqual(['OFFPEAK_ADMIN_KEY=admin\n', path]);
+  expect([await readdir(dir), await firstKeysFile(dir)]).toEqual([[], null]);
 });

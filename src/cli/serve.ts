@@ -11,7 +11,7 @@ import { StoreError } from '../stores/state/ports.ts';
 import { banner, localServers, type Served, type Started } from './banner.ts';
 import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
-import { writeFirstKeys } from './first-keys.ts';
+import { dropFirstKeys, firstKeysFile, writeFirstKeys } from './first-keys.ts';
 import { openLog, type OpenLog } from './log.ts';
 import { Outlet } from './outlet.ts';
 import type { TableFlags } from './program.ts';
@@ -38,7 +38,8 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
   try {
     const { url } = await app.listen().catch((error: unknown) => {
       const advice = codeOf(error) === 'EADDRINUSE' ? ' Choose another with --port; 0 takes a free one.' : '';
-      const message = `cannot listen on ${config.host}:${config.port}: ${reasonOf(error)}.${advice}`;
+      const keys = keysFile === null ? '' : ` The keys that were made are in ${keysFile}.`;
+      const message = `cannot listen on ${config.host}:${config.port}: ${reasonOf(error)}.${advice}${keys}`;
       throw new CliError(message, EXIT.failed, { cause: error });
     });
     // A convenience of the commands, which have other ways to find the service.
@@ -48,8 +49,12 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
     log.event('service.up', { url, path: resolve(config.dataDir), store });
     const upstreams = await app.checkUpstreams();
     const deployments = await deploymentsOf(app, config);
-    const started = { app, config, url, keysFile, upstreams, deployments };
+    const shown = process.stdout.isTTY && keysFile !== null;
+    const keptFile = await firstKeysFile(resolve(config.dataDir)).catch(() => keysFile);
+    const started = { app, config, url, keysFile: shown ? null : keptFile, upstreams, deployments };
     await show(started, { ...configured, json });
+    // What stays there is for the owner alone, as before.
+    if (shown) await dropFirstKeys(resolve(config.dataDir), app.firstKeys).catch(() => {});
     hangup.reloadWith(createReload(app, configured, { flags: table, log }));
     log.event('service.stopping', { signal: await stopped, waitMs: DRAIN_MS });
   } finally {
@@ -63,16 +68,17 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
 
 interface Start {
   readonly app: App;
-  /** Where the keys are that were made just now; null: none were, or a terminal shows them. */
+  /** Where the keys are that were made just now; null: none were. */
   readonly keysFile: string | null;
 }
 
 async function start(config: AppConfig, log: OpenLog): Promise<Start> {
   let keysFile: string | null = null;
   const keepFirstKeys = async (keys: FirstKeys): Promise<void> => {
-    // What is written elsewhere may be kept, sent on and read by others.
-    if (!process.stdout.isTTY) keysFile = await writeFirstKeys(resolve(config.dataDir), keys);
-    const [actor, path] = ['configuration', keysFile];
+    // What is printed elsewhere may be kept, sent on and read by others. On a terminal they stay in the file until they are
+    // shown: a start may end before that.
+    keysFile = await writeFirstKeys(resolve(config.dataDir), keys);
+    const [actor, path] = ['configuration', process.stdout.isTTY ? null : keysFile];
     if (keys.apiKey !== null) log.event('key.made', { resource: DEFAULT_RESOURCE_ID, slot: 1, actor, path });
     if (keys.adminKey !== null) log.event('admin_key.made', { path });
   };
@@ -133,14 +139,15 @@ async function deploymentsOfResource(
   }));
 }
 
-/** Keys are in it on a terminal alone; elsewhere a script reads `keys_file`. */
+/** Keys are in it on a terminal alone; elsewhere a script reads `keys_file`, which is named when keys were made just now. */
 function startedJson({ app, config, url, keysFile, upstreams, deployments }: Started): unknown {
   const { apiKey, adminKey } = app.firstKeys;
+  const madeFile = apiKey === null && adminKey === null ? null : keysFile;
   return {
     url,
     pid: process.pid,
-    ...(keysFile === null && { api_key: apiKey, admin_key: adminKey }),
-    keys_file: keysFile,
+    ...(madeFile === null && { api_key: apiKey, admin_key: adminKey }),
+    keys_file: madeFile,
     data_dir: resolve(config.dataDir),
     tls_certificate: app.localCertPath,
     deployments,

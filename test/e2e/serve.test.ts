@@ -141,13 +141,13 @@ describe('starting', () => {
     expect(text).toMatch(/export OFFPEAK_API_KEY=[0-9a-f]{64} OFFPEAK_ENDPOINT=http/);
     expect(text).toMatch(/curl "http:\/\/127\.0\.0\.1:\d+\/openai\/files\?api-version=2024-10-21"/);
     expect(text).toMatch(/\d\d:\d\d:\d\d \S*info.* the service is up \S*url=http/);
-    await expect(access(join(place.dir, '.offpeak', 'first-keys.env'))).rejects.toThrow('ENOENT');
     while (
       await access(join(place.dir, '.offpeak', 'offpeak.db-wal')).then(
         () => true,
         () => false,
       )
     );
+    await expect(access(join(place.dir, '.offpeak', 'first-keys.env'))).rejects.toThrow('ENOENT');
   });
 
   test.each([[[]], [['--json']]])(
@@ -171,6 +171,26 @@ describe('starting', () => {
       );
     },
   );
+
+  test('keys of a start that failed on a terminal are not lost', async () => {
+    const { url } = await startServer();
+    const onTerminal = (...flags: string[]) =>
+      start(['-c', ON_A_TERMINAL, OFFPEAK, 'serve', '--data-dir', 'other', '--ballast', '0', ...flags], {
+        cwd: place.dir,
+        launcher: 'python3',
+      });
+    const keysFile = join(place.dir, 'other', 'first-keys.env');
+
+    const failed = await onTerminal('--port', new URL(url).port).ended;
+    const next = onTerminal('--port', '0');
+    const shown = await next.until(/Answers are simulated\. Name/);
+    next.child.kill('SIGKILL');
+    await next.ended;
+
+    expect(failed.stdout.replaceAll(/\s+/g, ' ')).toContain('The keys that were made are in');
+    expect(await readFile(keysFile, 'utf8')).toMatch(/^OFFPEAK_API_KEY=[0-9a-f]{64}\nOFFPEAK_ADMIN_KEY=/);
+    expect(shown.replaceAll(/\s+/g, ' ')).toContain('that no terminal has shown are in');
+  });
 
   test('a second server on the same data directory refuses', async () => {
     await startServer(['--data-dir', 'data']);
