@@ -184,7 +184,7 @@ describe('a start is refused', () => {
     ['with bytes in words', { bytes: '12' }, 400, /'bytes'/, 'bytes'],
     ['with too many bytes', { bytes: INPUT_BYTES_MAX + 1 }, 413, new RegExp(`${INPUT_BYTES_MAX}`), 'bytes'],
     ['with more bytes than a number holds', { bytes: 1e300 }, 400, /'bytes'/, 'bytes'],
-    ['with a foreign extension', { filename: 'in.csv' }, 400, /jsonl/, 'file'],
+    ['with a foreign extension', { filename: 'in.csv' }, 400, /jsonl/, 'filename'],
     [
       'with half an expiry',
       { expires_after: { seconds: 1_209_600 } },

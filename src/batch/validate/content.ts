@@ -23,15 +23,26 @@ export function faultOfContent(
     case '/embeddings':
       return faultOf('input', line, shape.input, { text: true, emptyText: false });
     case '/responses': {
-      const { previousResponseId, conversation, prompt } = shape;
-      const goesOn = [previousResponseId, conversation, prompt].some((one) => one && !isNull(line, one));
-      if (goesOn && isAbsent(line, shape.input)) return undefined;
+      if (goesOn(line, shape) && isAbsent(line, shape.input)) return undefined;
       return faultOf('input', line, shape.input, { text: true, emptyText: false });
     }
   }
 }
 
+/** From an earlier response, a conversation, or a stored prompt, which is an object; an empty name names none of them. */
+const goesOn = (line: Buffer, { previousResponseId, conversation, prompt }: RequestShape): boolean =>
+  isName(line, previousResponseId) ||
+  isName(line, conversation) ||
+  isObject(line, conversation) ||
+  isObject(line, prompt);
+
+const isName = (line: Buffer, value: ByteRange | undefined): boolean =>
+  value !== undefined && line[value.start] === QUOTE && !isEmpty(line, value);
+const isObject = (line: Buffer, value: ByteRange | undefined): boolean =>
+  value !== undefined && line[value.start] === OPEN_BRACE;
+
 const QUOTE = 0x22;
+const OPEN_BRACE = 0x7b;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 const NULL = 0x6e;
