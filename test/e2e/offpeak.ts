@@ -102,7 +102,8 @@ export async function serve(args: readonly string[], options: Options): Promise<
 /** A directory for one test, with a space in its name. */
 export async function scratch(parent = tmpdir()): Promise<{ dir: string; remove(): Promise<void> }> {
   const dir = await mkdtemp(join(parent, 'offpeak e2e '));
-  return { dir, remove: () => rm(dir, { recursive: true, force: true }) };
+  // A service whose terminal is gone may take a moment to end.
+  return { dir, remove: () => rm(dir, { recursive: true, force: true, maxRetries: 20 }) };
 }
 
 /** `count` chat requests, one per line. */

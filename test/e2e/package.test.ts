@@ -40,8 +40,11 @@ test('the packed program has what it needs and no sources or development depende
   expect(names.sort()).toEqual([
     'ARCHITECTURE.md',
     'CHANGELOG.md',
+    'CONTRIBUTING.md',
     'LICENSE',
     'README.md',
+    'SECURITY.md',
+    'STYLE.md',
     'bin',
     'dist',
     'docs',
