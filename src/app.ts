@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import { openControl, type Control, type FirstKeys, type KeepFirstKeys } from './app/control.ts';
 import { failpointFromEnv } from './app/failpoint.ts';
 import { followedBy } from './app/followed.ts';
+import { missingFiles } from './app/installation.ts';
 import { openLocalDeployment } from './app/local.ts';
 import { closeStorage, openStorage, watchRoom, type Storage } from './app/storage.ts';
 import { Engine, type EngineOptions } from './batch/engine.ts';
@@ -109,6 +110,8 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
   const straysDir = join(storage.dataDir.blobsDir, 'strays');
   const back = await uploader.bringStraysBack();
   if (back.count > 0) log.event('strays.back', { ...named(back), path: straysDir });
+  const missing = await missingFiles(storage);
+  if (missing.count > 0) log.event('files.missing', { ...named(missing), path: storage.dataDir.blobsDir });
   await engine.start();
   const expiry = runExpiry(
     {

@@ -10,6 +10,7 @@ import { DataDirError } from '../core/data-dir.ts';
 import { systemUuid } from '../core/ids.ts';
 import { createLog, silentLog, type Log } from '../core/log.ts';
 import { change, resourceOf } from '../stores/state/contract/fixtures.ts';
+import { missingFiles } from './installation.ts';
 import { closeStorage, openStorage, type Storage } from './storage.ts';
 
 const scope = { resourceId: 'default', actor: 'test' };
@@ -270,6 +271,17 @@ describe.each(['SQLite', 'PostgreSQL'])('an installation on %s', (kind) => {
 
     await cp(join(root, 'right.db'), join(root, 'own', 'offpeak.db'));
     expect(await serves(where, younger)).toBe(true);
+  });
+
+  test('goes on with an older copy of its directory, of which the younger files are missing', async () => {
+    const where = await own();
+    await installed(where);
+    await cp(join(root, 'own', 'blobs'), join(root, 'older'), { recursive: true });
+    const younger = await installed(where);
+    await rm(join(root, 'own', 'blobs'), { recursive: true });
+    await cp(join(root, 'older'), join(root, 'own', 'blobs'), { recursive: true });
+
+    expect(await missingFiles(await start(where))).toEqual({ count: 1, ids: [younger] });
   });
 
   test('goes on with a backup of before it had an id', async () => {

@@ -199,6 +199,19 @@ async function countPresent(
   return present;
 }
 
+/** Of the newest files, as an older copy of the directory lacks these. */
+export async function missingFiles({
+  state,
+  blobs,
+}: Pick<Halves, 'state' | 'blobs'>): Promise<{ readonly count: number; readonly ids: readonly string[] }> {
+  const ids: string[] = [];
+  for (const { id, blobId } of await state.files.all({ beforeSeq: null, limit: SAMPLE }))
+    if ((await blobs.size(blobId)) === undefined) ids.push(id);
+  return { count: ids.length, ids: ids.slice(0, NAMED_MAX) };
+}
+
+const NAMED_MAX = 20;
+
 async function hasBlobs(blobs: Halves['blobs']): Promise<boolean> {
   for await (const _ of blobs.list()) return true;
   return false;

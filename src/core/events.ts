@@ -158,6 +158,11 @@ export const EVENTS = {
     'files on the disk that the database does not name are set aside; they are removed after 7 days',
     ['count', 'files', 'path'],
   ),
+  'files.missing': event(
+    'warn',
+    'files that the database names are not on the disk, as after a partial restore; `offpeak verify` names all of them',
+    ['count', 'files', 'path'],
+  ),
   'strays.back': event('warn', 'files that were set aside are back, as the database names them', [
     'count',
     'files',

@@ -98,6 +98,24 @@ test('what does not belong together is refused with exit code 1, and verify find
   expect(await start()).toMatchObject({ code: 1, stderr: expect.stringContaining('has no installation id') });
 });
 
+test('a start on an older copy of the directory warns of the files that are not there', async () => {
+  home = await scratch();
+  const { dir: cwd } = home;
+  const first = await serve(['--data-dir', 'data'], { cwd });
+  await writeFile(join(cwd, 'in.jsonl'), '{}\n');
+  const uploaded = await offpeak(['files', 'upload', 'in.jsonl'], { cwd, env: first.env });
+  first.child.kill('SIGTERM');
+  await first.ended;
+  await rm(blobPath(join(cwd, 'data'), uploaded.stdout.trim()));
+
+  const second = await serve(['--data-dir', 'data'], { cwd });
+  second.child.kill('SIGTERM');
+  const { stderr } = await second.ended;
+
+  const warning = stderr.split('\n').find((line) => line.includes('"files.missing"')) ?? '{}';
+  expect(JSON.parse(warning)).toMatchObject({ level: 'warn', count: 1, files: uploaded.stdout.trim() });
+});
+
 function blobPath(dataDir: string, id: string): string {
   const hash = createHash('sha256').update(id).digest('hex');
   return join(dataDir, 'blobs', hash.slice(0, 2), hash.slice(2, 4), id);
