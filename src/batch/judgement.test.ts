@@ -207,6 +207,45 @@ describe('health belongs to the upstream', () => {
     expect(early).toEqual([]);
   });
 
+  test('lines that fail again and again leave their neighbours room beside long calls', async () => {
+    bench.speed = 50;
+    bench.deploy({ concurrencyMax: 8 });
+    bench.deploy({ name: 'e', concurrencyMax: 8 });
+    const engine = await bench.start(REAL);
+    const { promise: over, resolve: end } = Promise.withResolvers<void>();
+    let failures = 0;
+    bench.reply = async (request) => {
+      const line = lineIn(request);
+      if (line < 3) await over;
+      if (line >= 3 && line < 8) {
+        failures += 1;
+        return says(500, 'kaboom');
+      }
+      return ok;
+    };
+
+    const { batch: bad } = await bench.create(engine, await bench.upload(many(12)));
+    await eventually(() => expect(failures).toBeGreaterThan(40));
+    const { batch: other } = await bench.create(engine, await bench.upload(requestLine('a', 'e')));
+
+    expect((await bench.ended(other)).counts.completed).toBe(1);
+    end();
+    expect((await bench.ended(bad)).counts).toEqual({ total: 12, completed: 7, failed: 5 });
+  });
+
+  test('bad lines at the head of a file do not hide the others', async () => {
+    bench.speed = SPEED;
+    bench.deploy({ concurrencyMax: 4 });
+    const engine = await bench.start(REAL);
+    bench.reply = (request) => (lineIn(request) < 40 ? says(500, 'kaboom') : ok);
+
+    const { batch } = await bench.create(engine, await bench.upload(many(60)));
+    const begunMs = performance.now();
+
+    expect((await bench.ended(batch)).counts).toEqual({ total: 60, completed: 20, failed: 40 });
+    expect((performance.now() - begunMs) * SPEED).toBeLessThan(20 * 60_000);
+  });
+
   test('a 429 that one line gets again while others get through holds nobody else up', async () => {
     bench.speed = 50;
     bench.deploy({ concurrencyMax: 8 });

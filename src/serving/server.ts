@@ -15,6 +15,7 @@ const PROBE_CAP_MS = 60_000;
 /** An upstream with a limit of its own asks all the time: it is told now and then. */
 const SLOW_TOLD_EVERY_MS = 60_000;
 const MODEL_LIST_EVERY_MS = 5_000;
+const MODEL_LIST_AGAIN_MS = 1_000;
 const MODEL_LIST_TIMEOUT_MS = 10_000;
 
 export interface ServerDeps {
@@ -36,8 +37,10 @@ export interface FailedCall {
   readonly reading: FailureReading;
   readonly startedAtMs: number;
   readonly nowMs: number;
-  /** False: the reply is about its request alone, and says nothing of the server's load. */
+  /** False: the reply is about its request alone, and says nothing of the server. */
   readonly isAboutServer: boolean;
+  /** False: it is the same line again, and says nothing of the server's load. */
+  readonly isLoad: boolean;
 }
 
 /**
@@ -80,6 +83,8 @@ export class Server {
   #fall: Fall | null = null;
   #listing: Promise<void> | null = null;
   #listAtMs = Number.NEGATIVE_INFINITY;
+  /** When it was last asked, whatever it said. */
+  #listedAtMs = Number.NEGATIVE_INFINITY;
   #missedLists = 0;
 
   constructor(name: string, deps: ServerDeps) {
@@ -159,11 +164,12 @@ export class Server {
       if (kind !== 'unavailable') this.#endFall();
     }
     // What was heard of it before is old news.
-    if ((kind === 'unavailable' || kind === 'silent') && this.#missedLists === 0) this.#listAtMs = nowMs;
+    if ((kind === 'unavailable' || kind === 'silent') && this.#missedLists === 0)
+      this.#listAtMs = Math.min(this.#listAtMs, this.#listedAtMs + MODEL_LIST_AGAIN_MS);
     if (!call.isAboutServer) return;
     if (kind === 'unavailable' || kind === 'silent') this.#noteFall(nowMs);
     const isOverload = kind === 'throttled' || kind === 'unavailable' || kind === 'silent';
-    if (isOverload || kind === 'failed') {
+    if (call.isLoad && (isOverload || kind === 'failed')) {
       this.window.noteFailure({ isOverload, startedAtMs, nowMs, inFlight: this.inFlight });
       this.#overload = reading.text;
     }
@@ -229,7 +235,8 @@ export class Server {
     if (probe.kind === 'models') this.models = probe.ids;
     this.#missedLists = probe.kind === 'failure' ? this.#missedLists + 1 : 0;
     const waitMs = probe.kind === 'failure' ? this.#backoffMs(this.#missedLists) : MODEL_LIST_EVERY_MS;
-    this.#listAtMs = clock.mono() + waitMs;
+    this.#listedAtMs = clock.mono();
+    this.#listAtMs = this.#listedAtMs + waitMs;
     if (probe.kind === 'failure' || (probe.kind === 'answer' && !isAlive(probe.status))) return;
     this.listedAtMs = clock.mono();
     this.#endFall();

@@ -227,12 +227,19 @@ export class Dispatcher {
         this.#feeds.splice(index, 1);
         this.#feeds.push(feed);
       }
-      const [line] = queue.lines.splice(queue.at, 1);
+      const isProbe = choice.kind === 'route-probe' && queue.lines === feed.ready;
+      const [line] = queue.lines.splice(isProbe ? this.#probeAt(queue) : queue.at, 1);
       assert(line, 'a queue that was chosen has a line');
       return { line, feed, standing: choice.standing, kind: choice.kind };
     }
     if (atMs < Number.POSITIVE_INFINITY) this.#alarm(atMs);
     return null;
+  }
+
+  /** Bad lines often stand together: of those that were not sent yet, any tells more than the next one. */
+  #probeAt({ lines, at }: { readonly lines: readonly Line[]; readonly at: number }): number {
+    const first = lines.findIndex(({ calls }) => calls === 0);
+    return first === -1 ? at : first + Math.floor(this.#deps.random() * (lines.length - first));
   }
 
   /** Where the batch's next line is: among the ready ones, then those that are sent under conditions. Null: none can go. */

@@ -74,16 +74,19 @@ export class Failures {
     const { line, feed, standing, reading, startedAtMs, nowMs } = call;
     const { server } = standing.route;
     const wasThrottled = (line.trouble?.throttles ?? 0) > 0;
+    const failedBefore = line.trouble !== null;
     const evidence = gatherEvidence(call, this.#options);
     const decision = isSameRejection(call, feed) ? 'retry' : decide(reading, evidence);
     const isTail =
       feed.isTail && (evidence.tail === null ? decision === 'record' : endsInTail(reading, evidence.tail));
     // The last lines, and one that alone is asked to slow down, keep a pace of their own, save where a time is asked for.
-    const isSpaced = isTail && reading.retryAfterMs === null && feed.open <= SPACED_LINES;
+    const isSpaced = isTail && feed.open <= SPACED_LINES;
     const isOwn = wasThrottled && evidence.othersAccepted && !evidence.othersThrottled;
-    const isOwnPace = reading.kind === 'throttled' && (isOwn || isSpaced);
+    const isOwnPace = reading.kind === 'throttled' && (isOwn || (isSpaced && reading.retryAfterMs === null));
     const isAboutServer = reading.names !== 'request' && !isOwnPace;
-    server.failed({ reading, startedAtMs, nowMs, isAboutServer });
+    // Were one line's failures taken for load, they would leave its neighbours no room.
+    const isLoad = !isSpaced && !(failedBefore && reading.kind === 'failed');
+    server.failed({ reading, startedAtMs, nowMs, isAboutServer, isLoad });
     if (line.trouble !== null && (reading.kind === 'unavailable' || reading.kind === 'silent'))
       line.trouble.fall = server.fallOf(startedAtMs) ?? line.trouble.fall;
     const wallMs = this.#deps.clock.now();

@@ -45,10 +45,11 @@ export class Standing {
     nowMs: number,
     { isProven, isAlone }: { readonly isProven: boolean; readonly isAlone: boolean },
   ): 'request' | 'probe' | 'route-probe' | 'full' | number | null {
-    const { route } = this;
+    const { route, heldBack } = this;
     const readiness = route.server.readiness(nowMs);
-    if (readiness !== 'request') return readiness;
-    const { heldBack } = this;
+    // Probes are few, and go out though others have the window to themselves.
+    const isOpen = readiness === 'request' || (readiness === 'full' && heldBack !== null);
+    if (!isOpen) return readiness;
     if (heldBack !== null) {
       const { kind, names } = heldBack.reading;
       const answers = names !== 'account' && kind !== 'unavailable' && kind !== 'silent';
