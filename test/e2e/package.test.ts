@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { access, readdir } from 'node:fs/promises';
+import { access, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -83,4 +83,21 @@ test('the packed program validates exactly, and says which version it is', async
 
   expect(JSON.parse(validated.stdout)).toMatchObject({ valid: true, requests: 3 });
   expect(version).toMatchObject({ code: 0, stdout: '0.1.0\n' });
+});
+
+test('the packed program tells a Node that is too old what it needs, and how to get it', async () => {
+  const old = join(place.dir, 'old');
+  await mkdir(old);
+  await writeFile(join(old, 'node'), '#!/bin/sh\n[ "$1" = -p ] && echo 20 || echo v20.20.2\n', {
+    mode: 0o755,
+  });
+
+  const { code, stderr } = await offpeak(['--version'], {
+    cwd: place.dir,
+    env: { PATH: `${old}:/usr/bin:/bin` },
+    launcher,
+  });
+
+  expect(code).toBe(2);
+  expect(stderr).toContain('offpeak needs Node 24 or newer; this is v20.20.2.\nInstall it from');
 });
