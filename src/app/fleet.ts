@@ -69,7 +69,7 @@ export function openUpstream(
     return createSimulator({ model: modelThere, script, ...simulation(config), clock: systemClock });
   }
   return createHttpUpstream({
-    name: upstream.isNamed ? upstream.name : new URL(upstream.url).host,
+    name: upstream.isNamed ? upstream.name : shortAddress(upstream.url),
     baseUrl: upstream.url,
     apiKey: upstream.apiKey ?? undefined,
     authStyle: upstream.authStyle,
@@ -81,6 +81,12 @@ export function openUpstream(
     log,
     ...(ca !== undefined && { tls: { ca } }),
   });
+}
+
+/** A path that many have says nothing; another one tells servers behind one host apart. */
+function shortAddress(url: string): string {
+  const { host, pathname } = new URL(url);
+  return /^\/(openai\/)?(v1\/?)?$/.test(pathname) ? host : host + pathname.replace(/\/+$/, '');
 }
 
 function proxyBefore({ url, proxy }: Pick<HttpUpstreamConfig, 'url' | 'proxy'>): URL | null {

@@ -12,7 +12,9 @@ const number = (meaning: string) => ({ kind: 'number', meaning }) as const;
 export const FIELDS = {
   resource: text('name of the resource'),
   deployment: text('name of the deployment'),
-  upstream: text('name of the upstream; its host where it has no name'),
+  upstream: text(
+    'name of the upstream; its host where it has no name, with a path that is not the usual one',
+  ),
   batch: text('id of the batch'),
   file: text('id of the file'),
   line: number('number of the line in the input file, from 1'),

@@ -118,3 +118,17 @@ test('an upstream that a reload brings is asked too, and one that stays is not a
 
   expect(log.match(/"event":"upstream.ready","upstream":"good"/g)).toHaveLength(1);
 });
+
+test('servers without names behind one host are told apart by their paths', async () => {
+  const gateway = new URL(await modelServer(['qwen']));
+  const file = `deployments:
+  - { name: one, model: qwen, upstreams: [{ url: '${gateway.origin}/one/v1' }] }
+  - { name: two, model: qwen, upstreams: [{ url: '${gateway.origin}/v1/' }] }
+`;
+  await writeFile(join(place.dir, 'offpeak.yaml'), file);
+
+  const { upstreams } = await startedJson(await startServer());
+
+  const names = (upstreams as { name: string }[]).map(({ name }) => name);
+  expect(names).toEqual(expect.arrayContaining([`${gateway.host}/one/v1`, gateway.host]));
+});
