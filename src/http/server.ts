@@ -137,8 +137,8 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
   // Our own rows are the source of every answer, so they are shaped by types and not checked again.
   app.setSerializerCompiler(() => JSON.stringify);
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, deps));
-  app.setNotFoundHandler(() => {
-    throw routeNotFound();
+  app.setNotFoundHandler((request) => {
+    throw routeNotFound(request);
   });
 
   app.decorateRequest('target');
@@ -222,9 +222,10 @@ function addHooks(
 
   limitProxied(app, callers);
   controlAccess(app, { ...deps, ...options });
-  app.addHook('onRequest', async ({ raw, is404 }, reply) => {
+  app.addHook('onRequest', async (request, reply) => {
+    const { raw } = request;
     // Whatever body it has, nobody waits for it.
-    if (is404) throw routeNotFound();
+    if (request.is404) throw routeNotFound(request);
     const coding = hasBody(raw) ? contentCoding(raw) : undefined;
     if (coding === undefined) return;
     reply.header('accept-encoding', 'identity');
@@ -243,7 +244,15 @@ function addHooks(
   app.addHook('onClose', async () => clearInterval(sweeping));
 }
 
-const routeNotFound = (): ApiError => new ApiError('routeNotFound', 'Resource not found');
+/** As the originals have it; queries carry secrets. */
+function routeNotFound({ method, originalUrl }: FastifyRequest): ApiError {
+  const path = originalUrl.split('?')[0]?.slice(0, SHOWN_PATH_MAX);
+  return new ApiError('routeNotFound', 'Resource not found', {
+    openai: { message: `Invalid URL (${method} ${path})`, param: null },
+  });
+}
+
+const SHOWN_PATH_MAX = 200;
 
 function standardHeaders(request: FastifyRequest, reply: FastifyReply): void {
   reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');

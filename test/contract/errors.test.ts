@@ -37,7 +37,14 @@ type Case = readonly [
 ];
 
 const CASES: Case[] = [
-  ['a path that does not exist', ['/nothing', {}], 404, '404', null, /^Resource not found$/],
+  [
+    'a path that does not exist',
+    ['/nothing', {}],
+    404,
+    '404',
+    null,
+    /^(Resource not found|Invalid URL \(GET \/v1\/nothing\))$/,
+  ],
   [
     'a method that a path does not have',
     ['/batches', { method: 'PUT' }],
