@@ -17,6 +17,7 @@ import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { createFirstAnswerWatch } from './first-answer.ts';
 import { withInput } from './input.ts';
+import { isDiskFull, toCliError } from './machine-error.ts';
 import { probeUpstream } from './probe.ts';
 import type { TableFlags } from './program.ts';
 import { createProgressView, type Progress, type ProgressView } from './progress.ts';
@@ -27,7 +28,7 @@ import { createRecord, readRecord, replaceRecord, type RunRecord } from './run/r
 import { failedIds, linesToRetry, mergeAnswers } from './run/retry.ts';
 import { die, stopSignal } from './stop.ts';
 import { probeTarget, UnwrittenError, writeTarget, type Target } from './target.ts';
-import { grouped, note, oneLine, printJson } from './terminal.ts';
+import { byteSize, grouped, note, oneLine, printJson } from './terminal.ts';
 import { faultReport, faultsIn, inspectChunks } from './validate.ts';
 
 const SCOPE: Scope = { resourceId: DEFAULT_RESOURCE_ID, actor: 'cli' };
@@ -51,11 +52,33 @@ export async function runBatch(path: string, table: TableFlags, flags: RunFlags)
       return EXIT.faultyInput;
     }
     const plan = await planOf(job, await readRecord(job.stateDir), flags);
-    if (plan.kind !== 'finished') return runPlan(job, plan, { values, upstream, flags });
+    if (plan.kind !== 'finished') {
+      return runPlan(job, plan, { values, upstream, flags }).catch((error: unknown) => {
+        throw told(error, { job, values });
+      });
+    }
     const outcome = plan.record.finished;
     tellOutcome(job, outcome, { json: flags.json ?? false, alreadyFinished: true });
     return outcome.request_counts.failed === 0 ? EXIT.ok : EXIT.failed;
   });
+}
+
+/** A disk without room, or a directory that was damaged since, in a sentence with the way on. */
+function told(
+  error: unknown,
+  { job: { stateDir }, values }: { readonly job: Job; readonly values: Values },
+): unknown {
+  const cause = error instanceof CliError ? error.cause : error;
+  if (isDiskFull(cause) || (cause instanceof ApiError && cause.code === 'diskFull')) {
+    const text =
+      `the disk of ${stateDir} is full, or nearly: ${byteSize(values.diskReserveBytes)} must be free for the answers. ` +
+      'Make room, and give the same command again.';
+    return new CliError(text, EXIT.failed, { cause: error });
+  }
+  const known = toCliError(error);
+  if (known === error || !(known instanceof CliError)) return error;
+  const text = `${known.message}. Without it, --force sends everything again.`;
+  return new CliError(text, known.exitCode, { cause: error });
 }
 
 const NO_UPSTREAM =
@@ -186,8 +209,8 @@ async function openState(
   try {
     return await openLocalCore(config, { log: troubleLog(view), onFatal: die, acceptedBefore });
   } catch (error) {
-    if (!(error instanceof DataDirError)) throw error;
-    throw new CliError(takenText(error, config.dataDir) ?? error.message, EXIT.failed, { cause: error });
+    const taken = error instanceof DataDirError ? takenText(error, config.dataDir) : null;
+    throw taken === null ? error : new CliError(taken, EXIT.failed, { cause: error });
   }
 }
 

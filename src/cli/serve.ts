@@ -6,13 +6,12 @@ import { ConfigError } from '../config/fault.ts';
 import type { ValueName } from '../config/sections.ts';
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import { systemClock } from '../core/clock.ts';
-import { DataDirError } from '../core/data-dir.ts';
-import { StoreError } from '../stores/state/ports.ts';
 import { banner, localServers, type Served, type Started } from './banner.ts';
 import { configure } from './configure.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { dropFirstKeys, firstKeysFile, writeFirstKeys } from './first-keys.ts';
 import { openLog, type OpenLog } from './log.ts';
+import { toCliError } from './machine-error.ts';
 import { Outlet } from './outlet.ts';
 import type { TableFlags } from './program.ts';
 import { codeOf, reasonOf } from './reason.ts';
@@ -91,10 +90,7 @@ async function start(config: AppConfig, log: OpenLog): Promise<Start> {
     return { app, keysFile };
   } catch (error) {
     if (error instanceof ConfigError) throw new CliError(error.message, EXIT.usage, { cause: error });
-    if (error instanceof DataDirError) throw new CliError(error.message, EXIT.failed, { cause: error });
-    if (!(error instanceof StoreError)) throw error;
-    const exitCode = error.reason === 'connection' ? EXIT.unreachable : EXIT.failed;
-    throw new CliError(error.message, exitCode, { cause: error });
+    throw toCliError(error);
   }
 }
 

@@ -1,9 +1,7 @@
 import { verify, type DamagedFile, type Verification } from '../app/verify.ts';
-import { DataDirError } from '../core/data-dir.ts';
-import { BlobStoreError } from '../stores/blobs/port.ts';
-import { StoreError } from '../stores/state/ports.ts';
 import { configure } from './configure.ts';
-import { CliError, EXIT, type ExitCode } from './exit.ts';
+import { EXIT, type ExitCode } from './exit.ts';
+import { toCliError } from './machine-error.ts';
 import type { TableFlags } from './program.ts';
 import { createProgressView } from './progress.ts';
 import { byteSize, grouped, oneLine, print, printJson, printTable, say } from './terminal.ts';
@@ -25,11 +23,7 @@ export async function verifyInstallation(table: TableFlags, { json }: { json: bo
       }),
     );
   } catch (error) {
-    const isKnown =
-      error instanceof DataDirError || error instanceof StoreError || error instanceof BlobStoreError;
-    if (!isKnown) throw error;
-    const isAway = error instanceof StoreError && error.reason === 'connection';
-    throw new CliError(error.message, isAway ? EXIT.unreachable : EXIT.failed, { cause: error });
+    throw toCliError(error);
   } finally {
     view.end();
   }

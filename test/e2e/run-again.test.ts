@@ -83,6 +83,29 @@ describe('a run that is finished', () => {
     expect(await sent()).toBe(13);
   });
 
+  test('whose unfinished state was damaged is told in a sentence, and --force starts it anew', async () => {
+    await write('in.jsonl', requests(5));
+    await upstream.script({ poison: { contains: 'Say 3', outcome: 'hang' } });
+    const running = start(['run', 'in.jsonl', '-o', 'out.jsonl', '--upstream', upstream.url], {
+      cwd: place.dir,
+    });
+    await running.until(/in_progress, 4\/5/);
+    running.child.kill('SIGKILL');
+    await running.ended;
+    await upstream.script({ poison: null });
+    const state = join('out.jsonl.offpeak', 'data', 'offpeak.db');
+    await rm(join(place.dir, `${state}-wal`), { force: true });
+    await write(state, 'not a database '.repeat(1_000));
+
+    const refused = await run();
+    const forced = await run('--force');
+
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain('--force sends everything again.');
+    expect(refused.stderr).not.toMatch(/\n {4}at /);
+    expect(forced.code).toBe(0);
+  });
+
   test('is not given up with --force where files of somebody else lie beside its record', async () => {
     await write('in.jsonl', requests(2));
     await run();
