@@ -9,9 +9,17 @@ const wholeNumber = (min: number, max: number) => z.coerce.number().int().min(mi
 
 export const ById = z.object({ id: z.string() });
 
+/** Scripts send an empty one for their first page. */
+const after = (kind: 'batch' | 'file') =>
+  z
+    .string()
+    .optional()
+    .transform((id) => (id === '' ? undefined : id))
+    .meta({ description: `Id of the last ${kind} of the page before` });
+
 export const ListBatchesQuery = z.object({
   limit: wholeNumber(1, 100).default(20),
-  after: z.string().optional().meta({ description: 'Id of the last batch of the page before' }),
+  after: after('batch'),
   $filter: z.string().optional().meta({
     description:
       "For example `created_at gt 1728773533 and status eq 'Completed'`. From api-version 2024-10-01-preview on.",
@@ -22,7 +30,7 @@ export const ListBatchesQuery = z.object({
 export const ListFilesQuery = z.object({
   purpose: z.enum(FILE_PURPOSES).optional(),
   limit: wholeNumber(1, 10_000).default(10_000),
-  after: z.string().optional().meta({ description: 'Id of the last file of the page before' }),
+  after: after('file'),
   order: z.enum(['asc', 'desc']).default('desc').meta({ description: 'By `created_at`' }),
 });
 

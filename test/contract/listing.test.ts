@@ -58,6 +58,12 @@ describe('pages of batches', () => {
     expect(pages.length).toBe(Math.ceil(batchIds.length / limit));
   });
 
+  test('after nothing is the first one, as scripts ask for it', async () => {
+    expect(await list('after=')).toEqual(await list(''));
+    const [files, all] = await Promise.all(['?after=', ''].map((query) => service.json(`/v1/files${query}`)));
+    expect(files?.body).toEqual(all?.body);
+  });
+
   test('after the last batch is empty and has no more', async () => {
     expect(await list(`after=${batchIds.at(-1)}`)).toMatchObject({ data: [], has_more: false });
   });
