@@ -83,8 +83,7 @@ export class Server {
   #fall: Fall | null = null;
   #listing: Promise<void> | null = null;
   #listAtMs = Number.NEGATIVE_INFINITY;
-  /** When it was last asked, whatever it said. */
-  #listedAtMs = Number.NEGATIVE_INFINITY;
+  #listAskedAtMs = Number.NEGATIVE_INFINITY;
   #missedLists = 0;
 
   constructor(name: string, deps: ServerDeps) {
@@ -164,8 +163,7 @@ export class Server {
       if (kind !== 'unavailable') this.#endFall();
     }
     // What was heard of it before is old news.
-    if ((kind === 'unavailable' || kind === 'silent') && this.#missedLists === 0)
-      this.#listAtMs = Math.min(this.#listAtMs, this.#listedAtMs + MODEL_LIST_AGAIN_MS);
+    if ((kind === 'unavailable' || kind === 'silent') && this.#missedLists === 0) this.#listAtMs = nowMs;
     if (!call.isAboutServer) return;
     if (kind === 'unavailable' || kind === 'silent') this.#noteFall(nowMs);
     const isOverload = kind === 'throttled' || kind === 'unavailable' || kind === 'silent';
@@ -199,8 +197,12 @@ export class Server {
    * none came at all.
    */
   async look(upstream: Pick<Upstream, 'probe'>): Promise<boolean> {
-    if (this.#listing === null && this.#deps.clock.mono() >= this.#listAtMs)
-      this.#listing = this.#list(upstream).finally(() => (this.#listing = null));
+    const nowMs = this.#deps.clock.mono();
+    if (this.#listing === null && nowMs >= this.#listAtMs) {
+      // Whoever asks before waits for the same answer: an older one may speak of a server that has died since.
+      const waitMs = Math.max(0, this.#listAskedAtMs + MODEL_LIST_AGAIN_MS - nowMs);
+      this.#listing = this.#list(upstream, waitMs).finally(() => (this.#listing = null));
+    }
     await this.#listing;
     return this.#missedLists === 0;
   }
@@ -220,9 +222,11 @@ export class Server {
     if (!this.#waiting.includes(then)) this.#waiting.push(then);
   }
 
-  async #list(upstream: Pick<Upstream, 'probe'>): Promise<void> {
+  async #list(upstream: Pick<Upstream, 'probe'>, waitMs: number): Promise<void> {
     const { clock } = this.#deps;
     const timer = new AbortController();
+    if (waitMs > 0) await clock.sleep(waitMs, timer.signal);
+    this.#listAskedAtMs = clock.mono();
     const late = clock.sleep(MODEL_LIST_TIMEOUT_MS, timer.signal).then(
       () => timer.abort(),
       () => {
@@ -234,9 +238,8 @@ export class Server {
     await late;
     if (probe.kind === 'models') this.models = probe.ids;
     this.#missedLists = probe.kind === 'failure' ? this.#missedLists + 1 : 0;
-    const waitMs = probe.kind === 'failure' ? this.#backoffMs(this.#missedLists) : MODEL_LIST_EVERY_MS;
-    this.#listedAtMs = clock.mono();
-    this.#listAtMs = this.#listedAtMs + waitMs;
+    const restMs = probe.kind === 'failure' ? this.#backoffMs(this.#missedLists) : MODEL_LIST_EVERY_MS;
+    this.#listAtMs = clock.mono() + restMs;
     if (probe.kind === 'failure' || (probe.kind === 'answer' && !isAlive(probe.status))) return;
     this.listedAtMs = clock.mono();
     this.#endFall();
