@@ -205,7 +205,7 @@ upstreams:
     expect(await faults(shapes)).toEqual([
       'offpeak.yaml:2: upstreams: name: expected a name of letters, digits, -, _ and ., 64 at most, got "a b"',
       'offpeak.yaml:3: upstreams: url: expected simulator, or a URL like http://127.0.0.1:8000/v1 without user, password, query or #',
-      'offpeak.yaml:4: upstreams: apiKey: expected a key without spaces',
+      'offpeak.yaml:4: upstreams: apiKey: expected a key of ASCII characters without spaces',
       "offpeak.yaml:5: upstreams: unknown key 'insecure'.",
       'offpeak.yaml:6: upstreams: name: expected a name of letters, digits, -, _ and ., 64 at most',
       'offpeak.yaml:7: upstreams: models: expected a list of models, or `model: its name there` lines',

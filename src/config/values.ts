@@ -28,9 +28,13 @@ function kind<T>(what: string, parse: (text: string) => T | undefined, { secret 
 
 export const text = kind('some text', (raw) => raw || undefined);
 /** Never shown in a fault. */
-export const secret = kind('a key without spaces', (raw) => (/^[\x21-\x7e]+$/.test(raw) ? raw : undefined), {
-  secret: true,
-});
+export const secret = kind(
+  'a key of ASCII characters without spaces',
+  (raw) => (/^[\x21-\x7e]+$/.test(raw) ? raw : undefined),
+  {
+    secret: true,
+  },
+);
 export const flag = kind('true or false', (raw) => ({ true: true, false: false })[raw.toLowerCase()]);
 export const port = kind('a port number, 0 to 65535', (raw) => integer(raw, 0, 65_535));
 /** Letters, digits, `-`, `_` and `.`, as in names of deployments, groups and upstreams. */
