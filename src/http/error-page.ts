@@ -64,6 +64,10 @@ On \`/openai/...\` and the control plane an error looks as Azure has it, on \`/v
 Answers with \`Retry-After\` are worth a repeat; SDKs do that by themselves. All others stay as they are until the request
 changes. \`x-request-id\` names the call in the log of the service. By status, the code on Azure's surfaces comes first; where
 none is given for \`/v1\`, it is null there.
+
+What is no HTTP that can be read (400), headers of more than 16 KiB (431), \`CONNECT\` (405) and an \`Expect\` other than
+\`100-continue\` (417) are refused before it is known who asks what: such an error has the members of both shapes, and the code
+\`BadRequest\`.
 `;
 
 const OF_BATCHES = `## Faults of a batch

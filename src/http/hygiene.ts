@@ -1,8 +1,10 @@
 /** What Node's parser lets through and a server should not: refused before anything looks at the request. */
 import type { FastifyInstance } from 'fastify';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { ApiError, type Dialect } from '../contract/error.ts';
 import type { Clock } from '../core/clock.ts';
+import { renderError } from './errors.ts';
 
 /** Node joins or drops repeats of these, so two readers of one request could see two different requests. */
 const SINGLE_HEADERS = new Set([
@@ -76,6 +78,7 @@ export interface BodyLimits {
 
 interface Watched {
   readonly response: ServerResponse;
+  readonly dialect: Dialect;
   readonly bytesAtStart: number;
   windowStartedMs: number;
   bytesAtWindow: number;
@@ -94,10 +97,11 @@ export class BodyWatch {
     this.#limits = limits;
   }
 
-  add(request: IncomingMessage, response: ServerResponse): void {
+  add(request: IncomingMessage, response: ServerResponse, dialect: Dialect): void {
     const { bytesRead } = request.socket;
     this.#watched.set(request, {
       response,
+      dialect,
       bytesAtStart: bytesRead,
       windowStartedMs: this.#clock.mono(),
       bytesAtWindow: bytesRead,
@@ -108,7 +112,7 @@ export class BodyWatch {
   sweep(): void {
     for (const [request, watched] of this.#watched) {
       if (request.complete) this.#watched.delete(request);
-      else if (this.#isAbusive(request, watched)) cutOff(request.socket, watched.response);
+      else if (this.#isAbusive(request, watched)) cutOff(request.socket, watched);
     }
   }
 
@@ -126,11 +130,16 @@ export class BodyWatch {
   }
 }
 
-function cutOff(socket: Socket, response: ServerResponse): void {
-  if (!response.headersSent) socket.write(TIMEOUT_REPLY);
+function cutOff(socket: Socket, { response, dialect }: Watched): void {
+  if (!response.headersSent) {
+    const { status, body } = renderError(new ApiError('requestTimeout', TOO_SLOW), dialect);
+    const text = JSON.stringify(body);
+    socket.write(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nconnection: close\r\ncontent-type: application/json\r\n` +
+        `content-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
+    );
+  }
   socket.destroySoon();
 }
 
-const TIMEOUT_REPLY =
-  'HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 79\r\n\r\n' +
-  '{"error":{"code":"408","message":"The request body came too slowly. Try again."}}';
+const TOO_SLOW = 'The request body came too slowly. Send it again, on a better connection.';

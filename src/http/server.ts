@@ -215,7 +215,7 @@ function addHooks(
       throw new ApiError('badRequest', smell);
     }
     request.caller = addresses.of(request.raw);
-    if (hasBody(request.raw)) bodies.add(request.raw, reply.raw);
+    if (hasBody(request.raw)) bodies.add(request.raw, reply.raw, request.target.surface.dialect);
     // SDKs announce JSON on calls that have no body.
     else delete request.headers['content-type'];
   });
