@@ -51,7 +51,9 @@ export async function runBatch(path: string, table: TableFlags, flags: RunFlags)
       note(faultReport(input.name, job.inspection, { all: flags.all ?? false }));
       return EXIT.faultyInput;
     }
-    const plan = await planOf(job, await readRecord(job.stateDir), flags);
+    // With --force nothing depends on it, also where it cannot be read.
+    const record = flags.force ? undefined : await readRecord(job.stateDir);
+    const plan = await planOf(job, record, flags);
     if (plan.kind !== 'finished') {
       return runPlan(job, plan, { values, upstream, flags }).catch((error: unknown) => {
         throw told(error, { job, values });

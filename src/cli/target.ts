@@ -63,7 +63,9 @@ export async function targetAt(path: string): Promise<Target> {
 export async function probeTarget(target: Target): Promise<void> {
   try {
     if (target.kind === 'stdout') return;
-    if (target.kind === 'stream') return await access(target.path, constants.W_OK);
+    if (target.kind === 'stream' && target.isPipe) return await access(target.path, constants.W_OK);
+    // A terminal or a device may be there and not open.
+    if (target.kind === 'stream') return await (await open(target.path, 'a')).close();
     if (target.there) await access(target.realPath, constants.W_OK);
     const part = partIn(dirname(target.realPath));
     await (await open(part, 'wx')).close();

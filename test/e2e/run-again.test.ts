@@ -106,6 +106,20 @@ describe('a run that is finished', () => {
     expect(forced.code).toBe(0);
   });
 
+  test('whose record cannot be read is refused, and --force starts it anew', async () => {
+    await write('in.jsonl', requests(2));
+    await run();
+    await write('out.jsonl.offpeak/run.json', '{"sent":');
+
+    const refused = await run();
+    const forced = await run('--force');
+
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain('out.jsonl.offpeak holds no run that can be read');
+    expect(forced.code).toBe(0);
+    expect(await sent()).toBe(4);
+  });
+
   test('is not given up with --force where files of somebody else lie beside its record', async () => {
     await write('in.jsonl', requests(2));
     await run();

@@ -79,6 +79,15 @@ describe('where a run writes to', () => {
     expect(await readdir(place.dir)).toEqual(['hard.jsonl', 'in.jsonl']);
   });
 
+  test('a terminal that is not there is found before anything is sent', async () => {
+    const args = ['--wait', OFFPEAK, 'run', 'in.jsonl', '-o', '/dev/tty', '--upstream', upstream.url];
+    const { code, stderr } = await start(args, { cwd: place.dir, launcher: 'setsid' }).ended;
+
+    expect(code).toBe(2);
+    expect(stderr).toContain('/dev/tty cannot be written');
+    expect(await sent()).toBe(0);
+  });
+
   test('a reader that goes away loses nothing: the same command writes it again and sends nothing', async () => {
     await writeFile(join(place.dir, 'in.jsonl'), requests(400));
     const command = `'${OFFPEAK}' run in.jsonl -o - --upstream ${upstream.url}`;
