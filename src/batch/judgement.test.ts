@@ -91,6 +91,16 @@ describe('rejections', () => {
     expect((await bench.ended(batch)).counts).toEqual({ total: 3, completed: 3, failed: 0 });
   });
 
+  test('what its model cannot do is about the lines, whatever the server lists', async () => {
+    bench.deploy({ upstreams: [{ ...bench.upstream('model-server'), model: 'absent' }] });
+    const engine = await bench.start(REAL);
+    bench.reply = () => says(400, 'max_tokens is not supported with this model');
+
+    const { batch } = await bench.create(engine, await bench.upload(many(5)));
+
+    expect((await bench.ended(batch)).counts).toEqual({ total: 5, completed: 0, failed: 5 });
+  });
+
   test('different words are about single lines', async () => {
     bench.deploy();
     const engine = await bench.start(REAL);

@@ -51,6 +51,10 @@ const isPassed = ({ line, standing }: HeldRejection): boolean =>
 const wordsOf = ({ reading }: Pick<HeldRejection, 'reading'>): string =>
   reading.text.replaceAll(/\b[0-9a-f-]*\d[0-9a-f-]*\b/gi, '#');
 
+/** What a model cannot do is asked for by the request. */
+const MODEL_LACKS =
+  /\b(this|the) model (does not|doesn't|cannot|can't)\b|\b(with|by|for|on) (this|the|your) model\b/i;
+
 /** The server lists models and not this one, and its reply speaks of one. */
 function contradictsModelList({ line, reading, standing }: HeldRejection): boolean {
   const { models } = standing.route.server;
@@ -58,6 +62,7 @@ function contradictsModelList({ line, reading, standing }: HeldRejection): boole
   if (models === null || models.length === 0) return false;
   const isSame = (listed: string) => listed === model || listed.startsWith(`${model}:`);
   if (models.some(isSame)) return false;
+  if (MODEL_LACKS.test(reading.text)) return false;
   return /\bmodel/i.test(reading.text) || [model, ...models].some((name) => reading.text.includes(name));
 }
 
