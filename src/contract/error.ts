@@ -42,7 +42,6 @@ export const API_ERRORS = {
   bodyTooLarge: invalid('invalidPayload', 'request_too_large', 413),
   fileQuotaExceeded: invalid('quotaExceeded', 'file_quota_exceeded'),
   fileImportFailed: invalid('fileImportFailed', 'file_import_failed'),
-  fileNotReady: invalid('unexpectedEntityState', 'file_not_ready'),
   batchNotCancellable: { ...invalid('unexpectedEntityState', null), openaiStatus: 409 },
   uploadNotFound: invalid('notFound', null, 404),
   uploadNotPending: invalid('unexpectedEntityState', 'upload_not_pending'),

@@ -62,7 +62,6 @@ export const API_ERROR_GUIDE: Readonly<Record<ApiErrorCode, Guide>> = {
     'The file could not be fetched from `content_url`',
     'The message says why; or upload the file itself',
   ],
-  fileNotReady: ['The file is not ready for this yet', 'Try again when its status is `processed`'],
   batchNotCancellable: ['The batch has ended, so nothing is left to cancel', 'Read its results'],
   tokenLimitExceeded: [
     'The deployment has no room for the tokens of this batch',
