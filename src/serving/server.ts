@@ -148,20 +148,26 @@ export class Server {
     this.acceptedAtMs = nowMs;
     this.#throttles = 0;
     this.window.noteSuccess();
-    this.#answered();
+    const isBack = this.#answered();
     this.#endFall();
+    if (isBack) this.changed();
   }
 
   failed(call: FailedCall): void {
-    const { reading, nowMs, startedAtMs } = call;
-    const { kind, retryAfterMs } = reading;
+    const { kind } = call.reading;
     if (kind === 'unreachable') {
       this.#unreachableCalls += 1;
       if (this.#unreachableCalls >= UNREACHABLE_CALLS) this.#open(call);
-    } else if (kind !== 'silent') {
-      this.#answered();
-      if (kind !== 'unavailable') this.#endFall();
-    }
+    } else if (kind !== 'silent' && kind !== 'unavailable') this.#endFall();
+    const isBack = kind !== 'unreachable' && kind !== 'silent' && this.#answered();
+    this.#noteLoad(call);
+    // Who was waiting for it goes on at once, and must know by then that it asks to slow down.
+    if (isBack) this.changed();
+  }
+
+  #noteLoad(call: FailedCall): void {
+    const { reading, nowMs, startedAtMs } = call;
+    const { kind, retryAfterMs } = reading;
     // What was heard of it before is old news.
     if ((kind === 'unavailable' || kind === 'silent') && this.#missedLists === 0) this.#listAtMs = nowMs;
     if (!call.isAboutServer) return;
@@ -245,10 +251,10 @@ export class Server {
     this.#endFall();
   }
 
-  /** Somebody is there. */
-  #answered(): void {
+  /** Somebody is there. Returns whether nobody was before. */
+  #answered(): boolean {
     this.#unreachableCalls = 0;
-    if (this.#probeAtMs === null) return;
+    if (this.#probeAtMs === null) return false;
     const sinceMs = this.#trouble?.sinceMs ?? this.#deps.clock.now();
     this.#probeAtMs = null;
     this.#probes = 0;
@@ -256,7 +262,7 @@ export class Server {
       upstream: this.name,
       afterMs: Math.max(0, Math.round(this.#deps.clock.now() - sinceMs)),
     });
-    this.changed();
+    return true;
   }
 
   #open({ reading, nowMs }: FailedCall): void {

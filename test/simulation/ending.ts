@@ -1,5 +1,6 @@
 import type { Batch } from '../../src/contract/batch.ts';
 import { isTerminal } from '../../src/contract/batch.ts';
+import { isAccepted } from '../../src/serving/reading.ts';
 import { BLOB_DIR, blobPath } from './blob-path.ts';
 import type { Job, JobLine } from './plan.ts';
 import type { Call } from './sim-upstream.ts';
@@ -17,6 +18,8 @@ export interface EndingFacts {
   /** Its input was deleted before it was accepted. */
   readonly mayLackInput: boolean;
   readonly crashes: number;
+  /** ADR 20: what befell its server may have cost this line. */
+  readonly mayPay: (line: JobLine) => boolean;
   readonly require: (condition: unknown, promise: string, what: string) => void;
 }
 
@@ -131,6 +134,8 @@ export class Ending {
       line?.name, 'P4', `${custom_id} has the answer to ${response?.body.line}`);
     const call = calls.find(({ upstream, number }) => `${upstream}/${number}` === response?.body.id);
     require(call, 'P20', `${custom_id} has an answer that nobody gave: ${JSON.stringify(response)}`);
+    const isAnswer = call?.reply != null && isAccepted(call.reply);
+    require(isAnswer, 'P32', `${custom_id} has a failure for its answer: ${JSON.stringify(response)}`);
   }
 
   #checkError(result: ResultLine, line: JobLine | undefined): void {
@@ -147,7 +152,8 @@ export class Ending {
       return require(toBlame || (!alone && crashes >= BLAME_CRASHES), 'P15', what);
     }
     require(own.length > 0, 'P4', `${what} without a call`);
-    if (line.fate.lastly !== 200) return;
+    if (line.fate.lastly !== null || line.fate.fells !== null) return;
+    if (world.plan.isExact) return require(this.#facts.mayPay(line), 'P32', what);
     // A line that is well in the end may fail only where the upstream let it wait for an answer again and again, or where
     // refusals had been held against it before so many lines had met them that the set-up was known to be at fault.
     const isDelayed = own.some(

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import type { BlobStore } from '../../src/stores/blobs/port.ts';
 import { StoreError, type ClaimedSegment, type Room } from '../../src/stores/state/ports.ts';
 import { NO_USAGE, type Upstream } from '../../src/upstream/port.ts';
+import { BLAME_MUTANTS } from './blame-mutants.ts';
 import type { Mutation } from './mutation.ts';
 import { overriding } from './overriding.ts';
 import type { Weather } from './plan.ts';
@@ -15,6 +16,8 @@ export interface Mutant extends Mutation {
 
 /** A simulation that does not catch one of these is blind there. */
 export const MUTANTS: Readonly<Record<string, Mutant>> = {
+  ...BLAME_MUTANTS,
+
   'a result is committed whatever its epoch': {
     weather: 'zombies',
     store: (store, database) =>

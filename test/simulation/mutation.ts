@@ -20,6 +20,8 @@ export interface Mutation {
   blobsAlong?(blobs: BlobStore): BlobStore;
   ahead?(pass: AheadPass): AheadPass;
   upstream?(upstream: Upstream): Upstream;
+  /** Changes a class of the engine for as long as the history runs; returns how to undo that. */
+  patch?(): () => void;
   /** True: processes do not hear of changes. */
   readonly deafToChanges?: boolean;
   readonly options?: Partial<EngineOptions>;

@@ -7,11 +7,13 @@ import type { ApiError } from '../../src/contract/error.ts';
 import type { FileRow } from '../../src/contract/file.ts';
 import { BlobStoreError } from '../../src/stores/blobs/port.ts';
 import { StoreError } from '../../src/stores/state/ports.ts';
-import type { Job, JobLine } from './plan.ts';
+import { serverOf, type Job, type JobLine } from './plan.ts';
 import type { Life } from './scheduler.ts';
-import type { Call } from './sim-upstream.ts';
+import type { Call, Outage } from './sim-upstream.ts';
 import { BLOB_DIR, blobPath } from './blob-path.ts';
+import { Blame, type Trial } from './blame.ts';
 import { Ending } from './ending.ts';
+import { Idleness, type Sending } from './idleness.ts';
 import { Fence } from './fence.ts';
 import { WaitingRoom } from './waiting-room.ts';
 import { Pace } from './pace.ts';
@@ -60,6 +62,8 @@ export class Oracle {
   readonly #cancels = new Map<string, { askedAtMs: number; answeredAtMs: number | null }>();
   readonly #inFlight = new Map<Life, Map<string, number>>();
   readonly #pace = new Pace();
+  readonly #blame: Blame;
+  readonly #idleness: Idleness;
   readonly #answered = new Map<Life, Set<string>>();
   readonly #lineOfKey = new Map<string, string>();
   readonly #keyOfLine = new Map<string, string>();
@@ -76,11 +80,22 @@ export class Oracle {
 
   constructor(world: World) {
     this.#world = world;
+    this.#idleness = new Idleness(world.plan);
+    this.#blame = new Blame({
+      maxRetries: world.plan.tuning.maxRetries,
+      servers: world.servers,
+      calls: () => this.#calls(),
+      require: (condition, promise, what) => this.require(condition, promise, what),
+    });
     this.waitingRoom = new WaitingRoom(
       world.plan,
       () => Array.from(this.#known.values(), ({ batch }) => batch),
       (condition, promise, what) => this.require(condition, promise, what),
     );
+  }
+
+  get failedLines(): number {
+    return [...this.#known.values()].reduce((sum, { batch }) => sum + batch.counts.failed, 0);
   }
 
   get batches(): number {
@@ -150,6 +165,7 @@ export class Oracle {
       'P14',
       `${call.upstream} was called ${notBeforeMs - scheduler.nowMs} ms before its Retry-After`,
     );
+    this.#checkIdleness(call, notBeforeMs);
     const line = this.#lineOf(call);
     this.require(
       line,
@@ -186,6 +202,37 @@ export class Oracle {
     }
   }
 
+  #checkIdleness(call: Call, notBeforeMs: number): void {
+    const { plan, scheduler, servers } = this.#world;
+    const held = this.#idleness.called(
+      call,
+      { nowMs: scheduler.nowMs, notBeforeMs },
+      { server: servers.get(call.server)!, sending: (atMs) => this.#sending(atMs) },
+    );
+    const isQuiet = plan.isExact && plan.faults.length === 0;
+    this.require(
+      held === null || !isQuiet,
+      'P32',
+      `${call.server} was idle for ${held?.idleMs} ms while ${held?.batchId} had lines to be sent`,
+    );
+  }
+
+  #sending(atMs: number): Sending[] {
+    const isSent = ({ seenAtMs, batch }: Known) =>
+      (seenAtMs.get('in_progress') ?? Infinity) <= atMs &&
+      batch.status === 'in_progress' &&
+      !this.#cancels.has(batch.id);
+    return [...this.#known.values()].filter(isSent).flatMap(({ batch }) => {
+      const job = this.#world.jobOfFile.get(batch.inputFileId);
+      if (job === undefined) return [];
+      const calls = this.#calls().filter(({ key, startMs }) => batchOf(key) === batch.id && startMs <= atMs);
+      const isProven = calls.some(({ reply }) => reply !== null && isAccepted(reply));
+      const sent = new Set(calls.map(({ line }) => line));
+      const hasFresh = job.lines.some(({ name }) => !sent.has(name));
+      return [{ batchId: batch.id, job, isProven, hasFresh }];
+    });
+  }
+
   /** P5: the key of a line is the same over all attempts and processes, and no other line has it. */
   #checkKey({ key, line }: Call): void {
     const owner = this.#lineOfKey.get(key) ?? line;
@@ -203,6 +250,7 @@ export class Oracle {
     bump(this.#inFlight, call.life, deployment.name, -1);
     const { reply } = call;
     if (reply !== null) this.#pace.ended(call, reply, scheduler.nowMs);
+    this.#idleness.ended(call, scheduler.nowMs);
     if (reply?.kind !== 'answer') return;
     // A rejection may yet turn out to be about the set-up, and is sent again then.
     if (!isAccepted(reply)) return;
@@ -466,13 +514,27 @@ export class Oracle {
     return [...this.#known.values()].every(({ batch }) => isTerminal(batch.status));
   }
 
-  /** Those that wait though nothing is wrong any more, and may: none of their lines was accepted. */
+  /** Those that wait though nothing is wrong any more, and may. */
   hopeless(): Batch[] {
     const beforeMs = this.#world.scheduler.nowMs - HOPE_MS;
     return [...this.#known.values()]
       .filter(({ seenAtMs }) => (seenAtMs.get('in_progress') ?? Number.POSITIVE_INFINITY) < beforeMs)
       .map(({ batch }) => batch)
-      .filter(({ status, counts }) => status === 'in_progress' && counts.completed === 0);
+      .filter(
+        (batch) => batch.status === 'in_progress' && (batch.counts.completed === 0 || this.#mayWait(batch)),
+      );
+  }
+
+  #mayWait(batch: Batch): boolean {
+    const trial = this.#trialOf(batch);
+    return trial !== null && this.#blame.mayWait(trial);
+  }
+
+  #trialOf({ id, inputFileId }: Batch): Trial | null {
+    const job = this.#world.jobOfFile.get(inputFileId);
+    if (job === undefined) return null;
+    const calls = this.#calls().filter(({ key }) => batchOf(key) === id);
+    return { batchId: id, job, calls };
   }
 
   stuck(): void {
@@ -515,20 +577,23 @@ export class Oracle {
       this.require(job, 'P3', `${batch.id} is nobody's`);
       if (!job) continue;
       const deletedAtMs = this.#deletes.get(batch.inputFileId);
+      const own = calls.filter(({ key }) => batchOf(key) === batch.id);
       const ending = new Ending({
         batch,
         job,
         world: this.#world,
         blobIdOf: (fileId) => this.#blobIds.get(fileId) ?? fileId,
-        calls: calls.filter(({ key }) => batchOf(key) === batch.id),
+        calls: own,
         wasCancelled: this.#cancels.has(batch.id),
         mayLackInput:
           deletedAtMs !== undefined && deletedAtMs <= (this.#acceptedAtMs.get(batch.id) ?? Infinity),
         // A stop is nobody's fault.
         crashes: this.#deaths.filter(({ life }) => !this.#stops.has(life)).length,
+        mayPay: (line) => this.#blame.mayPay(line, { batchId: batch.id, job, calls: own }),
         require: (condition, promise, what) => this.require(condition, promise, what),
       });
       ending.check();
+      this.#checkEnd({ batchId: batch.id, job, calls: own }, seenAtMs);
       const again = resent.filter((key) => batchOf(key) === batch.id).length;
       this.require(
         again <= batch.resent,
@@ -538,8 +603,24 @@ export class Oracle {
       this.#checkCancel(batch, seenAtMs);
     }
     this.#checkOutages(calls);
+    const proven = [...this.#known.values()].filter(({ batch }) => batch.counts.completed > 0);
+    const lines = proven.flatMap(({ batch }) => this.#world.jobOfFile.get(batch.inputFileId)?.lines ?? []);
+    if (this.#world.plan.faults.length === 0) this.#blame.checkFalls(new Set(lines.map(({ name }) => name)));
     await this.#checkAudit();
     this.#raise();
+  }
+
+  /** P32, where nothing else went wrong. */
+  #checkEnd(trial: Trial, seenAtMs: ReadonlyMap<BatchStatus, number>): void {
+    const { plan, servers } = this.#world;
+    const endMs = seenAtMs.get('completed');
+    if (endMs === undefined || !plan.isExact || plan.faults.length > 0) return;
+    const { upstreams } = plan.deployments.find(({ name }) => name === trial.job.deployment)!;
+    const troubles = upstreams.flatMap((upstream) => {
+      const { outages, falls } = servers.get(serverOf(plan, upstream))!;
+      return [...outages.filter(({ fromMs }) => fromMs < endMs), ...falls];
+    });
+    this.#blame.checkEnd(trial, { endMs, troubleEndMs: Math.max(0, ...troubles.map(({ toMs }) => toMs)) });
   }
 
   /** P23: a caller that repeats its create with the same key gets the batch that it has. */
@@ -609,25 +690,45 @@ export class Oracle {
     );
   }
 
+  #linesAt(server: string): number {
+    const { plan } = this.#world;
+    const served = plan.deployments.filter(({ upstreams }) =>
+      upstreams.some((upstream) => serverOf(plan, upstream) === server),
+    );
+    const jobs = plan.jobs.filter((job) => served.some(({ name }) => name === job.deployment));
+    return jobs.reduce((sum, { lines }) => sum + lines.length, 0);
+  }
+
   /** P13: an upstream that is down is asked rarely. */
   #checkOutages(calls: readonly Call[]): void {
     for (const outage of this.#world.plan.outages) {
       const fromMs = outage.fromMs + DOWN_SETTLING_MS;
-      if (outage.toMs <= fromMs || outage.how === '429') continue;
+      if (outage.toMs <= fromMs || isPace(outage)) continue;
       const during = calls.filter(
-        (call) => call.upstream === outage.upstream && call.startMs >= fromMs && call.startMs < outage.toMs,
+        (call) => call.server === outage.server && call.startMs >= fromMs && call.startMs < outage.toMs,
       ).length;
       const minutes = (outage.toMs - fromMs) / 60_000;
       const restarts = this.#deaths.filter(({ atMs }) => atMs >= outage.fromMs && atMs < outage.toMs).length;
-      const allowed = 2 * minutes + 10 + restarts * 40;
+      // The last lines of batches are tried a few times more.
+      const tails = this.#world.plan.isExact ? 12 * this.#linesAt(outage.server) : 0;
+      const allowed = widthOf(outage) * (2 * minutes + 10) + restarts * 40 + tails;
       this.require(
         during <= allowed,
         'P13',
-        `${outage.upstream} was called ${during} times in ${minutes} minutes while down`,
+        `${outage.server} was called ${during} times in ${minutes} minutes while down`,
       );
     }
   }
 }
+
+/** A server that answers is asked by eight lines of a batch together, so that its last lines all get their tries. */
+function widthOf({ says }: Outage): number {
+  if (says.kind === 'unreachable' || says.kind === 'timeout' || says.kind === 'reset') return 1;
+  const isAlone = says.kind === 'status' && ([401, 402].includes(says.status) || says.status >= 502);
+  return isAlone ? 1 : 8;
+}
+
+const isPace = ({ says }: Outage): boolean => says.kind === 'status' && says.status === 429;
 
 const describe = (sums: ReadonlyMap<string, unknown>): string => JSON.stringify([...sums]);
 

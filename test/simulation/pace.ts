@@ -1,28 +1,28 @@
-import { isAccepted } from '../../src/serving/reading.ts';
+import { isAccepted, readFailure } from '../../src/serving/reading.ts';
 import type { UpstreamReply } from '../../src/upstream/port.ts';
 import type { Life } from './scheduler.ts';
 import type { Call } from './sim-upstream.ts';
 
 const RETRY_AFTER_MS_MAX = 10 * 60_000;
 
-/** What one process knows of one upstream. */
+/** What one process knows of one endpoint and model of a server. */
 interface Known {
-  notBeforeMs: number;
   acceptedStartMs: number;
   firstThrottleMs: number;
 }
 
 /**
- * P14: who may be called when, after a `Retry-After`. It holds for everybody, save where a line gets it again while others
+ * P14: who may be called when, after a `Retry-After`. It holds for everybody at that server, save where a line gets it again while others
  * get through and nobody else is told: then that line alone waits, as long as its segment stays claimed.
  */
 export class Pace {
   readonly #known = new Map<Life, Map<string, Known>>();
+  readonly #notBeforeMs = new Map<Life, Map<string, number>>();
   /** By process and line: when it failed last, anywhere, and whether it was ever told to slow down. */
   readonly #lines = new Map<Life, Map<string, { failedAtMs: number; isThrottled: boolean }>>();
 
   notBeforeMs(call: Call): number {
-    return this.#of(call).notBeforeMs;
+    return this.#notBeforeMs.get(call.life)?.get(call.server) ?? 0;
   }
 
   ended(call: Call, reply: UpstreamReply, nowMs: number): void {
@@ -37,7 +37,8 @@ export class Pace {
       this.#lines.get(call.life) ?? new Map<string, { failedAtMs: number; isThrottled: boolean }>();
     this.#lines.set(call.life, lines);
     const before = lines.get(call.line);
-    const isThrottle = reply.status === 429;
+    const reading = readFailure(reply);
+    const isThrottle = reading.kind === 'throttled';
     const wasThrottled = before?.isThrottled ?? false;
     const isOwn =
       isThrottle &&
@@ -46,18 +47,20 @@ export class Pace {
       known.firstThrottleMs <= (before?.failedAtMs ?? 0);
     if (isThrottle && !wasThrottled) known.firstThrottleMs = nowMs;
     lines.set(call.line, { failedAtMs: nowMs, isThrottled: wasThrottled || isThrottle });
-    if (retryAfterMs !== null && !isOwn) known.notBeforeMs = Math.max(known.notBeforeMs, untilMs);
+    if (retryAfterMs === null || isOwn || reading.names === 'request') return;
+    const ofLife = this.#notBeforeMs.get(call.life) ?? new Map<string, number>();
+    this.#notBeforeMs.set(call.life, ofLife);
+    ofLife.set(call.server, Math.max(ofLife.get(call.server) ?? 0, untilMs));
   }
 
-  #of({ life, upstream }: Call): Known {
+  #of({ life, route }: Call): Known {
     const ofLife = this.#known.get(life) ?? new Map<string, Known>();
     this.#known.set(life, ofLife);
-    const known = ofLife.get(upstream) ?? {
-      notBeforeMs: 0,
+    const known = ofLife.get(route) ?? {
       acceptedStartMs: Number.NEGATIVE_INFINITY,
       firstThrottleMs: Number.NEGATIVE_INFINITY,
     };
-    ofLife.set(upstream, known);
+    ofLife.set(route, known);
     return known;
   }
 }

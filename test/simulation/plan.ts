@@ -2,7 +2,9 @@ import type { AlongOptions } from '../../src/batch/finalize/along.ts';
 import type { WhenFull } from '../../src/contract/control.ts';
 import type { Dialect } from '../../src/contract/error.ts';
 import { Rng } from './rng.ts';
-import type { Fate, Mishap, Outage } from './sim-upstream.ts';
+import { makeListings, makeTroubles, shareServers, strike } from './blame-plan.ts';
+import type { Mishap } from './replies.ts';
+import { WELL, type Fate, type Listing, type Outage } from './sim-upstream.ts';
 
 /** Everything that chance decides before a history begins: what people ask for, what the servers do, what breaks. */
 export interface Plan {
@@ -11,6 +13,12 @@ export interface Plan {
   readonly deployments: readonly DeploymentPlan[];
   readonly jobs: readonly Job[];
   readonly outages: readonly Outage[];
+  /** The server of each upstream that shares one; others have their own. */
+  readonly servers: Readonly<Record<string, string>>;
+  /** What servers answer when they are asked for their models, outages left out; else all of them. */
+  readonly listings: Readonly<Record<string, Listing>>;
+  /** Lines that are well in the end have so few mishaps that only what befalls their server could fail them. */
+  readonly isExact: boolean;
   /** What operators do; of those that overlap the last one counts. Each may be left out of a replay. */
   readonly changes: readonly Change[];
   /** In no order; each may be left out of a replay. */
@@ -18,6 +26,9 @@ export interface Plan {
   /** From here on no process ends and no store fails any more; an outage of an upstream may last longer. */
   readonly calmAtMs: number;
 }
+
+export const serverOf = ({ servers }: Pick<Plan, 'servers'>, upstream: string): string =>
+  servers[upstream] ?? upstream;
 
 /** Limits far below those of production reach its odd corners. */
 interface Tuning {
@@ -40,6 +51,8 @@ export interface DeploymentPlan {
   readonly name: string;
   readonly resourceId: string;
   readonly upstreams: readonly string[];
+  /** Its name at the servers. */
+  readonly model: string;
   readonly concurrencyMax: number;
   readonly enqueuedTokensMax: number;
   /** Of all deployments of a plan: they are in one quota group, over both resources. */
@@ -121,14 +134,51 @@ const WEATHER = [
   [2, 'clock'],
   [4, 'everything'],
 ] as const;
-/** `queue`: on request only; there is a crowd in other weathers, too. */
-export type Weather = (typeof WEATHER)[number][1] | 'queue';
+/**
+ * On request only. `queue`: there is a crowd in other weathers, too. `blame`: lines, servers, accounts and set-ups that fail in
+ * every way.
+ */
+export type Weather = (typeof WEATHER)[number][1] | 'queue' | 'blame';
 
 /** `asked`: instead of the weather that the seed would draw. */
 export function makePlan(seed: number, asked?: Weather): Plan {
   const rng = new Rng(seed).fork('plan');
   const drawn: Weather = rng.weigh(WEATHER);
   const weather = asked ?? drawn;
+  const plan = makeOrdinaryPlan(seed, rng, weather);
+  return weather === 'blame' ? blame(new Rng(seed).fork('blame'), plan) : plan;
+}
+
+/** The ordinary plan of the seed, with who is to blame for what drawn anew. */
+function blame(rng: Rng, plan: Plan): Plan {
+  const shared = shareServers(rng.fork('servers'), plan.deployments);
+  const upstreams = plan.deployments.flatMap((deployment) => deployment.upstreams);
+  const servers = [...new Set(upstreams.map((upstream) => serverOf(shared, upstream)))];
+  const models = [...new Set(shared.deployments.map(({ model }) => model))];
+  const times = new Times(rng.fork('times'), plan.jobs);
+  const outages = makeTroubles(rng.fork('troubles'), { servers, models, pickMs: () => times.pick() });
+  const chances = rng.fork('chances');
+  const fells = chances.chance(0.2);
+  const faults = chances.chance(0.2) ? makeCrashes(chances, times, chances.int(1, 2)) : [];
+  const maxRetries = fells ? chances.pick([3, 5]) : plan.tuning.maxRetries;
+  // At its start and at its end a trouble may be taken for the line's, once each.
+  const mishapsMax = fells ? 0 : maxRetries - 2 * outages.length;
+  return {
+    ...plan,
+    ...shared,
+    isExact: true,
+    outages,
+    faults,
+    changes: [],
+    listings: makeListings(rng.fork('listings'), servers),
+    jobs: plan.jobs.map((job, i) => strike(rng.fork(job.name), job, { mishapsMax, fells: fells && i === 0 })),
+    // A quiet store: what waits, waits for a server.
+    tuning: { ...plan.tuning, maxRetries, storeLatencyMs: 1, diskLatencyMs: 1, tickMs: 1_000 },
+    calmAtMs: Math.max(0, ...faults.map(endOf)),
+  };
+}
+
+function makeOrdinaryPlan(seed: number, rng: Rng, weather: Weather): Plan {
   const is = (...kinds: Weather[]) => kinds.includes(weather);
   const tuning: Tuning = {
     commitGroupMax: rng.pick([1, 2, 3, 8, 64]),
@@ -180,7 +230,19 @@ export function makePlan(seed: number, asked?: Weather): Plan {
   const tickMs = outages.some(({ fromMs, toMs }) => toMs - fromMs > HOUR) ? 10 * MINUTE : tuning.tickMs;
   const changes = makeChanges(rng.fork('changes'), times, deployments);
   const calmAtMs = Math.max(0, ...faults.map(endOf), ...changes.map(({ toMs }) => toMs));
-  return { seed, tuning: { ...tuning, tickMs }, deployments, jobs, outages, changes, faults, calmAtMs };
+  return {
+    seed,
+    tuning: { ...tuning, tickMs },
+    deployments,
+    jobs,
+    outages,
+    servers: {},
+    listings: {},
+    isExact: false,
+    changes,
+    faults,
+    calmAtMs,
+  };
 }
 
 /** Outputs of a few lines are written along, a few bytes at a time, and few results may wait for those before them. */
@@ -202,6 +264,7 @@ function makeDeployments(rng: Rng, quota: Rng): DeploymentPlan[] {
     resourceId: resources[i]!,
     sharedTokensMax: null,
     upstreams: rng.chance(0.2) ? [`${name}-1`, `${name}-2`] : [`${name}-1`],
+    model: `model-${name}`,
     concurrencyMax: rng.pick([1, 2, 3, 8]),
     enqueuedTokensMax: 1_000_000,
     whenFull: rng.fork('when full').pick(['fail', 'wait'] as const),
@@ -310,9 +373,7 @@ function makeJob(
     const text = rng.pick(['', '\\u2028', '한글', '\\"}{', '😀'.repeat(rng.int(1, 9))]);
     const body = `{"model":"${deployment.name}","line":"${name}","n":12345678901234567890,"text":"${text}","messages":[{}]}`;
     const fate =
-      i === murderer
-        ? { mishaps: [], lastly: 200, kills: Number.POSITIVE_INFINITY }
-        : makeFate(rng, trouble, tuning);
+      i === murderer ? { ...WELL, kills: Number.POSITIVE_INFINITY } : makeFate(rng, trouble, tuning);
     return { name, customId: `${rng.pick(['a', 'ä', '"'])}-${i}`, body, fate };
   });
   const bad = rng.chance(0.06);
@@ -341,9 +402,11 @@ function makeJob(
 
 function makeFate(rng: Rng, trouble: number, { maxRetries }: Tuning): Fate {
   if (rng.chance(trouble / 4)) {
-    return { mishaps: makeMishaps(rng, maxRetries), lastly: rng.pick([400, 422, 413, 500]), kills: 0 };
+    const mishaps = makeMishaps(rng, maxRetries);
+    const status = rng.pick([400, 422, 413, 500]);
+    return { ...WELL, mishaps, lastly: { kind: 'status', status, retryAfterMs: null } };
   }
-  return { mishaps: rng.chance(trouble) ? makeMishaps(rng, maxRetries) : [], lastly: 200, kills: 0 };
+  return { ...WELL, mishaps: rng.chance(trouble) ? makeMishaps(rng, maxRetries) : [] };
 }
 
 /** Few enough that a line which is well in the end must not fail before. */
@@ -450,7 +513,7 @@ function makeClockJumps(rng: Rng, times: Times): Fault[] {
 function makeLongOutage(rng: Rng, deployments: readonly DeploymentPlan[]): Outage[] {
   const [fromMs, toMs] = [rng.int(1, 500), rng.int(20, 40) * MINUTE];
   const upstreams = deployments.slice(-1).flatMap((deployment) => deployment.upstreams);
-  return upstreams.map((upstream) => ({ upstream, fromMs, toMs, how: '503' }));
+  return upstreams.map((server) => ({ says: DOWN['503'], server, model: null, fromMs, toMs, listing: null }));
 }
 
 function makeOutages(rng: Rng, times: Times, deployments: readonly DeploymentPlan[]): Outage[] {
@@ -461,6 +524,30 @@ function makeOutages(rng: Rng, times: Times, deployments: readonly DeploymentPla
       const how = rng.pick(['unreachable', '503', '429', 'silent', '401', '403', '404'] as const);
       // A server that throttles is asked as often as it allows: a day of that is long to simulate.
       const toMs = fromMs + rng.pick([5_000, 2 * MINUTE, 20 * MINUTE, how === '429' ? HOUR / 2 : 30 * HOUR]);
-      return upstreams.map((upstream) => ({ upstream, fromMs, toMs, how }));
+      return upstreams.map((server) => ({
+        server,
+        model: null,
+        fromMs,
+        toMs,
+        says: DOWN[how],
+        listing: null,
+      }));
     });
 }
+
+const down = (status: number, retryAfterMs: number | null = null): Mishap => ({
+  kind: 'status',
+  status,
+  retryAfterMs,
+  words: `down: ${status}`,
+});
+
+const DOWN = {
+  unreachable: { kind: 'unreachable' },
+  silent: { kind: 'timeout' },
+  '503': down(503),
+  '429': down(429, 5_000),
+  '401': down(401),
+  '403': down(403),
+  '404': down(404),
+} as const satisfies Record<string, Mishap>;

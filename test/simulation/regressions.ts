@@ -16,3 +16,10 @@ export const REGRESSIONS: Readonly<Record<number, string>> = {
   201490: 'a process that came late wrote an empty output over that of a cancelled batch',
   202266: 'a suspect line was sent although the disk had filled while its try was written down',
 };
+
+/** As above, of histories in which lines, servers, accounts and set-ups fail in every way. */
+export const BLAME_REGRESSIONS: Readonly<Record<number, string>> = {
+  98: 'a last line felled its server six times, since nothing else was sent that could tell',
+  134: 'lines that waited for a probe kept the lines after them from being claimed',
+  239: 'a server that came back with a Retry-After was called before it by those who had waited',
+};

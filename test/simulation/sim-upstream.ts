@@ -1,66 +1,152 @@
 import { NO_USAGE } from '../../src/upstream/port.ts';
 import type {
   Upstream,
-  UpstreamAnswer,
   UpstreamFailure,
   UpstreamProbe,
   UpstreamReply,
   UpstreamRequest,
 } from '../../src/upstream/port.ts';
 import type { Usage } from '../../src/contract/batch.ts';
+import { errorAnswer, failure, success, type Mishap } from './replies.ts';
 import type { Rng } from './rng.ts';
 import { never } from './scheduler.ts';
 import type { Life, Scheduler } from './scheduler.ts';
 
-/** What one attempt of a line meets. `reset` and `bad_answer` are processed, but the answer is lost. */
-export type Mishap =
-  | { readonly kind: 'status'; readonly status: number; readonly retryAfterMs: number | null }
-  | { readonly kind: 'reset' | 'unreachable' | 'timeout' | 'hang' | 'bad_answer' };
-
 /** What the seed has in store for one line: mishaps of its first attempts, then always the same. */
 export interface Fate {
   readonly mishaps: readonly Mishap[];
-  /** 200, or what this line will get for ever. */
-  readonly lastly: number;
+  /** What it will get for ever; null: it is well in the end. */
+  readonly lastly: Mishap | null;
   /** How many processes die when they send this line. */
   readonly kills: number;
+  /** Whenever it is sent, the server dies. */
+  readonly fells: Fall | null;
 }
 
-/** A stretch of time in which every call to the upstream fails alike. */
+/** How a server dies, for everybody who calls it or has a call under way, and for how long. */
+export interface Fall {
+  readonly form: 'reset' | '503' | 'silent';
+  readonly downMs: number;
+}
+
+/** Nothing is wrong with it. */
+export const WELL: Fate = { mishaps: [], lastly: null, kills: 0, fells: null };
+
+/** What a server answers when it is asked for its models: all of them, none, others, or a failure. */
+export type Listing = 'models' | 'empty' | 'others' | '404' | '500';
+
+/** A stretch of time in which every call to the server, or for one of its models, fails alike. */
 export interface Outage {
-  readonly upstream: string;
+  readonly server: string;
+  /** Null: whatever is called for. */
+  readonly model: string | null;
   readonly fromMs: number;
   readonly toMs: number;
-  readonly how: 'unreachable' | 'silent' | '503' | '429' | '401' | '403' | '404';
+  readonly says: Mishap;
+  /** Meanwhile; null: it says the same when it is asked for its models. */
+  readonly listing: Listing | null;
 }
 
 /** One call, as the ledger keeps it. */
 export interface Call {
   readonly number: number;
   readonly upstream: string;
+  readonly deployment: string;
+  /** Shared with other upstreams, perhaps. */
+  readonly server: string;
+  /** What is served there: those that ask for it in the same way share what is known of it. */
+  readonly route: string;
   readonly line: string;
   readonly key: string;
   readonly life: Life;
   readonly startMs: number;
   readonly body: Buffer;
   readonly model: string;
-  /** Fell into an outage. */
-  readonly down: boolean;
+  /** Fell into an outage, or its server died with it. */
+  down: boolean;
   /** Null while it is in flight; a crash leaves it so. */
   reply: UpstreamReply | null;
   endMs: number | null;
   usage: Usage;
 }
 
+/** One address and key, behind one upstream or several. */
+export class SimServer {
+  readonly name: string;
+  readonly listing: Listing;
+  readonly models: readonly string[];
+  readonly outages: readonly Outage[];
+  /** Times at which it died, until when, and which line it died of. */
+  readonly falls: { readonly atMs: number; readonly toMs: number; readonly line: string }[] = [];
+  /** When a process was told the list of models, or that there is none. */
+  readonly listed: { readonly life: Life; readonly atMs: number }[] = [];
+  #down: { readonly toMs: number; readonly form: Fall['form'] } | null = null;
+  readonly #open = new Set<(form: Fall['form']) => void>();
+
+  constructor(
+    name: string,
+    options: {
+      readonly listing: Listing;
+      readonly models: readonly string[];
+      readonly outages: readonly Outage[];
+    },
+  ) {
+    this.name = name;
+    this.listing = options.listing;
+    this.models = options.models;
+    this.outages = options.outages.filter(({ server }) => server === name);
+  }
+
+  /** Something was wrong with it for everybody, or it was dead. */
+  wasIllWithin(fromMs: number, toMs: number): boolean {
+    return [
+      ...this.outages,
+      ...this.falls.map(({ atMs, toMs: endMs }) => ({ fromMs: atMs, toMs: endMs })),
+    ].some((trouble) => trouble.fromMs <= toMs && trouble.toMs >= fromMs);
+  }
+
+  /** What everybody gets just now who calls for the model; undefined: nothing is wrong. */
+  trouble(nowMs: number, model: string | null): Pick<Outage, 'says' | 'listing'> | undefined {
+    if (this.#down !== null && nowMs < this.#down.toMs) return { says: DEAD[this.#down.form], listing: null };
+    return this.outages.find(
+      (outage) =>
+        (outage.model === null || outage.model === model) && outage.fromMs <= nowMs && nowMs < outage.toMs,
+    );
+  }
+
+  /** `cut` is called when it dies before the returned function is. */
+  open(cut: (form: Fall['form']) => void): () => void {
+    this.#open.add(cut);
+    return () => this.#open.delete(cut);
+  }
+
+  fall({ form, downMs }: Fall, { line, nowMs }: { readonly line: string; readonly nowMs: number }): void {
+    this.#down = { toMs: nowMs + downMs, form };
+    this.falls.push({ atMs: nowMs, toMs: nowMs + downMs, line });
+    for (const cut of this.#open) cut(form);
+    this.#open.clear();
+  }
+}
+
+/** What comes of a call to a server that is dead. */
+const DEAD: Readonly<Record<Fall['form'], Mishap>> = {
+  reset: { kind: 'unreachable' },
+  '503': { kind: 'status', status: 503, retryAfterMs: null, words: 'no engine' },
+  silent: { kind: 'timeout' },
+};
+
 export interface SimUpstreamOptions {
   readonly name: string;
+  readonly deployment: string;
+  readonly server: SimServer;
+  /** The model's name there. */
+  readonly model: string;
   readonly rng: Rng;
   readonly scheduler: Scheduler;
   readonly latencyMs: readonly [min: number, max: number];
   /** Calls without an answer are given up after this long, as the HTTP client does. */
   readonly timeoutMs: number;
   readonly fate: (line: string) => Fate;
-  readonly outages: readonly Outage[];
   /** Of each line, over all upstreams, outages left out. */
   readonly attempts: Map<string, number>;
   readonly onCall: (call: Call) => void;
@@ -89,10 +175,11 @@ export class SimUpstream {
 
   /** The client side of one process. */
   clientOf(life: Life): Upstream {
+    const { server, model } = this.#options;
     return {
       name: this.name,
-      server: this.name,
-      model: '',
+      server: server.name,
+      model,
       call: (request, signal) => (life.alive ? this.#call(request, signal, life) : never()),
       probe: () => (life.alive ? this.#probe(life) : never()),
       close: () => Promise.resolve(),
@@ -100,34 +187,52 @@ export class SimUpstream {
   }
 
   #probe(life: Life): Promise<UpstreamProbe> {
-    const { scheduler, rng, latencyMs, timeoutMs } = this.#options;
-    const outage = this.#outage();
-    const afterMs = outage?.how === 'silent' ? timeoutMs : rng.int(...latencyMs);
-    return scheduler.after(afterMs, life, () => this.#probed(outage));
+    const { scheduler, rng, latencyMs, timeoutMs, server } = this.#options;
+    const trouble = server.trouble(scheduler.nowMs, null);
+    const isSilent = trouble?.listing === null && isTimeout(trouble.says);
+    const afterMs = isSilent ? timeoutMs : rng.int(...latencyMs);
+    return scheduler.after(afterMs, life, () => {
+      const probe =
+        trouble?.listing === null
+          ? this.#refusesToList(trouble.says)
+          : this.#list(trouble?.listing ?? server.listing);
+      const lives = probe.kind === 'models' || (probe.kind === 'answer' && isAlive(probe.status));
+      if (lives) server.listed.push({ life, atMs: scheduler.nowMs });
+      return probe;
+    });
   }
 
-  #probed(outage: Outage | undefined): UpstreamProbe {
-    if (outage === undefined) return { kind: 'models', ids: ['m'] };
-    const message = `down: ${outage.how}`;
-    if (outage.how === 'unreachable') return { kind: 'failure', reason: 'unreachable', message };
-    if (outage.how === 'silent') return { kind: 'failure', reason: 'timeout', message };
-    return { kind: 'answer', status: Number(outage.how), message };
+  #list(listing: Listing): UpstreamProbe {
+    if (listing === 'models') return { kind: 'models', ids: this.#options.server.models };
+    if (listing === 'empty') return { kind: 'models', ids: [] };
+    if (listing === 'others') return { kind: 'models', ids: ['some-other'] };
+    return { kind: 'answer', status: Number(listing), message: `no list: ${listing}` };
+  }
+
+  #refusesToList(says: Mishap): UpstreamProbe {
+    const message = `down: ${says.kind}`;
+    if (says.kind === 'status') return { kind: 'answer', status: says.status, message };
+    if (says.kind === 'fault') return { kind: 'answer', status: 200, message };
+    return { kind: 'failure', reason: says.kind === 'hang' ? 'timeout' : says.kind, message };
   }
 
   async #call(request: UpstreamRequest, signal: AbortSignal, life: Life): Promise<UpstreamReply> {
-    const { scheduler, rng, onCall, onEnd, kill, fate } = this.#options;
+    const { scheduler, rng, onCall, onEnd, kill, fate, server, model } = this.#options;
     const line = lineOf(request.body);
-    const outage = this.#outage();
+    const trouble = server.trouble(scheduler.nowMs, model);
     const call: Call = {
       number: this.calls.length,
       upstream: this.name,
+      deployment: this.#options.deployment,
+      server: server.name,
+      route: `${server.name} ${model}`,
       line,
       key: request.idempotencyKey,
       life,
       startMs: scheduler.nowMs,
       body: Buffer.from(request.body),
       model: Buffer.from(request.body).toString('utf8', request.model.start, request.model.end),
-      down: outage !== undefined,
+      down: trouble !== undefined,
       reply: null,
       endMs: null,
       usage: NO_USAGE,
@@ -142,11 +247,22 @@ export class SimUpstream {
         return never();
       });
     }
-    const { reply, afterMs } = this.#decide(call, outage);
-    const settled = await Promise.race([
-      scheduler.after(afterMs, life, () => reply),
+    const { fells } = fate(line);
+    const cut = Promise.withResolvers<UpstreamReply>();
+    const close = server.open((form) => {
+      call.down = true;
+      if (form === 'reset') cut.resolve(failure(this.name, 'reset'));
+      else this.#meet(call, DEAD[form]).then(cut.resolve, cut.reject);
+    });
+    const ways = [
+      cut.promise,
       aborted(signal, life).then(() => scheduler.after(rng.int(0, 50), life, () => abortedReply(this.name))),
-    ]);
+    ];
+    if (fells !== null && trouble === undefined)
+      scheduler.at(rng.int(0, 20), life, () => server.fall(fells, { line, nowMs: scheduler.nowMs }));
+    else ways.push(trouble ? this.#meet(call, trouble.says) : this.#decide(call));
+    const settled = await Promise.race(ways);
+    close();
     call.reply = settled;
     call.endMs = scheduler.nowMs;
     call.usage = settled.kind === 'answer' ? settled.usage : NO_USAGE;
@@ -154,87 +270,72 @@ export class SimUpstream {
     return settled;
   }
 
-  #outage(): Outage | undefined {
-    const { nowMs } = this.#options.scheduler;
-    return this.#options.outages.find(
-      (outage) => outage.upstream === this.name && outage.fromMs <= nowMs && nowMs < outage.toMs,
-    );
-  }
-
-  #decide(call: Call, outage: Outage | undefined): { reply: UpstreamReply; afterMs: number } {
-    const { rng, latencyMs, timeoutMs, fate, attempts } = this.#options;
-    const latency = rng.chance(0.02) ? rng.int(latencyMs[1], latencyMs[1] * 20) : rng.int(...latencyMs);
-    if (outage) return this.#down(outage, latency);
+  #decide(call: Call): Promise<UpstreamReply> {
+    const { fate, attempts, scheduler } = this.#options;
     const attempt = attempts.get(call.line) ?? 0;
     attempts.set(call.line, attempt + 1);
     const { mishaps, lastly } = fate(call.line);
-    const mishap = mishaps[attempt];
-    if (!mishap) return { reply: this.#answer(call, lastly, null), afterMs: latency };
-    switch (mishap.kind) {
-      case 'status':
-        return { reply: this.#answer(call, mishap.status, mishap.retryAfterMs), afterMs: latency };
-      case 'reset':
-      case 'bad_answer':
-        return { reply: failure(this.name, mishap.kind), afterMs: latency };
-      case 'unreachable':
-        return { reply: failure(this.name, 'unreachable'), afterMs: rng.int(0, 20) };
-      case 'timeout':
-      case 'hang':
-        return { reply: failure(this.name, 'timeout'), afterMs: timeoutMs };
-    }
-  }
-
-  #down(outage: Outage, latency: number): { reply: UpstreamReply; afterMs: number } {
-    const { rng, timeoutMs } = this.#options;
-    if (outage.how === 'unreachable')
-      return { reply: failure(this.name, 'unreachable'), afterMs: rng.int(0, 20) };
-    if (outage.how === 'silent') return { reply: failure(this.name, 'timeout'), afterMs: timeoutMs };
-    const status = Number(outage.how);
-    const retryAfterMs = status === 429 ? 5_000 : null;
-    return {
-      reply: errorAnswer(status, retryAfterMs, `down: ${outage.how}`),
-      afterMs: Math.min(latency, 200),
-    };
-  }
-
-  #answer(call: Call, status: number, retryAfterMs: number | null): UpstreamAnswer {
-    if (status !== 200) return errorAnswer(status, retryAfterMs, `says ${status} to ${call.line}`);
+    const mishap = mishaps[attempt] ?? lastly;
+    if (mishap !== null) return this.#meet(call, mishap);
     const { rng } = this.#options;
+    const latencyMs = this.#latencyMs();
     const usage: Usage = {
       inputTokens: rng.int(1, 50),
       cachedTokens: rng.int(0, 5),
       outputTokens: rng.int(1, 50),
       reasoningTokens: rng.int(0, 5),
     };
-    const body = { id: `${this.name}/${call.number}`, line: call.line };
-    return {
-      kind: 'answer',
-      status: 200,
-      body: Buffer.from(JSON.stringify(body)),
-      requestId: `req-${call.number}`,
-      retryAfterMs: null,
-      usage,
-      fault: null,
-    };
+    const reply = { ...success(this.#bodyFor(call), usage), requestId: `req-${call.number}` };
+    return scheduler.after(latencyMs, call.life, () => reply);
+  }
+
+  #bodyFor({ number, line }: Call): object {
+    return { id: `${this.name}/${number}`, line };
+  }
+
+  #latencyMs(): number {
+    const { rng, latencyMs } = this.#options;
+    return rng.chance(0.02) ? rng.int(latencyMs[1], latencyMs[1] * 20) : rng.int(...latencyMs);
+  }
+
+  #meet(call: Call, mishap: Mishap): Promise<UpstreamReply> {
+    const { rng, timeoutMs, scheduler } = this.#options;
+    const latencyMs = this.#latencyMs();
+    const afterMs = isTimeout(mishap)
+      ? timeoutMs
+      : mishap.kind === 'unreachable'
+        ? rng.int(0, 20)
+        : latencyMs;
+    return scheduler.after(afterMs, call.life, () => this.#replyOf(call, mishap));
+  }
+
+  #replyOf(call: Call, mishap: Mishap): UpstreamReply {
+    switch (mishap.kind) {
+      case 'status': {
+        const { status, retryAfterMs, words = `says ${status} to ${call.line}` } = mishap;
+        return errorAnswer(status, { words, retryAfterMs });
+      }
+      case 'fault':
+        return {
+          ...success({ ...this.#bodyFor(call), error: 'the engine failed' }, NO_USAGE),
+          fault: { code: null, message: 'the engine failed' },
+        };
+      case 'hang':
+        return failure(this.name, 'timeout');
+      case 'reset':
+      case 'unreachable':
+      case 'timeout':
+      case 'bad_answer':
+      case 'foreign_answer':
+      case 'redirect':
+        return failure(this.name, mishap.kind);
+    }
   }
 }
 
-const errorAnswer = (status: number, retryAfterMs: number | null, message: string): UpstreamAnswer => ({
-  kind: 'answer',
-  status,
-  body: Buffer.from(JSON.stringify({ error: { message, code: String(status) } })),
-  requestId: null,
-  retryAfterMs,
-  usage: NO_USAGE,
-  fault: null,
-});
+const isAlive = (status: number): boolean => status <= 501 && ![401, 403, 407, 429].includes(status);
 
-const failure = (name: string, reason: UpstreamFailure['reason']): UpstreamFailure => ({
-  kind: 'failure',
-  reason,
-  message: `${name}: ${reason}`,
-  status: reason === 'bad_answer' ? 200 : null,
-});
+const isTimeout = ({ kind }: Mishap): boolean => kind === 'timeout' || kind === 'hang';
 
 const abortedReply = (name: string): UpstreamFailure => failure(name, 'aborted');
 

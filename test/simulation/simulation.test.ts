@@ -3,11 +3,14 @@ import type { Batch } from '../../src/contract/batch.ts';
 import { MUTANTS } from './mutants.ts';
 import { makePlan, type JobLine, type Plan } from './plan.ts';
 import { Pool } from './pool.ts';
-import { REGRESSIONS } from './regressions.ts';
+import { BLAME_REGRESSIONS, REGRESSIONS } from './regressions.ts';
 import { Summary } from './summary.ts';
+import { WELL } from './sim-upstream.ts';
 import { runHistory, World } from './world.ts';
 
 const SEEDS = 400;
+/** Histories about who is to blame. */
+const BLAME_SEEDS = 100;
 /** Histories in which a planted bug must be seen. */
 const MUTANT_SEEDS = 100;
 
@@ -33,6 +36,25 @@ test(`${SEEDS} histories of crashes, power cuts, zombies and bad upstreams keep 
   expect(summary.resends.some((count) => count > 0)).toBe(true);
   expect(summary.room['admittedAfterWaiting']).toBeGreaterThan(SEEDS / 10);
   expect(summary.room['borrowed']).toBeGreaterThan(SEEDS / 10);
+});
+
+test(`${BLAME_SEEDS} histories of lines, servers, accounts and set-ups that fail make nobody else pay`, async () => {
+  const summary = new Summary();
+  const seeds = Array.from({ length: BLAME_SEEDS }, (_, i) => i + 1);
+
+  await Promise.all(seeds.map(async (seed) => summary.add(await pool.run({ seed, weather: 'blame' }))));
+
+  console.info(summary.toString());
+  expect(summary.violations).toEqual([]);
+  expect(summary.troubles).toBeGreaterThan(BLAME_SEEDS / 2);
+  expect(summary.falls).toBeGreaterThan(BLAME_SEEDS / 10);
+  expect(summary.failedLines).toBeGreaterThan(BLAME_SEEDS);
+});
+
+test.each(Object.entries(BLAME_REGRESSIONS))('seed %s blames nobody wrongly: %s', async (seed) => {
+  const { violation } = await pool.run({ seed: Number(seed), weather: 'blame' });
+
+  expect(violation).toBeNull();
 });
 
 test.each(Object.entries(REGRESSIONS))('seed %s keeps every promise: %s', async (seed) => {
@@ -110,7 +132,7 @@ function plainPlan(sizes: { readonly large: number; readonly small: number }): P
       name: `${name}:${i}`,
       customId: `${name}-${i}`,
       body: `{"model":"alpha","line":"${name}:${i}","messages":[{}]}`,
-      fate: { mishaps: [], lastly: 200, kills: 0 },
+      fate: WELL,
     }));
     const text = lines
       .map(
@@ -149,6 +171,7 @@ function plainPlan(sizes: { readonly large: number; readonly small: number }): P
         name: 'alpha',
         resourceId: 'default',
         upstreams: ['alpha-1'],
+        model: 'model-alpha',
         concurrencyMax: 8,
         enqueuedTokensMax: 1_000_000,
         sharedTokensMax: null,
@@ -158,6 +181,9 @@ function plainPlan(sizes: { readonly large: number; readonly small: number }): P
     ],
     jobs: [job('large', 0), job('small', SMALL_AT_MS)].filter(({ lines }) => lines.length > 0),
     outages: [],
+    servers: {},
+    listings: {},
+    isExact: true,
     changes: [],
     faults: [],
     calmAtMs: 0,

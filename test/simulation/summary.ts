@@ -9,6 +9,9 @@ export class Summary {
   crashes = 0;
   powerCuts = 0;
   zombies = 0;
+  troubles = 0;
+  falls = 0;
+  failedLines = 0;
   readonly along = { alone: 0, withRest: 0, again: 0, cut: 0 };
   readonly resends: number[] = [];
   readonly room: Record<string, number> = {};
@@ -23,6 +26,9 @@ export class Summary {
     this.crashes += history.crashes;
     this.powerCuts += history.powerCuts;
     this.zombies += history.zombies;
+    this.troubles += history.troubles;
+    this.falls += history.falls;
+    this.failedLines += history.failedLines;
     this.along.alone += history.along.alone;
     this.along.withRest += history.along.withRest;
     this.along.again += history.along.again;
@@ -44,6 +50,7 @@ export class Summary {
       `${this.histories} histories, ${this.violations.length} failed`,
       `${(this.virtualMs / 3_600_000).toFixed(0)} virtual hours, ${this.batches} batches, ${this.lines} lines`,
       `${this.crashes} crashes (${this.powerCuts} power cuts), ${this.zombies} zombies`,
+      `${this.troubles} troubles of servers, ${this.falls} deaths of servers, ${this.failedLines} lines failed`,
       `room for tokens: ${JSON.stringify(this.room)}`,
       `outputs written along: ${alone} to their end, ${withRest} in part, ${again} in vain, ${cut} cut short`,
       `re-sent per end of a process: ${mean.toFixed(2)} on average, ${Math.max(0, ...this.resends)} at most`,

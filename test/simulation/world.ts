@@ -35,19 +35,21 @@ import { giveUp, runClients } from './clients.ts';
 import type { Mutation } from './mutation.ts';
 import { Oracle, Violation } from './oracle.ts';
 import { overriding } from './overriding.ts';
-import type { DeploymentPlan, Fault, Job, Plan, Point } from './plan.ts';
+import { serverOf, type DeploymentPlan, type Fault, type Job, type Plan, type Point } from './plan.ts';
 import { createTurn, isRead, storeOf } from './ports.ts';
 import { Rng } from './rng.ts';
 import { Scheduler, settle } from './scheduler.ts';
 import type { Life } from './scheduler.ts';
 import { SimFs } from './sim-fs.ts';
-import { SimUpstream } from './sim-upstream.ts';
+import { SimServer, SimUpstream, WELL } from './sim-upstream.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 
 const EPOCH_MS = Date.UTC(2026, 0, 1);
 /** How long after the last fault every batch may still need, in virtual time (P3). */
 const LIVENESS_MS = 3 * 60 * 60_000;
 const STEPS_MAX = 400_000;
+/** So often the owners of batches that wait think of giving up. */
+const HOPE_EVERY_MS = 60_000;
 /** A disk is nearly full somewhat before it is full. */
 const STOP_GRACE_MS = 30_000;
 const ROOM_MARGIN_MS = 2_000;
@@ -73,6 +75,10 @@ export interface History {
   readonly crashes: number;
   readonly powerCuts: number;
   readonly zombies: number;
+  /** Stretches in which a server failed everybody, and how often one died of a line. */
+  readonly troubles: number;
+  readonly falls: number;
+  readonly failedLines: number;
   readonly along: World['along'];
   /** Requests sent again after each crash. */
   readonly resends: readonly number[];
@@ -86,11 +92,13 @@ export async function runHistory(
   plan: Plan,
   { mutation = {}, trace = false }: { mutation?: Mutation; trace?: boolean } = {},
 ): Promise<History> {
+  const undo = mutation.patch?.();
   const world = new World(plan, mutation, trace);
   try {
     return await world.run();
   } finally {
     await world.close();
+    undo?.();
   }
 }
 
@@ -102,6 +110,7 @@ export class World {
   readonly scheduler: Scheduler;
   readonly fs: SimFs;
   readonly upstreams = new Map<string, SimUpstream>();
+  readonly servers = new Map<string, SimServer>();
   readonly jobOfFile = new Map<string, Job>();
   readonly oracle: Oracle;
   readonly changes: Changes;
@@ -125,6 +134,7 @@ export class World {
   #jumpMs = 0;
   #clientsDone = 0;
   readonly #givenUp = new Set<string>();
+  #hopeAtMs = 0;
   #broken: Error | null = null;
   readonly #mutation: Mutation;
   readonly #tracing: boolean;
@@ -196,6 +206,9 @@ export class World {
       crashes: this.crashes,
       powerCuts: this.powerCuts,
       zombies: this.zombies,
+      troubles: this.plan.outages.length,
+      falls: [...this.servers.values()].reduce((sum, { falls }) => sum + falls.length, 0),
+      failedLines: this.oracle.failedLines,
       along: this.along,
       resends,
       failpoints: this.failpoints,
@@ -590,13 +603,15 @@ export class World {
       for (const name of deployment.upstreams) {
         const upstream = new SimUpstream({
           name,
+          deployment: deployment.name,
+          server: this.#serverOf(serverOf(this.plan, name)),
+          model: deployment.model,
           rng: this.rng.fork(name),
           scheduler: this.scheduler,
           latencyMs: deployment.latencyMs,
           timeoutMs: this.plan.tuning.callTimeoutMs,
-          outages: this.plan.outages,
           attempts,
-          fate: (line) => lines.get(line)?.fate ?? { mishaps: [], lastly: 200, kills: 0 },
+          fate: (line) => lines.get(line)?.fate ?? WELL,
           onCall: (call) => {
             this.note(`${call.life.name} calls ${name} for ${call.line}`);
             this.oracle.called(call);
@@ -614,6 +629,22 @@ export class World {
         this.upstreams.set(name, upstream);
       }
     }
+  }
+
+  #serverOf(name: string): SimServer {
+    const { deployments, listings, outages } = this.plan;
+    const served = deployments.filter(({ upstreams }) =>
+      upstreams.some((upstream) => serverOf(this.plan, upstream) === name),
+    );
+    const known =
+      this.servers.get(name) ??
+      new SimServer(name, {
+        listing: listings[name] ?? 'models',
+        models: served.map(({ model }) => model),
+        outages,
+      });
+    this.servers.set(name, known);
+    return known;
   }
 
   #counted(blobs: BlobStore, life: Life): BlobStore {
@@ -767,15 +798,17 @@ export class World {
     }
   }
 
-  /** A batch none of whose lines was ever accepted waits and says why, until its owner cancels it. */
+  /** A batch that nobody can say is at fault waits and says why, until its owner cancels it. */
   #giveUpHopeless(): void {
+    if (this.scheduler.nowMs < this.#hopeAtMs) return;
+    this.#hopeAtMs = this.scheduler.nowMs + HOPE_EVERY_MS;
     for (const batch of this.oracle.hopeless()) {
       if (this.#givenUp.has(batch.id)) continue;
       this.#givenUp.add(batch.id);
       this.oracle.require(
         batch.status !== 'in_progress' || this.front?.engine.progress(batch)?.waiting,
         'P32',
-        `${batch.id} has no line that was accepted, and does not say why it waits`,
+        `${batch.id} waits for a server, and does not say why`,
       );
       this.note(`${batch.id} is given up`);
       giveUp(this, ETERNAL, batch);

@@ -16,9 +16,9 @@ export function chooseClaim(
   if (starving !== undefined) return { feed: starving, segmentsMax: 1 };
   // Without an upstream one segment is enough to find out whether anything is left to send.
   if (!hasUpstream) return undefined;
-  const readyLines = feeds.reduce((sum, feed) => sum + feed.ready.length, 0);
+  const freshLines = feeds.reduce((sum, feed) => sum + freshLinesOf(feed), 0);
   const spareLines = Math.min(SPARE_WINDOWS * windowSize, SPARE_LINES_MAX);
-  if (readyLines >= windowSize + spareLines) return undefined;
+  if (freshLines >= windowSize + spareLines) return undefined;
   const first = feeds.find(mayClaim);
   if (first === undefined) return undefined;
   const openLines = feeds.reduce((sum, feed) => sum + feed.open, 0);
@@ -26,5 +26,9 @@ export function chooseClaim(
   const segmentsMax = Math.min(SEGMENTS_PER_CLAIM_MAX, 1 + Math.floor(windowSize / WINDOW_PER_SEGMENT));
   return { feed: first, segmentsMax };
 }
+
+/** Lines that failed and wait for a probe are not enough to be at hand: those after them may be well. */
+const freshLinesOf = (feed: Feed): number =>
+  feed.troubled === 0 ? feed.ready.length : Math.min(feed.ready.length, feed.open - feed.troubled);
 
 const mayClaim = (feed: Feed): boolean => !feed.closed && !feed.exhausted;

@@ -84,8 +84,10 @@ export class Standing {
     const many = call.isProven ? Math.max(linesMin, LINES_ALIKE_AFTER_SUCCESS) : linesMin;
     // One line says nothing of its server, but all that there are do.
     const enough = Math.min(many, Math.max(2, call.failingLines ?? many));
-    // Where others are held back for it already, one line tells as much as three.
-    if (alike.lines.size < enough && !(this.route.isClosed && !call.isProven)) return false;
+    // Where others are held back for it already, one line tells as much as three; and who has nothing else to send loses
+    // nothing by sharing their probes.
+    const isLikeOthers = this.route.isClosed && (!call.isProven || call.failingLines !== null);
+    if (alike.lines.size < enough && !isLikeOthers) return false;
     return this.holdBack(reading, call);
   }
 

@@ -1,0 +1,196 @@
+import { isAccepted, readFailure, type FailureReading } from '../../src/serving/reading.ts';
+import type { UpstreamReply } from '../../src/upstream/port.ts';
+import type { Job, JobLine } from './plan.ts';
+import type { Call, SimServer } from './sim-upstream.ts';
+
+const MINUTE = 60_000;
+const FEW_LINES = 3;
+/** Rejections of the first lines that say the same. */
+const LINES_ALIKE = 20;
+/** A batch that had a line accepted ends so long after its last other line. */
+const TAIL_MAX_MS = 10 * MINUTE;
+/** P15: so often a line may fell its server before it is found out. */
+const FALLS_MAX = 12;
+
+type Require = (condition: unknown, promise: string, what: string) => void;
+type Ended = Call & { readonly reply: UpstreamReply; readonly endMs: number };
+
+/** One batch, as the ledger knows it. */
+export interface Trial {
+  readonly batchId: string;
+  readonly job: Job;
+  /** Of this batch, in order of their starts. */
+  readonly calls: readonly Call[];
+}
+
+export interface BlameDeps {
+  readonly maxRetries: number;
+  readonly servers: ReadonlyMap<string, SimServer>;
+  readonly calls: () => readonly Call[];
+  readonly require: Require;
+}
+
+/** P32: who may pay for what, by a second reading of docs/adr/0020, from the ledger of the servers. */
+export class Blame {
+  readonly #deps: BlameDeps;
+
+  constructor(deps: BlameDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Whether a line that is well in the end may be failed by what befell its server. That is what ADR 20 calls the price: it is
+   * one of the last lines, all of them have failed, and it got the same for as long as the rule says.
+   */
+  mayPay({ name }: JobLine, trial: Trial): boolean {
+    const own = failuresOf(trial).filter(({ line }) => line === name);
+    const last = own.at(-1);
+    if (last === undefined || !own.some(({ down }) => down)) return false;
+    const reading = readFailure(last.reply);
+    if (reading.kind === 'rejected') return this.#mayBeRejected(last, trial);
+    const tailStartMs = tailStartOf(trial, last.endMs);
+    if (tailStartMs === null) return false;
+    const tries = own.filter(({ endMs }) => endMs >= tailStartMs);
+    // Long enough for this and that, too.
+    const isOften = tries.length > this.#deps.maxRetries || (last.endMs - tries[0]!.endMs) / MINUTE >= 8;
+    return (
+      isOften &&
+      isLongEnough(reading, {
+        minutes: (last.endMs - tries[0]!.endMs) / MINUTE,
+        lives: this.#hasLived(last, own.at(-2)?.endMs ?? last.startMs),
+        isFew: openLines(trial, last.endMs) <= FEW_LINES,
+      })
+    );
+  }
+
+  /** Rejections count at once, save those of a batch's first lines that say the same to twenty. */
+  #mayBeRejected(last: Ended, trial: Trial): boolean {
+    const passed = this.#accepted().find(({ route, endMs }) => route === last.route && endMs >= last.startMs);
+    const first = acceptedOf(trial)[0];
+    if (first !== undefined && first.endMs <= last.endMs) return true;
+    const { text } = readFailure(last.reply);
+    const alike = failuresOf(trial).filter(
+      ({ reply, endMs }) => endMs < (passed?.endMs ?? Infinity) && readFailure(reply).text === text,
+    );
+    return new Set(alike.map(({ line }) => line)).size < LINES_ALIKE;
+  }
+
+  /** Whether a batch that had lines accepted may wait for ever: nobody can say that its last lines are at fault. */
+  mayWait(trial: Trial): boolean {
+    const done = new Set(acceptedOf(trial).map(({ line }) => line));
+    const lasts = new Map(failuresOf(trial).map((call) => [call.line, call]));
+    const left = [...lasts.values()].filter(({ line }) => !done.has(line));
+    const ofPlace = left.filter(({ reply }) => isOfPlace(readFailure(reply)));
+    if (ofPlace.length > FEW_LINES) return true;
+    return left.some(
+      (call) => needsLife(readFailure(call.reply)) && !this.#hasLived(call, call.endMs - TAIL_MAX_MS),
+    );
+  }
+
+  /** Which batch that ended by itself did so too late; `troubleEndMs`: of its servers. */
+  checkEnd(trial: Trial, times: { readonly endMs: number; readonly troubleEndMs: number }): void {
+    const own = acceptedOf(trial);
+    if (own.length === 0 || this.#isUnknowable(trial)) return;
+    const lastMs = Math.max(times.troubleEndMs, ...own.map(({ endMs }) => endMs));
+    // However slow its own replies are.
+    const after = this.#deps
+      .calls()
+      .filter(({ startMs, deployment }) => startMs >= lastMs - MINUTE && deployment === trial.job.deployment);
+    const busyMs = after.reduce((sum, { startMs, endMs }) => sum + (endMs ?? startMs) - startMs, 0);
+    // A server that asks for pauses gets them.
+    const isPaced = after.some(({ reply }) => reply?.status === 429);
+    const pauseMs = isPaced ? MINUTE : 0;
+    this.#deps.require(
+      times.endMs - lastMs <= TAIL_MAX_MS + busyMs + pauseMs,
+      'P32',
+      `${trial.batchId} ended ${((times.endMs - lastMs) / MINUTE).toFixed(1)} minutes after its last other line`,
+    );
+  }
+
+  /** A server that never answers for its list gives no sign of life but by other lines. */
+  #isUnknowable(trial: Trial): boolean {
+    const { servers } = this.#deps;
+    return failuresOf(trial).some(
+      ({ server, reply }) => servers.get(server)!.listing === '500' && needsLife(readFailure(reply)),
+    );
+  }
+
+  /** P15. */
+  checkFalls(provenLines: ReadonlySet<string>): void {
+    const times = new Map<string, number>();
+    for (const { falls, listing } of this.#deps.servers.values())
+      for (const { line } of falls) if (listing !== '500') times.set(line, (times.get(line) ?? 0) + 1);
+    for (const [line, count] of times) {
+      // Where it seems to be the line's alone, it has its retries.
+      const isFound = count <= Math.max(FALLS_MAX, this.#deps.maxRetries + 1) || !provenLines.has(line);
+      this.#deps.require(isFound, 'P15', `${line} has felled its server ${count} times`);
+    }
+  }
+
+  /** The server has shown somebody since then, until the call ended, that it lives. */
+  #hasLived({ server, life, endMs }: Ended, sinceMs: number): boolean {
+    const isThen = (atMs: number) => sinceMs < atMs && atMs <= endMs;
+    const { listed } = this.#deps.servers.get(server)!;
+    return (
+      listed.some((one) => one.life === life && isThen(one.atMs)) ||
+      this.#accepted().some((call) => call.server === server && isThen(call.endMs))
+    );
+  }
+
+  #accepted(): Ended[] {
+    return this.#deps
+      .calls()
+      .filter(isEnded)
+      .filter(({ reply }) => isAccepted(reply));
+  }
+}
+
+const isEnded = (call: Call): call is Ended => call.reply !== null && call.endMs !== null;
+
+const byEnd = (a: Ended, b: Ended): number => a.endMs - b.endMs;
+
+const acceptedOf = ({ calls }: Trial): Ended[] =>
+  calls
+    .filter(isEnded)
+    .filter(({ reply }) => isAccepted(reply))
+    .sort(byEnd);
+
+const isFailure = ({ reply }: Ended): boolean =>
+  !isAccepted(reply) && !(reply.kind === 'failure' && reply.reason === 'aborted');
+
+const failuresOf = ({ calls }: Trial): Ended[] => calls.filter(isEnded).filter(isFailure).sort(byEnd);
+
+/** Since when every line of the batch has failed or has its answer, one of them at least the latter; null: not yet. */
+function tailStartOf(trial: Trial, untilMs: number): number | null {
+  const [accepted] = acceptedOf(trial);
+  if (accepted === undefined || accepted.endMs > untilMs) return null;
+  const seenMs = new Map<string, number>();
+  for (const { line, endMs } of [...acceptedOf(trial), ...failuresOf(trial)])
+    seenMs.set(line, Math.min(endMs, seenMs.get(line) ?? Infinity));
+  const startMs = Math.max(
+    accepted.endMs,
+    ...trial.job.lines.map(({ name }) => seenMs.get(name) ?? Infinity),
+  );
+  return startMs <= untilMs ? startMs : null;
+}
+
+/** Lines of which something is heard then, or later. */
+const openLines = ({ calls }: Trial, atMs: number): number =>
+  new Set(calls.filter(({ endMs }) => endMs === null || endMs >= atMs).map(({ line }) => line)).size;
+
+const isOfPlace = ({ kind, names }: FailureReading): boolean => names === 'account' || kind === 'throttled';
+
+const needsLife = (reading: FailureReading): boolean =>
+  isOfPlace(reading) || ['silent', 'unavailable', 'unreachable'].includes(reading.kind);
+
+function isLongEnough(
+  reading: FailureReading,
+  { minutes, lives, isFew }: { readonly minutes: number; readonly lives: boolean; readonly isFew: boolean },
+): boolean {
+  const { kind, names } = reading;
+  if (kind === 'unreachable' || (needsLife(reading) && !lives)) return false;
+  if (names === 'account') return isFew && minutes >= 8;
+  if (kind === 'throttled') return minutes >= (isFew ? 5 : 8);
+  if (kind === 'unavailable') return minutes >= (isFew ? 2 : 5);
+  return (isFew && kind !== 'refused') || minutes >= 3;
+}
