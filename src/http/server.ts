@@ -247,8 +247,10 @@ function addHooks(
 /** As the originals have it; queries carry secrets. */
 function routeNotFound({ method, originalUrl }: FastifyRequest): ApiError {
   const path = originalUrl.split('?')[0]?.slice(0, SHOWN_PATH_MAX);
+  // HEAD has the headers of GET, the length of the body among them.
+  const told = method === 'HEAD' ? 'GET' : method;
   return new ApiError('routeNotFound', 'Resource not found', {
-    openai: { message: `Invalid URL (${method} ${path})`, param: null },
+    openai: { message: `Invalid URL (${told} ${path})`, param: null },
   });
 }
 
