@@ -75,6 +75,14 @@ describe('the last lines of a batch', () => {
     expect(decide(reading('unavailable'), tail({ serverLives: false }))).toBe('retry');
   });
 
+  test('more lines than single ones may be are given eight minutes', () => {
+    const early = { minutes: 7, allMinutes: 7 };
+    expect(decide(reading('failed'), tail({ lines: 33, ...early }))).toBe('retry');
+    expect(decide(reading('refused'), tail({ lines: 33, ...early }))).toBe('retry');
+    expect(decide(reading('failed'), tail({ lines: 32, ...early }))).toBe('record');
+    expect(decide(reading('failed'), tail({ lines: 33 }))).toBe('record');
+  });
+
   test('few tries far apart, or with this and that, tell as much as many', () => {
     const few = { tries: 1, minutes: 0 };
     expect(decide(reading('unavailable'), tail({ ...few, allTries: 3, allMinutes: 8 }))).toBe('record');

@@ -84,9 +84,11 @@ function triesOf({ kind, names }: FailureReading, { maxRetries }: Evidence): num
 /** So few lines that their server cannot be told from them by trying others. */
 const FEW_LINES = 3;
 /** Below the ten minutes within which a batch ends by itself. */
-const TAIL_MINUTES = { few: 2, many: 3, load: 5, pace: 8, account: 8 } as const;
+const TAIL_MINUTES = { few: 2, many: 3, load: 5, pace: 8, crowd: 8, account: 8 } as const;
 
 const LONG_TRIES = 3;
+/** More lines than these that all fail look like a server that is away. */
+const MANY_LINES = 32;
 
 /** Whether the last lines of a batch end by themselves after such a reply. Otherwise they wait, as all others do. */
 export function endsInTail({ kind, names }: FailureReading, { lines, serverLives }: Tail): boolean {
@@ -105,6 +107,7 @@ function isFinal(reading: FailureReading, tail: Tail, { maxRetries }: Evidence):
   const isLong = tail.allMinutes >= TAIL_MINUTES.pace && tail.allTries >= LONG_TRIES;
   if (isLong && names !== 'account') return true;
   if (tail.tries <= maxRetries) return false;
+  if (tail.lines > MANY_LINES) return tail.minutes >= TAIL_MINUTES.crowd;
   const isFew = tail.lines <= FEW_LINES;
   if (names === 'account') return tail.minutes >= TAIL_MINUTES.account;
   if (kind === 'throttled') return tail.minutes >= (isFew ? TAIL_MINUTES.load : TAIL_MINUTES.pace);
