@@ -228,7 +228,7 @@ export class Dispatcher {
         this.#feeds.push(feed);
       }
       const isProbe = choice.kind === 'route-probe' && queue.lines === feed.ready;
-      const [line] = queue.lines.splice(isProbe ? this.#probeAt(queue) : queue.at, 1);
+      const line = isProbe ? queue.lines.splice(this.#probeAt(queue), 1)[0] : takeAt(queue);
       assert(line, 'a queue that was chosen has a line');
       return { line, feed, standing: choice.standing, kind: choice.kind };
     }
@@ -477,3 +477,7 @@ export class Dispatcher {
     work.catch(this.#deps.onFatal);
   }
 }
+
+/** The last one, as nearly always, without a list of those that are taken. */
+const takeAt = ({ lines, at }: { readonly lines: Line[]; readonly at: number }): Line | undefined =>
+  at === lines.length - 1 ? lines.pop() : lines.splice(at, 1)[0];
