@@ -77,9 +77,12 @@ function tailOf(
   trouble: LineTrouble,
   serverLives: boolean,
 ): Tail | null {
-  // A try that reached nobody is none, and what came before it is long ago.
-  if (reading.kind === 'unreachable') {
+  // A try that reached nobody, or a server that may be down, is none, and what came before it is long ago.
+  const mayBeDown = reading.kind === 'unavailable' || reading.kind === 'silent';
+  if (reading.kind === 'unreachable' || (mayBeDown && !serverLives)) {
+    trouble.tailTries = 0;
     trouble.tailSinceMs = null;
+    trouble.allTailTries = 0;
     trouble.allTailSinceMs = null;
     return null;
   }
