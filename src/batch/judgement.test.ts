@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
-  answer,
   eventually,
   many,
   ok,
@@ -9,15 +8,9 @@ import {
   scope,
   type EngineBench,
 } from '../../test/support/engine.ts';
+import { failure, lineIn, REAL, says, SPEED } from '../../test/support/judgement.ts';
 import type { Batch } from '../contract/batch.ts';
-import type { UpstreamReply, UpstreamRequest } from '../upstream/port.ts';
 import type { Engine } from './engine.ts';
-
-/** Minutes of the rules take less than a second. */
-const SPEED = 200;
-
-/** The options of production. */
-const REAL = { tickMs: 1_000, retryBaseMs: 500, retryCapMs: 60_000 };
 
 let bench: EngineBench;
 beforeEach(async () => {
@@ -25,16 +18,6 @@ beforeEach(async () => {
   bench.speed = SPEED;
 });
 afterEach(() => bench.close());
-
-const says = (status: number, text: string, more = {}): UpstreamReply =>
-  answer(status, { body: Buffer.from(JSON.stringify({ error: { message: text } })), ...more });
-const failure = (
-  reason: Extract<UpstreamReply, { kind: 'failure' }>['reason'],
-  status: number | null = null,
-): UpstreamReply => ({ kind: 'failure', reason, message: `it was a ${reason}`, status });
-
-const lineIn = ({ body }: UpstreamRequest): number =>
-  Number(/"content":"r(\d+)"/.exec(Buffer.from(body).toString())?.[1]);
 
 const waiting = async (engine: Engine, { id }: Batch): Promise<string | null> => {
   const live = await bench.state.batches.get(scope, id);

@@ -41,6 +41,9 @@ export interface FailureReading {
   readonly retryAfterMs: number | null;
 }
 
+/** The server may be down, or its guard answers for it: nothing came from the model server itself. */
+export const mayBeDown = (kind: FailureKind): boolean => kind === 'unavailable' || kind === 'silent';
+
 /** A success without a failure inside. The way of every reply: it reads no text. */
 export function isAccepted(reply: UpstreamReply): reply is UpstreamAnswer {
   return reply.kind === 'answer' && reply.status >= 200 && reply.status < 300 && reply.fault === null;

@@ -1,6 +1,6 @@
 import type { BatchEndpoint } from '../contract/batch.ts';
 import { backoffMs } from '../core/backoff.ts';
-import type { FailureReading } from './reading.ts';
+import { mayBeDown, type FailureReading } from './reading.ts';
 import type { Server, ServerDeps } from './server.ts';
 
 const PROBE_BASE_MS = 1_000;
@@ -60,7 +60,7 @@ export class Route {
     this.#closedSinceMs = nowMs;
     this.#wait(nowMs);
     const told = { upstream: this.server.name, reason: text };
-    const isDown = kind === 'unavailable' || kind === 'silent' || kind === 'failed';
+    const isDown = mayBeDown(kind) || kind === 'failed';
     if (isDown) this.#deps.log.event('upstream.down', told);
     else this.#deps.log.event('upstream.refusing', { ...told, endpoint: this.endpoint });
   }

@@ -3,7 +3,7 @@ import type { BatchEndpoint } from '../contract/batch.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { Upstream } from '../upstream/port.ts';
-import type { FailureReading } from './reading.ts';
+import { mayBeDown, type FailureReading } from './reading.ts';
 import { Route } from './route.ts';
 import { Window } from './window.ts';
 
@@ -158,7 +158,7 @@ export class Server {
     if (kind === 'unreachable') {
       this.#unreachableCalls += 1;
       if (this.#unreachableCalls >= UNREACHABLE_CALLS) this.#open(call);
-    } else if (kind !== 'silent' && kind !== 'unavailable') this.#endFall();
+    } else if (!mayBeDown(kind)) this.#endFall();
     const isBack = kind !== 'unreachable' && kind !== 'silent' && this.#answered();
     this.#noteLoad(call);
     // Who was waiting for it goes on at once, and must know by then that it asks to slow down.
@@ -169,10 +169,10 @@ export class Server {
     const { reading, nowMs, startedAtMs } = call;
     const { kind, retryAfterMs } = reading;
     // What was heard of it before is old news.
-    if ((kind === 'unavailable' || kind === 'silent') && this.#missedLists === 0) this.#listAtMs = nowMs;
+    if (mayBeDown(kind) && this.#missedLists === 0) this.#listAtMs = nowMs;
     if (!call.isAboutServer) return;
-    if (kind === 'unavailable' || kind === 'silent') this.#noteFall(nowMs);
-    const isOverload = kind === 'throttled' || kind === 'unavailable' || kind === 'silent';
+    if (mayBeDown(kind)) this.#noteFall(nowMs);
+    const isOverload = kind === 'throttled' || mayBeDown(kind);
     if (call.isLoad && (isOverload || kind === 'failed')) {
       this.window.noteFailure({ isOverload, startedAtMs, nowMs, inFlight: this.inFlight });
       this.#overload = reading.text;

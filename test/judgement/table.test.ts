@@ -1,14 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { answer, eventually, many, ok, openEngineBench, scope, type EngineBench } from '../support/engine.ts';
+import { eventually, many, ok, openEngineBench, scope, type EngineBench } from '../support/engine.ts';
+import { failure, lineIn, REAL, says, SPEED } from '../support/judgement.ts';
 import type { Batch } from '../../src/contract/batch.ts';
-import type { UpstreamReply, UpstreamRequest } from '../../src/upstream/port.ts';
+import type { UpstreamReply } from '../../src/upstream/port.ts';
 import type { Engine } from '../../src/batch/engine.ts';
-
-/** Minutes of the rules take less than a second. */
-const SPEED = 200;
-
-/** The options of production. */
-const REAL = { tickMs: 1_000, retryBaseMs: 500, retryCapMs: 60_000 };
 
 let bench: EngineBench;
 beforeEach(async () => {
@@ -17,12 +12,6 @@ beforeEach(async () => {
 });
 afterEach(() => bench.close());
 
-const says = (status: number, text: string, more = {}): UpstreamReply =>
-  answer(status, { body: Buffer.from(JSON.stringify({ error: { message: text } })), ...more });
-const failure = (
-  reason: Extract<UpstreamReply, { kind: 'failure' }>['reason'],
-  status: number | null = null,
-): UpstreamReply => ({ kind: 'failure', reason, message: `it was a ${reason}`, status });
 const fault: UpstreamReply = { ...ok, fault: { code: null, message: 'the engine failed' } };
 
 /** What a server, an account or a set-up answers to everybody. */
@@ -61,9 +50,6 @@ const TROUBLE: readonly (readonly [string, UpstreamReply])[] = [
 ];
 const PACE = [['429', says(429, 'slow down')]] as const;
 const AWAY = [['no connection', failure('unreachable')]] as const;
-
-const lineIn = ({ body }: UpstreamRequest): number =>
-  Number(/"content":"r(\d+)"/.exec(Buffer.from(body).toString())?.[1]);
 
 const waiting = async (engine: Engine, { id }: Batch): Promise<string | null> => {
   const live = await bench.state.batches.get(scope, id);

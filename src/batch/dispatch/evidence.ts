@@ -1,4 +1,4 @@
-import type { FailureReading } from '../../serving/reading.ts';
+import { mayBeDown, type FailureReading } from '../../serving/reading.ts';
 import type { UpstreamReply } from '../../upstream/port.ts';
 import type { Evidence, Tail } from './decide.ts';
 import type { Feed, Line, LineTrouble } from './feed.ts';
@@ -55,6 +55,7 @@ function noteFailure({ line, feed, standing, nowMs, reply, reading }: FailedCall
   if (line.trouble === null) feed.troubled += 1;
   const trouble: LineTrouble = (line.trouble ??= {
     reply,
+    reading,
     failedAtMs: nowMs,
     attempts: 0,
     throttles: 0,
@@ -67,6 +68,7 @@ function noteFailure({ line, feed, standing, nowMs, reply, reading }: FailedCall
     tailOf: null,
   });
   trouble.reply = reply;
+  trouble.reading = reading;
   trouble.failedAtMs = nowMs;
   if (isThrottled) trouble.throttles += 1;
   return trouble;
@@ -78,26 +80,20 @@ function tailOf(
   serverLives: boolean,
 ): Tail | null {
   // A try that reached nobody, or a server that may be down, is none, and what came before it is long ago.
-  const mayBeDown = reading.kind === 'unavailable' || reading.kind === 'silent';
-  if (reading.kind === 'unreachable' || (mayBeDown && !serverLives)) {
-    trouble.tailTries = 0;
-    trouble.tailSinceMs = null;
+  const reachedNobody = reading.kind === 'unreachable' || (mayBeDown(reading.kind) && !serverLives);
+  if (reachedNobody || !feed.isTail) {
     trouble.allTailTries = 0;
     trouble.allTailSinceMs = null;
-    return null;
   }
-  const about = subjectOf(reading);
   // Only what it gets again and again is held against a line.
-  if (!feed.isTail || trouble.tailOf !== about) {
+  const about = subjectOf(reading);
+  if (reachedNobody || !feed.isTail || trouble.tailOf !== about) {
     trouble.tailTries = 0;
     trouble.tailSinceMs = null;
-    trouble.tailOf = about;
   }
-  if (!feed.isTail) {
-    trouble.allTailTries = 0;
-    trouble.allTailSinceMs = null;
-    return null;
-  }
+  if (reachedNobody) return null;
+  trouble.tailOf = about;
+  if (!feed.isTail) return null;
   trouble.tailSinceMs ??= nowMs;
   trouble.tailTries += 1;
   trouble.allTailSinceMs ??= nowMs;

@@ -3,7 +3,7 @@ import { backoffMs } from '../../core/backoff.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import type { RetryStorms } from '../../core/retry-storm.ts';
-import { readFailure, type FailureReading } from '../../serving/reading.ts';
+import { mayBeDown, type FailureReading } from '../../serving/reading.ts';
 import type { Usage } from '../../contract/batch.ts';
 import { NO_USAGE } from '../../upstream/port.ts';
 import { answerLine, toUpstreamError, unansweredLine } from '../results/result-line.ts';
@@ -87,7 +87,7 @@ export class Failures {
     // Were one line's failures taken for load, they would leave its neighbours no room.
     const isLoad = !isSpaced && !(failedBefore && reading.kind === 'failed');
     server.failed({ reading, startedAtMs, nowMs, isAboutServer, isLoad });
-    if (line.trouble !== null && (reading.kind === 'unavailable' || reading.kind === 'silent'))
+    if (line.trouble !== null && mayBeDown(reading.kind))
       line.trouble.fall = server.fallOf(startedAtMs) ?? line.trouble.fall;
     const wallMs = this.#deps.clock.now();
     feed.latestFailure = { server: server.name, reading, sinceMs: feed.latestFailure?.sinceMs ?? wallMs };
@@ -98,7 +98,7 @@ export class Failures {
         reading.kind === 'rejected'
           ? standing.holdBack(reading, { nowMs, wallMs })
           : standing.noteFailure(reading, { line: line.number, nowMs, wallMs, isProven, failingLines });
-      if (isNew && (reading.kind === 'unavailable' || reading.kind === 'silent')) server.noteDeath();
+      if (isNew && mayBeDown(reading.kind)) server.noteDeath();
     }
     this.#keeper.end(call, decision === 'record' ? null : nowMs);
     this.#settle(decision, call);
@@ -153,7 +153,7 @@ export class Failures {
   /** With what its latest call brought. */
   recordFailure(line: Line, feed: Feed): void {
     assert(line.trouble !== null, 'a line that never failed is recorded as failed');
-    const { reply, attempts } = line.trouble;
+    const { reply, reading, attempts } = line.trouble;
     const name = requestNameOf(line, feed);
     const payload =
       reply.kind === 'answer' ? answerLine(name, reply) : unansweredLine(name, toUpstreamError(reply));
@@ -167,15 +167,15 @@ export class Failures {
       line: line.number,
       status: reply.status,
       attempts,
-      reason: readFailure(reply).text,
+      reason: reading.text,
     });
   }
 
-  #retryLater({ line, feed, standing, reading }: FailedCall & Call): void {
+  #retryLater({ line, feed, standing, reply, reading }: FailedCall & Call): void {
     const waitMs = Math.max(reading.retryAfterMs ?? 0, this.#backoffMs(line, feed));
     this.#deps.retryStorms.note({
       upstream: standing.route.server.name,
-      reason: reasonOf(reading, line.trouble?.reply.status ?? null),
+      reason: reasonOf(reading, reply.status),
     });
     feed.waiting += 1;
     this.#keeper.leave(feed);

@@ -29,8 +29,9 @@ export interface Line {
 
 /** What is known of a line whose calls failed. */
 export interface LineTrouble {
-  /** The latest reply. */
+  /** The latest reply, and what it says. */
   reply: UpstreamReply;
+  reading: FailureReading;
   /** When it came (monotonic ms). */
   failedAtMs: number;
   /** Calls that are held against the line. */

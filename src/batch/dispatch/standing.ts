@@ -1,4 +1,4 @@
-import type { FailureKind, FailureReading } from '../../serving/reading.ts';
+import { mayBeDown, type FailureKind, type FailureReading } from '../../serving/reading.ts';
 import type { Route } from '../../serving/route.ts';
 import type { Upstream } from '../../upstream/port.ts';
 
@@ -52,7 +52,7 @@ export class Standing {
     if (!isOpen) return readiness;
     if (heldBack !== null) {
       const { kind, names } = heldBack.reading;
-      const answers = names !== 'account' && kind !== 'unavailable' && kind !== 'silent';
+      const answers = names !== 'account' && !mayBeDown(kind);
       const probing = route.probing(nowMs, isProven && isAlone && answers ? PROBES_TOGETHER : 1);
       return probing === 'probe' ? 'route-probe' : probing;
     }

@@ -1,0 +1,21 @@
+/** What the tests of who pays for a failed call share: replies of model servers, and how fast their clock runs. */
+import type { UpstreamReply, UpstreamRequest } from '../../src/upstream/port.ts';
+import { answer } from './engine.ts';
+
+/** Minutes of the rules take less than a second. */
+export const SPEED = 200;
+
+/** The options of production. */
+export const REAL = { tickMs: 1_000, retryBaseMs: 500, retryCapMs: 60_000 };
+
+export const says = (status: number, text: string, more = {}): UpstreamReply =>
+  answer(status, { body: Buffer.from(JSON.stringify({ error: { message: text } })), ...more });
+
+export const failure = (
+  reason: Extract<UpstreamReply, { kind: 'failure' }>['reason'],
+  status: number | null = null,
+): UpstreamReply => ({ kind: 'failure', reason, message: `it was a ${reason}`, status });
+
+/** The number of a line that `many` made. */
+export const lineIn = ({ body }: UpstreamRequest): number =>
+  Number(/"content":"r(\d+)"/.exec(Buffer.from(body).toString())?.[1]);
