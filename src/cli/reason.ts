@@ -1,4 +1,5 @@
 import { connect } from 'node:tls';
+import { hostIn, reaches } from './socket-look.ts';
 
 const TLS_LOOK_MS = 2_000;
 
@@ -11,24 +12,10 @@ export async function reasonOfCall(url: URL, error: unknown): Promise<string> {
 }
 
 /** A handshake alone: nothing is sent, so the certificate does not matter. */
-function speaksTls({ hostname, port }: URL): Promise<boolean> {
-  return new Promise((resolve) => {
-    const host = hostname.replace(/^\[|\]$/g, '');
-    const socket = connect({
-      host,
-      port: Number(port || 80),
-      rejectUnauthorized: false,
-      timeout: TLS_LOOK_MS,
-    });
-    const end = (speaks: boolean) => {
-      socket.destroy();
-      resolve(speaks);
-    };
-    socket
-      .once('secureConnect', () => end(true))
-      .once('error', () => end(false))
-      .once('timeout', () => end(false));
-  });
+function speaksTls(url: URL): Promise<boolean> {
+  const port = Number(url.port || 80);
+  const socket = connect({ host: hostIn(url), port, rejectUnauthorized: false, timeout: TLS_LOOK_MS });
+  return reaches(socket, 'secureConnect');
 }
 
 /** Why an operation of the system or the network failed, in words. `fetch` hides the reason in `cause`. */

@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { defaults } from '../config/options.ts';
+import { hostIn, reaches } from './socket-look.ts';
 
 /** In the data directory while a service runs over it, so that commands of the same directory find it. */
 const FILE = 'service.json';
@@ -46,22 +47,9 @@ function isAlive(pid: number): boolean {
 }
 
 function listens(text: string): Promise<boolean> {
-  const { hostname, port, protocol } = new URL(text);
-  return new Promise((resolve) => {
-    const socket = connect({
-      host: hostname.replace(/^\[|\]$/g, ''),
-      port: Number(port || (protocol === 'https:' ? 443 : 80)),
-      timeout: LOOK_MS,
-    });
-    const end = (isThere: boolean) => {
-      socket.destroy();
-      resolve(isThere);
-    };
-    socket
-      .once('connect', () => end(true))
-      .once('error', () => end(false))
-      .once('timeout', () => end(false));
-  });
+  const url = new URL(text);
+  const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
+  return reaches(connect({ host: hostIn(url), port, timeout: LOOK_MS }), 'connect');
 }
 
 function tryJson(text: string): unknown {
