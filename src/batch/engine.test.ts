@@ -144,7 +144,7 @@ describe('failures', () => {
     expect(bench.calls).toHaveLength(3);
   });
 
-  test('a refused key pauses the deployment with a reason on the batch, and fails no line', async () => {
+  test('a refused key holds the batch back, with the reason on it, and fails no line', async () => {
     const engine = await startEngine({ maxRetries: 0 });
     bench.reply = () => answer(401);
 

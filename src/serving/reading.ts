@@ -9,7 +9,7 @@ import { namedBy } from './named-by.ts';
  * | --- | --- | --- |
  * | accepted | 2xx without a failure inside | – |
  * | rejected | 400, 413, 414, 416, 422, 431 | the request |
- * | refused | redirects, 401 to 407, 410 to 412, 415, 421, 426, 451, 501, 505, 511; a success that is no answer of a model API; texts that name the account or the model | the account, the address or the set-up |
+ * | refused | redirects, 401 to 407, 410 to 412, 415, 417, 421, 426, 451, 501, 505, 511; a success that is no answer of a model API; texts that name the account or the model | the account, the address or the set-up |
  * | throttled | 429 | our pace |
  * | unavailable | 502, 503, 504, 509, 520 to 530 | the upstream |
  * | failed | 500, 408, 409, 424, 425, 498, 499, any other status; a success with a failure inside; a broken answer | the request or the upstream |
