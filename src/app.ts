@@ -8,7 +8,7 @@ import { failpointFromEnv } from './app/failpoint.ts';
 import { followedBy } from './app/followed.ts';
 import { missingFiles } from './app/installation.ts';
 import { openLocalDeployment } from './app/local.ts';
-import { closeStorage, openStorage, watchRoom, type Storage } from './app/storage.ts';
+import { closeStorage, openStorage, watchDiskSpace, type Storage } from './app/storage.ts';
 import { Engine, type EngineOptions } from './batch/engine.ts';
 import { OutputsAlong } from './batch/finalize/along.ts';
 import { runExpiry } from './batch/upload/expiry.ts';
@@ -74,7 +74,7 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
   const { log, onFatal, directory, storage } = parts;
   const { state, blobs, diskGuard } = storage;
   const background = new AbortController();
-  const room = watchRoom(storage, { signal: background.signal, log, onFatal });
+  const diskSpace = watchDiskSpace(storage, { signal: background.signal, log, onFatal });
   const inspectors = createInspectorPool({
     resolvePath: (id) => blobs.pathOf(id),
     threads: Math.max(1, availableParallelism() - 1),
@@ -92,7 +92,7 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
     log,
     failpoint: failpointFromEnv(),
     owner: `${process.pid}-${randomUUID()}`,
-    hasRoom: () => room.isThere,
+    hasDiskSpace: () => diskSpace.isThere,
     onFatal,
     options: { ...parts.options, maxRetries: config.retriesMax, strictWindow: config.strictWindow },
   });

@@ -2,7 +2,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { systemClock } from '../core/clock.ts';
 import { createDiskGuard } from '../core/disk-guard.ts';
 import { createLog } from '../core/log.ts';
-import { watchRoom } from './storage.ts';
+import { watchDiskSpace } from './storage.ts';
 
 const stopping = new AbortController();
 afterEach(() => stopping.abort());
@@ -17,7 +17,7 @@ test('a disk that is nearly full is told once, and so is that it has room again'
     ballastBytes: 0,
     disk: { freeBytes: async () => disk.free, makeBallast: async () => {}, dropBallast: async () => {} },
   });
-  const room = watchRoom(
+  const diskSpace = watchDiskSpace(
     { diskGuard, dataDir: { path: '/data' } },
     {
       signal: stopping.signal,
@@ -28,7 +28,7 @@ test('a disk that is nearly full is told once, and so is that it has room again'
     },
   );
   const becomes = (isThere: boolean) =>
-    vi.waitFor(() => expect(room.isThere).toBe(isThere), { timeout: 20_000, interval: 20 });
+    vi.waitFor(() => expect(diskSpace.isThere).toBe(isThere), { timeout: 20_000, interval: 20 });
 
   disk.free = 500;
   await becomes(false);

@@ -120,7 +120,7 @@ export async function closeStorage({ state, blobs, dataDir }: Storage): Promise<
 }
 
 /** The dispatchers ask before every request, so the guard's answer is kept at hand. */
-export function watchRoom(
+export function watchDiskSpace(
   {
     diskGuard,
     dataDir: { path },
@@ -131,17 +131,17 @@ export function watchRoom(
     onFatal,
   }: { readonly signal: AbortSignal; readonly log: Log; readonly onFatal: (error: unknown) => void },
 ): { readonly isThere: boolean } {
-  const room = { isThere: true };
+  const diskSpace = { isThere: true };
   const look = async (): Promise<void> => {
     while (!signal.aborted) {
-      const isThere = await diskGuard.hasRoom();
-      if (isThere !== room.isThere) log.event(isThere ? 'disk.ok' : 'disk.low', { path });
-      room.isThere = isThere;
+      const isThere = await diskGuard.hasSpace();
+      if (isThere !== diskSpace.isThere) log.event(isThere ? 'disk.ok' : 'disk.low', { path });
+      diskSpace.isThere = isThere;
       await systemClock.sleep(ROOM_LOOK_MS, signal).catch(() => {
         // The app closes.
       });
     }
   };
   Promise.all([look(), diskGuard.watch(signal)]).catch(onFatal);
-  return room;
+  return diskSpace;
 }

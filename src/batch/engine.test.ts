@@ -176,8 +176,8 @@ describe('failures', () => {
     expect((await bench.ended(batch)).counts).toEqual({ total: 10, completed: 10, failed: 0 });
   });
 
-  test('no request is sent while the disk has no room for its answer', async () => {
-    bench.hasRoom = false;
+  test('no request is sent while the disk has no space for its answer', async () => {
+    bench.hasDiskSpace = false;
     const engine = await startEngine();
 
     const { batch } = await bench.create(engine, await bench.upload(many(3)));
@@ -186,7 +186,7 @@ describe('failures', () => {
       expect(live && engine.progress(live)?.waiting).toContain('disk');
     });
     expect(bench.calls).toEqual([]);
-    bench.hasRoom = true;
+    bench.hasDiskSpace = true;
 
     expect((await bench.ended(batch)).status).toBe('completed');
   });

@@ -19,11 +19,11 @@ import type { OutputsAlong } from './finalize/along.ts';
 import { finalize } from './finalize/finalize.ts';
 import { createBatch, type CreateBatch } from './queue/create.ts';
 import { faulty, judge } from './queue/judge.ts';
-import { Quotas } from './queue/quotas.ts';
+import { AdmissionQueue } from './queue/admission-queue.ts';
 import { roomOf, tokenLimitExceeded, waitsForRoom } from './queue/room.ts';
 import { BatchJournal, type WaitOf } from './journal.ts';
 import { damageText, InputDamage, Inputs, readingInput } from './inputs.ts';
-import { untilTaken } from './passing.ts';
+import { retryTransient } from './transient.ts';
 import { Meter, type LiveProgress } from './progress.ts';
 import { Recorder } from './results/recorder.ts';
 import type { Inspector } from './validate/port.ts';
@@ -80,7 +80,7 @@ export interface EngineDeps {
   /** Names this process among all that ever held segments of this store. */
   readonly owner: string;
   /** False: the disk is nearly full, and nothing must be paid for that could not be stored (P10). */
-  readonly hasRoom: () => boolean;
+  readonly hasDiskSpace: () => boolean;
   /** The engine can no longer keep its promises: the process must end. A restart resumes. */
   readonly onFatal: (error: unknown) => void;
   readonly options?: Partial<EngineOptions>;
@@ -97,7 +97,7 @@ export class Engine {
   readonly #journal: BatchJournal;
   readonly #inputs: Inputs;
   readonly #retryStorms: RetryStorms;
-  readonly #quotas = new Quotas();
+  readonly #admissionQueue = new AdmissionQueue();
   readonly #tasks = new Map<number, Promise<void>>();
   readonly #meters = new Map<number, Meter>();
   readonly #inspections = new Map<string, Promise<Inspection>>();
@@ -169,7 +169,7 @@ export class Engine {
       inspectSoon: (owner, fileId) => this.#inspectSoon(owner, fileId),
       wake: () => this.wake(),
       noteCreated: (batch) => this.#journal.created(batch, scope),
-      noteHeld: (batch, deployment, held) => this.#quotas.add(batch, deployment, held),
+      noteHeld: (batch, deployment, held) => this.#admissionQueue.add(batch, deployment, held),
     });
 
   /** Undefined once the batch has ended. */
@@ -179,7 +179,7 @@ export class Engine {
     const left = batch.counts.total - batch.counts.completed - batch.counts.failed;
     const meter = activity && this.#meters.get(batch.seq);
     const requestsPerSecond = meter?.perSecond() ?? 0;
-    const { held, limit } = this.#quotas.of(batch) ?? { held: null, limit: null };
+    const { held, limit } = this.#admissionQueue.of(batch) ?? { held: null, limit: null };
     const waiting = activity ? activity.waiting : this.#waitsFor(batch);
     return {
       requestsPerSecond,
@@ -188,24 +188,24 @@ export class Engine {
       retries: activity?.retries ?? 0,
       waiting,
       endsByItself: activity?.endsByItself ?? false,
-      queue: this.#quotas.place(batch),
+      queue: this.#admissionQueue.place(batch),
       enqueuedTokens: { held, limit },
     };
   }
 
   /** Why a batch is still being validated, if there is more to say than that. */
   #waitsFor(batch: Batch): string | null {
-    const quota = this.#quotas.of(batch);
+    const quota = this.#admissionQueue.of(batch);
     if (batch.status !== 'validating' || batch.deployment === null || quota === undefined) return null;
     if (quota.limit === null) return gone(batch.deployment);
-    const place = this.#quotas.place(batch);
+    const place = this.#admissionQueue.place(batch);
     return place && waitsForRoom(batch.deployment, place, quota);
   }
 
   readonly #waits: WaitOf = {
     isWaiting: (batch) => {
       if (batch.status === 'validating')
-        return batch.waitingTokens !== null || this.#quotas.of(batch)?.limit === null;
+        return batch.waitingTokens !== null || this.#admissionQueue.of(batch)?.limit === null;
       const activity = this.#dispatchers.get(batch)?.activity(batch.seq);
       return activity !== undefined && activity.waiting !== null;
     },
@@ -217,9 +217,9 @@ export class Engine {
       // From before the look: what changes meanwhile makes it look again.
       const heard = this.#changes.rings;
       await this.#patiently(async () => {
-        this.#quotas.startLook();
+        this.#admissionQueue.startLook();
         const live = await this.#deps.state.batches.live();
-        this.#quotas.look(live, await this.#dispatchers.refresh(live), nowS(this.#deps.clock));
+        this.#admissionQueue.look(live, await this.#dispatchers.refresh(live), nowS(this.#deps.clock));
         for (const batch of live) this.#attend(batch);
         this.#journal.look(live, this.#waits);
         await this.#purge();
@@ -236,9 +236,9 @@ export class Engine {
     const { seq } = batch;
     const running = this.#dispatchers.get(batch);
     this.#meters.get(seq)?.read(batch.counts.completed + batch.counts.failed);
-    if (batch.status === 'cancelling') running?.stopFeed(seq, this.#options.cancelGraceMs);
-    if (this.#isOver(batch)) running?.stopFeed(seq, this.#options.cancelGraceMs);
-    if (this.#tasks.has(seq) || !this.#quotas.hasTurn(batch)) return;
+    if (batch.status === 'cancelling') running?.stopBatch(seq, this.#options.cancelGraceMs);
+    if (this.#isOver(batch)) running?.stopBatch(seq, this.#options.cancelGraceMs);
+    if (this.#tasks.has(seq) || !this.#admissionQueue.hasTurn(batch)) return;
     const task = this.#run(seq)
       .catch(this.#deps.onFatal)
       .finally(() => {
@@ -258,7 +258,7 @@ export class Engine {
         if (batch === undefined) return;
         // One that had ended before this task began was told by another.
         if (isTerminal(batch.status) && steps.length > 0) this.#journal.ended(batch);
-        if (isTerminal(batch.status) || !this.#quotas.takeTurn(batch)) return;
+        if (isTerminal(batch.status) || !this.#admissionQueue.takeTurn(batch)) return;
         const { deployment } = batch;
         if (batch.status === 'in_progress' && deployment !== null && !steps.includes('in_progress'))
           this.#journal.started(batch, deployment);
@@ -312,7 +312,7 @@ export class Engine {
     const verdict = await judge(scope, inspection, batch, deployments);
     this.#deps.failpoint('validate:before-plan');
     if (verdict.kind === 'faulty') {
-      // Its deployment has gone since it was created: `Quotas` keeps it until that is back.
+      // Its deployment has gone since it was created: `AdmissionQueue` keeps it until that is back.
       const hadOne = batch.deployment !== null && batch.deployment === inspection.model;
       if (hadOne && verdict.errors.data.every(({ code }) => code === 'model_not_found'))
         return this.#rest(this.#options.tickMs);
@@ -429,7 +429,7 @@ export class Engine {
   /** Undefined when the engine stopped first. */
   async #patiently<T>(work: () => Promise<T>): Promise<T | undefined> {
     try {
-      return await untilTaken(work, this.#deps, this.#stopping.signal);
+      return await retryTransient(work, this.#deps, this.#stopping.signal);
     } catch (error) {
       if (error === STOPPED) return undefined;
       throw error;

@@ -80,9 +80,9 @@ function makeGuard(freeBytes: number, options: Partial<DiskGuardOptions> = {}) {
 describe('room', () => {
   test('is there while 256 MiB stay free', async () => {
     const { disk, guard, advance } = makeGuard(1_000 * MIB, { ballastBytes: 0 });
-    expect(await guard.hasRoom()).toBe(true);
-    expect(await guard.hasRoom(744 * MIB)).toBe(true);
-    expect(await guard.hasRoom(744 * MIB + 1)).toBe(false);
+    expect(await guard.hasSpace()).toBe(true);
+    expect(await guard.hasSpace(744 * MIB)).toBe(true);
+    expect(await guard.hasSpace(744 * MIB + 1)).toBe(false);
 
     for (const [freeBytes, room] of [
       [256 * MIB, true],
@@ -91,7 +91,7 @@ describe('room', () => {
     ] as const) {
       disk.freeBytes = freeBytes;
       await advance(1_000);
-      expect(await guard.hasRoom()).toBe(room);
+      expect(await guard.hasSpace()).toBe(room);
     }
   });
 
@@ -99,9 +99,9 @@ describe('room', () => {
     const { disk, guard, advance } = makeGuard(1_000 * MIB);
 
     for (let round = 0; round < 3; round++) {
-      await Promise.all(Array.from({ length: 100 }, () => guard.hasRoom()));
+      await Promise.all(Array.from({ length: 100 }, () => guard.hasSpace()));
       await advance(99);
-      await guard.hasRoom();
+      await guard.hasSpace();
       expect(disk.looks).toBe(round + 1);
       await advance(1);
     }
@@ -109,23 +109,23 @@ describe('room', () => {
 
   test('is denied for a second after new work met a full disk, and the ballast stays', async () => {
     const { disk, guard, advance } = makeGuard(1_000 * MIB);
-    await guard.hasRoom();
+    await guard.hasSpace();
     await advance(0);
 
     guard.noteFull();
 
-    expect(await guard.hasRoom()).toBe(false);
+    expect(await guard.hasSpace()).toBe(false);
     await advance(999);
-    expect(await guard.hasRoom()).toBe(false);
+    expect(await guard.hasSpace()).toBe(false);
     await advance(1);
-    expect(await guard.hasRoom()).toBe(true);
+    expect(await guard.hasSpace()).toBe(true);
     expect(disk.ballast).toBe(64 * MIB);
   });
 
   test('that comes back wakes those who wait, within a second', async () => {
     const { disk, guard, advance } = makeGuard(10 * MIB);
     let woken = 0;
-    const waiting = [1, 2, 3].map(() => guard.waitForRoom(new AbortController().signal).then(() => woken++));
+    const waiting = [1, 2, 3].map(() => guard.waitForSpace(new AbortController().signal).then(() => woken++));
     for (let second = 0; second < 30; second++) await advance(1_000);
     expect(woken).toBe(0);
 
@@ -139,13 +139,13 @@ describe('room', () => {
   test('is waited for only until the signal', async () => {
     const { guard, advance, sleepers } = makeGuard(0);
     const stopping = new AbortController();
-    const waiting = guard.waitForRoom(stopping.signal);
+    const waiting = guard.waitForSpace(stopping.signal);
     await advance(1_000);
 
     stopping.abort(new Error('stopping'));
 
     await expect(waiting).rejects.toThrow('stopping');
-    await expect(guard.waitForRoom(stopping.signal)).rejects.toThrow('stopping');
+    await expect(guard.waitForSpace(stopping.signal)).rejects.toThrow('stopping');
     expect(sleepers.size).toBe(0);
   });
 });
@@ -154,7 +154,7 @@ describe('the ballast', () => {
   test('is made when there is space for it, and the first start does not wait for it', async () => {
     const { disk, guard, advance } = makeGuard(1_000 * MIB);
 
-    expect(await guard.hasRoom()).toBe(true);
+    expect(await guard.hasSpace()).toBe(true);
     await advance(1_000);
 
     expect(disk.ballast).toBe(64 * MIB);
@@ -163,9 +163,9 @@ describe('the ballast', () => {
   test('is not made of the last space', async () => {
     const { disk, guard, advance } = makeGuard(319 * MIB);
 
-    expect(await guard.hasRoom()).toBe(true);
+    expect(await guard.hasSpace()).toBe(true);
     await advance(1_000);
-    expect(await guard.hasRoom()).toBe(true);
+    expect(await guard.hasSpace()).toBe(true);
 
     expect(disk.ballast).toBe(0);
   });
@@ -183,12 +183,12 @@ describe('the ballast', () => {
 
     disk.freeBytes = 300 * MIB;
     await advance(1_000);
-    expect(await guard.hasRoom()).toBe(false);
+    expect(await guard.hasSpace()).toBe(false);
     expect(disk.ballast).toBe(0);
 
     disk.freeBytes = 400 * MIB;
     await advance(1_000);
-    expect(await guard.hasRoom()).toBe(true);
+    expect(await guard.hasSpace()).toBe(true);
     expect(disk.ballast).toBe(64 * MIB);
     stopping.abort();
     await watching;
@@ -196,43 +196,43 @@ describe('the ballast', () => {
 
   test('is given up at once when asked for, whatever the disk says of itself', async () => {
     const { disk, guard, advance } = makeGuard(1_000 * MIB);
-    await guard.hasRoom();
+    await guard.hasSpace();
     await advance(1_000);
     disk.refuseBallast = 'EDQUOT';
 
     await guard.dropBallast();
 
     expect(disk.ballast).toBe(0);
-    expect(await guard.hasRoom()).toBe(false);
+    expect(await guard.hasSpace()).toBe(false);
     for (let second = 0; second < 5; second++) {
       await advance(1_000);
-      expect(await guard.hasRoom()).toBe(false);
+      expect(await guard.hasSpace()).toBe(false);
     }
     disk.refuseBallast = undefined;
     await advance(1_000);
-    expect(await guard.hasRoom()).toBe(true);
+    expect(await guard.hasSpace()).toBe(true);
     expect(disk.ballast).toBe(64 * MIB);
   });
 
   test('that is still being made when it is asked for is given up all the same', async () => {
     const { disk, guard, advance } = makeGuard(1_000 * MIB);
-    await guard.hasRoom();
+    await guard.hasSpace();
 
     await guard.dropBallast();
     await advance(999);
 
     expect(disk.ballast).toBe(0);
-    expect(await guard.hasRoom()).toBe(false);
+    expect(await guard.hasSpace()).toBe(false);
   });
 
   test('of 0 bytes is none, and a full disk still holds back for a second', async () => {
     const { disk, guard, advance } = makeGuard(1_000 * MIB, { ballastBytes: 0 });
     await guard.dropBallast();
-    expect(await guard.hasRoom()).toBe(false);
+    expect(await guard.hasSpace()).toBe(false);
 
     await advance(1_000);
 
-    expect(await guard.hasRoom()).toBe(true);
+    expect(await guard.hasSpace()).toBe(true);
     expect(disk.ballast).toBe(0);
   });
 });
@@ -247,7 +247,7 @@ describe('on a real disk', () => {
   const settled = async (options: { ballastBytes: number }) => {
     const stopping = new AbortController();
     const guard = createDiskGuard({ dir, clock: systemClock, freeBytesMin: 0, ...options });
-    await guard.hasRoom();
+    await guard.hasSpace();
     stopping.abort();
     // Ends only when the ballast that was begun is made.
     await guard.watch(stopping.signal);
@@ -280,8 +280,8 @@ describe('on a real disk', () => {
     const roomy = createDiskGuard({ dir, clock: systemClock, freeBytesMin: 1, ballastBytes: 0 });
     const greedy = createDiskGuard({ dir, clock: systemClock, freeBytesMin: 2 ** 60, ballastBytes: 0 });
 
-    expect(await roomy.hasRoom()).toBe(true);
-    expect(await roomy.hasRoom(2 ** 60)).toBe(false);
-    expect(await greedy.hasRoom()).toBe(false);
+    expect(await roomy.hasSpace()).toBe(true);
+    expect(await roomy.hasSpace(2 ** 60)).toBe(false);
+    expect(await greedy.hasSpace()).toBe(false);
   });
 });

@@ -6,9 +6,9 @@ import type { Clock } from './clock.ts';
 /** Knows whether the disk has room for new work, so that none is begun whose results could not be stored (P10). */
 export interface DiskGuard {
   /** Whether `bytes` more still leave the free bytes that the guard keeps. As of at most a tenth of a second ago. */
-  hasRoom(bytes?: number): Promise<boolean>;
+  hasSpace(bytes?: number): Promise<boolean>;
   /** Resolves when there is room; rejects with the signal's reason. */
-  waitForRoom(signal: AbortSignal): Promise<void>;
+  waitForSpace(signal: AbortSignal): Promise<void>;
   /** New work met a full disk and has undone its part: there is no room until the next look. The ballast stays. */
   noteFull(): void;
   /**
@@ -78,13 +78,13 @@ export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
   };
 
   const guard: DiskGuard = {
-    async hasRoom(bytes = 0) {
+    async hasSpace(bytes = 0) {
       await lookIfStale();
       return ballast !== 'dropped' && freeBytes - bytes >= freeBytesMin;
     },
-    async waitForRoom(signal) {
+    async waitForSpace(signal) {
       signal.throwIfAborted();
-      while (!(await guard.hasRoom())) await clock.sleep(LOOK_EVERY_MS, signal);
+      while (!(await guard.hasSpace())) await clock.sleep(LOOK_EVERY_MS, signal);
     },
     noteFull() {
       freeBytes = 0;

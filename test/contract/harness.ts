@@ -140,7 +140,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     log,
     failpoint: noFailpoints,
     owner: 'test',
-    hasRoom: () => true,
+    hasDiskSpace: () => true,
     onFatal: (error) => fatal.push(error),
     options: { tickMs: 50, cancelGraceMs: 50 },
   });

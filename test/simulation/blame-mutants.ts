@@ -1,4 +1,4 @@
-import { Feed } from '../../src/batch/dispatch/feed.ts';
+import { Backlog } from '../../src/batch/dispatch/backlog.ts';
 import { Standing } from '../../src/batch/dispatch/standing.ts';
 import { Route } from '../../src/serving/route.ts';
 import { Server } from '../../src/serving/server.ts';
@@ -54,9 +54,9 @@ export const BLAME_MUTANTS: Readonly<Record<string, Mutant>> = {
   'the last lines never end': {
     weather: 'blame',
     patch: () => {
-      const isTail = Object.getOwnPropertyDescriptor(Feed.prototype, 'isTail')!;
-      Object.defineProperty(Feed.prototype, 'isTail', { ...isTail, get: () => false });
-      return () => Object.defineProperty(Feed.prototype, 'isTail', isTail);
+      const isTail = Object.getOwnPropertyDescriptor(Backlog.prototype, 'isTail')!;
+      Object.defineProperty(Backlog.prototype, 'isTail', { ...isTail, get: () => false });
+      return () => Object.defineProperty(Backlog.prototype, 'isTail', isTail);
     },
   },
 

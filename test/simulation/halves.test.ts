@@ -163,7 +163,7 @@ class Halves {
       blobs,
       clock: { ...systemClock, now: () => this.#nowMs },
       uuid: this.#rng.uuid,
-      diskGuard: { hasRoom: async () => true, noteFull() {}, dropBallast: async () => {} },
+      diskGuard: { hasSpace: async () => true, noteFull() {}, dropBallast: async () => {} },
       log: silentLog,
     });
     this.#running = { state, blobs, uploader };

@@ -405,7 +405,7 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
 
   'requests are sent while the disk is full': {
     weather: 'disk',
-    hasRoom: () => true,
+    hasDiskSpace: () => true,
   },
 };
 

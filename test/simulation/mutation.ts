@@ -25,7 +25,7 @@ export interface Mutation {
   /** True: processes do not hear of changes. */
   readonly deafToChanges?: boolean;
   readonly options?: Partial<EngineOptions>;
-  hasRoom?(): boolean;
+  hasDiskSpace?(): boolean;
   /** Requests in flight beyond what the plan allows. */
   readonly windowExtra?: number;
 }

@@ -190,7 +190,11 @@ export class Oracle {
       'P4',
       `${call.key} was called again after its result was durable`,
     );
-    this.require(isZombie || this.#world.hasRoom(), 'P10', `${call.key} was called while the disk was full`);
+    this.require(
+      isZombie || this.#world.hasDiskSpace(),
+      'P10',
+      `${call.key} was called while the disk was full`,
+    );
     const cancel = this.#cancels.get(batchOf(call.key));
     if (cancel?.answeredAtMs != null && !isZombie) {
       const lateMs = scheduler.nowMs - cancel.answeredAtMs;

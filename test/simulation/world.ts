@@ -17,7 +17,7 @@ import type { AlongOutput, Rest } from '../../src/batch/finalize/along-output.ts
 import { runExpiry } from '../../src/batch/upload/expiry.ts';
 import { createUploader, type Uploader } from '../../src/batch/upload/upload.ts';
 import { ApiError } from '../../src/contract/error.ts';
-import { isPassing } from '../../src/batch/passing.ts';
+import { isTransient } from '../../src/batch/transient.ts';
 import { isFatal } from '../../src/http/errors.ts';
 import { openDiskBlobs } from '../../src/stores/blobs/disk.ts';
 import type { BlobStore } from '../../src/stores/blobs/port.ts';
@@ -235,7 +235,7 @@ export class World {
     return EPOCH_MS + this.scheduler.nowMs + this.#jumpMs;
   }
 
-  hasRoom(): boolean {
+  hasDiskSpace(): boolean {
     const { nowMs } = this.scheduler;
     return !this.plan.faults.some(
       (fault) => fault.kind === 'disk_full' && fault.fromMs - ROOM_MARGIN_MS <= nowMs && nowMs < fault.toMs,
@@ -271,7 +271,7 @@ export class World {
   /** As the HTTP server does: a broken store ends the process. */
   serverError({ life }: Process, error: Error): void {
     if (isFatal(error)) return this.#fatal(life, error);
-    const isKnown = error instanceof ApiError || isPassing(error) || error.name === 'ConnectionLost';
+    const isKnown = error instanceof ApiError || isTransient(error) || error.name === 'ConnectionLost';
     this.oracle.require(isKnown, 'P9', `a caller got an internal failure: ${error.stack ?? error.message}`);
   }
 
@@ -391,7 +391,7 @@ export class World {
       log: silentLog,
       failpoint: this.#failpointOf(life),
       owner: life.name,
-      hasRoom: () => mutation.hasRoom?.() ?? this.hasRoom(),
+      hasDiskSpace: () => mutation.hasDiskSpace?.() ?? this.hasDiskSpace(),
       onFatal,
       options: {
         commitGroupMax: tuning.commitGroupMax,
@@ -412,7 +412,7 @@ export class World {
       clock,
       uuid: rng.uuid,
       diskGuard: {
-        hasRoom: () => Promise.resolve(this.hasRoom()),
+        hasSpace: () => Promise.resolve(this.hasDiskSpace()),
         noteFull() {},
         dropBallast: () => Promise.resolve(),
       },

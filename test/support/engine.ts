@@ -100,7 +100,7 @@ export class EngineBench {
   ) => UpstreamReply | Promise<UpstreamReply> = () => ok;
   /** What an upstream says when it is asked for its models. */
   probe: () => UpstreamProbe = () => ({ kind: 'models', ids: ['m'] });
-  hasRoom = true;
+  hasDiskSpace = true;
   /** How much faster than the wall's the clock of the engines runs. Set it before they start. */
   speed = 1;
   /** No file is inspected before. */
@@ -185,7 +185,7 @@ export class EngineBench {
       log: this.#log,
       failpoint: noFailpoints,
       owner: systemUuid(),
-      hasRoom: () => this.hasRoom,
+      hasDiskSpace: () => this.hasDiskSpace,
       onFatal,
       options: { tickMs: 20, retryBaseMs: 2, retryCapMs: 10, cancelGraceMs: 50, ...options },
     });

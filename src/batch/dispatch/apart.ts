@@ -1,4 +1,4 @@
-import type { Feed, Line } from './feed.ts';
+import type { Backlog, Line } from './backlog.ts';
 
 /** Lines that were under way at one death go this many at a time; those of two or more, one at a time. */
 const ONCE_MAX = 8;
@@ -17,7 +17,7 @@ export class Apart {
    * Takes in a line whose server has died with it, now or before: were it ready like others, it could take every probe for
    * itself. `guilty`: it has been found out. False: it has nothing to do with a death.
    */
-  admit(line: Line, feed: Feed): boolean | 'guilty' {
+  admit(line: Line, backlog: Backlog): boolean | 'guilty' {
     const { trouble } = line;
     if (trouble === null) return false;
     if (trouble.fall?.isDeath) trouble.deaths += 1;
@@ -25,12 +25,12 @@ export class Apart {
     if (trouble.fall?.isDeath || !trouble.fall?.isRunning) trouble.fall = null;
     if (trouble.deaths === 0) return false;
     if (trouble.deaths >= DEATHS_MAX) return 'guilty';
-    feed.apart.unshift(line);
+    backlog.apart.unshift(line);
     return true;
   }
 
   /** The index of the line that may be sent now; -1: none. */
-  next({ apart }: Feed): number {
+  next({ apart }: Backlog): number {
     return apart.findLastIndex((line) => (isAgain(line) ? this.#again === 0 : this.#once < ONCE_MAX));
   }
 

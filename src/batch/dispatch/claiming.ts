@@ -1,4 +1,4 @@
-import type { Feed } from './feed.ts';
+import type { Backlog } from './backlog.ts';
 
 const SEGMENTS_PER_CLAIM_MAX = 8;
 /** A claim is a commit of its own, so a wider window claims more at a time. */
@@ -9,26 +9,28 @@ const SPARE_LINES_MAX = 128;
 
 /** Which batch claims next, if any, and how much: first one that has nothing; then, when lines at hand run low, in turn. */
 export function chooseClaim(
-  feeds: readonly Feed[],
+  backlogs: readonly Backlog[],
   { windowSize, hasUpstream }: { readonly windowSize: number; readonly hasUpstream: boolean },
-): { readonly feed: Feed; readonly segmentsMax: number } | undefined {
-  const starving = feeds.find((feed) => mayClaim(feed) && feed.segments.size === 0);
-  if (starving !== undefined) return { feed: starving, segmentsMax: 1 };
+): { readonly backlog: Backlog; readonly segmentsMax: number } | undefined {
+  const starving = backlogs.find((backlog) => mayClaim(backlog) && backlog.segments.size === 0);
+  if (starving !== undefined) return { backlog: starving, segmentsMax: 1 };
   // Without an upstream one segment is enough to find out whether anything is left to send.
   if (!hasUpstream) return undefined;
-  const freshLines = feeds.reduce((sum, feed) => sum + freshLinesOf(feed), 0);
+  const freshLines = backlogs.reduce((sum, backlog) => sum + freshLinesOf(backlog), 0);
   const spareLines = Math.min(SPARE_WINDOWS * windowSize, SPARE_LINES_MAX);
   if (freshLines >= windowSize + spareLines) return undefined;
-  const first = feeds.find(mayClaim);
+  const first = backlogs.find(mayClaim);
   if (first === undefined) return undefined;
-  const openLines = feeds.reduce((sum, feed) => sum + feed.open, 0);
+  const openLines = backlogs.reduce((sum, backlog) => sum + backlog.open, 0);
   if (openLines >= 4 * windowSize + 256) return undefined;
   const segmentsMax = Math.min(SEGMENTS_PER_CLAIM_MAX, 1 + Math.floor(windowSize / WINDOW_PER_SEGMENT));
-  return { feed: first, segmentsMax };
+  return { backlog: first, segmentsMax };
 }
 
 /** Lines that failed and wait for a probe are not enough to be at hand: those after them may be well. */
-const freshLinesOf = (feed: Feed): number =>
-  feed.troubled === 0 ? feed.ready.length : Math.min(feed.ready.length, feed.open - feed.troubled);
+const freshLinesOf = (backlog: Backlog): number =>
+  backlog.troubled === 0
+    ? backlog.ready.length
+    : Math.min(backlog.ready.length, backlog.open - backlog.troubled);
 
-const mayClaim = (feed: Feed): boolean => !feed.closed && !feed.exhausted;
+const mayClaim = (backlog: Backlog): boolean => !backlog.closed && !backlog.exhausted;

@@ -9,13 +9,13 @@ import type { Servers } from '../../serving/servers.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { ClaimedSegment, LineResult, WorkStore } from '../../stores/state/ports.ts';
 import { NO_USAGE, type Upstream, type UpstreamReply } from '../../upstream/port.ts';
-import { untilTaken } from '../passing.ts';
+import { retryTransient } from '../transient.ts';
 import type { Recorder, Settle } from '../results/recorder.ts';
 import { answerLine, idempotencyKey, UNANSWERED, unansweredLine } from '../results/result-line.ts';
 import { Apart } from './apart.ts';
 import { chooseClaim } from './claiming.ts';
 import { Failures, type Call, type FailureOptions } from './failures.ts';
-import { Feed, refill, requestNameOf, type Line } from './feed.ts';
+import { Backlog, refill, requestNameOf, type Line } from './backlog.ts';
 import { chooseStanding, Standing } from './standing.ts';
 import { Suspects, type SuspectTurn } from './suspects.ts';
 import { activityOf, type Activity } from './waiting.ts';
@@ -35,7 +35,7 @@ export interface DispatchDeps {
   /** This process among all that may hold segments. */
   readonly owner: string;
   /** False: no result could be stored now, so none must be paid for (P10). */
-  readonly hasRoom: () => boolean;
+  readonly hasDiskSpace: () => boolean;
   /** Shared by all dispatchers: at most one suspect line is tried at a time. */
   readonly suspectTurn: SuspectTurn;
   readonly onFatal: (error: unknown) => void;
@@ -70,12 +70,12 @@ export class Dispatcher {
   readonly #watched = new Map<Server, () => void>();
   #concurrencyMax = 1;
   /** In turn order: the next to be served is first. */
-  #feeds: Feed[] = [];
+  #backlogs: Backlog[] = [];
   #inFlight = 0;
   #refilling: Promise<void> | null = null;
   #alarmAtMs = Number.POSITIVE_INFINITY;
   #alarmTimer = new AbortController();
-  #noRoom = false;
+  #isDiskFull = false;
   /** Why there is nothing to send to, if there is nothing. */
   #absence = '';
 
@@ -86,17 +86,17 @@ export class Dispatcher {
     this.#suspects = new Suspects(deps);
     this.#failures = new Failures(deps, options, {
       end: (call, failedAtMs) => this.#end(call, failedAtMs),
-      leave: (feed) => this.#leave(feed),
-      record: (line, feed, outcome) => this.#record(line, feed, outcome),
+      leave: (backlog) => this.#leave(backlog),
+      record: (line, backlog, outcome) => this.#record(line, backlog, outcome),
       acquit: async (line) => {
         await this.#suspects.acquit(line);
         this.#pump();
       },
-      ready: (line, feed) => {
-        (this.#suspects.is(line) ? feed.suspects : feed.ready).unshift(line);
+      ready: (line, backlog) => {
+        (this.#suspects.is(line) ? backlog.suspects : backlog.ready).unshift(line);
         this.#pump();
       },
-      forget: (line, feed) => this.#forget(line, feed),
+      forget: (line, backlog) => this.#forget(line, backlog),
       pump: () => this.#pump(),
       own: (work) => this.#own(work),
     });
@@ -118,12 +118,12 @@ export class Dispatcher {
       unwatch();
       this.#watched.delete(server);
     }
-    for (const feed of this.#feeds) this.#place(feed);
+    for (const backlog of this.#backlogs) this.#place(backlog);
     this.#pump();
   }
 
   get isIdle(): boolean {
-    return this.#feeds.length === 0;
+    return this.#backlogs.length === 0;
   }
 
   /** Leaves nothing behind at the servers. Call when it is idle. */
@@ -133,30 +133,30 @@ export class Dispatcher {
   }
 
   /**
-   * Sends the batch's lines until nothing is left to claim and every claimed line is durable, or `stopFeed` ended it.
+   * Sends the batch's lines until nothing is left to claim and every claimed line is durable, or `stopBatch` ended it.
    * Rejects when its lines cannot be claimed or read; then it holds none of them any more.
    */
   async run(batch: Batch): Promise<void> {
-    const feed = new Feed(batch, this.#options);
-    this.#place(feed);
-    this.#feeds.unshift(feed);
+    const backlog = new Backlog(batch, this.#options);
+    this.#place(backlog);
+    this.#backlogs.unshift(backlog);
     this.#pump();
-    await feed.drained.promise;
-    this.#feeds = this.#feeds.filter((other) => other !== feed);
-    await this.#giveBack(feed);
-    if (feed.error !== null) throw feed.error;
+    await backlog.drained.promise;
+    this.#backlogs = this.#backlogs.filter((other) => other !== backlog);
+    await this.#giveBack(backlog);
+    if (backlog.error !== null) throw backlog.error;
   }
 
   /** No new requests for the batch; those in flight may finish until `graceMs` have passed. */
-  stopFeed(batchSeq: number, graceMs: number): void {
-    const feed = this.#feeds.find(({ batch }) => batch.seq === batchSeq);
-    if (feed === undefined || feed.stopped) return;
-    feed.stopped = true;
-    feed.closed = true;
-    this.#settleIfDrained(feed);
+  stopBatch(batchSeq: number, graceMs: number): void {
+    const backlog = this.#backlogs.find(({ batch }) => batch.seq === batchSeq);
+    if (backlog === undefined || backlog.stopped) return;
+    backlog.stopped = true;
+    backlog.closed = true;
+    this.#settleIfDrained(backlog);
     this.#own(
-      this.#deps.clock.sleep(graceMs, feed.abort.signal).then(
-        () => feed.abort.abort(),
+      this.#deps.clock.sleep(graceMs, backlog.abort.signal).then(
+        () => backlog.abort.abort(),
         () => {
           // Drained before the grace was over.
         },
@@ -165,7 +165,7 @@ export class Dispatcher {
   }
 
   stopAll(graceMs: number): void {
-    for (const { batch } of this.#feeds) this.stopFeed(batch.seq, graceMs);
+    for (const { batch } of this.#backlogs) this.stopBatch(batch.seq, graceMs);
   }
 
   /** Looks again for something to send: another dispatcher may have ended its turn with a suspect line. */
@@ -173,26 +173,26 @@ export class Dispatcher {
 
   /** What a batch is doing; undefined: it is not sent from here. `waiting`: why it does not move, for its owner. */
   activity(batchSeq: number): Activity | undefined {
-    const feed = this.#feeds.find(({ batch }) => batch.seq === batchSeq);
-    if (feed === undefined) return undefined;
-    return activityOf(feed, {
-      isDiskFull: this.#noRoom,
+    const backlog = this.#backlogs.find(({ batch }) => batch.seq === batchSeq);
+    if (backlog === undefined) return undefined;
+    return activityOf(backlog, {
+      isDiskFull: this.#isDiskFull,
       absence: this.#upstreams.length === 0 ? this.#absence : null,
       concurrencyMax: this.#concurrencyMax,
     });
   }
 
   /** What is known of how a batch fares somewhere is kept as long as that upstream serves it. */
-  #place(feed: Feed): void {
-    feed.standings = this.#upstreams.map((upstream) => {
-      const route = this.#deps.servers.of(upstream).route(upstream, feed.batch.endpoint);
-      const known = feed.standings.find((standing) => standing.route === route);
+  #place(backlog: Backlog): void {
+    backlog.standings = this.#upstreams.map((upstream) => {
+      const route = this.#deps.servers.of(upstream).route(upstream, backlog.batch.endpoint);
+      const known = backlog.standings.find((standing) => standing.route === route);
       return known?.upstream === upstream ? known : new Standing(upstream, route);
     });
   }
 
   #pump(): void {
-    this.#noRoom = false;
+    this.#isDiskFull = false;
     while (
       this.#inFlight < this.#concurrencyMax &&
       !this.#deps.recorder.isFull(this.#inFlight, this.#concurrencyMax)
@@ -209,28 +209,25 @@ export class Dispatcher {
   /** The next line of the first batch in turn that has one and somewhere to send it; the batch goes to the end of the turn. */
   #nextCall(): Call | null {
     let atMs = Number.POSITIVE_INFINITY;
-    for (const [index, feed] of this.#feeds.entries()) {
-      if (feed.closed) continue;
-      const queue = this.#queueOf(feed);
+    for (const [index, backlog] of this.#backlogs.entries()) {
+      if (backlog.closed) continue;
+      const queue = this.#queueOf(backlog);
       if (queue === null) continue;
-      if (!this.#deps.hasRoom()) {
-        this.#noRoom = true;
+      if (!this.#deps.hasDiskSpace()) {
+        this.#isDiskFull = true;
         atMs = this.#deps.clock.mono() + ROOM_CHECK_MS;
         break;
       }
-      const choice = chooseStanding(feed, { nowMs: this.#deps.clock.mono(), onPlace: this.poke });
+      const choice = chooseStanding(backlog, { nowMs: this.#deps.clock.mono(), onPlace: this.poke });
       if (choice.standing === null) {
         atMs = Math.min(atMs, choice.atMs);
         continue;
       }
-      if (index < this.#feeds.length - 1) {
-        this.#feeds.splice(index, 1);
-        this.#feeds.push(feed);
-      }
-      const isProbe = choice.kind === 'route-probe' && queue.lines === feed.ready;
+      if (index < this.#backlogs.length - 1) this.#backlogs.push(...this.#backlogs.splice(index, 1));
+      const isProbe = choice.kind === 'route-probe' && queue.lines === backlog.ready;
       const line = isProbe ? queue.lines.splice(this.#probeAt(queue), 1)[0] : takeAt(queue);
       assert(line, 'a queue that was chosen has a line');
-      return { line, feed, standing: choice.standing, kind: choice.kind };
+      return { line, backlog, standing: choice.standing, kind: choice.kind };
     }
     if (atMs < Number.POSITIVE_INFINITY) this.#alarm(atMs);
     return null;
@@ -243,22 +240,22 @@ export class Dispatcher {
   }
 
   /** Where the batch's next line is: among the ready ones, then those that are sent under conditions. Null: none can go. */
-  #queueOf(feed: Feed): { readonly lines: Line[]; readonly at: number } | null {
-    for (let line = feed.ready.at(-1); line !== undefined; line = feed.ready.at(-1)) {
-      const admitted = this.#apart.admit(line, feed);
-      if (admitted === false) return { lines: feed.ready, at: feed.ready.length - 1 };
-      feed.ready.pop();
-      if (admitted === 'guilty') this.#failures.recordFailure(line, feed);
+  #queueOf(backlog: Backlog): { readonly lines: Line[]; readonly at: number } | null {
+    for (let line = backlog.ready.at(-1); line !== undefined; line = backlog.ready.at(-1)) {
+      const admitted = this.#apart.admit(line, backlog);
+      if (admitted === false) return { lines: backlog.ready, at: backlog.ready.length - 1 };
+      backlog.ready.pop();
+      if (admitted === 'guilty') this.#failures.recordFailure(line, backlog);
     }
-    if (feed.suspects.length > 0 && this.#suspects.isFree)
-      return { lines: feed.suspects, at: feed.suspects.length - 1 };
-    const at = feed.apart.length === 0 ? -1 : this.#apart.next(feed);
-    return at === -1 ? null : { lines: feed.apart, at };
+    if (backlog.suspects.length > 0 && this.#suspects.isFree)
+      return { lines: backlog.suspects, at: backlog.suspects.length - 1 };
+    const at = backlog.apart.length === 0 ? -1 : this.#apart.next(backlog);
+    return at === -1 ? null : { lines: backlog.apart, at };
   }
 
-  #start({ line, feed, standing, kind }: Call): void {
+  #start({ line, backlog, standing, kind }: Call): void {
     this.#inFlight += 1;
-    feed.inFlight += 1;
+    backlog.inFlight += 1;
     standing.inFlight += 1;
     standing.route.server.start(kind === 'probe' ? 'probe' : 'request');
     if (kind === 'route-probe') standing.route.startProbe();
@@ -276,57 +273,60 @@ export class Dispatcher {
   }
 
   async #sendSuspect(call: Call): Promise<void> {
-    const { line, feed, standing } = call;
+    const { line, backlog, standing } = call;
     const verdict = await this.#suspects.prepare(line);
     const readiness = standing.route.server.readiness(this.#deps.clock.mono());
     // While its try was written down, the batch may have been cancelled, the upstream removed or asked to wait, the disk
     // filled.
     const isLate =
-      feed.closed ||
-      !feed.standings.includes(standing) ||
+      backlog.closed ||
+      !backlog.standings.includes(standing) ||
       typeof readiness === 'number' ||
-      !this.#deps.hasRoom();
+      !this.#deps.hasDiskSpace();
     if (verdict === 'try' && !isLate) return this.#send(call);
     this.#end(call, null);
-    this.#leave(feed);
+    this.#leave(backlog);
     if (verdict === 'guilty') {
       const error = { code: 'internal_error', message: UNANSWERED.internal_error } as const;
-      this.#record(line, feed, { ok: false, payload: unansweredLine(requestNameOf(line, feed), error) });
+      this.#record(line, backlog, {
+        ok: false,
+        payload: unansweredLine(requestNameOf(line, backlog), error),
+      });
     } else if (verdict === 'lost') {
       line.segment.lost = true;
-      this.#close(line, feed);
+      this.#close(line, backlog);
     } else {
       // It was not sent after all.
       await this.#suspects.acquit(line);
-      feed.suspects.unshift(line);
+      backlog.suspects.unshift(line);
     }
     this.#pump();
   }
 
   /** The way of every request: no `async`, which would cost another promise and two turns of the queue. */
   #send(call: Call): void {
-    const { line, feed, standing } = call;
+    const { line, backlog, standing } = call;
     line.segment.inDoubt += 1;
-    if (line.calls > 0) feed.retries += 1;
+    if (line.calls > 0) backlog.retries += 1;
     line.calls += 1;
     const startedAtMs = this.#deps.clock.mono();
     const { endpoint, body, model, customIdJson } = line;
-    const key = idempotencyKey(feed.batch.id, line.number);
+    const key = idempotencyKey(backlog.batch.id, line.number);
     const request = { endpoint, body, model, customIdJson, idempotencyKey: key };
     const receive = (reply: UpstreamReply): void => {
       this.#receive(reply, call, startedAtMs);
       this.#pump();
     };
-    this.#own(standing.upstream.call(request, feed.abort.signal).then(receive));
+    this.#own(standing.upstream.call(request, backlog.abort.signal).then(receive));
   }
 
   #receive(reply: UpstreamReply, call: Call, startedAtMs: number): void {
-    const { line, feed, standing } = call;
+    const { line, backlog, standing } = call;
     const { route } = standing;
     if (reply.kind === 'failure' && reply.reason === 'aborted') {
       this.#end(call, null);
       this.#suspects.endTurn(line);
-      return this.#leave(feed);
+      return this.#leave(backlog);
     }
     line.segment.inDoubt -= 1;
     const nowMs = this.#deps.clock.mono();
@@ -335,23 +335,23 @@ export class Dispatcher {
     route.accepted({ startedAtMs, nowMs });
     route.server.accepted(nowMs);
     this.#end(call, null);
-    feed.accepted += 1;
-    feed.latestFailure = null;
-    const payload = answerLine(requestNameOf(line, feed), reply);
-    this.#record(line, feed, { ok: true, payload, usage: reply.usage });
-    this.#leave(feed);
-    if (feed.held.length > 0) this.#failures.judgeRejections(feed);
+    backlog.accepted += 1;
+    backlog.latestFailure = null;
+    const payload = answerLine(requestNameOf(line, backlog), reply);
+    this.#record(line, backlog, { ok: true, payload, usage: reply.usage });
+    this.#leave(backlog);
+    if (backlog.held.length > 0) this.#failures.judgeRejections(backlog);
   }
 
   #record(
     line: Line,
-    feed: Feed,
+    backlog: Backlog,
     outcome: { ok: boolean; payload: Uint8Array; usage?: typeof NO_USAGE },
   ): void {
     const { claim } = line.segment;
     const retries = Math.max(0, line.calls - 1);
     const result: LineResult = {
-      batchSeq: feed.batch.seq,
+      batchSeq: backlog.batch.seq,
       segmentIndex: claim.index,
       epoch: claim.epoch,
       line: line.number,
@@ -361,70 +361,70 @@ export class Dispatcher {
       retries,
     };
     const settle: Settle = (kind) => {
-      feed.retries -= retries;
+      backlog.retries -= retries;
       if (kind === 'lost') line.segment.lost = true;
       else {
-        feed.recorded += 1;
+        backlog.recorded += 1;
         this.#deps.recorded(claim, result);
       }
-      this.#close(line, feed);
-      if (feed.held.length > 0) this.#failures.judgeRejections(feed);
+      this.#close(line, backlog);
+      if (backlog.held.length > 0) this.#failures.judgeRejections(backlog);
       this.#pump();
     };
     this.#deps.recorder.record(result, settle);
   }
 
   /** The line is no longer in flight. */
-  #leave(feed: Feed): void {
+  #leave(backlog: Backlog): void {
     this.#inFlight -= 1;
-    feed.inFlight -= 1;
-    this.#settleIfDrained(feed);
+    backlog.inFlight -= 1;
+    this.#settleIfDrained(backlog);
   }
 
   /** The line has a durable result, or belongs to someone else. */
-  #close(line: Line, feed: Feed): void {
+  #close(line: Line, backlog: Backlog): void {
     const { segment } = line;
     this.#suspects.endTurn(line);
     segment.open -= 1;
-    this.#forget(line, feed);
+    this.#forget(line, backlog);
     if (segment.lost) {
-      for (const queue of [feed.ready, feed.suspects, feed.apart]) {
+      for (const queue of [backlog.ready, backlog.suspects, backlog.apart]) {
         const kept = queue.filter((other) => other.segment !== segment);
-        for (const other of queue) if (other.segment === segment) this.#forget(other, feed);
+        for (const other of queue) if (other.segment === segment) this.#forget(other, backlog);
         queue.splice(0, queue.length, ...kept);
       }
     }
-    if (segment.open <= 0 || segment.lost) feed.segments.delete(segment);
-    this.#settleIfDrained(feed);
+    if (segment.open <= 0 || segment.lost) backlog.segments.delete(segment);
+    this.#settleIfDrained(backlog);
   }
 
-  #forget(line: Line, feed: Feed): void {
-    if (line.trouble !== null) feed.troubled -= 1;
+  #forget(line: Line, backlog: Backlog): void {
+    if (line.trouble !== null) backlog.troubled -= 1;
     line.trouble = null;
   }
 
-  #settleIfDrained(feed: Feed): void {
-    if (feed.isDrained) feed.drained.resolve();
+  #settleIfDrained(backlog: Backlog): void {
+    if (backlog.isDrained) backlog.drained.resolve();
   }
 
   /** Keeps a window's worth of lines at hand, and asks first for batches that have none. */
   #refillIfLow(): void {
     if (this.#refilling !== null) return;
-    const claim = chooseClaim(this.#feeds, {
+    const claim = chooseClaim(this.#backlogs, {
       windowSize: this.#width(),
       hasUpstream: this.#upstreams.length > 0,
     });
     if (claim === undefined) return;
-    const { feed, segmentsMax } = claim;
-    this.#refilling = refill(feed, { owner: this.#deps.owner, segmentsMax }, this.#deps)
+    const { backlog, segmentsMax } = claim;
+    this.#refilling = refill(backlog, { owner: this.#deps.owner, segmentsMax }, this.#deps)
       .catch((error: unknown) => {
-        feed.error = error instanceof Error ? error : new Error(String(error));
-        feed.closed = true;
+        backlog.error = error instanceof Error ? error : new Error(String(error));
+        backlog.closed = true;
       })
       .then(() => {
         this.#refilling = null;
-        this.#settleIfDrained(feed);
-        if (feed.held.length > 0) this.#failures.judgeRejections(feed);
+        this.#settleIfDrained(backlog);
+        if (backlog.held.length > 0) this.#failures.judgeRejections(backlog);
         this.#pump();
       });
     this.#own(this.#refilling);
@@ -438,12 +438,12 @@ export class Dispatcher {
   }
 
   /** No blame for a stop: a line that takes long must not be suspected for having been cut by several of them. */
-  async #giveBack(feed: Feed): Promise<void> {
-    feed.abort.abort();
+  async #giveBack(backlog: Backlog): Promise<void> {
+    backlog.abort.abort();
     // What a claim under way may still bring must go back too.
     await this.#refilling;
     await this.#deps.recorder.flush();
-    const held = [...feed.segments].filter((segment) => !segment.lost);
+    const held = [...backlog.segments].filter((segment) => !segment.lost);
     if (held.length === 0) return;
     const back = held.map(({ claim: { batchSeq, index, epoch }, inDoubt }) => ({
       batchSeq,
@@ -451,7 +451,7 @@ export class Dispatcher {
       epoch,
       inDoubt,
     }));
-    await untilTaken(() => this.#deps.work.release(back), this.#deps);
+    await retryTransient(() => this.#deps.work.release(back), this.#deps);
   }
 
   #alarm(atMs: number): void {

@@ -52,7 +52,7 @@ function open(): { dispatchers: Dispatchers; recorder: Recorder } {
       work: bench.state.work,
       blobs: bench.blobs,
       owner: 'test',
-      hasRoom: () => true,
+      hasDiskSpace: () => true,
       suspectTurn: { line: null },
       servers: new Servers(base),
       retryStorms: new RetryStorms(base),

@@ -1,7 +1,7 @@
 import { mayBeDown, type FailureReading } from '../../serving/reading.ts';
 import type { UpstreamReply } from '../../upstream/port.ts';
 import type { Evidence, Tail } from './decide.ts';
-import type { Feed, Line, LineTrouble } from './feed.ts';
+import type { Backlog, Line, LineTrouble } from './backlog.ts';
 import { isAcceptedElsewhere } from './set-up.ts';
 import type { Standing } from './standing.ts';
 
@@ -10,7 +10,7 @@ const MINUTE_MS = 60_000;
 /** A call whose reply is no success. */
 export interface FailedCall {
   readonly line: Line;
-  readonly feed: Feed;
+  readonly backlog: Backlog;
   readonly standing: Standing;
   readonly startedAtMs: number;
   readonly nowMs: number;
@@ -20,12 +20,12 @@ export interface FailedCall {
 
 /** What `decide` must know. Afterwards the call is noted as the line's latest failure. */
 export function gatherEvidence(call: FailedCall, { maxRetries }: { readonly maxRetries: number }): Evidence {
-  const { line, feed, standing, startedAtMs, reading } = call;
+  const { line, backlog, standing, startedAtMs, reading } = call;
   const { route } = standing;
   const sinceMs = line.trouble?.failedAtMs ?? startedAtMs;
   const othersThrottled = route.firstThrottleAtMs > sinceMs;
   const serverLives = route.server.livesSince(sinceMs);
-  const isRemoved = !feed.standings.includes(standing);
+  const isRemoved = !backlog.standings.includes(standing);
   const othersAccepted = !isRemoved && route.acceptedStartedAtMs > sinceMs;
   const trouble = noteFailure(call);
   // As long as others get their turn, one that is asked to slow down may get its own.
@@ -40,19 +40,19 @@ export function gatherEvidence(call: FailedCall, { maxRetries }: { readonly maxR
     othersAccepted,
     othersThrottled,
     rejectsSingly:
-      feed.rejectsSingly ||
+      backlog.rejectsSingly ||
       route.acceptedStartedAtMs > sinceMs ||
-      (feed.isProven && (route.isProven || feed.standings.length === 1)),
-    acceptedElsewhere: isAcceptedElsewhere(feed, standing),
+      (backlog.isProven && (route.isProven || backlog.standings.length === 1)),
+    acceptedElsewhere: isAcceptedElsewhere(backlog, standing),
     tail: isRemoved || reading.kind === 'rejected' ? null : tailOf(call, trouble, serverLives),
   };
 }
 
-function noteFailure({ line, feed, standing, nowMs, reply, reading }: FailedCall): LineTrouble {
+function noteFailure({ line, backlog, standing, nowMs, reply, reading }: FailedCall): LineTrouble {
   const { route } = standing;
   const isThrottled = reading.kind === 'throttled';
   if (isThrottled && (line.trouble?.throttles ?? 0) === 0) route.firstThrottleAtMs = nowMs;
-  if (line.trouble === null) feed.troubled += 1;
+  if (line.trouble === null) backlog.troubled += 1;
   const trouble: LineTrouble = (line.trouble ??= {
     reply,
     reading,
@@ -75,31 +75,31 @@ function noteFailure({ line, feed, standing, nowMs, reply, reading }: FailedCall
 }
 
 function tailOf(
-  { feed, nowMs, reading }: FailedCall,
+  { backlog, nowMs, reading }: FailedCall,
   trouble: LineTrouble,
   serverLives: boolean,
 ): Tail | null {
   // A try that reached nobody, or a server that may be down, is none, and what came before it is long ago.
   const reachedNobody = reading.kind === 'unreachable' || (mayBeDown(reading.kind) && !serverLives);
-  if (reachedNobody || !feed.isTail) {
+  if (reachedNobody || !backlog.isTail) {
     trouble.allTailTries = 0;
     trouble.allTailSinceMs = null;
   }
   // Only what it gets again and again is held against a line.
   const about = subjectOf(reading);
-  if (reachedNobody || !feed.isTail || trouble.tailOf !== about) {
+  if (reachedNobody || !backlog.isTail || trouble.tailOf !== about) {
     trouble.tailTries = 0;
     trouble.tailSinceMs = null;
   }
   if (reachedNobody) return null;
   trouble.tailOf = about;
-  if (!feed.isTail) return null;
+  if (!backlog.isTail) return null;
   trouble.tailSinceMs ??= nowMs;
   trouble.tailTries += 1;
   trouble.allTailSinceMs ??= nowMs;
   trouble.allTailTries += 1;
   return {
-    lines: feed.open,
+    lines: backlog.open,
     tries: trouble.tailTries,
     minutes: (nowMs - trouble.tailSinceMs) / MINUTE_MS,
     allTries: trouble.allTailTries,

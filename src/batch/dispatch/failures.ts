@@ -9,14 +9,14 @@ import { NO_USAGE } from '../../upstream/port.ts';
 import { answerLine, toUpstreamError, unansweredLine } from '../results/result-line.ts';
 import { decide, endsInTail, type Decision } from './decide.ts';
 import { gatherEvidence, type FailedCall } from './evidence.ts';
-import { requestNameOf, type Feed, type Line } from './feed.ts';
+import { requestNameOf, type Backlog, type Line } from './backlog.ts';
 import { isSameRejection, judgeRejections } from './set-up.ts';
 import type { CallKind, Standing } from './standing.ts';
 
 /** A call that is about to be made, or under way. */
 export interface Call {
   readonly line: Line;
-  readonly feed: Feed;
+  readonly backlog: Backlog;
   readonly standing: Standing;
   readonly kind: CallKind;
 }
@@ -42,18 +42,18 @@ export interface LineKeeper {
   /** The call is over. `failedAtMs`: null when it is no reason to wait longer before the next probe. */
   end(call: Call, failedAtMs: number | null): void;
   /** The line is no longer in flight. */
-  leave(feed: Feed): void;
+  leave(backlog: Backlog): void;
   record(
     line: Line,
-    feed: Feed,
+    backlog: Backlog,
     outcome: { readonly ok: boolean; readonly payload: Uint8Array; readonly usage: Usage },
   ): void;
   /** Resolves once the line may be sent again as far as this process's own ends are concerned. */
   acquit(line: Line): Promise<void>;
   /** The line is ready to be sent again, after the others. */
-  ready(line: Line, feed: Feed): void;
+  ready(line: Line, backlog: Backlog): void;
   /** The line belongs to someone else by now. */
-  forget(line: Line, feed: Feed): void;
+  forget(line: Line, backlog: Backlog): void;
   pump(): void;
   own(work: Promise<void>): void;
 }
@@ -71,16 +71,16 @@ export class Failures {
   }
 
   receive(call: FailedCall & Call): void {
-    const { line, feed, standing, reading, startedAtMs, nowMs } = call;
+    const { line, backlog, standing, reading, startedAtMs, nowMs } = call;
     const { server } = standing.route;
     const wasThrottled = (line.trouble?.throttles ?? 0) > 0;
     const failedBefore = line.trouble !== null;
     const evidence = gatherEvidence(call, this.#options);
-    const decision = isSameRejection(call, feed) ? 'retry' : decide(reading, evidence);
+    const decision = isSameRejection(call, backlog) ? 'retry' : decide(reading, evidence);
     const isTail =
-      feed.isTail && (evidence.tail === null ? decision === 'record' : endsInTail(reading, evidence.tail));
+      backlog.isTail && (evidence.tail === null ? decision === 'record' : endsInTail(reading, evidence.tail));
     // The last lines, and one that alone is asked to slow down, keep a pace of their own, save where a time is asked for.
-    const isSpaced = isTail && feed.open <= SPACED_LINES;
+    const isSpaced = isTail && backlog.open <= SPACED_LINES;
     const isOwn = wasThrottled && evidence.othersAccepted && !evidence.othersThrottled;
     const isOwnPace = reading.kind === 'throttled' && (isOwn || (isSpaced && reading.retryAfterMs === null));
     const isAboutServer = reading.names !== 'request' && !isOwnPace;
@@ -90,10 +90,14 @@ export class Failures {
     if (line.trouble !== null && mayBeDown(reading.kind))
       line.trouble.fall = server.fallOf(startedAtMs) ?? line.trouble.fall;
     const wallMs = this.#deps.clock.now();
-    feed.latestFailure = { server: server.name, reading, sinceMs: feed.latestFailure?.sinceMs ?? wallMs };
+    backlog.latestFailure = {
+      server: server.name,
+      reading,
+      sinceMs: backlog.latestFailure?.sinceMs ?? wallMs,
+    };
     if (isTail) standing.free();
     else if (decision === 'retry' && isAboutServer) {
-      const { isProven, failingLines } = feed;
+      const { isProven, failingLines } = backlog;
       const isNew =
         reading.kind === 'rejected'
           ? standing.holdBack(reading, { nowMs, wallMs })
@@ -105,16 +109,16 @@ export class Failures {
   }
 
   #settle(decision: Decision, call: FailedCall & Call): void {
-    const { line, feed, standing, reading } = call;
+    const { line, backlog, standing, reading } = call;
     switch (decision) {
       case 'record':
-        this.recordFailure(line, feed);
-        if (reading.kind === 'rejected' && feed.held.length > 0) this.judgeRejections(feed);
-        return this.#keeper.leave(feed);
+        this.recordFailure(line, backlog);
+        if (reading.kind === 'rejected' && backlog.held.length > 0) this.judgeRejections(backlog);
+        return this.#keeper.leave(backlog);
       case 'hold':
-        feed.held.push(call);
-        this.#lookAtServer(feed, standing);
-        return this.#keeper.leave(feed);
+        backlog.held.push(call);
+        this.#lookAtServer(backlog, standing);
+        return this.#keeper.leave(backlog);
       case 'count':
         if (line.trouble !== null) line.trouble.attempts += 1;
         return this.#retryLater(call);
@@ -124,46 +128,46 @@ export class Failures {
   }
 
   /** Whether it lives, and which models it has, may decide about lines; asked where that is so, and seldom. */
-  #lookAtServer(feed: Feed, { route: { server }, upstream }: Standing): void {
-    feed.looks += 1;
+  #lookAtServer(backlog: Backlog, { route: { server }, upstream }: Standing): void {
+    backlog.looks += 1;
     this.#keeper.own(
       server.look(upstream).then(() => {
-        feed.looks -= 1;
-        this.judgeRejections(feed);
+        backlog.looks -= 1;
+        this.judgeRejections(backlog);
         this.#keeper.pump();
       }),
     );
   }
 
   /** What is held is recorded, or sent again once the set-up is mended. */
-  judgeRejections(feed: Feed): void {
-    if (feed.closed) return;
-    const { lines, setUp } = judgeRejections(feed);
+  judgeRejections(backlog: Backlog): void {
+    if (backlog.closed) return;
+    const { lines, setUp } = judgeRejections(backlog);
     const judged = new Set([...lines, ...setUp]);
-    feed.held = feed.held.filter((rejection) => !judged.has(rejection));
-    if (lines.length > 0) feed.rejectsSingly = true;
-    for (const { line } of lines) this.recordFailure(line, feed);
+    backlog.held = backlog.held.filter((rejection) => !judged.has(rejection));
+    if (lines.length > 0) backlog.rejectsSingly = true;
+    for (const { line } of lines) this.recordFailure(line, backlog);
     const now = { nowMs: this.#deps.clock.mono(), wallMs: this.#deps.clock.now() };
     for (const { line, reading, standing } of setUp) {
       standing.holdBack(reading, now);
-      feed.ready.unshift(line);
+      backlog.ready.unshift(line);
     }
   }
 
   /** With what its latest call brought. */
-  recordFailure(line: Line, feed: Feed): void {
+  recordFailure(line: Line, backlog: Backlog): void {
     assert(line.trouble !== null, 'a line that never failed is recorded as failed');
     const { reply, reading, attempts } = line.trouble;
-    const name = requestNameOf(line, feed);
+    const name = requestNameOf(line, backlog);
     const payload =
       reply.kind === 'answer' ? answerLine(name, reply) : unansweredLine(name, toUpstreamError(reply));
-    this.#keeper.record(line, feed, {
+    this.#keeper.record(line, backlog, {
       ok: false,
       payload,
       usage: reply.kind === 'answer' ? reply.usage : NO_USAGE,
     });
     this.#deps.log.event('line.failed', {
-      batch: feed.batch.id,
+      batch: backlog.batch.id,
       line: line.number,
       status: reply.status,
       attempts,
@@ -171,46 +175,46 @@ export class Failures {
     });
   }
 
-  #retryLater({ line, feed, standing, reply, reading }: FailedCall & Call): void {
-    const waitMs = Math.max(reading.retryAfterMs ?? 0, this.#backoffMs(line, feed));
+  #retryLater({ line, backlog, standing, reply, reading }: FailedCall & Call): void {
+    const waitMs = Math.max(reading.retryAfterMs ?? 0, this.#backoffMs(line, backlog));
     this.#deps.retryStorms.note({
       upstream: standing.route.server.name,
       reason: reasonOf(reading, reply.status),
     });
-    feed.waiting += 1;
-    this.#keeper.leave(feed);
+    backlog.waiting += 1;
+    this.#keeper.leave(backlog);
     const back = (): void => {
-      feed.waiting -= 1;
-      if (line.segment.lost) return this.#keeper.forget(line, feed);
-      if (feed.closed) return;
+      backlog.waiting -= 1;
+      if (line.segment.lost) return this.#keeper.forget(line, backlog);
+      if (backlog.closed) return;
       // Behind the others: were it in front, one poison line could take every probe for itself.
-      this.#keeper.ready(line, feed);
+      this.#keeper.ready(line, backlog);
     };
     this.#keeper.own(
-      Promise.all([this.#untilNextTry(feed, waitMs), this.#keeper.acquit(line)]).then(back, () => {
-        feed.waiting -= 1;
+      Promise.all([this.#untilNextTry(backlog, waitMs), this.#keeper.acquit(line)]).then(back, () => {
+        backlog.waiting -= 1;
       }),
     );
   }
 
   /** One of the last lines may fell its server at each try: it, and the others, are sent when the server is up again. */
-  async #untilNextTry(feed: Feed, waitMs: number): Promise<void> {
+  async #untilNextTry(backlog: Backlog, waitMs: number): Promise<void> {
     const { clock, random } = this.#deps;
-    await clock.sleep(waitMs, feed.abort.signal);
-    for (let looks = 0; feed.isTail && looks < LOOKS_MAX; looks += 1) {
-      const asked = feed.standings.filter(({ route }) => !route.server.isDown);
+    await clock.sleep(waitMs, backlog.abort.signal);
+    for (let looks = 0; backlog.isTail && looks < LOOKS_MAX; looks += 1) {
+      const asked = backlog.standings.filter(({ route }) => !route.server.isDown);
       const answers = asked.map(({ route, upstream }) => route.server.look(upstream));
       if (answers.length === 0 || (await Promise.all(answers)).includes(true)) return;
       const againMs = backoffMs(looks, { baseMs: TAIL_BASE_MS, capMs: TAIL_CAP_MS, random });
-      await clock.sleep(againMs, feed.abort.signal);
+      await clock.sleep(againMs, backlog.abort.signal);
     }
   }
 
-  #backoffMs({ calls, trouble }: Line, feed: Feed): number {
+  #backoffMs({ calls, trouble }: Line, backlog: Backlog): number {
     const { random } = this.#deps;
     const { retryBaseMs, retryCapMs } = this.#options;
     const tries = trouble?.tailTries ?? 0;
-    if (tries === 0 || feed.open <= QUICK_LINES)
+    if (tries === 0 || backlog.open <= QUICK_LINES)
       return backoffMs(calls - 1, { baseMs: retryBaseMs, capMs: retryCapMs, random });
     return backoffMs(tries - 1, { baseMs: TAIL_BASE_MS, capMs: TAIL_CAP_MS, random });
   }

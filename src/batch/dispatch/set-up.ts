@@ -1,4 +1,4 @@
-import type { Feed, HeldRejection, Line } from './feed.ts';
+import type { Backlog, HeldRejection, Line } from './backlog.ts';
 import type { Standing } from './standing.ts';
 
 /** The same words to so many lines, with none accepted, are about the set-up. */
@@ -13,33 +13,33 @@ export interface Judgement {
 }
 
 /** Judges each upstream's rejections by themselves, as long as none of its lines was accepted. */
-export function judgeRejections(feed: Feed): Judgement {
+export function judgeRejections(backlog: Backlog): Judgement {
   const lines: HeldRejection[] = [];
   const setUp: HeldRejection[] = [];
-  for (const [standing, held] of Map.groupBy(feed.held, (rejection) => rejection.standing)) {
-    const about = isAcceptedElsewhere(feed, standing) ? 'set-up' : aboutOf(held, feed);
+  for (const [standing, held] of Map.groupBy(backlog.held, (rejection) => rejection.standing)) {
+    const about = isAcceptedElsewhere(backlog, standing) ? 'set-up' : aboutOf(held, backlog);
     if (about !== null) (about === 'lines' ? lines : setUp).push(...held);
   }
   return { lines, setUp };
 }
 
 /** Another upstream of the batch has accepted requests, and this one none yet. */
-export const isAcceptedElsewhere = (feed: Feed, standing: Standing): boolean =>
-  !standing.route.isProven && feed.standings.some(({ route }) => route.isProven);
+export const isAcceptedElsewhere = (backlog: Backlog, standing: Standing): boolean =>
+  !standing.route.isProven && backlog.standings.some(({ route }) => route.isProven);
 
-function aboutOf(held: readonly HeldRejection[], feed: Feed): 'lines' | 'set-up' | null {
+function aboutOf(held: readonly HeldRejection[], backlog: Backlog): 'lines' | 'set-up' | null {
   const [first] = held;
   if (first === undefined) return null;
-  if (feed.rejectsSingly || held.some(isPassed)) return 'lines';
+  if (backlog.rejectsSingly || held.some(isPassed)) return 'lines';
   const words = wordsOf(first);
   if (held.some((rejection) => wordsOf(rejection) !== words)) return 'lines';
   if (contradictsModelList(first) || held.length >= LINES_ALIKE) return 'set-up';
   const isAll =
-    feed.exhausted &&
-    feed.looks === 0 &&
-    feed.inFlight === 0 &&
-    feed.waiting === 0 &&
-    feed.ready.length + feed.suspects.length + feed.apart.length === 0;
+    backlog.exhausted &&
+    backlog.looks === 0 &&
+    backlog.inFlight === 0 &&
+    backlog.waiting === 0 &&
+    backlog.ready.length + backlog.suspects.length + backlog.apart.length === 0;
   return isAll ? 'lines' : null;
 }
 
@@ -73,8 +73,8 @@ const modelOf = ({ body, model: { start, end } }: Line): string =>
 /** Whether a rejection says again what holds the batch back. Of its last lines it speaks of them. */
 export function isSameRejection(
   { reading, standing: { heldBack } }: Pick<HeldRejection, 'reading' | 'standing'>,
-  feed: Feed,
+  backlog: Backlog,
 ): boolean {
-  if (feed.isTail || reading.kind !== 'rejected' || heldBack?.reading.kind !== 'rejected') return false;
+  if (backlog.isTail || reading.kind !== 'rejected' || heldBack?.reading.kind !== 'rejected') return false;
   return wordsOf(heldBack) === wordsOf({ reading });
 }

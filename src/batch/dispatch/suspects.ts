@@ -1,8 +1,8 @@
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import type { WorkStore } from '../../stores/state/ports.ts';
-import { untilTaken } from '../passing.ts';
-import { CRASHES_MAX, type Line } from './feed.ts';
+import { retryTransient } from '../transient.ts';
+import { CRASHES_MAX, type Line } from './backlog.ts';
 
 /**
  * The suspect that is being tried, until its result is durable or it is acquitted: were another one sent before, and
@@ -56,14 +56,14 @@ export class Suspects {
   async prepare(line: Line): Promise<'try' | 'guilty' | 'lost'> {
     const { claim } = line.segment;
     if (claim.suspectLine === line.number && claim.suspectCrashes >= SUSPECT_CRASHES_MAX) return 'guilty';
-    const isNoted = await untilTaken(() => this.#deps.work.markSuspect(claim, line.number), this.#deps);
+    const isNoted = await retryTransient(() => this.#deps.work.markSuspect(claim, line.number), this.#deps);
     return isNoted ? 'try' : 'lost';
   }
 
   /** The process lives on, so the line is not to blame for what the next suspect may do. */
   async acquit(line: Line): Promise<void> {
     if (!this.is(line)) return;
-    await untilTaken(() => this.#deps.work.markSuspect(line.segment.claim, NO_LINE), this.#deps);
+    await retryTransient(() => this.#deps.work.markSuspect(line.segment.claim, NO_LINE), this.#deps);
     this.endTurn(line);
   }
 }

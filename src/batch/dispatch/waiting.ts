@@ -1,7 +1,7 @@
 import { timeOf } from '../../serving/server.ts';
 import type { FailureReading } from '../../serving/reading.ts';
 import type { LiveProgress } from '../progress.ts';
-import type { Feed, LatestFailure } from './feed.ts';
+import type { Backlog, LatestFailure } from './backlog.ts';
 import type { Standing } from './standing.ts';
 
 interface Surroundings {
@@ -17,21 +17,21 @@ export interface Activity extends Pick<LiveProgress, 'inFlight' | 'retries' | 'w
 }
 
 /** What a batch is doing just now. */
-export function activityOf(feed: Feed, surroundings: Surroundings): Activity {
-  const { inFlight, recorded, retries, endsByItself } = feed;
-  return { inFlight, recorded, retries, endsByItself, waiting: waitingOf(feed, surroundings) };
+export function activityOf(backlog: Backlog, surroundings: Surroundings): Activity {
+  const { inFlight, recorded, retries, endsByItself } = backlog;
+  return { inFlight, recorded, retries, endsByItself, waiting: waitingOf(backlog, surroundings) };
 }
 
 /** Why a batch does not move just now, or hardly, in a sentence for its owner; null: it moves. */
-function waitingOf(feed: Feed, { isDiskFull, absence, concurrencyMax }: Surroundings): string | null {
+function waitingOf(backlog: Backlog, { isDiskFull, absence, concurrencyMax }: Surroundings): string | null {
   if (isDiskFull)
     return 'The disk is nearly full. Requests are sent again when there is room for their answers.';
   if (absence !== null) return absence;
   return (
-    ofAll(feed.standings.map(reasonOf)) ??
-    tailOf(feed) ??
-    aloneOf(feed) ??
-    ofAll(feed.standings.map(({ route }) => route.server.slowness(concurrencyMax)))
+    ofAll(backlog.standings.map(reasonOf)) ??
+    tailOf(backlog) ??
+    aloneOf(backlog) ??
+    ofAll(backlog.standings.map(({ route }) => route.server.slowness(concurrencyMax)))
   );
 }
 
@@ -72,7 +72,7 @@ function verbOf({ kind }: FailureReading): string {
 }
 
 /** The others have been answered, and what came last is a failure. */
-function tailOf({ isTail, open, latestFailure: latest }: Feed): string | null {
+function tailOf({ isTail, open, latestFailure: latest }: Backlog): string | null {
   if (!isTail || latest === null) return null;
   const { server, reading, sinceMs } = latest;
   const one = 'Only one line is left, and it fails; it is tried a few more times';
@@ -81,7 +81,7 @@ function tailOf({ isTail, open, latestFailure: latest }: Feed): string | null {
 }
 
 /** All lines that this process holds have failed and wait for their next try. */
-function aloneOf({ troubled, open, latestFailure: latest }: Feed): string | null {
+function aloneOf({ troubled, open, latestFailure: latest }: Backlog): string | null {
   const moves = latest === null || troubled === 0 || troubled < open;
   return moves ? null : failureOf(latest);
 }

@@ -4,7 +4,7 @@ import type { UuidSource } from '../../core/ids.ts';
 import type { Log } from '../../core/log.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { ClaimedSegment, LineResult } from '../../stores/state/ports.ts';
-import { isPassing } from '../passing.ts';
+import { isTransient } from '../transient.ts';
 import { AlongOutput } from './along-output.ts';
 
 export interface AlongOptions {
@@ -96,7 +96,7 @@ export class OutputsAlong {
 
   #failed({ id, seq }: Batch, error: unknown): void {
     this.#outputs.delete(seq);
-    if (!isPassing(error)) return this.#deps.onFatal(error);
+    if (!isTransient(error)) return this.#deps.onFatal(error);
     this.#deps.log.event('output.not_along', { batch: id, error: String(error) });
   }
 }

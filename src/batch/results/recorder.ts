@@ -2,7 +2,7 @@ import { assert } from '../../core/assert.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Failpoint } from '../../core/failpoint.ts';
 import type { Log } from '../../core/log.ts';
-import { untilTaken } from '../passing.ts';
+import { retryTransient } from '../transient.ts';
 import type { LineResult, ResultStore } from '../../stores/state/ports.ts';
 
 /** A reason of our own: the default one costs a DOMException with its stack. */
@@ -138,7 +138,7 @@ export class Recorder {
     this.#deps.failpoint('results:before-commit');
     const results = group.map((entry) => entry.result);
     // A commit whose answer was lost may have happened: the primary key makes the second one a no-op.
-    const lost = await untilTaken(() => this.#deps.results.commit(results), this.#deps);
+    const lost = await retryTransient(() => this.#deps.results.commit(results), this.#deps);
     this.#deps.failpoint('results:after-commit');
     this.#committing = 0;
     const lostKeys = new Set(lost.map(({ batchSeq, index }) => `${batchSeq}:${index}`));

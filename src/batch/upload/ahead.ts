@@ -1,7 +1,7 @@
 import type { Scope } from '../../contract/scope.ts';
 import type { Log } from '../../core/log.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
-import { isPassing } from '../passing.ts';
+import { isTransient } from '../transient.ts';
 import type { AheadInspector, AheadPass } from '../validate/port.ts';
 
 export interface InspectAheadOptions {
@@ -27,7 +27,7 @@ export async function saveInspection(
     const inspection = await pass.whole();
     if (inspection) await deps.state.files.saveInspection(scope, fileId, inspection);
   } catch (error) {
-    if (!isPassing(error)) return deps.onFatal(error);
+    if (!isTransient(error)) return deps.onFatal(error);
     deps.log.event('inspection.not_saved', { file: fileId, error: String(error) });
   } finally {
     pass.drop();

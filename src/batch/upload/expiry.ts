@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
-import { isPassing } from '../passing.ts';
+import { isTransient } from '../transient.ts';
 import { prune, type Keep, type RetentionDeps } from './retention.ts';
 import { named } from './strays.ts';
 import type { Uploader } from './upload.ts';
@@ -38,7 +38,7 @@ export async function runExpiry(options: ExpiryOptions, signal: AbortSignal): Pr
       if (setAside.count > 0) log.event('strays.set_aside', { ...named(setAside), path: straysDir });
       if (dropped.count > 0) log.event('strays.removed', { ...named(dropped), path: straysDir });
     } catch (error) {
-      if (!isPassing(error)) throw error;
+      if (!isTransient(error)) throw error;
       log.event('files.not_expired', { error: String(error) });
     }
     await clock.sleep(everyMs, signal).catch(() => {});

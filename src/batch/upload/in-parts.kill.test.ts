@@ -83,7 +83,7 @@ const uploader = createUploader({
   blobs: mortal(await openDiskBlobs({ dir: dir + '/blobs' }), ['put', 'delete']),
   clock: { now: Date.now },
   uuid: () => crypto.randomUUID(),
-  diskGuard: { hasRoom: async () => true },
+  diskGuard: { hasSpace: async () => true },
   log: { event() {} },
 });
 const scope = { resourceId: 'default', actor: 'child' };

@@ -11,7 +11,7 @@ import { StoreError } from '../../stores/state/ports.ts';
 
 export interface IntakeOptions {
   readonly blobs: BlobStore;
-  readonly diskGuard: Pick<DiskGuard, 'hasRoom' | 'noteFull' | 'dropBallast'>;
+  readonly diskGuard: Pick<DiskGuard, 'hasSpace' | 'noteFull' | 'dropBallast'>;
 }
 
 export interface Incoming {
@@ -45,10 +45,10 @@ export class Intake {
   /** Throws `ApiError`, or what `chunks` or `insertRow` threw; then nothing is left behind. */
   async take<T>(incoming: Incoming, insertRow: (stored: StoredBlob) => Promise<T>): Promise<T> {
     const { blobId, chunks, bytesMax, onGrowth } = incoming;
-    if (!(await this.#diskGuard.hasRoom())) throw diskFull();
+    if (!(await this.#diskGuard.hasSpace())) throw diskFull();
     this.#underWay.add(blobId);
     try {
-      const stored = await this.#blobs.put(blobId, whileRoom(chunks, this.#diskGuard), {
+      const stored = await this.#blobs.put(blobId, whileSpace(chunks, this.#diskGuard), {
         bytesMax,
         onGrowth,
       });
@@ -85,7 +85,7 @@ export class Intake {
   }
 }
 
-async function* whileRoom(
+async function* whileSpace(
   chunks: AsyncIterable<Uint8Array>,
   diskGuard: IntakeOptions['diskGuard'],
 ): AsyncGenerator<Uint8Array> {
@@ -93,7 +93,7 @@ async function* whileRoom(
   for await (const chunk of chunks) {
     unchecked += chunk.byteLength;
     if (unchecked >= LOOK_EVERY_BYTES) {
-      if (!(await diskGuard.hasRoom())) throw diskFull();
+      if (!(await diskGuard.hasSpace())) throw diskFull();
       unchecked = 0;
     }
     yield chunk;

@@ -2,7 +2,7 @@ import { fileIdOf } from '../../contract/file.ts';
 import type { Scope } from '../../contract/scope.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
-import { isPassing } from '../passing.ts';
+import { isTransient } from '../transient.ts';
 
 export interface RemovalStores {
   readonly state: Pick<StateStore, 'files' | 'batches' | 'uploads'>;
@@ -62,7 +62,7 @@ export async function removeBytes(stores: RemovalStores, ids: readonly string[])
   for (const id of unused) await stores.blobs.delete(id);
   await stores.state.files.forgetRemovals(unused).catch((error: unknown) => {
     // The bytes are gone, which is what was asked for. The record is taken up again later.
-    if (!isPassing(error)) throw error;
+    if (!isTransient(error)) throw error;
   });
   return unused.length;
 }

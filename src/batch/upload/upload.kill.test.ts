@@ -60,7 +60,7 @@ const uploader = createUploader({
   blobs: await openDiskBlobs({ dir: dir + '/blobs' }),
   clock: { now: Date.now },
   uuid: () => crypto.randomUUID(),
-  diskGuard: { hasRoom: async () => true },
+  diskGuard: { hasSpace: async () => true },
   log: { event() {} },
   limits: { withoutExpiryMax: 100_000 },
 });

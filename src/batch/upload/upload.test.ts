@@ -331,7 +331,7 @@ describe('an inspection made while the file comes in', () => {
   });
 });
 
-describe('a disk without room', () => {
+describe('a full disk', () => {
   /** A disk of so many free bytes. */
   const diskWith = (freeBytes: () => number): GuardedDisk => ({
     freeBytes: async () => freeBytes(),
@@ -401,7 +401,7 @@ describe('a disk without room', () => {
       retryAfterS: 60,
     });
 
-    expect(await guard.hasRoom()).toBe(expected !== 'diskFull');
+    expect(await guard.hasSpace()).toBe(expected !== 'diskFull');
     await expectNothing();
   });
 
@@ -447,7 +447,7 @@ describe('when the row cannot be written', () => {
 
     await expect(failing.uploadFile(scope, upload(randomBytes(10)))).rejects.toMatchObject({ code });
 
-    expect(await diskGuard.hasRoom()).toBe(reason !== 'disk_full');
+    expect(await diskGuard.hasSpace()).toBe(reason !== 'disk_full');
     await expectNothing();
   });
 

@@ -30,7 +30,7 @@ export interface UploaderOptions {
   readonly blobs: BlobStore;
   readonly clock: Clock;
   readonly uuid: UuidSource;
-  readonly diskGuard: Pick<DiskGuard, 'hasRoom' | 'noteFull' | 'dropBallast'>;
+  readonly diskGuard: Pick<DiskGuard, 'hasSpace' | 'noteFull' | 'dropBallast'>;
   readonly log: Log;
   /** Inspects files while they are uploaded, so that a create need not wait for that. */
   readonly inspectAhead?: InspectAheadOptions;

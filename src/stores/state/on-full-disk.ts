@@ -3,7 +3,7 @@ import { StoreError, type StateStore } from './ports.ts';
 type Method = (...args: readonly unknown[]) => Promise<unknown>;
 
 /** The same store; a call that finds the disk full makes room and tries once more, so that cancels and deletes still work (P10). */
-export function onFullDisk(state: StateStore, makeRoom: () => Promise<void>): StateStore {
+export function onFullDisk(state: StateStore, freeSpace: () => Promise<void>): StateStore {
   const patient = <Port extends object>(port: Port): Port =>
     Object.fromEntries(
       Object.entries(port as Record<string, Method>).map(([name, method]): [string, Method] => [
@@ -13,7 +13,7 @@ export function onFullDisk(state: StateStore, makeRoom: () => Promise<void>): St
             return await method(...args);
           } catch (error) {
             if (!(error instanceof StoreError && error.reason === 'disk_full')) throw error;
-            await makeRoom();
+            await freeSpace();
             return method(...args);
           }
         },

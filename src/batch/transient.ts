@@ -5,14 +5,14 @@ import { BlobStoreError } from '../stores/blobs/port.ts';
 import { StoreError } from '../stores/state/ports.ts';
 
 /** Trying again later may help: the disk is full, the database busy or away. Anything else is a bug or a broken disk. */
-export const isPassing = (error: unknown): boolean =>
+export const isTransient = (error: unknown): boolean =>
   (error instanceof StoreError && error.transient) ||
   (error instanceof BlobStoreError && ['disk_full', 'busy', 'read_only'].includes(error.reason));
 
 const WAIT_CAP_MS = 10_000;
 
 /** Repeats `work` while it fails for a passing reason. Rejects with any other error, or with `signal.reason`. */
-export async function untilTaken<T>(
+export async function retryTransient<T>(
   work: () => Promise<T>,
   deps: { readonly clock: Clock; readonly random: () => number; readonly log: Log },
   signal?: AbortSignal,
@@ -21,7 +21,7 @@ export async function untilTaken<T>(
     try {
       return await work();
     } catch (error) {
-      if (!isPassing(error)) throw error;
+      if (!isTransient(error)) throw error;
       const waitMs = backoffMs(attempt, { baseMs: 200, capMs: WAIT_CAP_MS, random: deps.random });
       deps.log.event('store.trouble', { error: String(error), waitMs: Math.round(waitMs) });
       await deps.clock.sleep(waitMs, signal);

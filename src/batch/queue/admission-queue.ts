@@ -30,8 +30,8 @@ const TRY_AGAIN_S = 60;
  * What the engine's last look at the live batches says of the deployments' enqueued tokens: who waits at which place,
  * and whose turn it is. The store decides who is admitted; this only spares it the questions whose answer is known.
  */
-export class Quotas {
-  #quotas: ReadonlyMap<DeploymentKey, Quota> = new Map();
+export class AdmissionQueue {
+  #byDeployment: ReadonlyMap<DeploymentKey, Quota> = new Map();
   /** Created since the last look began, which may not have seen them. */
   #added: { readonly batch: Batch; readonly deployment: Deployment; readonly held: number }[] = [];
   /** What the quota was like when a waiting batch was last tried. */
@@ -53,7 +53,7 @@ export class Quotas {
     );
     // Of dynamic quota more than the deployment's own tokens decide.
     const heldByAll = sum(live.map(heldBy));
-    this.#quotas = new Map(
+    this.#byDeployment = new Map(
       Array.from(batches, ([key, own]) => [
         key,
         quotaOf(own, { deployment: deployments.get(key), heldByAll, nowS }),
@@ -74,18 +74,18 @@ export class Quotas {
 
   #place(batch: Batch, { deployment, held }: { deployment: Deployment; held: number }): void {
     const key = deploymentKey(batch);
-    const known = this.#quotas.get(key);
+    const known = this.#byDeployment.get(key);
     const quota: Quota = known ?? { deployment, held, waiting: [], next: new Set(), state: '' };
     quota.held = held;
     if (isWaiting(batch) && !quota.waiting.some(({ seq }) => seq === batch.seq))
       quota.waiting.push(toWaiting(batch));
-    if (known === undefined) this.#quotas = new Map([...this.#quotas, [key, quota]]);
+    if (known === undefined) this.#byDeployment = new Map([...this.#byDeployment, [key, quota]]);
   }
 
   /** False: the batch would only be told to wait. */
   hasTurn(batch: Batch): boolean {
     if (batch.status !== 'validating' || batch.deployment === null) return true;
-    const quota = this.#quotas.get(deploymentKey(batch));
+    const quota = this.#byDeployment.get(deploymentKey(batch));
     // Nothing is known of a deployment that was never looked at; one that is gone may come back.
     if (quota === undefined) return !isWaiting(batch);
     if (quota.deployment === undefined) return false;
@@ -95,14 +95,14 @@ export class Quotas {
   /** As `hasTurn`; a waiting batch has no other turn until something changes. */
   takeTurn(batch: Batch): boolean {
     if (!this.hasTurn(batch)) return false;
-    const quota = this.#quotas.get(deploymentKey(batch));
+    const quota = this.#byDeployment.get(deploymentKey(batch));
     if (quota !== undefined && isWaiting(batch)) this.#tried.set(batch.seq, quota.state);
     return true;
   }
 
   /** Null: it does not wait, or was not seen yet. */
   place(batch: Batch): QueuePlace | null {
-    const line = this.#quotas.get(deploymentKey(batch))?.waiting ?? [];
+    const line = this.#byDeployment.get(deploymentKey(batch))?.waiting ?? [];
     const at = isWaiting(batch) ? line.findIndex(({ seq }) => seq === batch.seq) : -1;
     if (at === -1) return null;
     const ahead = line.slice(0, at).map(({ tokens }) => tokens);
@@ -116,7 +116,7 @@ export class Quotas {
 
   /** Undefined: not seen yet. `limit` null: the deployment is gone. */
   of(batch: Batch): { readonly held: number; readonly limit: number | null } | undefined {
-    const quota = this.#quotas.get(deploymentKey(batch));
+    const quota = this.#byDeployment.get(deploymentKey(batch));
     return quota && { held: quota.held, limit: quota.deployment?.enqueuedTokensMax ?? null };
   }
 }

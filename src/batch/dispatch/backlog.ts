@@ -81,7 +81,7 @@ export interface OpenSegment {
 export const CRASHES_MAX = 3;
 
 /** The lines of one batch that this process holds: claimed segments, read from the input by byte range. */
-export class Feed {
+export class Backlog {
   readonly batch: Batch;
   /** What the ids of its result lines begin with. */
   readonly idStart: string;
@@ -169,28 +169,28 @@ export class Feed {
   }
 }
 
-/** Claims segments of the feed's batch and makes their unrecorded lines ready. */
+/** Claims segments of the backlog's batch and makes their unrecorded lines ready. */
 export async function refill(
-  feed: Feed,
+  backlog: Backlog,
   claimant: { readonly owner: string; readonly segmentsMax: number },
   stores: { readonly work: WorkStore; readonly blobs: Pick<BlobStore, 'readBytes'> },
 ): Promise<void> {
-  const held = [...feed.segments].map(({ claim }) => claim.index);
-  const claims = await stores.work.claim(feed.batch.seq, { ...claimant, held });
-  feed.exhausted = claims.length === 0;
+  const held = [...backlog.segments].map(({ claim }) => claim.index);
+  const claims = await stores.work.claim(backlog.batch.seq, { ...claimant, held });
+  backlog.exhausted = claims.length === 0;
   const segments = claims.map((claim): OpenSegment => ({ claim, open: 0, inDoubt: 0, lost: false }));
   // All are held from now on, so that a failure below gives all of them back.
-  for (const segment of segments) feed.segments.add(segment);
+  for (const segment of segments) backlog.segments.add(segment);
   for (const segment of segments) {
     const { byteStart: start, byteLength: length, crashes, suspectLine } = segment.claim;
-    const bytes = await stores.blobs.readBytes(feed.batch.inputFileId, { start, length });
+    const bytes = await stores.blobs.readBytes(backlog.batch.inputFileId, { start, length });
     const lines = readValidated(segment, bytes);
     segment.open = lines.length;
-    if (lines.length === 0) feed.segments.delete(segment);
+    if (lines.length === 0) backlog.segments.delete(segment);
     // The last suspect goes first: were another one noted before it, its ends of the process would be forgotten.
     const isLast = ({ number }: Line): number => (number === suspectLine ? 1 : 0);
     const next = lines.toReversed().sort((a, b) => isLast(a) - isLast(b));
-    (crashes >= CRASHES_MAX ? feed.suspects : feed.ready).unshift(...next);
+    (crashes >= CRASHES_MAX ? backlog.suspects : backlog.ready).unshift(...next);
   }
 }
 
@@ -235,9 +235,9 @@ function readLines(segment: OpenSegment, bytes: Uint8Array): Line[] {
 }
 
 /** What identifies the line's request in its result line. */
-export const requestNameOf = (line: Line, feed: Feed): RequestName => ({
+export const requestNameOf = (line: Line, backlog: Backlog): RequestName => ({
   customIdJson: line.customIdJson,
-  batchId: feed.batch.id,
-  idStart: feed.idStart,
+  batchId: backlog.batch.id,
+  idStart: backlog.idStart,
   line: line.number,
 });

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { Batch } from '../../contract/batch.ts';
 import { QUEUE_PASS_S } from '../../contract/control.ts';
 import type { Deployment } from '../../deployments/port.ts';
-import { Quotas } from './quotas.ts';
+import { AdmissionQueue } from './admission-queue.ts';
 import { tokenLimitExceeded, waitsForRoom } from './room.ts';
 
 const deployment = (enqueuedTokensMax: number, sharedTokensMax: number | null = null): Deployment => ({
@@ -38,15 +38,15 @@ const waiting = (seq: number, waitingTokens: number, createdAt = 0): Batch =>
 function look(
   live: readonly Batch[],
   {
-    quotas = new Quotas(),
+    quotas = new AdmissionQueue(),
     of = deployment(100),
     nowS = 0,
-  }: { quotas?: Quotas; of?: Deployment; nowS?: number } = {},
-): Quotas {
+  }: { quotas?: AdmissionQueue; of?: Deployment; nowS?: number } = {},
+): AdmissionQueue {
   quotas.look(live, new Map([['r/d', of]]), nowS);
   return quotas;
 }
-const turns = (quotas: Quotas, live: readonly Batch[]): number[] =>
+const turns = (quotas: AdmissionQueue, live: readonly Batch[]): number[] =>
   live.filter((one) => quotas.hasTurn(one)).map(({ seq }) => seq);
 
 test('those that fit together have their turn, oldest first', () => {
@@ -92,7 +92,7 @@ test('a batch that was told to wait has no other turn before something changes',
 });
 
 test('batches of a deployment that is gone wait for it, those that were never seen do not start', () => {
-  const quotas = new Quotas();
+  const quotas = new AdmissionQueue();
   const live = [waiting(1, 10), batch(2, { enqueuedTokens: 5 })];
   expect(turns(quotas, live)).toEqual([2]);
 
@@ -117,7 +117,7 @@ test('places are told by age, and a batch has its place as soon as it is created
 
 test('a batch that is created during a look keeps its place, and loses it with the next look that lacks it', () => {
   const live = [running(1, 100)];
-  const quotas = new Quotas();
+  const quotas = new AdmissionQueue();
   const young = waiting(2, 20);
 
   quotas.startLook();
