@@ -24,7 +24,7 @@ export type TerminalStatus = (typeof TERMINAL_STATUSES)[number];
 export const isTerminal = (status: BatchStatus): status is TerminalStatus =>
   (TERMINAL_STATUSES as readonly BatchStatus[]).includes(status);
 
-/** Which transitions exist (contract §2). A batch that ran past a strict window is finalized as `expired`. */
+/** Which transitions exist (docs/contract.md §2). A batch that ran past a strict window is finalized as `expired`. */
 export const TRANSITIONS: Readonly<Record<BatchStatus, readonly BatchStatus[]>> = {
   validating: ['in_progress', 'failed', 'cancelling'],
   in_progress: ['finalizing', 'failed', 'cancelling', 'expired'],

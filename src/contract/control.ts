@@ -1,4 +1,4 @@
-/** The words of the control plane: resources, deployments, quota, and who may do what. Source: contract §5–§8. */
+/** The words of the control plane: resources, deployments, quota, and who may do what. Source: docs/contract.md §5–§8. */
 
 export const SKUS = [
   'GlobalBatch',
@@ -30,7 +30,7 @@ export type Owner = 'configuration' | 'api';
 export const WHEN_FULL = ['fail', 'wait'] as const;
 export type WhenFull = (typeof WHEN_FULL)[number];
 
-/** One capacity unit of a batch SKU, in enqueued tokens (contract §0, 16). */
+/** One capacity unit of a batch SKU, in enqueued tokens (docs/contract.md §0). */
 export const TOKENS_PER_CAPACITY = 1_000;
 
 /** For how long younger batches may pass one that waits for room; from then on the room is kept for it. */
@@ -142,7 +142,7 @@ export const AUDIT_ACTIONS = [
 export type AuditAction = (typeof AUDIT_ACTIONS)[number];
 
 /**
- * What a caller may do, by the names that Azure gives it under `Microsoft.CognitiveServices/` (contract §8).
+ * What a caller may do, by the names that Azure gives it under `Microsoft.CognitiveServices/` (docs/contract.md §8).
  * Those under `accounts/OpenAI/` are data actions; the others belong to the control plane.
  */
 export const ACTIONS = [

@@ -4,7 +4,7 @@ export type Dialect = 'azure' | 'openai';
 /**
  * Every error that a caller can get, in one table: status, the code in Azure's dialect (`/openai/...`), the code in
  * OpenAI's (`/v1/...`), and the text. Codes are never renamed or reused. The text says what, which, what next.
- * Source: contract §1, §3, §8.
+ * Source: docs/contract.md §1, §3, §8.
  */
 export interface ErrorEntry {
   readonly status: number;

@@ -1,6 +1,6 @@
 /**
  * What travels over the wire, as zod schemas: the server renders and documents with them, the command line reads
- * answers with them. Every key is present, with null when unset. Source: contract §1, §2.
+ * answers with them. Every key is present, with null when unset. Source: docs/contract.md §1, §2.
  */
 import { z } from 'zod';
 import { BATCH_STATUSES } from './batch.ts';

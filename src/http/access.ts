@@ -99,7 +99,7 @@ export function presentedCredential(headers: IncomingHttpHeaders): Credential {
 
 const isJwt = (value: string): boolean => /^eyJ[^.]*\.[^.]*\.[^.]*$/.test(value);
 
-/** Contract §8: the original answers a bad bearer token and a bad key in different words and shapes. */
+/** docs/contract.md §8: the original answers a bad bearer token and a bad key in different words and shapes. */
 function refuseCaller(headers: IncomingHttpHeaders, dialect: Target['surface']['dialect']): ApiError {
   const missing = headers['api-key'] === undefined && headers.authorization === undefined;
   if (dialect === 'openai')

@@ -28,7 +28,7 @@ export function renderError(error: ApiError, dialect: Dialect): ErrorReply {
   }
   const { message } = error;
   const { status } = entry;
-  // A bad bearer token is refused by a gateway with a shape of its own (contract §8).
+  // A bad bearer token is refused by a gateway with a shape of its own (docs/contract.md §8).
   if (error.code === 'tokenRejected') return { status, headers, body: { statusCode: status, message } };
   const target = error.param === null ? {} : { target: error.param };
   return { status, headers, body: { error: { code: entry.azure, message, ...target } } };

@@ -1,4 +1,4 @@
-/** `expires_after` of an upload and `output_expires_after` of a batch. Source: contract §1. */
+/** `expires_after` of an upload and `output_expires_after` of a batch. Source: docs/contract.md §1. */
 import { ApiError, type Dialect } from '../contract/error.ts';
 
 export interface ExpiresAfter {

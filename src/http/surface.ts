@@ -1,7 +1,7 @@
 /**
  * Which API a request speaks to, and which resource it addresses. Decided once per request, from URL and host alone,
  * before routing: the surfaces of the data plane share one router, whose paths start with `WIRE`; those of the control
- * plane start with `CONTROL`. Source: contract §0, §1, §7.
+ * plane start with `CONTROL`. Source: docs/contract.md §0, §1, §7.
  */
 import { ApiError, type Dialect } from '../contract/error.ts';
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';

@@ -42,7 +42,7 @@ export function groupsInPlace({ groups }: Inspection, batch: Judged): NamedGroup
   );
 }
 
-/** Where all lines should go: on Azure, `/chat/completions` also stands for rows that go to `/responses` (contract §4). */
+/** Where all lines should go: on Azure, `/chat/completions` also stands for rows that go to `/responses` (docs/contract.md §4). */
 function urlOf(groups: readonly LineGroup[], { endpoint, dialect }: Judged): BatchEndpoint {
   const has = (wanted: BatchEndpoint): boolean => groups.some(({ url }) => url === wanted);
   const standsForOthers = dialect === 'azure' && endpoint === '/chat/completions' && !has(endpoint);

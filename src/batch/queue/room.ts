@@ -9,7 +9,7 @@ export const roomOf = ({ enqueuedTokensMax, sharedTokensMax }: Deployment): Room
   sharedTokensMax,
 });
 
-/** Contract §3, the text of the original: limits are abbreviated. What ours says beyond it comes after. */
+/** docs/contract.md §3, the text of the original: limits are abbreviated. What ours says beyond it comes after. */
 export function tokenLimitExceeded(
   { name, enqueuedTokensMax, sharedTokensMax }: Deployment,
   tokens: number,

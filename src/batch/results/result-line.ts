@@ -14,7 +14,7 @@ export interface RequestName {
 export const requestIdStart = (batchId: string): string =>
   `batch_req_${batchId.slice('batch_'.length).replaceAll('-', '')}_`;
 
-/** Ends of a request that never got an answer (contract §3). */
+/** Ends of a request that never got an answer (docs/contract.md §3). */
 export const UNANSWERED = {
   batch_cancelled: 'This request was not executed because the batch was cancelled.',
   batch_expired: 'This request could not be executed before the completion window expired.',
@@ -26,7 +26,7 @@ export type UnansweredCode = keyof typeof UNANSWERED | 'upstream_error';
 /** Stable over every attempt of a line, so that an upstream that knows idempotency keys can drop a repeat (P5). */
 export const idempotencyKey = (batchId: string, line: number): string => `${batchId}-${line}`;
 
-/** The line of an HTTP answer: `status_code` tells success from failure, `error` is null (contract §3, §4). */
+/** The line of an HTTP answer: `status_code` tells success from failure, `error` is null (docs/contract.md §3, §4). */
 export function answerLine(name: RequestName, answer: UpstreamAnswer): Uint8Array {
   const requestId = answer.requestId ?? idempotencyKey(name.batchId, name.line);
   return join(

@@ -1,5 +1,5 @@
 /**
- * Batch deployments answer no single requests; the original says so in these words (contract §3, §8). The other ones would,
+ * Batch deployments answer no single requests; the original says so in these words (docs/contract.md §3, §8). The other ones would,
  * and do not yet.
  */
 import type { FastifyInstance } from 'fastify';

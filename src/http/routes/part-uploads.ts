@@ -1,4 +1,4 @@
-/** Files that come in parts: start, add parts, complete or cancel. Source: contract §1. */
+/** Files that come in parts: start, add parts, complete or cancel. Source: docs/contract.md §1. */
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { PART_TOO_LARGE } from '../../batch/upload/in-parts.ts';

@@ -135,7 +135,7 @@ export interface FileQuery {
   readonly order: 'asc' | 'desc';
 }
 
-/** Limits of input files per resource; produced files do not count (contract §5). */
+/** Limits of input files per resource; produced files do not count (docs/contract.md §5). */
 export interface FileLimits {
   readonly withoutExpiryMax: number;
   readonly withExpiryMax: number;
