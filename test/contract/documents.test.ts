@@ -1,15 +1,9 @@
-import { readFileSync } from 'node:fs';
-import { access, glob } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { paths, read, ROOT } from '../support/repository.ts';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
-
-const PAGES = (await paths('{*.md,docs/**/*.md,examples/**/*.md}')).filter(
-  (path) => !path.startsWith('node_modules'),
-);
+const PAGES = await paths('{*.md,docs/**/*.md,examples/**/*.md}');
 
 test.each(PAGES)('%s has no dead link', async (page) => {
   const dead: string[] = [];
@@ -60,12 +54,6 @@ test('what operations.md quotes is what the program says', async () => {
   expect(quoted.length).toBeGreaterThan(5);
   expect(phrases.filter((phrase) => phrase.length > 3 && !sources.includes(phrase))).toEqual([]);
 });
-
-async function paths(pattern: string): Promise<string[]> {
-  const found: string[] = [];
-  for await (const path of glob(pattern, { cwd: ROOT, exclude: ['node_modules'] })) found.push(path);
-  return found.sort();
-}
 
 const exists = (path: string): Promise<boolean> =>
   access(join(ROOT, path)).then(

@@ -1,0 +1,85 @@
+/** What comments, tests and pages cite: sections of the wire contract, promises, decisions, and files. */
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { expect, test } from 'vitest';
+import { linesOf, paths, read, ROOT } from '../support/repository.ts';
+
+const LINES = (await paths('{*.md,{src,test,bench,docs,examples}/**/*.{ts,md,yaml}}'))
+  .filter((path) => path !== 'CHANGELOG.md' && path !== 'test/contract/citations.test.ts')
+  .flatMap(linesOf);
+
+/** Each match, with its file and line. */
+function cited(pattern: RegExp): { id: string; where: string }[] {
+  return LINES.flatMap(({ path, number, text }) =>
+    [...text.matchAll(pattern)].map(([, id = '']) => ({ id, where: `${path}:${number}` })),
+  );
+}
+
+/** Those that nothing defines. */
+const unknown = (citations: readonly { id: string; where: string }[], defined: readonly string[]): string[] =>
+  citations.filter(({ id }) => !defined.includes(id)).map(({ id, where }) => `${where}: ${id}`);
+
+test('every section of the wire contract that is cited exists', () => {
+  const citations = cited(/docs\/contract\.md ((?:§\d+(?:, |–| and )?)+)/g).flatMap(({ id, where }) =>
+    [...id.matchAll(/§(\d+)/g)].map(([, section = '']) => ({ id: section, where })),
+  );
+  const sections = [...read('docs/contract.md').matchAll(/^## §(\d+)\./gm)].map(([, id = '']) => id);
+
+  expect(citations.length).toBeGreaterThan(15);
+  expect(unknown(citations, sections)).toEqual([]);
+});
+
+test('a section is cited with the path of its page', () => {
+  const bare = LINES.filter(({ text }) => /\bcontract,? §/i.test(text.replaceAll('docs/contract.md §', '')));
+
+  expect(bare.map(({ path, number }) => `${path}:${number}`)).toEqual([]);
+});
+
+test('every promise that is cited stands in docs/reliability.md', () => {
+  const promises = [...read('docs/reliability.md').matchAll(/^\| (P\d+) /gm)].map(([, id = '']) => id);
+  const citations = cited(/\b(P\d+)\b/g);
+
+  expect(citations.length).toBeGreaterThan(100);
+  expect(unknown(citations, promises)).toEqual([]);
+});
+
+test('every decision that is cited has its page', async () => {
+  const decisions = (await paths('docs/adr/*.md')).map((path) => `${Number(path.slice(9, 13))}`);
+  // A page says which one it replaces, and that one is gone.
+  const citations = cited(/(?<!Replaces )\bADRs? ((?:\d+(?:, | and )?)+)/g).flatMap(({ id, where }) =>
+    [...id.matchAll(/\d+/g)].map(([number]) => ({ id: number, where })),
+  );
+
+  expect(citations.length).toBeGreaterThan(10);
+  expect(unknown(citations, decisions)).toEqual([]);
+});
+
+test('every file and folder that is named exists', async () => {
+  const areas = (await readdir(join(ROOT, 'src'))).filter((name) => name !== 'tls');
+  const rooted = new RegExp(`^(?:src|test|docs|bench|scripts|examples|${areas.join('|')})/`);
+  const isNamed = (name: string): boolean => /\.(?:ts|md)$/.test(name) || rooted.test(name);
+  const named = LINES.filter(
+    ({ path, text }) => path.endsWith('.md') || /^\s*(?:\/\/|\/?\*)| \/\/ /.test(text),
+  )
+    .flatMap(({ path, number, text }) =>
+      [...text.matchAll(/`((?:[\w.-]+\/)+[\w.-]*)`|(?<![\w/.])((?:[\w-]+\/)+[\w.-]+\.(?:ts|md))\b/g)].map(
+        ([, quoted, bare]) => ({ path, number, name: quoted ?? bare ?? '' }),
+      ),
+    )
+    .filter(({ name }) => isNamed(name));
+  const missing = named.filter(
+    ({ path, name }) => !['.', 'src', dirname(path)].some((base) => existsSync(join(ROOT, base, name))),
+  );
+
+  expect(named.length).toBeGreaterThan(60);
+  expect(missing.map(({ path, number, name }) => `${path}:${number}: ${name}`)).toEqual([]);
+});
+
+test('every folder in the way of a batch exists', () => {
+  const [, way = ''] = /^## The straight line\n\n```\n(.*?)^```$/ms.exec(read('ARCHITECTURE.md')) ?? [];
+  const folders = [...way.matchAll(/(?<![\w/])[a-z]+\/[a-z]+\b/g)].map(([folder]) => folder);
+
+  expect(folders.length).toBeGreaterThan(5);
+  expect(folders.filter((folder) => !existsSync(join(ROOT, 'src', folder)))).toEqual([]);
+});
