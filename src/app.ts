@@ -23,7 +23,7 @@ import { systemClock } from './core/clock.ts';
 import { proxiesOf } from './core/proxy.ts';
 import { systemUuid } from './core/ids.ts';
 import type { Log } from './core/log.ts';
-import type { ControlPlane } from './deployments/control.ts';
+import type { ControlPlane } from './deployments/control/port.ts';
 import type { Deployments } from './deployments/port.ts';
 import { createHttpServer } from './http/server.ts';
 import type { DiskBlobs } from './stores/blobs/disk.ts';

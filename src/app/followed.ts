@@ -1,5 +1,5 @@
 import type { Engine } from '../batch/engine.ts';
-import type { ControlPlane } from '../deployments/control.ts';
+import type { ControlPlane } from '../deployments/control/port.ts';
 
 /** Whoever changes what serves batches hears that it is done when every request from then on goes where it says. */
 export function followedBy(engine: Pick<Engine, 'redeploy'>, plane: ControlPlane): ControlPlane {

@@ -1,6 +1,6 @@
 import type { Scope } from '../contract/scope.ts';
 import type { Log } from '../core/log.ts';
-import type { ControlPlane, KeyShown } from '../deployments/control.ts';
+import type { ControlPlane, KeyShown } from '../deployments/control/port.ts';
 
 /** What operators change over the API is told in the log, as the audit log has it. */
 export function toldBy(log: Log, plane: ControlPlane): ControlPlane {

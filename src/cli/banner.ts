@@ -3,7 +3,7 @@ import type { App } from '../app.ts';
 import type { AppConfig } from '../config/config.ts';
 import type { ValueName } from '../config/sections.ts';
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
-import type { UpstreamState } from '../deployments/upstream-check.ts';
+import type { UpstreamState } from '../deployments/fleet/upstream-check.ts';
 import { detectLocalServers } from '../upstream/detect.ts';
 import { oneLine } from './terminal.ts';
 import { wrap } from './width.ts';

@@ -1,7 +1,7 @@
 import { ProxyAgent, request } from 'undici';
 import { z } from 'zod';
 import { proxiesOf } from '../core/proxy.ts';
-import { judgeProbe } from '../deployments/upstream-check.ts';
+import { judgeProbe } from '../deployments/fleet/upstream-check.ts';
 import { CliError, EXIT } from './exit.ts';
 import { reasonOfCall } from './reason.ts';
 

@@ -2,10 +2,9 @@ import type { DeploymentSettings, Offer } from '../contract/control.ts';
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import type { DeploymentEntry } from './deployment.ts';
 import type { IdentityEntry, RoleAssignmentEntry } from './identity.ts';
-import type { Locate } from './load.ts';
 import { resolveModel, type ModelConfig } from './model.ts';
 import type { ResourceEntry } from './resource.ts';
-import type { SectionName, Values } from './sections.ts';
+import type { Locate, SectionName, Values } from './sections.ts';
 import { DEFAULT_UPSTREAM, resolveInline, resolveUpstream, type UpstreamConfig } from './upstream.ts';
 
 /** What `createApp` is made from: every option, and what the objects of the configuration come to. */

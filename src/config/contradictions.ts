@@ -1,9 +1,8 @@
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import type { DeploymentEntry } from './deployment.ts';
 import type { Fault } from './fault.ts';
-import type { Locate } from './load.ts';
 import type { OptionCommand } from './option.ts';
-import type { ValueName, Values } from './sections.ts';
+import type { Locate, ValueName, Values } from './sections.ts';
 import { DEFAULT_UPSTREAM } from './upstream.ts';
 import { didYouMean } from '../core/suggest.ts';
 

@@ -7,7 +7,14 @@ import { readConfigFile, type ConfigFile } from './file.ts';
 import { isFromKubernetes } from './kubernetes.ts';
 import type { OptionCommand } from './option.ts';
 import { envName, OPTION_NAMES, OPTIONS, optionsOf, yamlPath, type OptionName } from './options.ts';
-import { defaultValues, SECTIONS, type SectionName, type ValueName, type Values } from './sections.ts';
+import {
+  defaultValues,
+  SECTIONS,
+  type Locate,
+  type SectionName,
+  type ValueName,
+  type Values,
+} from './sections.ts';
 import { closest } from '../core/suggest.ts';
 
 export type Loaded =
@@ -20,9 +27,6 @@ export type Loaded =
       readonly file: string | null;
     }
   | { readonly ok: false; readonly faults: readonly Fault[] };
-
-/** Where a value, or a part of it, was given: `--deployment`, `OFFPEAK_DEPLOYMENT`, `offpeak.yaml:12`. */
-export type Locate = (name: ValueName, path?: readonly PropertyKey[]) => string;
 
 export interface Sources {
   readonly command: OptionCommand;

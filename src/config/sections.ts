@@ -27,6 +27,9 @@ type SectionValues = {
 export type Values = OptionValues & SectionValues;
 export type ValueName = OptionName | SectionName;
 
+/** Where a value, or a part of it, was given: `--deployment`, `OFFPEAK_DEPLOYMENT`, `offpeak.yaml:12`. */
+export type Locate = (name: ValueName, path?: readonly PropertyKey[]) => string;
+
 export const defaultValues = (): Values => ({
   ...defaults(),
   resources: null,

@@ -7,7 +7,7 @@ import {
   upstreamOf,
   type ControlWorld,
 } from '../../test/support/control-plane.ts';
-import { createCatalog } from './catalog.ts';
+import { createCatalog } from './catalog/catalog.ts';
 
 let world: ControlWorld;
 beforeEach(async () => {

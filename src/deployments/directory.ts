@@ -1,9 +1,9 @@
 import type { DeploymentRow, Resource } from '../contract/control.ts';
 import type { DeploymentStore, ResourceStore } from '../stores/state/ports.ts';
-import type { Catalog } from './catalog.ts';
-import type { Fleet } from './fleet.ts';
+import type { Catalog } from './catalog/catalog.ts';
+import type { Fleet } from './fleet/fleet.ts';
+import { servingQuery } from './fleet/serving.ts';
 import type { Deployment, Deployments } from './port.ts';
-import { servingQuery } from './rules.ts';
 
 export interface DirectoryDeps {
   readonly resources: Pick<ResourceStore, 'get'>;

@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest';
 import type { DeploymentRow, Resource } from '../contract/control.ts';
 import { RESERVED_NAMES } from '../contract/names.ts';
 import type { Upstream } from '../upstream/port.ts';
-import { createCatalog } from './catalog.ts';
-import type { FleetUpstream } from './fleet.ts';
+import { createCatalog } from './catalog/catalog.ts';
+import type { FleetUpstream } from './fleet/serving.ts';
 import { faultOfPlacement, faultOfResource, faultOfSettings, insufficientQuota } from './rules.ts';
 
 const resource: Resource = {

@@ -3,8 +3,15 @@ import { ApiError, type ApiErrorCode } from '../contract/error.ts';
 import { RESERVED_NAMES } from '../contract/names.ts';
 import { didYouMean } from '../core/suggest.ts';
 import { tokenCount } from '../core/token-unit.ts';
-import type { Catalog } from './catalog.ts';
-import { eligible, modelAt, type DataZoneOf, type FleetUpstream, type ServingQuery } from './fleet.ts';
+import type { Catalog } from './catalog/catalog.ts';
+import {
+  eligible,
+  modelAt,
+  servingQuery,
+  type DataZoneOf,
+  type FleetUpstream,
+  type ServingQuery,
+} from './fleet/serving.ts';
 
 /** What may be deployed, and what names and figures may be. Pure: an error that says what, which and what next, or nothing. */
 
@@ -208,12 +215,6 @@ function faultOfUpstreams(
 
 const isOpenTo = ({ onlyFor }: FleetUpstream, query: ServingQuery): boolean =>
   onlyFor === null || (onlyFor.resourceId === query.resourceId && onlyFor.deployment === query.deployment);
-
-/** What a deployment of a resource asks of the fleet. */
-export const servingQuery = (
-  { location }: Pick<Resource, 'location'>,
-  { resourceId, name, model, version, sku, upstreams }: DeploymentRow,
-): ServingQuery => ({ resourceId, deployment: name, model, version, sku, location, only: upstreams });
 
 function needOf({ sku, model, location }: ServingQuery, dataZoneOf: DataZoneOf): string {
   const serving = `${sku} needs one that serves the model '${model}'`;

@@ -18,7 +18,7 @@ import type { Clock } from '../core/clock.ts';
 import type { UuidSource } from '../core/ids.ts';
 import type { IpRange } from '../core/ip-ranges.ts';
 import type { Log } from '../core/log.ts';
-import type { ControlPlane } from '../deployments/control.ts';
+import type { ControlPlane } from '../deployments/control/port.ts';
 import type { Deployments } from '../deployments/port.ts';
 import type { BlobStore } from '../stores/blobs/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';

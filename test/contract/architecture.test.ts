@@ -69,7 +69,7 @@ test('batch, http, deployments and identity see others through their ports alone
     const own = areaOf(from) ?? '';
     const other = areaOf(to) ?? '';
     const isPorted = other.startsWith('stores/') || ['upstream', 'deployments', 'identity'].includes(other);
-    const isPort = /\/ports?\.ts$/.test(to) || to === 'deployments/control.ts';
+    const isPort = /\/ports?\.ts$/.test(to);
     return THROUGH_PORTS.includes(own) && own !== other && isPorted && !isPort;
   });
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { DeclaredDeployment, DeclaredResource } from '../../src/deployments/declared.ts';
+import type { DeclaredDeployment, DeclaredResource } from '../../src/deployments/declared/declared.ts';
 import type { HttpDeps } from '../../src/http/server.ts';
 import { startEntra } from '../support/entra.ts';
 import {

@@ -7,20 +7,21 @@ import type { CatalogModel } from '../../src/contract/catalog.ts';
 import type { Offer } from '../../src/contract/control.ts';
 import type { Clock } from '../../src/core/clock.ts';
 import { silentLog } from '../../src/core/log.ts';
-import { applyConfiguration } from '../../src/deployments/apply.ts';
-import { createCatalog, type Catalog } from '../../src/deployments/catalog.ts';
-import { createControlPlane } from '../../src/deployments/control-plane.ts';
+import { applyConfiguration } from '../../src/deployments/declared/apply.ts';
+import { createCatalog, type Catalog } from '../../src/deployments/catalog/catalog.ts';
+import { createControlPlane } from '../../src/deployments/control/control-plane.ts';
 import type {
   Applied,
   Declared,
   DeclaredDeployment,
   DeclaredResource,
-} from '../../src/deployments/declared.ts';
+} from '../../src/deployments/declared/declared.ts';
 import { createDeployments } from '../../src/deployments/directory.ts';
 import { createExclusive } from '../../src/deployments/exclusive.ts';
-import { Fleet, type FleetUpstream } from '../../src/deployments/fleet.ts';
+import { Fleet } from '../../src/deployments/fleet/fleet.ts';
+import type { FleetUpstream } from '../../src/deployments/fleet/serving.ts';
 import { makeKey } from '../../src/deployments/keys.ts';
-import { upgradeVersions } from '../../src/deployments/versions.ts';
+import { upgradeVersions } from '../../src/deployments/declared/versions.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
 import { createSimulator } from '../../src/upstream/simulator/simulator.ts';
 

@@ -4,7 +4,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
 import type { Resource } from '../../contract/control.ts';
-import type { ControlPlane } from '../../deployments/control.ts';
+import type { ControlPlane } from '../../deployments/control/port.ts';
 import { refuseAuthorization } from '../access.ts';
 import { AccountBody, RegenerateKeyBody, toResourceWanted } from './bodies.ts';
 import { actorOf, endpointOf, mayRead } from './caller.ts';

@@ -4,7 +4,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { WireAuditPage } from '../../contract/wire-control.ts';
 import type { AuditEntry } from '../../contract/control.ts';
-import type { ControlPlane } from '../../deployments/control.ts';
+import type { ControlPlane } from '../../deployments/control/port.ts';
 import { refuseAuthorization } from '../access.ts';
 import { CONTROL } from './paths.ts';
 

@@ -8,7 +8,7 @@ import {
   WHEN_FULL,
   type Resource,
 } from '../../contract/control.ts';
-import type { DeploymentWanted, ResourceWanted } from '../../deployments/control.ts';
+import type { DeploymentWanted, ResourceWanted } from '../../deployments/control/port.ts';
 import { DEFAULT_CONTENT_FILTER, KIND } from './words.ts';
 
 /** ARM's capacities are 32-bit integers. */

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
 import type { Resource, Sku } from '../../contract/control.ts';
 import type { Scope } from '../../contract/scope.ts';
-import type { ControlPlane } from '../../deployments/control.ts';
+import type { ControlPlane } from '../../deployments/control/port.ts';
 import { DeploymentBody, toDeploymentWanted } from './bodies.ts';
 import { actorOf } from './caller.ts';
 import { findAccount, findDeployment, lookUpAccount, type AccountPath } from './lookup.ts';

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { ControlPlane, ModelOffered } from '../../deployments/control.ts';
+import type { ControlPlane, ModelOffered } from '../../deployments/control/port.ts';
 import { Location } from './bodies.ts';
 import { findSubscription, same } from './lookup.ts';
 import { renderCapacity, renderModel } from './models.ts';

@@ -1,7 +1,7 @@
 /** Accounts and deployments by their path, or ARM's error that says so. */
 import { ApiError } from '../../contract/error.ts';
 import type { Resource } from '../../contract/control.ts';
-import type { ControlPlane, DeploymentView } from '../../deployments/control.ts';
+import type { ControlPlane, DeploymentView } from '../../deployments/control/port.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { PROVIDER } from './words.ts';
 

@@ -1,7 +1,7 @@
 /** The model catalog as ARM shows it: what can be deployed where, and how much of it. */
 import { BATCH_SKUS, type Sku } from '../../contract/control.ts';
 import type { CatalogModel } from '../../contract/catalog.ts';
-import type { ModelOffered, UsageView } from '../../deployments/control.ts';
+import type { ModelOffered, UsageView } from '../../deployments/control/port.ts';
 import { CAPACITY_MAX } from './bodies.ts';
 import { toCapacity, usageName } from './render.ts';
 import { KIND, PROVIDER } from './words.ts';

@@ -1,7 +1,7 @@
 /** Rows as ARM shows them. `offpeak` holds what ARM has no words for. */
 import { createHash } from 'node:crypto';
 import { TOKENS_PER_CAPACITY, type EnqueuedTokens, type Resource, type Sku } from '../../contract/control.ts';
-import type { DeploymentView, KeyShown, UsageView } from '../../deployments/control.ts';
+import type { DeploymentView, KeyShown, UsageView } from '../../deployments/control/port.ts';
 import { DEFAULT_CONTENT_FILTER, KIND, PROVIDER } from './words.ts';
 
 interface ResourcePath {

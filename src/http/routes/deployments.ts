@@ -9,7 +9,7 @@ import {
   WireQuotaUsageList,
   type WireQuotaUsage,
 } from '../../contract/wire-control.ts';
-import type { ControlPlane, DeploymentView, UsageView } from '../../deployments/control.ts';
+import type { ControlPlane, DeploymentView, UsageView } from '../../deployments/control/port.ts';
 import { renderTokens, toCapacity, usageName } from '../arm/render.ts';
 import { resourceNotFound } from '../lookup.ts';
 import { WIRE } from '../surface.ts';

@@ -8,7 +8,7 @@ import {
   type WireBaseModel,
   type WireModel,
 } from '../../contract/wire-control.ts';
-import type { ControlPlane, DeploymentView, ModelOffered } from '../../deployments/control.ts';
+import type { ControlPlane, DeploymentView, ModelOffered } from '../../deployments/control/port.ts';
 import { isEmbedding } from '../arm/models.ts';
 import { resourceNotFound } from '../lookup.ts';
 import { ById } from '../schemas.ts';

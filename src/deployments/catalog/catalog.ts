@@ -1,6 +1,6 @@
-import type { CatalogModel } from '../contract/catalog.ts';
-import { SKUS, type Offer, type Sku } from '../contract/control.ts';
-import { BUILT_IN_MODELS, DATA_ZONES } from './catalog-data.ts';
+import type { CatalogModel } from '../../contract/catalog.ts';
+import { SKUS, type Offer, type Sku } from '../../contract/control.ts';
+import { BUILT_IN_MODELS, DATA_ZONES } from './built-in-models.ts';
 
 /** What can be deployed, and where. Does not change: a new configuration makes a new one. */
 export interface Catalog {

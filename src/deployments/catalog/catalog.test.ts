@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
-import type { CatalogModel } from '../contract/catalog.ts';
-import { SKUS } from '../contract/control.ts';
+import type { CatalogModel } from '../../contract/catalog.ts';
+import { SKUS } from '../../contract/control.ts';
 import { createCatalog, ownModel } from './catalog.ts';
 
 const catalog = createCatalog();

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 
-import { SKUS, type Sku } from '../contract/control.ts';
-import { silentLog } from '../core/log.ts';
-import { NO_USAGE, type Upstream, type UpstreamReply, type UpstreamRequest } from '../upstream/port.ts';
-import { createCatalog } from './catalog.ts';
-import { Fleet, mayServe, modelAt, type FleetUpstream, type ServingQuery } from './fleet.ts';
+import { SKUS, type Sku } from '../../contract/control.ts';
+import { silentLog } from '../../core/log.ts';
+import { NO_USAGE, type Upstream, type UpstreamReply, type UpstreamRequest } from '../../upstream/port.ts';
+import { createCatalog } from '../catalog/catalog.ts';
+import { Fleet } from './fleet.ts';
+import { mayServe, modelAt, type FleetUpstream, type ServingQuery } from './serving.ts';
 
 const { dataZoneOf } = createCatalog();
 const REGIONS = ['eastus', 'westus', 'swedencentral', 'francecentral', 'koreacentral', 'japaneast'];

@@ -1,14 +1,19 @@
-import { TOKENS_PER_CAPACITY, type DeploymentRow, type Resource } from '../contract/control.ts';
-import type { Catalog } from './catalog.ts';
+import { TOKENS_PER_CAPACITY, type DeploymentRow, type Resource } from '../../contract/control.ts';
+import type { Catalog } from '../catalog/catalog.ts';
 import type { Declared, DeclaredFault } from './declared.ts';
-import type { PlannedDeployment } from './plan.ts';
-import { insufficientQuota } from './rules.ts';
+import { insufficientQuota } from '../rules.ts';
 
 /** A declared deployment. One that is not fixed takes an equal share of what the others of its quota leave. */
 export interface Sharer {
   readonly path: string;
   readonly row: DeploymentRow;
   readonly isFixed: boolean;
+}
+
+export interface PlannedDeployment {
+  readonly path: string;
+  readonly row: DeploymentRow;
+  readonly quotaTokensMax: number | null;
 }
 
 export interface ShareFacts {

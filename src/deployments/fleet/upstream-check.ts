@@ -1,9 +1,9 @@
-import type { EventName } from '../core/events.ts';
-import type { Log } from '../core/log.ts';
-import type { StateStore } from '../stores/state/ports.ts';
-import type { UpstreamProbe } from '../upstream/port.ts';
-import type { Fleet, FleetUpstream } from './fleet.ts';
-import { servingQuery } from './rules.ts';
+import type { EventName } from '../../core/events.ts';
+import type { Log } from '../../core/log.ts';
+import type { StateStore } from '../../stores/state/ports.ts';
+import type { UpstreamProbe } from '../../upstream/port.ts';
+import type { Fleet } from './fleet.ts';
+import { servingQuery, type FleetUpstream } from './serving.ts';
 
 /** What an upstream was found to be when it was asked for its models. */
 export interface UpstreamState {

@@ -1,4 +1,4 @@
-import type { CatalogModel } from '../contract/catalog.ts';
+import type { CatalogModel } from '../../contract/catalog.ts';
 import type {
   AuditEntry,
   DeploymentRow,
@@ -7,8 +7,8 @@ import type {
   QuotaGroup,
   Resource,
   Sku,
-} from '../contract/control.ts';
-import type { Scope } from '../contract/scope.ts';
+} from '../../contract/control.ts';
+import type { Scope } from '../../contract/scope.ts';
 
 /**
  * What operators do, whoever carries the request: the ARM routes and the portal. Every refusal is an `ApiError` that says

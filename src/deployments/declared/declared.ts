@@ -1,4 +1,4 @@
-import type { DeploymentSettings, Resource } from '../contract/control.ts';
+import type { DeploymentSettings, Resource } from '../../contract/control.ts';
 
 /** Resources and deployments as the configuration declares them: parsed, with every default that does not depend on others. */
 export interface Declared {

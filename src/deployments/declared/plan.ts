@@ -1,6 +1,6 @@
-import type { DeploymentRow, Resource } from '../contract/control.ts';
-import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
-import type { Catalog } from './catalog.ts';
+import type { DeploymentRow, Resource } from '../../contract/control.ts';
+import { DEFAULT_RESOURCE_ID } from '../../contract/scope.ts';
+import type { Catalog } from '../catalog/catalog.ts';
 import {
   findDeclared,
   type Declared,
@@ -8,9 +8,9 @@ import {
   type DeclaredFault,
   type DeclaredResource,
 } from './declared.ts';
-import type { FleetUpstream } from './fleet.ts';
-import { faultOfPlacement, faultOfResource, faultOfSettings } from './rules.ts';
-import { faultsOfStanding, shareOut, type Sharer } from './shares.ts';
+import type { FleetUpstream } from '../fleet/serving.ts';
+import { faultOfPlacement, faultOfResource, faultOfSettings } from '../rules.ts';
+import { faultsOfStanding, shareOut, type PlannedDeployment, type Sharer } from './shares.ts';
 
 /** What the store has before a configuration is applied. */
 export interface Standing {
@@ -24,12 +24,6 @@ export interface Standing {
   readonly keyOwners: ReadonlyMap<string, string>;
   /** The slots that have a key, by resource. */
   readonly keySlots: ReadonlyMap<string, readonly (1 | 2)[]>;
-}
-
-export interface PlannedDeployment {
-  readonly path: string;
-  readonly row: DeploymentRow;
-  readonly quotaTokensMax: number | null;
 }
 
 /** What to do, or what keeps it from being done. */

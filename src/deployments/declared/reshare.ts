@@ -1,9 +1,21 @@
-import { TOKENS_PER_CAPACITY, type DeploymentRow, type Resource } from '../contract/control.ts';
-import { nowS } from '../core/clock.ts';
-import type { ControlPlaneDeps } from './control-plane.ts';
+import { TOKENS_PER_CAPACITY, type DeploymentRow, type Resource } from '../../contract/control.ts';
+import { type Clock, nowS } from '../../core/clock.ts';
+import type { StateStore } from '../../stores/state/ports.ts';
+import type { Catalog } from '../catalog/catalog.ts';
 import { deploymentsAt } from './deployments-at.ts';
 import { findDeclared, type Declared } from './declared.ts';
 import { shareOut } from './shares.ts';
+
+export interface ReshareDeps {
+  readonly store: StateStore;
+  /** The one of the present configuration. */
+  readonly catalog: () => Catalog;
+  /** What the present configuration declares. It is read-only over the API. */
+  readonly declared: () => Declared;
+  /** For deployments of models without a quota that name no limit. */
+  readonly enqueuedTokensDefault: number;
+  readonly clock: Clock;
+}
 
 /**
  * Configured deployments that name no limit have what the others of their quota leave: they give way to `wanted`, which is
@@ -13,7 +25,7 @@ import { shareOut } from './shares.ts';
 export async function reshare(
   quota: { readonly resource: Resource } & Pick<DeploymentRow, 'model' | 'sku'>,
   wanted: DeploymentRow | null,
-  { store, catalog, declared, enqueuedTokensDefault, clock }: ControlPlaneDeps,
+  { store, catalog, declared, enqueuedTokensDefault, clock }: ReshareDeps,
 ): Promise<boolean> {
   const { subscriptionId, location } = quota.resource;
   const resources = await store.resources.list({ subscriptionId });
@@ -48,7 +60,7 @@ export const yieldedBy = (row: DeploymentRow, declared: Declared): number =>
 export async function yieldedFor(
   wanted: DeploymentRow,
   { subscriptionId, location }: Pick<Resource, 'subscriptionId' | 'location'>,
-  { store, declared }: ControlPlaneDeps,
+  { store, declared }: ReshareDeps,
 ): Promise<number> {
   const resources = await store.resources.list({ subscriptionId });
   const rows = await deploymentsAt(location, resources, store);

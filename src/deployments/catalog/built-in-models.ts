@@ -1,5 +1,5 @@
-import type { CatalogModel } from '../contract/catalog.ts';
-import type { Offer, Sku } from '../contract/control.ts';
+import type { CatalogModel } from '../../contract/catalog.ts';
+import type { Offer, Sku } from '../../contract/control.ts';
 
 /**
  * The models that can be deployed as Global or Data Zone Batch, as the public record has them (January 2026, and the two

@@ -1,9 +1,9 @@
-import type { DeploymentRow } from '../contract/control.ts';
-import { type Clock, nowS } from '../core/clock.ts';
-import type { Log } from '../core/log.ts';
-import type { StateStore } from '../stores/state/ports.ts';
-import type { Catalog } from './catalog.ts';
-import type { Exclusive } from './exclusive.ts';
+import type { DeploymentRow } from '../../contract/control.ts';
+import { type Clock, nowS } from '../../core/clock.ts';
+import type { Log } from '../../core/log.ts';
+import type { StateStore } from '../../stores/state/ports.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Exclusive } from '../exclusive.ts';
 
 export interface UpgradeDeps {
   /** The catalog until now: of the last configuration, or at a start the built-in one. */

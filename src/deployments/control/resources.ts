@@ -1,12 +1,12 @@
-import type { Offer, Resource } from '../contract/control.ts';
-import { ApiError } from '../contract/error.ts';
-import { nowS } from '../core/clock.ts';
-import { tokenCount } from '../core/token-unit.ts';
-import type { ControlPlaneDeps } from './control-plane.ts';
-import type { ControlPlane, ResourceWanted } from './control.ts';
-import { findDeclared } from './declared.ts';
-import { reshare } from './reshare.ts';
-import { faultOfResource } from './rules.ts';
+import type { Offer, Resource } from '../../contract/control.ts';
+import { ApiError } from '../../contract/error.ts';
+import { nowS } from '../../core/clock.ts';
+import { tokenCount } from '../../core/token-unit.ts';
+import type { ControlPlaneDeps } from './deps.ts';
+import type { ControlPlane, ResourceWanted } from './port.ts';
+import { findDeclared } from '../declared/declared.ts';
+import { reshare } from '../declared/reshare.ts';
+import { faultOfResource } from '../rules.ts';
 
 type ResourceCalls = Pick<ControlPlane, 'listResources' | 'getResource' | 'putResource' | 'deleteResource'>;
 

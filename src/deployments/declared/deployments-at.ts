@@ -1,5 +1,5 @@
-import type { DeploymentRow, Resource } from '../contract/control.ts';
-import type { StateStore } from '../stores/state/ports.ts';
+import type { DeploymentRow, Resource } from '../../contract/control.ts';
+import type { StateStore } from '../../stores/state/ports.ts';
 
 /** The deployments in one location of these resources: all that can share its quotas, when they are of one subscription. */
 export async function deploymentsAt(

@@ -8,8 +8,8 @@ import {
   SUBSCRIPTION,
   upstreamOf,
   type ControlWorld,
-} from '../../test/support/control-plane.ts';
-import { createCatalog } from './catalog.ts';
+} from '../../../test/support/control-plane.ts';
+import { createCatalog } from '../catalog/catalog.ts';
 import type { DeclaredResource } from './declared.ts';
 
 let world: ControlWorld;

@@ -1,44 +1,24 @@
-import { BATCH_SKUS, TOKENS_PER_CAPACITY, type DeploymentRow, type Offer } from '../contract/control.ts';
-import { ApiError } from '../contract/error.ts';
-import type { Scope } from '../contract/scope.ts';
-import { type Clock, nowS } from '../core/clock.ts';
-import type { StateStore } from '../stores/state/ports.ts';
-import type { Catalog } from './catalog.ts';
-import type { ControlPlane, DeploymentView, DeploymentWanted } from './control.ts';
-import { findDeclared, type Declared } from './declared.ts';
-import type { Exclusive } from './exclusive.ts';
-import { eligible, type Fleet } from './fleet.ts';
-import { keysOf } from './keys.ts';
-import { reshare, yieldedFor } from './reshare.ts';
-import { resourcesOf } from './resources.ts';
-import { faultOfPlacement, faultOfSettings, insufficientQuota, servingQuery } from './rules.ts';
-import { usagesOf } from './usages.ts';
+import { BATCH_SKUS, TOKENS_PER_CAPACITY, type DeploymentRow, type Offer } from '../../contract/control.ts';
+import { ApiError } from '../../contract/error.ts';
+import type { Scope } from '../../contract/scope.ts';
+import { nowS } from '../../core/clock.ts';
+import type { StateStore } from '../../stores/state/ports.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { findDeclared } from '../declared/declared.ts';
+import { reshare, yieldedFor } from '../declared/reshare.ts';
+import { eligible, servingQuery } from '../fleet/serving.ts';
+import { faultOfPlacement, faultOfSettings, insufficientQuota } from '../rules.ts';
+import type { ControlPlaneDeps } from './deps.ts';
+import type { ControlPlane, DeploymentView, DeploymentWanted } from './port.ts';
 
-export interface ControlPlaneDeps {
-  readonly store: StateStore;
-  /** The one of the present configuration. */
-  readonly catalog: () => Catalog;
-  readonly fleet: Fleet;
-  /** What the present configuration declares, which is read-only here. */
-  readonly declared: () => Declared;
-  /** Of a resource that is the first one of its subscription. */
-  readonly offerDefault: Offer;
-  /** For deployments of models without a quota that name no limit. */
-  readonly enqueuedTokensDefault: number;
-  readonly concurrencyDefault: number;
-  readonly makeKey: () => string;
-  readonly digest: (key: string) => string;
-  readonly clock: Clock;
-  /** The one that `applyConfiguration` has. */
-  readonly exclusive: Exclusive;
-}
+type DeploymentCalls = Pick<
+  ControlPlane,
+  'listDeployments' | 'getDeployment' | 'putDeployment' | 'deleteDeployment'
+>;
 
-export function createControlPlane(deps: ControlPlaneDeps): ControlPlane {
+export function deploymentsOf(deps: ControlPlaneDeps): DeploymentCalls {
   const { store, exclusive } = deps;
   return {
-    ...resourcesOf(deps),
-    ...keysOf(deps),
-    ...usagesOf(deps),
     listDeployments: async (scope) => viewAll(scope, await store.deployments.list(scope), deps),
     getDeployment: async (scope, name) => {
       const row = await store.deployments.get(scope, name);
@@ -46,7 +26,6 @@ export function createControlPlane(deps: ControlPlaneDeps): ControlPlane {
     },
     putDeployment: (scope, wanted) => exclusive(() => putDeployment(scope, wanted, deps)),
     deleteDeployment: (scope, name) => exclusive(() => deleteDeployment(scope, name, deps)),
-    listAudit: (query) => store.audit.list(query),
   };
 }
 

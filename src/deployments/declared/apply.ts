@@ -1,19 +1,14 @@
-import type { DeploymentRow } from '../contract/control.ts';
-import type { Scope } from '../contract/scope.ts';
-import { type Clock, nowS } from '../core/clock.ts';
-import type { Change, StateStore } from '../stores/state/ports.ts';
-import type { Catalog } from './catalog.ts';
+import type { DeploymentRow } from '../../contract/control.ts';
+import type { Scope } from '../../contract/scope.ts';
+import { type Clock, nowS } from '../../core/clock.ts';
+import type { Change, StateStore } from '../../stores/state/ports.ts';
+import type { Catalog } from '../catalog/catalog.ts';
 import { findDeclared, type Applied, type Declared } from './declared.ts';
-import type { Exclusive } from './exclusive.ts';
-import type { FleetUpstream } from './fleet.ts';
-import { hintOf } from './keys.ts';
-import {
-  keptDeployment,
-  planConfiguration,
-  type Plan,
-  type PlannedDeployment,
-  type Standing,
-} from './plan.ts';
+import type { Exclusive } from '../exclusive.ts';
+import type { FleetUpstream } from '../fleet/serving.ts';
+import { hintOf } from '../keys.ts';
+import { keptDeployment, planConfiguration, type Plan, type Standing } from './plan.ts';
+import type { PlannedDeployment } from './shares.ts';
 
 export interface ApplyDeps {
   readonly store: StateStore;

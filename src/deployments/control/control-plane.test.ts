@@ -9,8 +9,8 @@ import {
   SUBSCRIPTION,
   upstreamOf,
   type ControlWorld,
-} from '../../test/support/control-plane.ts';
-import { createCatalog } from './catalog.ts';
+} from '../../../test/support/control-plane.ts';
+import { createCatalog } from '../catalog/catalog.ts';
 
 let world: ControlWorld;
 beforeEach(async () => {

@@ -1,9 +1,9 @@
-import { SKUS, type Offer, type Sku } from '../contract/control.ts';
-import type { Catalog } from './catalog.ts';
-import type { ControlPlaneDeps } from './control-plane.ts';
-import type { ControlPlane, UsageView } from './control.ts';
-import { deploymentsAt } from './deployments-at.ts';
-import { yieldedBy } from './reshare.ts';
+import { SKUS, type Offer, type Sku } from '../../contract/control.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import type { ControlPlaneDeps } from './deps.ts';
+import type { ControlPlane, UsageView } from './port.ts';
+import { deploymentsAt } from '../declared/deployments-at.ts';
+import { yieldedBy } from '../declared/reshare.ts';
 
 type CatalogCalls = Pick<ControlPlane, 'listLocations' | 'listModels' | 'listUsages'>;
 
