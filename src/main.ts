@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
-import { EXIT } from './cli/exit.ts';
-import { main } from './cli/program.ts';
-import { useProxies } from './cli/proxies.ts';
-import { reasonOf } from './cli/reason.ts';
+import { EXIT } from './cli/process/exit.ts';
+import { main } from './cli/program/program.ts';
+import { useProxies } from './cli/client/proxies.ts';
+import { reasonOf } from './cli/process/system-error.ts';
 import { ProxyError } from './core/proxy.ts';
 
 // Of the heaps of threads, which start after this. The launcher has set those of the main one, which makes most garbage.

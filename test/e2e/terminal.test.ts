@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { displayWidth } from '../../src/cli/width.ts';
+import { displayWidth } from '../../src/cli/terminal/width.ts';
 import { OFFPEAK, requests, scratch, start } from './offpeak.ts';
 
 let place: Awaited<ReturnType<typeof scratch>>;

@@ -1,0 +1,270 @@
+import { open } from 'node:fs/promises';
+import type { WhenFull } from '../../../contract/control.ts';
+import {
+  type Client,
+  type ClientFlags,
+  downloadTo,
+  isOver,
+  type ListFlags,
+  openClient,
+  type RemoteBatch,
+} from '../../client/batch-client.ts';
+import { Unreachable } from '../../client/http.ts';
+import { withInput } from '../../local-files/input.ts';
+import { probeTarget, refuseSameTwice, targetAt } from '../../local-files/target.ts';
+import { nextCommand } from '../../process/command-name.ts';
+import { CliError, EXIT, type ExitCode } from '../../process/exit.ts';
+import { stopAsked } from '../../process/signals.ts';
+import { reasonOf } from '../../process/system-error.ts';
+import { firstFaults } from '../../terminal/fault-lines.ts';
+import {
+  dateTime,
+  grouped,
+  note,
+  oneLine,
+  print,
+  printFacts,
+  printJson,
+  printPage,
+  tokenCount,
+} from '../../terminal/print.ts';
+import { countsOf, exitCodeOf, faultLines, watchBatch } from './watch.ts';
+
+export interface CreateFlags extends ClientFlags {
+  readonly file?: string;
+  readonly inputFileId?: string;
+  readonly url?: string;
+  readonly metadata?: readonly string[];
+  /** What to do when its deployment has no room for it. */
+  readonly queue?: WhenFull;
+  readonly watch?: boolean;
+  readonly interval?: number;
+}
+
+export async function createBatch(flags: CreateFlags): Promise<ExitCode> {
+  if ((flags.file === undefined) === (flags.inputFileId === undefined)) {
+    throw new CliError('Give the input as --file in.jsonl, or as --input-file-id file-….', EXIT.usage);
+  }
+  const metadata = parseMetadata(flags.metadata);
+  const { client, endpoint } = await openClient(flags);
+  const create = async (inputFileId: string, url = flags.url) =>
+    client.createBatch(
+      {
+        input_file_id: inputFileId,
+        endpoint: url ?? (endpoint.style === 'azure' ? '/chat/completions' : '/v1/chat/completions'),
+        completion_window: '24h',
+        ...(metadata && { metadata }),
+      },
+      { queue: flags.queue },
+    );
+  const created =
+    flags.file === undefined
+      ? await create(flags.inputFileId ?? '')
+      : await withInput(flags.file, async (input) => {
+          const url = flags.url ?? (await firstUrl(input.path));
+          const { id } = await client.upload(input, { purpose: 'batch' });
+          return create(id, url).catch((error: unknown) => takeBack(client, id, error));
+        });
+  if (flags.watch) return watchAndTell(client, created.id, flags);
+  if (flags.json) printJson(created);
+  else print(oneLine(created.id));
+  if (created.status !== 'failed') return EXIT.ok;
+  if (!flags.json) tellFaults(created, flags);
+  const fileId = oneLine(created.input_file_id ?? '');
+  if (!flags.json && flags.file !== undefined && fileId !== '') {
+    note(`The upload is kept as ${fileId}.`);
+    note(`next: ${nextCommand(['files', 'delete', fileId], flags)}`);
+  }
+  return exitCodeOf(created);
+}
+
+/** A refused batch leaves no upload behind; where nobody knows whether there is a batch, the upload is named. */
+async function takeBack(client: Client, fileId: string, error: unknown): Promise<never> {
+  if (!(error instanceof CliError)) throw error;
+  const isRefused = !(error instanceof Unreachable);
+  const isGone = isRefused && (await client.deleteFile(fileId).then(isTrue, () => false));
+  const what = isGone
+    ? 'The upload was deleted again.'
+    : `The upload is still there, as ${oneLine(fileId)}: use it with --input-file-id, or delete it.`;
+  throw new CliError(`${error.message} ${what}`, error.exitCode, { cause: error });
+}
+
+const isTrue = (): boolean => true;
+
+export async function getBatch(id: string, flags: ClientFlags): Promise<ExitCode> {
+  const batch = await (await openClient(flags)).client.batch(id);
+  if (flags.json) printJson(batch);
+  else printFacts(describe(batch, flags));
+  return EXIT.ok;
+}
+
+export async function listBatches(flags: ListFlags & { readonly filter?: string }): Promise<ExitCode> {
+  const query = { limit: flags.limit, after: flags.after, $filter: flags.filter };
+  const { client } = await openClient(flags);
+  const headings = ['id', 'status', 'done', 'created (UTC)'];
+  printPage(await client.listBatches(query), { json: flags.json ?? false, headings, row: summary });
+  return EXIT.ok;
+}
+
+export async function watch(
+  id: string,
+  flags: ClientFlags & { readonly interval?: number },
+): Promise<ExitCode> {
+  return watchAndTell((await openClient(flags)).client, id, flags);
+}
+
+export async function cancelBatch(id: string, flags: ClientFlags): Promise<ExitCode> {
+  const batch = await (await openClient(flags)).client.cancel(id);
+  if (flags.json) printJson(batch);
+  else print(`${oneLine(batch.id)}  ${oneLine(batch.status)}`);
+  return EXIT.ok;
+}
+
+export interface DownloadFlags extends ClientFlags {
+  readonly output?: string;
+  readonly errors?: string;
+}
+
+/** Writes both files of a batch that is over, each whole or not at all. */
+export async function downloadBatch(id: string, flags: DownloadFlags): Promise<ExitCode> {
+  const targets = {
+    output: await targetAt(flags.output ?? `${fileName(id)}_output.jsonl`),
+    errors: await targetAt(flags.errors ?? `${fileName(id)}_errors.jsonl`),
+  };
+  refuseSameTwice([
+    ['--output', targets.output],
+    ['--errors', targets.errors],
+  ]);
+  for (const target of Object.values(targets)) await probeTarget(target);
+  const { client } = await openClient(flags);
+  const batch = await client.batch(id);
+  const fileIds = { output: batch.output_file_id, errors: batch.error_file_id };
+  const written: Record<string, string> = {};
+  for (const kind of ['output', 'errors'] as const) {
+    const fileId = fileIds[kind];
+    if (!fileId) continue;
+    await downloadTo(client, fileId, targets[kind]);
+    written[kind] = targets[kind].path;
+  }
+  const isOnStdout = Object.values(targets).some(({ kind }) => kind === 'stdout');
+  if (flags.json) {
+    const told = { id: batch.id, status: batch.status, ...written };
+    if (isOnStdout) note(JSON.stringify(told));
+    else printJson(told);
+  } else for (const path of Object.values(written)) if (path !== '-') note(`wrote ${path}`);
+  if (Object.keys(written).length > 0) return EXIT.ok;
+  tellFaults(batch, flags);
+  const hint = isOver(batch) ? '' : ` ${nextCommand(['batches', 'watch', id], flags)} waits for them.`;
+  throw new CliError(
+    `${oneLine(batch.id)} is ${oneLine(batch.status)} and has no files to download.${hint}`,
+    EXIT.failed,
+  );
+}
+
+async function watchAndTell(
+  client: Client,
+  id: string,
+  flags: ClientFlags & { readonly interval?: number },
+): Promise<ExitCode> {
+  const stop = stopAsked();
+  const batch = await watchBatch(client, id, {
+    json: flags.json ?? false,
+    pollMs: flags.interval === undefined ? undefined : flags.interval * 1000,
+    signal: stop.signal,
+  });
+  stop.forget();
+  if (batch === 'stopped') {
+    note('Stopped watching; the batch goes on.');
+    note(`next: ${nextCommand(['batches', 'watch', id], flags)}`);
+    return EXIT.interrupted;
+  }
+  if (!flags.json) {
+    print(`${oneLine(batch.id)}  ${oneLine(batch.status)}`);
+    tellFaults(batch, flags);
+    if (batch.output_file_id) note(`next: ${nextCommand(['batches', 'download', batch.id], flags)}`);
+  }
+  return exitCodeOf(batch);
+}
+
+function tellFaults(batch: RemoteBatch, { all = false }: ClientFlags): void {
+  for (const line of firstFaults(faultLines(batch), { all })) note(line);
+}
+
+function describe(batch: RemoteBatch, { all = false }: ClientFlags): [string, string][] {
+  const { total, completed, failed } = countsOf(batch);
+  const rows: ([string, string] | null)[] = [
+    ['id', oneLine(batch.id)],
+    ['status', oneLine(batch.status)],
+    batch.created_at == null ? null : ['created', `${dateTime(batch.created_at)} UTC`],
+    ['requests', `${grouped(completed)} answered, ${grouped(failed)} failed, of ${grouped(total)}`],
+    ['input', oneLine(batch.input_file_id ?? '')],
+    batch.output_file_id ? ['output', oneLine(batch.output_file_id)] : null,
+    batch.error_file_id ? ['errors', oneLine(batch.error_file_id)] : null,
+    tokenRow(batch),
+    batch.offpeak?.waiting ? ['waiting', oneLine(batch.offpeak.waiting)] : null,
+    ...firstFaults(faultLines(batch), { all }).map((line): [string, string] => ['fault', line]),
+  ];
+  return rows.filter((row) => row !== null);
+}
+
+/** What it takes of its deployment's limit, or its place in the queue for that. */
+function tokenRow({ offpeak }: RemoteBatch): [string, string] | null {
+  const { queue, enqueued_tokens: tokens } = offpeak ?? {};
+  if (queue) {
+    const ahead = queue.tokens_ahead > 0 ? `, those before it ${tokenCount(queue.tokens_ahead)}` : '';
+    const needs = `needs ${tokenCount(queue.tokens)} tokens${ahead}`;
+    return ['queue', `place ${grouped(queue.position)} of ${grouped(queue.length)}; ${needs}`];
+  }
+  if (tokens?.held == null || tokens.limit == null) return null;
+  return [
+    'tokens',
+    `${tokenCount(tokens.used)} of this batch, ${tokenCount(tokens.held)} held of ${tokenCount(tokens.limit)}`,
+  ];
+}
+
+function summary(batch: RemoteBatch): string[] {
+  const { total, completed, failed } = countsOf(batch);
+  return [
+    oneLine(batch.id),
+    oneLine(batch.status),
+    `${completed + failed}/${total}`,
+    batch.created_at == null ? '' : dateTime(batch.created_at),
+  ];
+}
+
+function parseMetadata(pairs: readonly string[] | undefined): Record<string, string> | undefined {
+  if (!pairs) return undefined;
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf('=');
+      if (at < 1) throw new CliError(`--metadata '${pair}': expected NAME=VALUE.`, EXIT.usage);
+      return [pair.slice(0, at), pair.slice(at + 1)];
+    }),
+  );
+}
+
+const FIRST_LINE_BYTES_MAX = 1024 * 1024;
+
+/** What the first request asks for, so that --url is rarely needed; the service judges the file. */
+async function firstUrl(path: string): Promise<string | undefined> {
+  const handle = await open(path).catch((error: unknown) => {
+    throw new CliError(`${path} cannot be read: ${reasonOf(error)}.`, EXIT.usage);
+  });
+  try {
+    const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(FIRST_LINE_BYTES_MAX) });
+    const [line = ''] = buffer
+      .toString('utf8', 0, bytesRead)
+      .replace(/^\uFEFF?\s*/, '')
+      .split('\n', 1);
+    const request: unknown = JSON.parse(line);
+    const url = typeof request === 'object' && request !== null && 'url' in request ? request.url : undefined;
+    return typeof url === 'string' ? url : undefined;
+  } catch {
+    return undefined; // A file that is no good gets its faults from the service, all at once.
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The service chose the id, so it is kept from naming another directory. */
+const fileName = (id: string): string => id.replaceAll(/[^\w.-]/g, '_').replace(/^\.+/, '_');

@@ -1,0 +1,177 @@
+import { SKUS, TOKENS_PER_CAPACITY, type WhenFull } from '../../contract/control.ts';
+import { type ControlClient, type ControlCommandFlags, openControl } from '../client/control-client.ts';
+import type { Deployment } from '../client/control-shapes.ts';
+import { CliError, EXIT, type ExitCode } from '../process/exit.ts';
+import {
+  grouped,
+  oneLine,
+  print,
+  printFacts,
+  printJson,
+  printListJson,
+  printTable,
+  tokenCount,
+} from '../terminal/print.ts';
+import { ownerWord } from './resources.ts';
+
+export interface InResourceFlags extends ControlCommandFlags {
+  readonly resource: string;
+}
+
+export async function listDeployments(flags: InResourceFlags): Promise<ExitCode> {
+  const deployments = await (await openControl(flags)).deployments(flags.resource);
+  if (flags.json) printListJson(deployments);
+  else
+    printTable(['name', 'model', 'sku', 'limit', 'held', 'when full', 'served by'], deployments.map(summary));
+  return EXIT.ok;
+}
+
+export async function showDeployment(name: string, flags: InResourceFlags): Promise<ExitCode> {
+  tell(await (await openControl(flags)).deployment(flags.resource, name), flags);
+  return EXIT.ok;
+}
+
+export interface DeploymentFlags extends InResourceFlags {
+  readonly model?: string;
+  readonly version?: string;
+  readonly sku?: string;
+  /** In thousands of enqueued tokens. */
+  readonly capacity?: number;
+  readonly dynamicQuota?: boolean;
+  readonly queue?: WhenFull;
+  readonly concurrency?: number;
+  readonly contentFilter?: string;
+  readonly versionUpgrade?: string;
+  readonly upstream?: readonly string[];
+}
+
+export async function createDeployment(name: string, flags: DeploymentFlags): Promise<ExitCode> {
+  const body = bodyOf({ ...flags, sku: flags.sku ?? 'GlobalBatch' });
+  tell(await (await openControl(flags)).putDeployment(flags.resource, name, body), flags);
+  return EXIT.ok;
+}
+
+export async function updateDeployment(name: string, flags: DeploymentFlags): Promise<ExitCode> {
+  const client = await openControl(flags);
+  const body = bodyOf(await withModel(client, name, flags));
+  if (Object.keys(body).length === 0) {
+    throw new CliError(
+      'Say what to change, such as --capacity 100 or --queue wait. --help lists it.',
+      EXIT.usage,
+    );
+  }
+  tell(await client.patchDeployment(flags.resource, name, body), flags);
+  return EXIT.ok;
+}
+
+export async function deleteDeployment(name: string, flags: InResourceFlags): Promise<ExitCode> {
+  const deleted = await (await openControl(flags)).deleteDeployment(flags.resource, name);
+  if (!deleted) {
+    throw new CliError(`There is no deployment '${name}' in resource '${flags.resource}'.`, EXIT.failed);
+  }
+  if (flags.json) printJson({ name, resource: flags.resource, deleted });
+  else print(`${name}  deleted`);
+  return EXIT.ok;
+}
+
+/** A version stands below the model's name in ARM, so that it cannot be sent without it. */
+async function withModel(
+  client: ControlClient,
+  name: string,
+  flags: DeploymentFlags,
+): Promise<DeploymentFlags> {
+  if (flags.version === undefined || flags.model !== undefined) return flags;
+  const { properties } = await client.deployment(flags.resource, name);
+  return { ...flags, model: properties.model.name };
+}
+
+/** What the flags say of a deployment, in the members of its ARM resource. */
+export function bodyOf(flags: DeploymentFlags): Record<string, unknown> {
+  const { model, version, capacity, concurrency, versionUpgrade, contentFilter, dynamicQuota } = flags;
+  const offpeak = {
+    ...(flags.queue !== undefined && { whenFull: flags.queue }),
+    ...(concurrency !== undefined && { concurrency }),
+    ...(flags.upstream !== undefined && {
+      upstreams: flags.upstream.includes('all') ? null : flags.upstream,
+    }),
+  };
+  const sku = {
+    ...(flags.sku !== undefined && { name: oneOf(SKUS, flags.sku, '--sku') }),
+    ...(capacity !== undefined && { capacity }),
+  };
+  const properties = {
+    ...(model !== undefined && {
+      model: { format: 'OpenAI', name: model, ...(version !== undefined && { version }) },
+    }),
+    ...(versionUpgrade !== undefined && { versionUpgradeOption: versionUpgrade }),
+    ...(contentFilter !== undefined && { raiPolicyName: contentFilter }),
+    ...(dynamicQuota !== undefined && { dynamicThrottlingEnabled: dynamicQuota }),
+    ...(Object.keys(offpeak).length > 0 && { offpeak }),
+  };
+  return {
+    ...(Object.keys(sku).length > 0 && { sku }),
+    ...(Object.keys(properties).length > 0 && { properties }),
+  };
+}
+
+/** `global-batch` and `Global Batch`, as portals write it, are `GlobalBatch`. */
+function oneOf<T extends string>(names: readonly T[], text: string, flag: string): T {
+  const bare = text.replaceAll(/[ -]/g, '').toLowerCase();
+  const found = names.find((name) => name.toLowerCase() === bare);
+  if (found !== undefined) return found;
+  throw new CliError(`${flag} '${text}': expected one of ${names.join(', ')}.`, EXIT.usage);
+}
+
+function tell(deployment: Deployment, { json }: ControlCommandFlags): void {
+  if (json) return printJson(deployment);
+  const { versionUpgradeOption, raiPolicyName, offpeak } = deployment.properties;
+  printFacts([
+    ['name', oneLine(deployment.name)],
+    ['model', modelOf(deployment)],
+    ['sku', oneLine(deployment.sku.name)],
+    ['enqueued tokens', tokensLine(deployment)],
+    ['when full', whenFull(deployment)],
+    ['concurrency', offpeak?.concurrency == null ? '' : grouped(offpeak.concurrency)],
+    ['version upgrade', oneLine(versionUpgradeOption ?? '')],
+    ['content filter', filterWord(raiPolicyName)],
+    ['served by', servedBy(deployment)],
+    ['declared in', ownerWord(offpeak?.owner)],
+  ]);
+}
+
+/** What the original's portal shows as the default. Nothing is filtered here, whatever the name. */
+const DEFAULT_FILTER = /^Microsoft\.Default/;
+
+const filterWord = (name: string | null | undefined): string =>
+  !name || DEFAULT_FILTER.test(name) ? 'none' : `none; the name '${oneLine(name)}' is only kept`;
+
+const summary = (deployment: Deployment): string[] => [
+  oneLine(deployment.name),
+  modelOf(deployment),
+  oneLine(deployment.sku.name),
+  tokenCount(limitOf(deployment)),
+  tokenCount(deployment.properties.offpeak?.enqueued_tokens?.held ?? 0),
+  whenFull(deployment),
+  servedBy(deployment),
+];
+
+/** `1,234 held of 50K, 90K more wanted by 2 waiting batches`. */
+function tokensLine(deployment: Deployment): string {
+  const { held, waiting, waiting_batches } = deployment.properties.offpeak?.enqueued_tokens ?? { held: 0 };
+  const batches =
+    waiting_batches === 1 ? '1 waiting batch' : `${grouped(waiting_batches ?? 0)} waiting batches`;
+  const wanted = waiting ? `, ${tokenCount(waiting)} more wanted by ${batches}` : '';
+  return `${tokenCount(held)} held of ${tokenCount(limitOf(deployment))}${wanted}`;
+}
+
+const limitOf = ({ sku, properties }: Deployment): number =>
+  properties.offpeak?.enqueued_tokens?.limit ?? (sku.capacity ?? 0) * TOKENS_PER_CAPACITY;
+
+const modelOf = ({ properties: { model } }: Deployment): string =>
+  oneLine(model.version ? `${model.name} ${model.version}` : model.name);
+
+const whenFull = ({ properties: { offpeak, dynamicThrottlingEnabled } }: Deployment): string =>
+  `${oneLine(offpeak?.whenFull ?? 'fail')}${dynamicThrottlingEnabled ? ', dynamic quota' : ''}`;
+
+const servedBy = ({ properties }: Deployment): string =>
+  oneLine((properties.offpeak?.servedBy ?? []).join(', ') || 'no upstream');

@@ -1,0 +1,100 @@
+import { createReadStream } from 'node:fs';
+import { z } from 'zod';
+import { LineSplitter } from '../../../core/lines.ts';
+import { CliError, EXIT } from '../../process/exit.ts';
+
+/** Longer than any line of a result can be. */
+const LINE_BYTES_MAX = 256 * 1024 * 1024;
+
+const Identified = z.looseObject({ custom_id: z.string() });
+
+interface IdentifiedLine {
+  readonly customId: string;
+  /** With its line end. */
+  readonly bytes: Buffer;
+}
+
+/** The `custom_id` of every request in the error file of a run. */
+export async function failedIds(errorsPath: string): Promise<Set<string>> {
+  const ids = new Set<string>();
+  for await (const { customId } of linesOf(createReadStream(errorsPath), errorsPath)) ids.add(customId);
+  return ids;
+}
+
+/** The lines of the input whose requests failed, in the input's order. */
+export async function* linesToRetry(
+  inputPath: string,
+  failed: ReadonlySet<string>,
+): AsyncGenerator<Uint8Array> {
+  for await (const line of linesOf(createReadStream(inputPath), inputPath))
+    if (failed.has(line.customId)) yield line.bytes;
+}
+
+interface Merge {
+  readonly inputPath: string;
+  readonly outputPath: string;
+  readonly retried: AsyncIterable<Uint8Array>;
+  /** Answers that there must be in the end. */
+  readonly expected: number;
+}
+
+/**
+ * The earlier answers and the new ones, in the input's order. Both come in that order. A merge that was broken off may be
+ * done again over its own result: a new answer takes the place of an earlier one to the same request.
+ */
+export async function* mergeAnswers({
+  inputPath,
+  outputPath,
+  retried,
+  expected,
+}: Merge): AsyncGenerator<Uint8Array> {
+  const earlier = linesOf(createReadStream(outputPath), outputPath);
+  const later = linesOf(retried, 'the new answers');
+  let [old, fresh] = [await earlier.next(), await later.next()];
+  let merged = 0;
+  for await (const { customId } of linesOf(createReadStream(inputPath), inputPath)) {
+    const isOld = !old.done && old.value.customId === customId;
+    const isFresh = !fresh.done && fresh.value.customId === customId;
+    if (!isOld && !isFresh) continue;
+    const answer = isFresh ? fresh.value : old.value;
+    if (answer) yield answer.bytes;
+    merged += 1;
+    if (isOld) old = await earlier.next();
+    if (isFresh) fresh = await later.next();
+  }
+  if (merged !== expected || !old.done || !fresh.done) {
+    throw new CliError(
+      `${outputPath} is not what the run wrote: it was changed since. Nothing was replaced. ` +
+        'Put it back, or send every request again with --force.',
+      EXIT.failed,
+    );
+  }
+}
+
+async function* linesOf(
+  chunks: AsyncIterable<Uint8Array>,
+  name: string,
+): AsyncGenerator<IdentifiedLine, void> {
+  const splitter = new LineSplitter({ lineBytesMax: LINE_BYTES_MAX });
+  for await (const chunk of chunks)
+    for (const { bytes } of splitter.push(chunk)) yield identified(bytes, name);
+  for (const { bytes } of splitter.end()) yield identified(bytes, name);
+}
+
+function identified(bytes: Buffer | undefined, name: string): IdentifiedLine {
+  const { data } = Identified.safeParse(bytes && tryJson(bytes));
+  if (!bytes || !data) {
+    throw new CliError(`${name} has a line that is no result of a run. Put the file back.`, EXIT.failed);
+  }
+  return { customId: data.custom_id, bytes: Buffer.concat([bytes, NEWLINE]) };
+}
+
+const NEWLINE = Buffer.from('\n');
+
+function tryJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined; // The caller names the file.
+  }
+}

@@ -1,0 +1,146 @@
+import { resolve } from 'node:path';
+import type { App } from '../../../app.ts';
+import type { AppConfig } from '../../../config/config.ts';
+import type { ValueName } from '../../../config/sections.ts';
+import { DEFAULT_RESOURCE_ID } from '../../../contract/scope.ts';
+import type { UpstreamState } from '../../../deployments/fleet/upstream-check.ts';
+import { detectLocalServers } from '../../../upstream/detect.ts';
+import { commandName, EXAMPLE, EXAMPLE_DEPLOYMENT, exampleArgument } from '../../process/command-name.ts';
+import { oneLine } from '../../terminal/print.ts';
+import { wrap } from '../../terminal/width.ts';
+
+export interface Started {
+  readonly app: App;
+  readonly config: AppConfig;
+  readonly url: string;
+  /** Where keys are that no terminal has shown; null: nowhere, or this one shows them. */
+  readonly keysFile: string | null;
+  /** What they were found to be. */
+  readonly upstreams: readonly UpstreamState[];
+  /** Those of the resources that the configuration names, the default one first. */
+  readonly deployments: readonly Served[];
+}
+
+export interface Served {
+  readonly resource: string;
+  readonly name: string;
+  readonly model: string;
+  /** Their addresses. */
+  readonly upstreams: readonly string[];
+}
+
+/** What a person needs to begin. Keys are shown on a terminal only. `columns`: its width, null elsewhere. */
+export function banner(started: Started, given: ReadonlySet<ValueName>, columns: number | null): string {
+  const { app, config, url, upstreams, deployments } = started;
+  const others = config.resources.slice(1).map(({ name }) => name);
+  const rows: Row[] = [
+    ...keyRows(started, given),
+    ...rowsOf('deployments', deployments.map(describe), 'none yet'),
+    ...rowsOf('upstreams', upstreams.map(describeState), 'none'),
+    ...(others.length > 0 ? ([['resources', `default, ${others.join(', ')}`]] as const) : []),
+    ['data', resolve(config.dataDir)],
+    ...(app.localCertPath === null
+      ? []
+      : ([
+          ['certificate', app.localCertPath],
+          ['', `Clients must trust it: export NODE_EXTRA_CA_CERTS='${app.localCertPath}'`],
+        ] as const)),
+  ];
+  return `
+Offpeak is ready at ${url}
+
+${rows.flatMap((row) => linesOf(row, columns)).join('\n')}
+
+${nextStep(started)}
+`;
+}
+
+type Row = readonly [name: string, value: string];
+
+const INDENT = 15;
+
+/** What has no blanks stays whole, to be copied. */
+function linesOf([name, value]: Row, columns: number | null): string[] {
+  const room = columns === null ? Infinity : Math.max(20, columns - INDENT);
+  const lines = value.includes(' ') ? wrap(value, room) : [value];
+  return lines.map((line, at) => (at === 0 ? `  ${name}` : '').padEnd(INDENT) + line);
+}
+
+const rowsOf = (name: string, values: readonly string[], none: string): Row[] =>
+  (values.length > 0 ? values : [none]).map((value, at) => [at === 0 ? name : '', value]);
+
+function keyRows({ app, keysFile }: Started, given: ReadonlySet<ValueName>): readonly Row[] {
+  const { apiKey, adminKey } = app.firstKeys;
+  const shown = (key: string): string => (keysFile === null ? key : `in ${keysFile}`);
+  const known = given.has('apiKey') ? 'as configured' : 'the one made at the first start';
+  return [
+    ['key', apiKey === null ? known : shown(apiKey)],
+    ['', keysFile !== null && apiKey !== null ? FILE_ADVICE : keyAdvice(apiKey, given)],
+    ...(keysFile !== null && apiKey === null && adminKey === null
+      ? ([['', `Keys of an earlier start that no terminal has shown are in ${keysFile}`]] as const)
+      : []),
+    ...(adminKey === null
+      ? []
+      : ([
+          ['admin key', shown(adminKey)],
+          ['', 'Opens the control plane: resources, deployments, quota. Not shown again either.'],
+        ] as const)),
+  ];
+}
+
+const FILE_ADVICE = 'Only you can read the file. Keep what is in it elsewhere, and delete it.';
+
+function keyAdvice(firstKey: string | null, given: ReadonlySet<ValueName>): string {
+  if (firstKey !== null) return 'Made just now and not shown again: keep it.';
+  return given.has('apiKey')
+    ? 'Callers send it as api-key.'
+    : 'Lost? Start with --api-key KEY to set another.';
+}
+
+function nextStep({ app, url, keysFile, deployments }: Started): string {
+  const { apiKey, adminKey } = app.firstKeys;
+  const setUp = (name: 'OFFPEAK_API_KEY' | 'OFFPEAK_ADMIN_KEY', made: string | null): string =>
+    made !== null && keysFile !== null
+      ? `  set -a; . '${keysFile}'; OFFPEAK_ENDPOINT=${url}; set +a`
+      : `  export ${name}=${made ?? 'KEY'} OFFPEAK_ENDPOINT=${url}`;
+  const [first] = deployments;
+  // The example names a deployment that is not there.
+  if (first === undefined)
+    return `Deploy a model:
+${setUp('OFFPEAK_ADMIN_KEY', adminKey)}
+  ${commandName()} models
+  ${commandName()} deployments create ${EXAMPLE_DEPLOYMENT} --model MODEL --capacity 50`;
+  if (first.resource !== DEFAULT_RESOURCE_ID)
+    return `Send it a batch, a file whose lines have "model": "${first.name}",
+with a key of the resource ${first.resource}:
+  ${commandName()} batches create --resource ${first.resource} --api-key KEY --file FILE --watch`;
+  if (
+    !deployments.some(({ resource, name }) => resource === DEFAULT_RESOURCE_ID && name === EXAMPLE_DEPLOYMENT)
+  )
+    return `Send it a batch, a file whose lines have "model": "${first.name}":
+${setUp('OFFPEAK_API_KEY', apiKey)}
+  ${commandName()} batches create --file FILE --watch`;
+  const trust = app.localCertPath === null ? '' : ` --cacert '${app.localCertPath}'`;
+  return `Try it:
+${setUp('OFFPEAK_API_KEY', apiKey)}
+  ${commandName()} batches create --file ${exampleArgument()} --watch
+or upload with curl:
+  curl${trust} "${url}/openai/files?api-version=2024-10-21" -H "api-key: $OFFPEAK_API_KEY" \\
+    -F purpose=batch -F "file=@${EXAMPLE};type=application/json"`;
+}
+
+const describeState = ({ name, state, reason }: UpstreamState): string =>
+  `${oneLine(name)}${state === 'unready' ? ' cannot serve as it is' : ''}: ${oneLine(reason)}`;
+const describe = ({ resource, name, model, upstreams }: Served): string =>
+  `${resource === DEFAULT_RESOURCE_ID ? '' : `${resource}: `}${name} (${model}) → ${upstreams.join(', ')}`;
+
+/** Servers of models that run on this machine, with the command that uses them. */
+export async function localServers(ownPort: number): Promise<string> {
+  const found = await detectLocalServers({ skipPort: ownPort });
+  const commands = found.map(({ name, baseUrl, models }) => {
+    // The line is there to be copied into a shell, so a name that a shell could misread stays out.
+    const model = models.find((candidate) => /^[\w.:/@-]+$/.test(candidate)) ?? 'MODEL';
+    return `  ${name} runs here: ${commandName()} serve --upstream ${baseUrl} --deployment ${EXAMPLE_DEPLOYMENT}=${model}\n`;
+  });
+  return `Answers are simulated. Name a model server with --upstream URL --deployment NAME=MODEL.\n${commands.join('')}`;
+}

@@ -1,0 +1,72 @@
+import { realpathSync } from 'node:fs';
+import { delimiter, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const fromCheckout = import.meta.url.endsWith('.ts');
+const LAUNCHER = fileURLToPath(new URL('../../../bin/offpeak', import.meta.url));
+
+/** Set by the launcher: how it was called. */
+export const CALLED_AS = 'OFFPEAK_CALLED_AS';
+
+/** The batch file that comes with the program. */
+export const EXAMPLE = fileURLToPath(new URL('../../../examples/test.jsonl', import.meta.url));
+/** What its lines name as their model. */
+export const EXAMPLE_DEPLOYMENT = 'gpt-4o-batch-deployment';
+
+/** How a user calls this program here, for lines to copy. The launcher tells how it was called itself. */
+export function commandName(env: NodeJS.ProcessEnv = process.env): string {
+  if (isOnPath(env)) return 'offpeak';
+  if (env['npm_command'] === 'exec' || env['npm_lifecycle_event'] === 'npx') return 'npx offpeak';
+  const called = env[CALLED_AS];
+  return called ? quoted(called) : fromCheckout ? 'bin/offpeak' : 'offpeak';
+}
+
+function isOnPath(env: NodeJS.ProcessEnv): boolean {
+  // What npx and npm put there is gone when they have ended.
+  const dirs = (env['PATH'] ?? '')
+    .split(delimiter)
+    .filter((dir) => dir !== '' && !(env['npm_command'] && dir.endsWith(join('node_modules', '.bin'))));
+  const [first] = dirs.flatMap((dir) => realPath(join(dir, 'offpeak')) ?? []);
+  return first !== undefined && first === realPath(LAUNCHER);
+}
+
+function realPath(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined; // Not there.
+  }
+}
+
+/** A command line that works here, at the same service and resource. Keys are never repeated. */
+export function nextCommand(
+  words: readonly string[],
+  {
+    resource,
+    endpoint,
+    apiKey,
+    adminKey,
+    apiVersion,
+  }: {
+    readonly resource?: string | undefined;
+    readonly endpoint?: string | undefined;
+    readonly apiKey?: string | undefined;
+    readonly adminKey?: string | undefined;
+    readonly apiVersion?: string | undefined;
+  } = {},
+): string {
+  const flags = Object.entries({ resource, endpoint, 'api-version': apiVersion }).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, value],
+  );
+  const keys = [...(apiKey ? ['--api-key', 'KEY'] : []), ...(adminKey ? ['--admin-key', 'KEY'] : [])];
+  return [commandName(), ...[...words, ...flags, ...keys].map(quoted)].join(' ');
+}
+
+/** The path of `EXAMPLE`, to be copied into a shell. */
+export function exampleArgument(): string {
+  const near = relative(process.cwd(), EXAMPLE);
+  return quoted(near.startsWith('..') ? EXAMPLE : near);
+}
+
+const quoted = (word: string): string =>
+  /^[\w./@:=-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;

@@ -1,0 +1,295 @@
+import { Command, CommanderError, Option } from 'commander';
+import { defaultText } from '../../config/docs.ts';
+import { ConfigError } from '../../config/fault.ts';
+import type { OptionCommand } from '../../config/option.ts';
+import { envName, OPTIONS, optionsOf } from '../../config/options.ts';
+import type { ClientFlags, ListFlags } from '../client/batch-client.ts';
+import type { CreateFlags, DownloadFlags } from '../commands/batches/batches.ts';
+import type { RunFlags } from '../commands/run/job.ts';
+import type { TableFlags } from '../process/configure.ts';
+import { CliError, EXIT, EXIT_CODES, type ExitCode } from '../process/exit.ts';
+import { columnsOf, factLines, helpText, note, print } from '../terminal/print.ts';
+import { addControl } from './control-commands.ts';
+import { collect, type Run, seconds, waitOrFail, wholeNumber } from './flags.ts';
+
+/** Parses the command line, runs the command, and returns the process's exit code. */
+export async function main(argv: readonly string[], { version }: { version: string }): Promise<ExitCode> {
+  let exitCode: ExitCode = EXIT.ok;
+  const run =
+    <Args extends unknown[]>(action: (...args: Args) => Promise<ExitCode>) =>
+    async (...args: Args) => {
+      exitCode = await action(...args);
+    };
+  try {
+    await buildProgram(run, version).parseAsync(argv, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof ConfigError) {
+      note(`offpeak: ${error.message}`);
+      return EXIT.usage;
+    }
+    if (!(error instanceof CliError)) throw error;
+    note(`offpeak: ${error.message}`);
+    return error.exitCode;
+  }
+}
+
+/** Commands load their code when they run, so that `--help` and the clients start quickly. */
+function buildProgram(run: Run, version: string): Command {
+  const program = new Command('offpeak')
+    .description('The Batch service of Azure OpenAI, self-hosted.')
+    .version(version, '-v, --version', 'show the version')
+    .helpCommand('help [command]', 'show the help of a command')
+    // `--version` of a subcommand is the version of a model.
+    .enablePositionalOptions()
+    .showHelpAfterError('Run with --help for what there is.')
+    .exitOverride()
+    .addHelpText('after', exitCodesText());
+  program
+    .command('version')
+    .description('Show the version')
+    .action(
+      run(async () => {
+        print(version);
+        return EXIT.ok;
+      }),
+    );
+  addServer(program, run);
+  addLocalJobs(program, run);
+  addBatches(program.command('batches').description('Batches of a running service'), run);
+  addFiles(program.command('files').description('Files of a running service'), run);
+  addControl(program, run);
+  return program;
+}
+
+function exitCodesText(): string {
+  const lines = factLines(
+    Object.values(EXIT_CODES).map(({ code, meaning }) => [`  ${code}`, meaning]),
+    columnsOf(process.stdout),
+  );
+  return `\nExit codes:\n${lines.join('\n')}`;
+}
+
+function addServer(program: Command, run: Run): void {
+  withTable(program.command('serve').description('Run the service'), 'serve')
+    .option('--json', 'say what started as one line of JSON')
+    .action(
+      run(async (flags: CommandFlags) =>
+        (await import('../commands/serve/serve.ts')).serve(tableFlags('serve', flags), {
+          json: flags.json === true,
+        }),
+      ),
+    );
+  withTable(program.command('simulator').description('Run only the simulated model server'), 'simulator')
+    .option('--host <HOST>', 'address to listen on', '127.0.0.1')
+    .option('--port <PORT>', 'port to listen on; 0 takes a free one', wholeNumber, 8000)
+    .option('--json', 'say what started as one line of JSON')
+    .action(
+      run(async (flags: CommandFlags & { host: string; port: number }) =>
+        (await import('../commands/simulator.ts')).simulator(tableFlags('simulator', flags), flags),
+      ),
+    );
+  program
+    .command('quickstart')
+    .description('See a batch run from start to end, with the simulator')
+    .option('--json', 'print the outcome as JSON')
+    .action(
+      run(async (flags: { json?: boolean }) => (await import('../commands/quickstart.ts')).quickstart(flags)),
+    );
+}
+
+function addLocalJobs(program: Command, run: Run): void {
+  withTable(
+    program
+      .command('verify')
+      .description(
+        'Check that every file of a data directory is there and as it was stored; changes nothing',
+      ),
+    'verify',
+  )
+    .option('--json', 'print the findings as JSON')
+    .action(
+      run(async (flags: CommandFlags) =>
+        (await import('../commands/verify.ts')).verifyInstallation(tableFlags('verify', flags), {
+          json: flags.json === true,
+        }),
+      ),
+    );
+  withTable(
+    program
+      .command('run')
+      .description('Run a whole batch file without a server; started again after a crash, it goes on')
+      .argument('<in.jsonl>', 'the batch file; - is standard input')
+      .option(
+        '-o, --output <FILE>',
+        'answers; by default in.output.jsonl beside the input; - is standard output, the default for input from -',
+      )
+      .option('-e, --errors <FILE>', 'failed requests; by default in.errors.jsonl beside the output')
+      .option('--model <MODEL>', "the model's name at the upstream; by default what the lines say")
+      .option('--retry-failed', 'of a finished run: send the failed requests again, and merge')
+      .option('--force', 'send everything, also what is done, and replace the output'),
+    'run',
+  )
+    .option('--all', 'print every fault of the input')
+    .option('--json', 'print the outcome as JSON')
+    .action(
+      run(async (input: string, flags: CommandFlags & RunFlags) =>
+        (await import('../commands/run/run.ts')).runBatch(input, tableFlags('run', flags), flags),
+      ),
+    );
+  program
+    .command('validate')
+    .description('Check a batch file: every fault with its line, and its tokens; nothing is sent')
+    .argument('<in.jsonl>', 'the batch file; - is standard input')
+    .option('--exact', 'count every token instead of estimating')
+    .option('--all', 'print every fault')
+    .option('--json', 'print the findings as JSON')
+    .action(
+      run(async (input: string, flags: { exact?: boolean; all?: boolean; json?: boolean }) =>
+        (await import('../commands/validate.ts')).validate(input, flags),
+      ),
+    );
+}
+
+type WatchFlags = ClientFlags & { readonly interval?: number };
+
+function addBatches(batches: Command, run: Run): void {
+  client(batches, 'create', 'Upload a file and start a batch over it; prints the id')
+    .option('--file <in.jsonl>', 'the batch file to upload; - is standard input')
+    .option('--input-file-id <ID>', 'or a file that is uploaded already')
+    .option('--url <PATH>', 'endpoint that the lines call; by default what the first line says')
+    .option('--metadata <NAME=VALUE>', 'note on the batch; may be repeated', collect)
+    .option(
+      '--queue <wait|fail>',
+      'without room: wait for it, or fail; by default as the deployment says',
+      waitOrFail,
+    )
+    .option('--watch', 'stay until it is over')
+    .option('--all', 'print every fault')
+    .option('--interval <SECONDS>', 'time between looks when watching', seconds)
+    .action(
+      run(async (flags: CreateFlags) => (await import('../commands/batches/batches.ts')).createBatch(flags)),
+    );
+  client(batches, 'get', 'Show a batch')
+    .argument('<id>')
+    .option('--all', 'print every fault')
+    .action(
+      run(async (id: string, flags: ClientFlags) =>
+        (await import('../commands/batches/batches.ts')).getBatch(id, flags),
+      ),
+    );
+  paged(client(batches, 'list', 'List batches, newest first'))
+    .option('--filter <EXPRESSION>', `such as "status eq 'Completed'"`)
+    .action(
+      run(async (flags: ListFlags) => (await import('../commands/batches/batches.ts')).listBatches(flags)),
+    );
+  client(batches, 'watch', 'Show the progress of a batch until it is over')
+    .argument('<id>')
+    .option('--all', 'print every fault')
+    .option('--interval <SECONDS>', 'time between looks', seconds)
+    .action(
+      run(async (id: string, flags: WatchFlags) =>
+        (await import('../commands/batches/batches.ts')).watch(id, flags),
+      ),
+    );
+  client(batches, 'cancel', 'Cancel a batch; what is answered is kept')
+    .argument('<id>')
+    .action(
+      run(async (id: string, flags: ClientFlags) =>
+        (await import('../commands/batches/batches.ts')).cancelBatch(id, flags),
+      ),
+    );
+  client(batches, 'download', 'Write the output and the errors of a batch')
+    .argument('<id>')
+    .option('-o, --output <FILE>', 'answers; by default ID_output.jsonl; - is standard output')
+    .option('-e, --errors <FILE>', 'failed requests; by default ID_errors.jsonl')
+    .action(
+      run(async (id: string, flags: DownloadFlags) =>
+        (await import('../commands/batches/batches.ts')).downloadBatch(id, flags),
+      ),
+    );
+}
+
+function addFiles(files: Command, run: Run): void {
+  client(files, 'upload', 'Upload a file; prints the id')
+    .argument('<file>', 'the file; - is standard input')
+    .option('--purpose <PURPOSE>', 'what it is for', 'batch')
+    .action(
+      run(async (path: string, flags: ClientFlags & { purpose: string }) =>
+        (await import('../commands/files.ts')).uploadFile(path, flags),
+      ),
+    );
+  paged(client(files, 'list', 'List files, newest first'))
+    .option('--purpose <PURPOSE>', 'only those')
+    .action(run(async (flags: ListFlags) => (await import('../commands/files.ts')).listFiles(flags)));
+  client(files, 'get', 'Show a file')
+    .argument('<id>')
+    .action(
+      run(async (id: string, flags: ClientFlags) =>
+        (await import('../commands/files.ts')).getFile(id, flags),
+      ),
+    );
+  client(files, 'download', 'Write the content of a file')
+    .argument('<id>')
+    .option('-o, --output <FILE>', 'where to; - is stdout', '-')
+    .action(
+      run(async (id: string, flags: ClientFlags & { output: string }) =>
+        (await import('../commands/files.ts')).downloadFile(id, flags),
+      ),
+    );
+  client(files, 'delete', 'Delete a file')
+    .argument('<id>')
+    .action(
+      run(async (id: string, flags: ClientFlags) =>
+        (await import('../commands/files.ts')).deleteFile(id, flags),
+      ),
+    );
+}
+
+const client = (parent: Command, name: string, description: string): Command =>
+  parent
+    .command(name)
+    .description(description)
+    .option('--endpoint <URL>', 'service to talk to; see below')
+    .option('--api-key <KEY>', 'key for it')
+    .option('--resource <NAME>', 'resource of a service with several; the key is one of its own')
+    .option('--api-version <VERSION>', "api-version of Azure's style")
+    .option('--json', 'print what the service answers as JSON')
+    .addHelpText('after', () => helpText(ENDPOINTS));
+
+const ENDPOINTS = `
+The service is --endpoint, else OFFPEAK_ENDPOINT, else the one that runs over the data directory here, else, when any \
+other OFFPEAK_ variable is set, http://127.0.0.1:8080. Only without all of these is it AZURE_OPENAI_ENDPOINT or \
+OPENAI_BASE_URL; with both of them --endpoint must choose. It is printed before anything is sent.
+Each has a key of its own, which goes nowhere else: OFFPEAK_API_KEY (or OFFPEAK_TOKEN, a token of your identity \
+provider), AZURE_OPENAI_API_KEY, OPENAI_API_KEY.
+A URL that ends in /v1 is spoken to in OpenAI's style, any other in Azure's.`;
+
+const paged = (command: Command): Command =>
+  command
+    .option('--limit <N>', 'at most so many', wholeNumber, 20)
+    .option('--after <ID>', 'those that follow this one');
+
+type CommandFlags = Readonly<Record<string, string | string[] | boolean | undefined>> & { json?: boolean };
+
+function withTable(command: Command, name: OptionCommand): Command {
+  for (const key of optionsOf(name)) {
+    const { flag, placeholder, help, repeatable } = { repeatable: false, ...OPTIONS[key] };
+    const option = new Option(
+      placeholder === null ? `--${flag}` : `--${flag} <${placeholder}>`,
+      `${help} [${envName(key)}; default: ${defaultText(key)}]`,
+    );
+    if (repeatable) option.argParser(collect);
+    command.addOption(option);
+  }
+  return command;
+}
+
+function tableFlags(command: OptionCommand, flags: CommandFlags): TableFlags {
+  const given = optionsOf(command).flatMap((key) => {
+    const value = flags[new Option(`--${OPTIONS[key].flag}`).attributeName()];
+    return value === undefined ? [] : [[key, value]];
+  });
+  return Object.fromEntries(given);
+}
