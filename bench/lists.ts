@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { BATCH_STATUSES } from '../src/contract/batch.ts';
-import { parseFilter } from '../src/http/filter.ts';
+import { parseFilter } from '../src/http/wire/filter.ts';
 import type { BatchQuery, FileQuery, StateStore } from '../src/stores/state/ports.ts';
 import { openSqliteStore } from '../src/stores/state/sqlite/thread.ts';
 import { fillingOf } from './filled-database.ts';

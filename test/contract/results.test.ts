@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { certainPart, recordedResults } from '../../src/http/partial-results.ts';
+import { certainPart, recordedResults } from '../../src/http/files/partial-results.ts';
 import type { LineResult } from '../../src/stores/state/ports.ts';
 import { NO_USAGE } from '../../src/upstream/port.ts';
 import { KEY_B, RESOURCE_A, line, lines, startService, type Json, type Service } from './harness.ts';

@@ -18,7 +18,7 @@ import { runExpiry } from '../../src/batch/upload/expiry.ts';
 import { createUploader, type Uploader } from '../../src/batch/upload/upload.ts';
 import { ApiError } from '../../src/contract/error.ts';
 import { isTransient } from '../../src/batch/transient.ts';
-import { isFatal } from '../../src/http/errors.ts';
+import { isFatal } from '../../src/http/errors/api-error.ts';
 import { openDiskBlobs } from '../../src/stores/blobs/disk.ts';
 import type { BlobStore } from '../../src/stores/blobs/port.ts';
 import { StoreError } from '../../src/stores/state/ports.ts';

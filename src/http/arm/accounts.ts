@@ -5,13 +5,13 @@ import { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
 import type { Resource } from '../../contract/control.ts';
 import type { ControlPlane } from '../../deployments/control/port.ts';
-import { refuseAuthorization } from '../access.ts';
+import { refuseAuthorization } from '../hooks/access.ts';
 import { AccountBody, RegenerateKeyBody, toResourceWanted } from './bodies.ts';
 import { actorOf, endpointOf, mayRead } from './caller.ts';
 import { findAccount, findSubscription, lookUpAccount, same } from './lookup.ts';
 import { renderAccountModel } from './models.ts';
 import { renderAccount, renderKeys, renderUsage } from './render.ts';
-import { ACCOUNT, ACCOUNTS, CONTROL } from './paths.ts';
+import { ACCOUNT, ACCOUNTS, CONTROL } from '../address/router-paths.ts';
 import { PROVIDER } from './words.ts';
 
 const BySubscription = z.object({ subscription: z.string() });

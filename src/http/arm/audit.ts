@@ -5,8 +5,8 @@ import { z } from 'zod';
 import { WireAuditPage } from '../../contract/wire-control.ts';
 import type { AuditEntry } from '../../contract/control.ts';
 import type { ControlPlane } from '../../deployments/control/port.ts';
-import { refuseAuthorization } from '../access.ts';
-import { CONTROL } from './paths.ts';
+import { refuseAuthorization } from '../hooks/access.ts';
+import { CONTROL } from '../address/router-paths.ts';
 
 const AuditQuery = z.object({
   resource: z.string().optional().meta({ description: 'Of this resource alone' }),

@@ -1,6 +1,6 @@
 /** Who calls an ARM route, and how the caller names this service. */
 import type { FastifyRequest } from 'fastify';
-import { resourceOfHost } from '../address.ts';
+import { resourceOfHost } from '../address/resource.ts';
 
 export const actorOf = (request: FastifyRequest): string => request.principal.scope.actor;
 

@@ -10,7 +10,7 @@ import { DeploymentBody, toDeploymentWanted } from './bodies.ts';
 import { actorOf } from './caller.ts';
 import { findAccount, findDeployment, lookUpAccount, type AccountPath } from './lookup.ts';
 import { capacityRange } from './models.ts';
-import { DEPLOYMENT, DEPLOYMENTS } from './paths.ts';
+import { DEPLOYMENT, DEPLOYMENTS } from '../address/router-paths.ts';
 import { renderDeployment } from './render.ts';
 import { PROVIDER } from './words.ts';
 

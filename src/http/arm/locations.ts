@@ -6,7 +6,7 @@ import type { ControlPlane, ModelOffered } from '../../deployments/control/port.
 import { Location } from './bodies.ts';
 import { findSubscription, same } from './lookup.ts';
 import { renderCapacity, renderModel } from './models.ts';
-import { SUBSCRIPTION } from './paths.ts';
+import { SUBSCRIPTION } from '../address/router-paths.ts';
 import { renderUsage } from './render.ts';
 
 const LOCATION = `${SUBSCRIPTION}/locations/:location`;

@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifySchemaCompiler } from 'fastify';
 import type { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
-import { check } from '../validation.ts';
+import { check } from '../wire/validation.ts';
 import { accountRoutes, type ArmDeps } from './accounts.ts';
 import { auditRoutes } from './audit.ts';
 import { deploymentRoutes } from './deployments.ts';

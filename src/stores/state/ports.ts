@@ -277,7 +277,7 @@ export type CreateOutcome =
   /** There is no room and the batch is not to wait, or there never will be. */
   | { readonly kind: 'token_limit_exceeded'; readonly enqueuedTokens: number };
 
-/** A comparison tree of `$filter`; see `http/filter.ts`. Status values are lower case. */
+/** A comparison tree of `$filter`; see `http/wire/filter.ts`. Status values are lower case. */
 export type BatchFilter =
   | { readonly kind: 'and' | 'or'; readonly left: BatchFilter; readonly right: BatchFilter }
   | {

@@ -1,0 +1,42 @@
+/** The control plane's paths, as the router knows them: ARM writes its fixed words in any case. */
+import { CONTROL } from './router-paths.ts';
+
+const WORDS = new Map(
+  [
+    'subscriptions',
+    'resourceGroups',
+    'accounts',
+    'deployments',
+    'skus',
+    'listKeys',
+    'regenerateKey',
+    'usages',
+    'models',
+    'modelCapacities',
+    'locations',
+  ].map((word) => [word.toLowerCase(), word]),
+);
+
+const PROVIDER = 'microsoft.cognitiveservices';
+
+/**
+ * `/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a` without its provider and under
+ * `CONTROL`. Undefined: no path of ours, other providers' among them.
+ */
+export function toControlPath(path: string): string | undefined {
+  const segments = path.replace(/\/$/, '').split('/').slice(1);
+  const provider = segments.findIndex((word, index) => isFixed(index) && word.toLowerCase() === 'providers');
+  if (provider === -1 || segments[provider + 1]?.toLowerCase() !== PROVIDER) return undefined;
+  const own = segments.toSpliced(provider, 2);
+  const canonical: string[] = [];
+  for (const [index, segment] of own.entries()) {
+    const before = canonical.at(-1);
+    if (!isFixed(index)) canonical.push(before === 'accounts' ? segment.toLowerCase() : segment);
+    else if (WORDS.has(segment.toLowerCase())) canonical.push(WORDS.get(segment.toLowerCase()) ?? '');
+    else return undefined;
+  }
+  return `${CONTROL}/${canonical.join('/')}`;
+}
+
+/** Words and names take turns: `subscriptions`, its id, `resourceGroups`, its name. */
+const isFixed = (index: number): boolean => index % 2 === 0;

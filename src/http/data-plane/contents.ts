@@ -1,0 +1,158 @@
+/** Bytes of files: whole, in ranges, or as far as a running batch has come. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { isTerminal, type Batch } from '../../contract/batch.ts';
+import { ApiError } from '../../contract/error.ts';
+import type { FileRow } from '../../contract/file.ts';
+import type { Scope } from '../../contract/scope.ts';
+import { BlobNotFound, BlobStoreError } from '../../stores/blobs/port.ts';
+import { downloadHeaders, sendBytes, sendFile } from '../files/content.ts';
+import { fileNotFound, findBatch, findFile } from './lookup.ts';
+import { certainPart, recordedResults } from '../files/partial-results.ts';
+import { ById, Content, ContentQuery } from '../wire/schemas.ts';
+import type { HttpDeps } from '../server.ts';
+import { WIRE } from '../address/surface.ts';
+
+type Deps = Pick<HttpDeps, 'state' | 'blobs' | 'log'>;
+
+export function contentRoutes(server: FastifyInstance, deps: Deps): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+  const { state } = deps;
+  const response = { 200: { content: { 'application/octet-stream': { schema: Content } } } };
+
+  app.get(
+    `${WIRE}/files/:id/content`,
+    {
+      config: { action: 'accounts/OpenAI/files/read' },
+      schema: {
+        summary: 'Read a file',
+        description:
+          'A produced file can be read while its batch runs: the answer is what the finished file is certain to ' +
+          'start with. `X-Incomplete` tells whether more will come, `X-Last-Line` how many lines there are so far; ' +
+          'go on with `offset`.',
+        params: ById,
+        querystring: ContentQuery,
+        response,
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params;
+      const found = await findContent(deps, request.principal.scope, id);
+      const skipLines = request.query.offset;
+      if ('file' in found) return sendWhole({ request, reply }, { deps, ...found, skipLines });
+      if (isTerminal(found.batch.status)) return sendNothing(reply, id);
+      return sendCertain({ request, reply }, { deps, batch: found.batch, id, skipLines });
+    },
+  );
+
+  for (const [name, ok] of [
+    ['output', true],
+    ['errors', false],
+  ] as const)
+    app.get(
+      `${WIRE}/batches/:id/${name}`,
+      {
+        config: { action: 'accounts/OpenAI/files/read' },
+        schema: {
+          summary: ok ? 'Read the results so far' : 'Read the failures so far',
+          description: 'Every line recorded so far, in input order; the whole file once the batch has ended.',
+          params: ById,
+          response,
+        },
+      },
+      async (request, reply) => {
+        const batch = await findBatch(state, request.principal.scope, request.params.id);
+        return sendRecorded({ request, reply }, { deps, batch, ok });
+      },
+    );
+}
+
+/** A file, with its batch when one produced it; or only the batch, which still makes it, or left it out as empty. */
+type Found = { readonly file: FileRow; readonly batch?: Batch } | { readonly batch: Batch };
+
+async function findContent({ state }: Deps, scope: Scope, id: string): Promise<Found> {
+  const file = await state.files.get(scope, id);
+  if (file !== undefined && file.purpose !== 'batch_output') return { file };
+  const batch = await state.batches.findByProducedFile(scope, id);
+  if (file !== undefined) return batch === undefined ? { file } : { file, batch };
+  if (batch === undefined) throw fileNotFound(id);
+  if (!isTerminal(batch.status) || isLeftOut(batch, id === batch.outputFileId)) return { batch };
+  // It may have published since the first look.
+  return { file: await findFile(state, scope, id), batch };
+}
+
+interface Http {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+async function sendWhole(
+  { request, reply }: Http,
+  { deps, file, batch, skipLines }: { deps: Deps; file: FileRow; batch?: Batch; skipLines: number },
+): Promise<FastifyReply> {
+  await checkWhole(deps, file);
+  if (batch !== undefined) {
+    const { completed, failed } = batch.counts;
+    reply.header('x-last-line', file.id === batch.outputFileId ? completed : failed);
+  }
+  reply.header('x-incomplete', 'false');
+  return sendFile({ request, reply }, { blobs: deps.blobs, file, skipLines });
+}
+
+/** What was stored is sent, or nothing: never a part of it, never other bytes. */
+async function checkWhole({ state, blobs, log }: Deps, file: FileRow): Promise<void> {
+  const { id, resourceId, blobId, bytes, sha256 } = file;
+  try {
+    await blobs.check({ id: blobId, bytes, sha256 });
+  } catch (error) {
+    const isDamaged = error instanceof BlobStoreError && error.reason === 'damaged';
+    if (!isDamaged && !(error instanceof BlobNotFound)) throw error;
+    // It may have been deleted just now.
+    await findFile(state, { resourceId, actor: 'http' }, id);
+    log.event('file.damaged', { file: id, resource: resourceId, reason: error.message });
+    const what = isDamaged
+      ? 'The bytes of the file are not those that were stored'
+      : 'The bytes of the file are not there';
+    const message = `${what}: '${id}' is damaged on the disk of the service. Its operator can restore it from a backup; the log has the path.`;
+    throw new ApiError('fileDamaged', message, { param: 'id', cause: error });
+  }
+}
+
+async function sendCertain(
+  { request, reply }: Http,
+  { deps, batch, id, skipLines }: { deps: Deps; batch: Batch; id: string; skipLines: number },
+): Promise<FastifyReply> {
+  const certain = await certainPart({ ...deps, batch, ok: id === batch.outputFileId });
+  reply.header('x-incomplete', 'true').header('x-last-line', certain.lines);
+  return sendLines({ request, reply }, id, () => certain.read(skipLines));
+}
+
+async function sendRecorded(
+  { request, reply }: Http,
+  { deps, batch, ok }: { deps: Deps; batch: Batch; ok: boolean },
+): Promise<FastifyReply> {
+  const id = ok ? batch.outputFileId : batch.errorFileId;
+  const ended = isTerminal(batch.status);
+  reply.header('x-incomplete', String(!ended));
+  if (!ended) return sendLines({ request, reply }, id, () => recordedResults({ ...deps, batch, ok }));
+  const file = await deps.state.files.get(request.principal.scope, id);
+  if (file !== undefined) await checkWhole(deps, file);
+  if (file !== undefined) return sendFile({ request, reply }, { blobs: deps.blobs, file, skipLines: 0 });
+  const isEmpty = batch.status === 'failed' || batch.counts.total === 0 || isLeftOut(batch, ok);
+  if (isEmpty) return sendNothing(reply, id);
+  throw new ApiError('fileNotFound', `The file '${id}' of this batch was deleted.`, { param: 'id' });
+}
+
+/** A batch of OpenAI's dialect has no file without lines. */
+const isLeftOut = ({ dialect, counts }: Batch, ok: boolean): boolean =>
+  dialect === 'openai' && counts.total > 0 && (ok ? counts.completed : counts.failed) === 0;
+
+const sendNothing = (reply: FastifyReply, id: string): FastifyReply =>
+  downloadHeaders(reply.header('x-incomplete', 'false').header('x-last-line', 0), `${id}.jsonl`).send(
+    Buffer.alloc(0),
+  );
+
+function sendLines(http: Http, id: string, read: () => AsyncIterable<Uint8Array>): FastifyReply {
+  downloadHeaders(http.reply, `${id}.jsonl`);
+  return sendBytes(http, read);
+}

@@ -1,0 +1,124 @@
+/** Files that come in parts: start, add parts, complete or cancel. Source: docs/contract.md §1. */
+import type { FastifyInstance } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { PART_TOO_LARGE } from '../../batch/upload/in-parts.ts';
+import { PART_BYTES_MAX } from '../../contract/upload.ts';
+import { WireUpload, WireUploadPart } from '../../contract/wire.ts';
+import { parseExpiresAfter } from '../wire/expiry.ts';
+import { announcedFile, FormFields, receiveForm } from '../files/multipart.ts';
+import { renderPart, renderUpload } from '../wire/render.ts';
+import { ById, CompleteUploadBody, PartForm, StartUploadBody } from '../wire/schemas.ts';
+import type { HttpDeps } from '../server.ts';
+import { WIRE } from '../address/surface.ts';
+
+type Uploads = HttpDeps['uploader']['inParts'];
+const config = { action: 'accounts/OpenAI/files/write' } as const;
+
+export function partUploadRoutes(
+  server: FastifyInstance,
+  { inParts: uploads }: Pick<HttpDeps['uploader'], 'inParts'>,
+): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+
+  app.post(
+    `${WIRE}/uploads`,
+    {
+      config,
+      schema: {
+        summary: 'Start an upload in parts',
+        body: StartUploadBody,
+        response: { 200: WireUpload },
+      },
+    },
+    async (request, reply) => {
+      const { surface } = request.target;
+      const { dialect } = surface;
+      const { filename, bytes, purpose, expires_after: expiry } = request.body;
+      const expiresAfterS = surface.fileExpiry
+        ? parseExpiresAfter(expiry ?? {}, { dialect, param: 'expires_after' })
+        : null;
+      const upload = await uploads.start(request.principal.scope, {
+        filename,
+        purpose,
+        bytes,
+        expiresAfterS,
+        dialect,
+      });
+      reply.header('location', `${surface.root}/uploads/${upload.id}${surface.query}`);
+      return renderUpload(upload);
+    },
+  );
+
+  partRoute(server, uploads);
+  endRoutes(server, uploads);
+}
+
+function partRoute(server: FastifyInstance, uploads: Uploads): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+  app.post(
+    `${WIRE}/uploads/:id/parts`,
+    {
+      onRequest: announcedFile({
+        parts: 'the part data',
+        param: 'data',
+        bytesMax: PART_BYTES_MAX,
+        tooLarge: PART_TOO_LARGE,
+      }),
+      // The form is read as a stream, so its schema is there to be shown.
+      validatorCompiler:
+        ({ httpPart }) =>
+        (value) =>
+          httpPart === 'body' ? true : { value },
+      config,
+      schema: {
+        summary: 'Add a part to an upload',
+        consumes: ['multipart/form-data'],
+        params: ById,
+        body: PartForm,
+        response: { 200: WireUploadPart },
+      },
+    },
+    async (request) => {
+      const { scope } = request.principal;
+      const part = await receiveForm(request, {
+        fileField: 'data',
+        fields: new FormFields(),
+        store: ({ chunks }) => uploads.addPart(scope, request.params.id, chunks),
+      });
+      return renderPart(part, request.target.surface.dialect);
+    },
+  );
+}
+
+function endRoutes(server: FastifyInstance, uploads: Uploads): void {
+  const app = server.withTypeProvider<ZodTypeProvider>();
+  app.post(
+    `${WIRE}/uploads/:id/complete`,
+    {
+      config,
+      schema: {
+        summary: 'Complete an upload to a file',
+        params: ById,
+        body: CompleteUploadBody,
+        response: { 200: WireUpload },
+      },
+    },
+    async (request) => {
+      const { part_ids: partIds, md5 = null } = request.body;
+      const { upload, file } = await uploads.complete(request.principal.scope, request.params.id, {
+        partIds,
+        md5,
+      });
+      return renderUpload(upload, file);
+    },
+  );
+
+  app.post(
+    `${WIRE}/uploads/:id/cancel`,
+    {
+      config,
+      schema: { summary: 'Cancel an upload', params: ById, response: { 200: WireUpload } },
+    },
+    async (request) => renderUpload(await uploads.cancel(request.principal.scope, request.params.id)),
+  );
+}

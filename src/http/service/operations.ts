@@ -1,0 +1,219 @@
+/** What the documentation says of each operation: its topic, one sentence, and how to call it with curl. */
+import {
+  ACCOUNT,
+  ACCOUNTS,
+  CONTROL,
+  DEPLOYMENT,
+  DEPLOYMENTS,
+  SUBSCRIPTION,
+} from '../address/router-paths.ts';
+import { WIRE } from '../address/surface.ts';
+
+export interface Operation {
+  readonly topic: Topic;
+  readonly sentence: string;
+  /** What follows the address in the curl line. */
+  readonly curl?: string;
+  /** Only where it is not part of the route already. */
+  readonly summary?: string;
+}
+
+export const TOPICS = {
+  files: 'Input files that you upload, and the files that batches produce.',
+  uploads:
+    'Large files in parts: start, add parts in any order, complete. Nothing is lost when a part must be sent again.',
+  batches: 'A batch answers every line of a file, each exactly once.',
+  deployments: 'What the `model` of a line may name, and how much of the limits is taken.',
+  models: 'The catalog: which models there are, and what can be done with each.',
+  resources:
+    'Control plane: tenants, their keys and quotas. With the admin key or a token, and the query parameter api-version.',
+  'resource deployments':
+    'Control plane: deployments of a resource. With the admin key or a token, and the query parameter api-version.',
+  'regions and quota':
+    'Control plane: what a region offers and what a subscription has used. With the admin key or a token, and the query parameter api-version.',
+  audit: 'Control plane: who changed what, and when. With the admin key or a token.',
+  service: 'Open to everybody: no key.',
+} as const satisfies Record<string, string>;
+type Topic = keyof typeof TOPICS;
+
+const JSON_BODY = `-H 'content-type: application/json' -d`;
+const ONE_MODEL = '-G -d modelFormat=OpenAI -d modelName=gpt-4o -d modelVersion=2024-11-20';
+const on = (
+  topic: Topic,
+  entries: Record<string, readonly [sentence: string, curl?: string, summary?: string]>,
+) =>
+  Object.entries(entries).map(([route, [sentence, curl, summary]]): [string, Operation] => [
+    route,
+    { topic, sentence, ...(curl !== undefined && { curl }), ...(summary !== undefined && { summary }) },
+  ]);
+
+/** By method and path, as the router knows it. A route that is not here is not shown. */
+export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
+  ...on('files', {
+    [`POST ${WIRE}/files`]: [
+      'Stores a JSONL file of requests; it can be used as soon as it is answered.',
+      '-F purpose=batch -F file=@in.jsonl',
+    ],
+    [`POST ${WIRE}/files/import`]: [
+      'Fetches a file from a host that the operator has listed.',
+      `${JSON_BODY} '{"purpose": "batch", "filename": "in.jsonl", "content_url": "https://files.example.com/in.jsonl"}'`,
+    ],
+    [`GET ${WIRE}/files`]: ['Lists files, the newest first.', ''],
+    [`GET ${WIRE}/files/:id`]: ['Shows name, size, purpose and expiry of a file.', ''],
+    [`GET ${WIRE}/files/:id/content`]: [
+      'Gives the bytes of a file, whole or in ranges, also of an output that is still being made.',
+      '-o out.jsonl',
+    ],
+    [`DELETE ${WIRE}/files/:id`]: ['Deletes a file; a batch that still reads it goes on.', '-X DELETE'],
+  }),
+  ...on('uploads', {
+    [`POST ${WIRE}/uploads`]: [
+      'Starts an upload in parts, which lasts two hours.',
+      `${JSON_BODY} '{"purpose": "batch", "filename": "in.jsonl", "bytes": 123456, "mime_type": "application/jsonl"}'`,
+    ],
+    [`POST ${WIRE}/uploads/:id/parts`]: [
+      'Stores one part of at most 64 MiB; it is on stable storage once it is answered.',
+      '-F data=@part-1',
+    ],
+    [`POST ${WIRE}/uploads/:id/complete`]: [
+      'Joins the parts, in the order that you give, to a file.',
+      `${JSON_BODY} '{"part_ids": ["part_1", "part_2"]}'`,
+    ],
+    [`POST ${WIRE}/uploads/:id/cancel`]: ['Ends an upload and removes its parts.', '-X POST'],
+  }),
+  ...on('batches', {
+    [`POST ${WIRE}/batches`]: [
+      'Starts a batch on a file; the answer tells at once what is wrong with any line.',
+      `${JSON_BODY} '{"input_file_id": "file-…", "endpoint": "/chat/completions", "completion_window": "24h"}'`,
+    ],
+    [`GET ${WIRE}/batches`]: ['Lists batches, the newest first, filtered and ordered as you ask.', ''],
+    [`GET ${WIRE}/batches/:id`]: ['Shows status, counts, usage, progress and what a batch waits for.', ''],
+    [`POST ${WIRE}/batches/:id/cancel`]: ['Stops a batch and keeps what it has answered.', '-X POST'],
+    [`GET ${WIRE}/batches/:id/output`]: [
+      'Gives all answers so far, also while the batch runs.',
+      '-o out.jsonl',
+    ],
+    [`GET ${WIRE}/batches/:id/errors`]: [
+      'Gives all failures so far, also while the batch runs.',
+      '-o errors.jsonl',
+    ],
+  }),
+  ...on('deployments', {
+    [`GET ${WIRE}/deployments`]: ['Lists the deployments that lines may name in `model`.', ''],
+    [`GET ${WIRE}/deployments/:deployment`]: [
+      'Shows one deployment with its limit and what is taken of it.',
+      '',
+    ],
+    [`GET ${WIRE}/usages`]: ['Shows the enqueued-token quotas and what is left of them.', ''],
+  }),
+  ...on('models', {
+    [`GET ${WIRE}/models`]: ['Lists the models of the catalog.', ''],
+    [`GET ${WIRE}/models/:id`]: ['Shows one model and what it can do.', ''],
+  }),
+  ...on('resources', {
+    [`GET ${CONTROL}/subscriptions/:subscription/accounts`]: [
+      'Lists the resources of a subscription.',
+      '',
+      'List resources of a subscription',
+    ],
+    [`GET ${ACCOUNTS}`]: ['Lists the resources of a group.', '', 'List resources of a group'],
+    [`GET ${ACCOUNT}`]: ['Shows a resource and its endpoint.', '', 'Get a resource'],
+    [`PUT ${ACCOUNT}`]: [
+      'Makes a resource, or changes it.',
+      `-X PUT ${JSON_BODY} '{"location": "koreacentral", "kind": "OpenAI", "sku": {"name": "S0"}}'`,
+      'Make or replace a resource',
+    ],
+    [`PATCH ${ACCOUNT}`]: [
+      'Changes what you send of a resource, and leaves the rest.',
+      `-X PATCH ${JSON_BODY} '{"tags": {"team": "a"}}'`,
+      'Change a resource',
+    ],
+    [`DELETE ${ACCOUNT}`]: [
+      'Deletes a resource with its keys, deployments and files, unless batches are live.',
+      '-X DELETE',
+      'Delete a resource',
+    ],
+    [`POST ${ACCOUNT}/listKeys`]: [
+      'Makes the keys that are missing and shows those; a key is shown once.',
+      '-X POST',
+      'Make and show keys',
+    ],
+    [`POST ${ACCOUNT}/regenerateKey`]: [
+      'Replaces one of the two keys and shows the new one.',
+      `${JSON_BODY} '{"keyName": "Key1"}'`,
+      'Replace a key',
+    ],
+    [`GET ${ACCOUNT}/skus`]: ['Lists the SKUs that a resource may have.', '', 'List SKUs of a resource'],
+    [`GET ${ACCOUNT}/usages`]: [
+      'Shows the quotas of a resource and what is taken of them.',
+      '',
+      'Get quotas of a resource',
+    ],
+    [`GET ${ACCOUNT}/models`]: [
+      'Lists the models that a resource can deploy.',
+      '',
+      'List models of a resource',
+    ],
+  }),
+  ...on('resource deployments', {
+    [`GET ${DEPLOYMENTS}`]: ['Lists the deployments of a resource.', '', 'List deployments of a resource'],
+    [`GET ${DEPLOYMENT}`]: ['Shows one deployment.', '', 'Get a deployment of a resource'],
+    [`PUT ${DEPLOYMENT}`]: [
+      'Deploys a model, or changes a deployment; live batches go on.',
+      `-X PUT ${JSON_BODY} '{"sku": {"name": "GlobalBatch", "capacity": 1000}, "properties": {"model": {"format": "OpenAI", "name": "gpt-4o", "version": "2024-11-20"}}}'`,
+      'Deploy a model',
+    ],
+    [`PATCH ${DEPLOYMENT}`]: [
+      'Changes what you send of a deployment, and leaves the rest.',
+      `-X PATCH ${JSON_BODY} '{"sku": {"name": "GlobalBatch", "capacity": 2000}}'`,
+      'Change a deployment',
+    ],
+    [`DELETE ${DEPLOYMENT}`]: [
+      'Deletes a deployment, unless live batches name it.',
+      '-X DELETE',
+      'Delete a deployment',
+    ],
+    [`GET ${DEPLOYMENT}/skus`]: [
+      'Lists the SKUs that a deployment may change to.',
+      '',
+      'List SKUs of a deployment',
+    ],
+  }),
+  ...on('regions and quota', {
+    [`GET ${SUBSCRIPTION}/locations/:location/usages`]: [
+      'Shows the quotas of a subscription in a region.',
+      '',
+      'Get quotas of a region',
+    ],
+    [`GET ${SUBSCRIPTION}/locations/:location/models`]: [
+      'Lists the models of a region.',
+      '',
+      'List models of a region',
+    ],
+    [`GET ${SUBSCRIPTION}/locations/:location/modelCapacities`]: [
+      'Shows how much of one model can still be deployed in a region.',
+      ONE_MODEL,
+      'Get what is left of a model in a region',
+    ],
+    [`GET ${SUBSCRIPTION}/modelCapacities`]: [
+      'Shows how much of one model can still be deployed, by region.',
+      ONE_MODEL,
+      'Get what is left of a model',
+    ],
+  }),
+  ...on('audit', {
+    [`GET ${CONTROL}/audit`]: [
+      'Lists changes of resources, keys, deployments, files and batches, the newest first.',
+      '',
+    ],
+  }),
+  ...on('service', {
+    'GET /': ['Says what this service is, and where its documentation is.', '', 'Start here'],
+    'GET /healthz': [
+      'Answers 200 when work is taken, and 503 before and while the service stops.',
+      '',
+      'Health check',
+    ],
+    'GET /openapi.json': ['Describes all operations as OpenAPI 3.1.', '', 'This document'],
+  }),
+]);
