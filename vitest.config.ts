@@ -10,7 +10,7 @@ export default defineConfig({
     globalSetup: ['test/support/postgres-setup.ts'],
     projects: [
       {
-        test: { ...limits, name: 'fast', include: ['src/**/*.test.ts', 'test/contract/**/*.test.ts'] },
+        test: { ...limits, name: 'fast', include: ['{src,scripts,test/contract}/**/*.test.ts'] },
       },
       {
         test: {

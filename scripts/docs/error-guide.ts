@@ -1,7 +1,7 @@
 /** For docs/errors.md: what each code means, and what to do. The compiler sees to it that none is left out. */
-import type { UnansweredCode } from '../batch/results/result-line.ts';
-import type { BatchErrorCode } from '../contract/batch.ts';
-import type { ApiErrorCode } from '../contract/error.ts';
+import type { UnansweredCode } from '../../src/batch/results/result-line.ts';
+import type { BatchErrorCode } from '../../src/contract/batch.ts';
+import type { ApiErrorCode } from '../../src/contract/error.ts';
 
 export type Guide = readonly [means: string, next: string];
 

@@ -1,4 +1,4 @@
-import { EVENTS, FIELDS } from './events.ts';
+import { EVENTS, FIELDS } from '../../src/core/events.ts';
 
 const START = '<!-- Made from src/core/events.ts by `npm run fix`, up to the end of the lists. -->';
 const END = '<!-- The end of the lists. -->';

@@ -1,4 +1,4 @@
-import { API_ERRORS, type ApiErrorCode, type ErrorEntry } from '../contract/error.ts';
+import { API_ERRORS, type ApiErrorCode, type ErrorEntry } from '../../src/contract/error.ts';
 import { API_ERROR_GUIDE, BATCH_ERROR_GUIDE, RESULT_ERROR_GUIDE, type Guide } from './error-guide.ts';
 
 /** docs/errors.md. A test holds the file against it; `npm run fix` writes it. */
@@ -47,7 +47,7 @@ const told = ([means, next]: Guide): string => `${means}. → ${next}.`;
 
 const INTRODUCTION = `# Errors
 
-<!-- Made from src/contract/error.ts and src/http/error-guide.ts by \`npm run fix\`. -->
+<!-- Made from src/contract/error.ts and scripts/docs/error-guide.ts by \`npm run fix\`. -->
 
 A fault is told in one of three places: in the answer to a call, on a batch that failed, or on a line of its error file.
 Every message says what is wrong, which part, and what to do. Programs should go by the code: messages get better.
