@@ -9,7 +9,7 @@ import { systemClock } from '../core/clock.ts';
 import { DataDirError } from '../core/data-dir.ts';
 import { systemUuid } from '../core/ids.ts';
 import { createLog, silentLog, type Log } from '../core/log.ts';
-import { change, resourceOf } from '../stores/state/contract/fixtures.ts';
+import { change, resourceOf } from '../../test/support/state-store.ts';
 import { missingFiles } from './installation.ts';
 import { closeStorage, openStorage, type Storage } from './storage.ts';
 

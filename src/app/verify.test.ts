@@ -8,7 +8,7 @@ import { createUploader } from '../batch/upload/upload.ts';
 import { systemClock } from '../core/clock.ts';
 import { systemUuid } from '../core/ids.ts';
 import { silentLog } from '../core/log.ts';
-import { change, resourceOf } from '../stores/state/contract/fixtures.ts';
+import { change, resourceOf } from '../../test/support/state-store.ts';
 import { closeStorage, openStorage, type Storage } from './storage.ts';
 import { verify } from './verify.ts';
 

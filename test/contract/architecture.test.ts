@@ -31,7 +31,7 @@ interface Import {
 
 async function imports(): Promise<Import[]> {
   const files = (await readdir(SRC, { recursive: true })).filter(
-    (file) => file.endsWith('.ts') && !file.endsWith('.test.ts') && !file.includes('stores/state/contract'),
+    (file) => file.endsWith('.ts') && !file.endsWith('.test.ts'),
   );
   const found: Import[] = [];
   for (const from of files) {

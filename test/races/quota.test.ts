@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { races } from '../../src/stores/state/contract/races.ts';
+import { races } from '../conformance/state-store/races.ts';
 import { openPostgresStore } from '../../src/stores/state/postgres/open.ts';
 import { openSqliteStore } from '../../src/stores/state/sqlite/thread.ts';
 import { createTestDatabase } from '../support/postgres.ts';

@@ -13,7 +13,7 @@ import { DataDirError } from '../../src/core/data-dir.ts';
 import { noFailpoints } from '../../src/core/failpoint.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../src/stores/blobs/disk.ts';
-import { change, resourceOf } from '../../src/stores/state/contract/fixtures.ts';
+import { change, resourceOf } from '../support/state-store.ts';
 import type { StateStore } from '../../src/stores/state/ports.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
 import { overriding } from './overriding.ts';

@@ -14,7 +14,7 @@ import { systemUuid } from '../../src/core/ids.ts';
 import { createLog } from '../../src/core/log.ts';
 import type { Deployment } from '../../src/deployments/port.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../src/stores/blobs/disk.ts';
-import { change, resourceOf } from '../../src/stores/state/contract/fixtures.ts';
+import { change, resourceOf } from './state-store.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
 import type { StateStore } from '../../src/stores/state/ports.ts';
 import {

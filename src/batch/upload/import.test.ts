@@ -13,7 +13,7 @@ import { systemUuid } from '../../core/ids.ts';
 import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../stores/blobs/disk.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
-import { change, resourceOf } from '../../stores/state/contract/fixtures.ts';
+import { change, resourceOf } from '../../../test/support/state-store.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
 import { startProxy } from '../../../test/support/proxy-server.ts';
 import { createImporter, type Importer, type ImporterOptions } from './import.ts';

@@ -12,7 +12,7 @@ import { createDiskGuard } from '../../core/disk-guard.ts';
 import { systemUuid } from '../../core/ids.ts';
 import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs } from '../../stores/blobs/disk.ts';
-import { change, resourceOf } from '../../stores/state/contract/fixtures.ts';
+import { change, resourceOf } from '../../../test/support/state-store.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
 import { createUploader } from './upload.ts';
 

@@ -13,7 +13,7 @@ import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../stores/blobs/disk.ts';
 import { type BlobFs, nodeBlobFs } from '../../stores/blobs/fs.ts';
 import { type NewBatch, type StateStore, StoreError } from '../../stores/state/ports.ts';
-import { change, resourceOf } from '../../stores/state/contract/fixtures.ts';
+import { change, resourceOf } from '../../../test/support/state-store.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
 import { inspectInput } from '../validate/inspect.ts';
 import { createInspectorPool, type InspectorPool } from '../validate/pool.ts';

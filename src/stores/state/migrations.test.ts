@@ -8,7 +8,14 @@ import pg from 'pg';
 import { expect, test } from 'vitest';
 
 import { createTestDatabase } from '../../../test/support/postgres.ts';
-import { change, createBatch, deploymentOf, planOf, resultOf, scope } from './contract/fixtures.ts';
+import {
+  change,
+  createBatch,
+  deploymentOf,
+  planOf,
+  resultOf,
+  scope,
+} from '../../../test/support/state-store.ts';
 import type { Db } from './database.ts';
 import { migrate } from './migrations.ts';
 import type { ColumnTypes } from './migrations.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { systemClock } from '../../core/clock.ts';
 import { createDiskGuard } from '../../core/disk-guard.ts';
-import { change, resourceOf } from './contract/fixtures.ts';
+import { change, resourceOf } from '../../../test/support/state-store.ts';
 import { onFullDisk } from './on-full-disk.ts';
 import { StoreError, type StateStore } from './ports.ts';
 import { openSqliteInline } from './sqlite/inline.ts';

@@ -15,7 +15,7 @@ import type { PartRow, UploadRow } from '../../contract/upload.ts';
 
 /**
  * The state store, in small ports over one database. SQLite and PostgreSQL run the same statements and pass the
- * same contract suite. Every call is one transaction: when its promise resolves, its effect survives a power cut.
+ * same conformance suite, `test/conformance`. Every call is one transaction: when its promise resolves, its effect survives a power cut.
  * Arguments and results are plain data, so that the embedded store can live in its own thread.
  */
 export interface StateStore {

@@ -4,8 +4,15 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startPostgres } from '../../../../test/support/postgres-server.ts';
 import { createTestDatabase } from '../../../../test/support/postgres.ts';
 import type { TestDatabase } from '../../../../test/support/postgres.ts';
-import { stateStoreContract } from '../contract.ts';
-import { batchBySeq, claimOne, createBatch, planOf, resultsOf, startBatch } from '../contract/fixtures.ts';
+import { stateStoreConformance } from '../../../../test/conformance/state-store.ts';
+import {
+  batchBySeq,
+  claimOne,
+  createBatch,
+  planOf,
+  resultsOf,
+  startBatch,
+} from '../../../../test/support/state-store.ts';
 import { StoreError } from '../ports.ts';
 import { openPostgresStore } from './open.ts';
 
@@ -35,7 +42,7 @@ const empty = () =>
       where schemaname = 'public' and tablename <> 'schema_version';
     if tables is not null then execute 'truncate ' || tables || ' restart identity'; end if; end $$`);
 
-stateStoreContract('PostgreSQL', async () => {
+stateStoreConformance('PostgreSQL', async () => {
   await empty();
   return { open, leave: (store) => store.close() };
 });

@@ -5,8 +5,8 @@ import { DatabaseSync } from 'node:sqlite';
 
 import { afterEach, describe, expect, test } from 'vitest';
 
-import { stateStoreContract } from '../contract.ts';
-import { claimOne, planOf, resultsOf, startBatch } from '../contract/fixtures.ts';
+import { stateStoreConformance } from '../../../../test/conformance/state-store.ts';
+import { claimOne, planOf, resultsOf, startBatch } from '../../../../test/support/state-store.ts';
 import { openSqliteInline } from './inline.ts';
 
 let dir: string;
@@ -17,7 +17,7 @@ async function newPath(): Promise<string> {
   return join(dir, 'state.db');
 }
 
-stateStoreContract('SQLite inline', async () => {
+stateStoreConformance('SQLite inline', async () => {
   const path = await newPath();
   return { open: () => openSqliteInline({ path }), leave: (store) => store.close() };
 });

@@ -8,8 +8,15 @@ import { DatabaseSync } from 'node:sqlite';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { stateStoreContract } from '../contract.ts';
-import { batchBySeq, claimAll, createBatch, planOf, resultsOf, startBatch } from '../contract/fixtures.ts';
+import { stateStoreConformance } from '../../../../test/conformance/state-store.ts';
+import {
+  batchBySeq,
+  claimAll,
+  createBatch,
+  planOf,
+  resultsOf,
+  startBatch,
+} from '../../../../test/support/state-store.ts';
 import type { StateStore } from '../ports.ts';
 import { openSqliteStore } from './thread.ts';
 
@@ -28,7 +35,7 @@ describe('one thread for all tests', () => {
   });
   afterAll(() => kept?.close());
 
-  stateStoreContract('SQLite in its own thread', async () => {
+  stateStoreConformance('SQLite in its own thread', async () => {
     if (kept) empty(path);
     return {
       open: async () => {
@@ -58,7 +65,7 @@ test('what was acknowledged survives kill -9 in the middle of commits', async ()
   await writeFile(
     script,
     `import { openSqliteStore } from ${url('./thread.ts')};
-     import { claimAll, planOf, resultsOf, startBatch } from ${url('../contract/fixtures.ts')};
+     import { claimAll, planOf, resultsOf, startBatch } from ${url('../../../../test/support/state-store.ts')};
      const store = await openSqliteStore({ path: process.argv[2] });
      const seq = await startBatch(store, 'b1', planOf(900, { requestsEach: 8 }));
      const payload = new Uint8Array(1_500);

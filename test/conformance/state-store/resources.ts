@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import type { Resource, ResourceKey } from '../../../contract/control.ts';
+import type { Resource, ResourceKey } from '../../../src/contract/control.ts';
 import {
   batchOf,
   change,
@@ -15,12 +15,12 @@ import {
   scope,
   startBatch,
   stranger,
-} from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+} from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 
 const keyOf = (slot: 1 | 2, digest: string): ResourceKey => ({ slot, digest, hint: digest.slice(-4) });
 
-export function resourceContract(subject: () => Subject): void {
+export function resourceConformance(subject: () => Subject): void {
   test('a resource comes back as it was put, and is found by each of its keys', async () => {
     const { resources } = subject().store;
     const resource = resourceOf('alpha', { tags: { 'team "a"': '값\u0000' }, keyAuthDisabled: true });

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from 'vitest';
 
-import type { DeploymentRow } from '../../../contract/control.ts';
-import type { Scope } from '../../../contract/scope.ts';
+import type { DeploymentRow } from '../../../src/contract/control.ts';
+import type { Scope } from '../../../src/contract/scope.ts';
 import {
   change,
   createBatch,
@@ -12,10 +12,10 @@ import {
   resourceOf,
   scope,
   stranger,
-} from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+} from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 
-export function deploymentContract(subject: () => Subject): void {
+export function deploymentConformance(subject: () => Subject): void {
   beforeEach(async () => {
     for (const { resourceId } of [scope, stranger])
       await subject().store.resources.put(resourceOf(resourceId), change);

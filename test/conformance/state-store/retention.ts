@@ -12,10 +12,10 @@ import {
   resourceOf,
   scope,
   stranger,
-} from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+} from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 
-export function retentionContract(subject: () => Subject): void {
+export function retentionConformance(subject: () => Subject): void {
   const listed = async () => {
     const orderBy = { field: 'created_at', direction: 'asc' } as const;
     const page = await subject().store.batches.list(scope, { orderBy, limit: 100 });

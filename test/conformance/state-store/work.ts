@@ -12,10 +12,10 @@ import {
   resultsOf,
   scope,
   startBatch,
-} from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+} from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 
-export function workContract(subject: () => Subject): void {
+export function workConformance(subject: () => Subject): void {
   test('segments are claimed lowest first, each once, with what the plan says', async () => {
     const { store } = subject();
     const seq = await startBatch(store, 'b1', planOf(3, { requestsEach: 2 }));

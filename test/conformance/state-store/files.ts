@@ -1,8 +1,16 @@
 import { expect, test } from 'vitest';
 
-import type { Inspection } from '../../../contract/inspection.ts';
-import { change, fileOf, NO_LIMITS, numbers, resourceOf, scope, stranger } from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+import type { Inspection } from '../../../src/contract/inspection.ts';
+import {
+  change,
+  fileOf,
+  NO_LIMITS,
+  numbers,
+  resourceOf,
+  scope,
+  stranger,
+} from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 
 const inspection: Inspection = {
   requests: 2,
@@ -26,7 +34,7 @@ const inspection: Inspection = {
   segments: [{ firstLine: 3, requests: 2, byteStart: 5, byteLength: 4_000_000_000 }],
 };
 
-export function fileContract(subject: () => Subject): void {
+export function fileConformance(subject: () => Subject): void {
   const insert = (id: string, given = {}, owner = scope) =>
     subject().store.files.insert(owner, fileOf(id, { resourceId: owner.resourceId, ...given }), NO_LIMITS);
   const ids = async (query = {}) => {

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { auditContract } from './contract/audit.ts';
-import { batchErrorsContract } from './contract/batch-errors.ts';
-import { batchListContract } from './contract/batch-list.ts';
-import { batchContract } from './contract/batches.ts';
-import { deploymentContract } from './contract/deployments.ts';
-import { fileContract } from './contract/files.ts';
+import { auditConformance } from './state-store/audit.ts';
+import { batchErrorsConformance } from './state-store/batch-errors.ts';
+import { batchListConformance } from './state-store/batch-list.ts';
+import { batchConformance } from './state-store/batches.ts';
+import { deploymentConformance } from './state-store/deployments.ts';
+import { fileConformance } from './state-store/files.ts';
 import {
   batchBySeq,
   claimOne,
@@ -15,19 +15,19 @@ import {
   resultOf,
   scope,
   startBatch,
-} from './contract/fixtures.ts';
-import type { Home, Subject } from './contract/fixtures.ts';
-import { isolationContract } from './contract/isolation.ts';
-import { queueingContract } from './contract/queueing.ts';
-import { resourceContract } from './contract/resources.ts';
-import { resultContract } from './contract/results.ts';
-import { retentionContract } from './contract/retention.ts';
-import { uploadContract } from './contract/uploads.ts';
-import { workContract } from './contract/work.ts';
-import type { StateStore } from './ports.ts';
+} from '../support/state-store.ts';
+import type { Home, Subject } from './state-store/subject.ts';
+import { isolationConformance } from './state-store/isolation.ts';
+import { queueingConformance } from './state-store/queueing.ts';
+import { resourceConformance } from './state-store/resources.ts';
+import { resultConformance } from './state-store/results.ts';
+import { retentionConformance } from './state-store/retention.ts';
+import { uploadConformance } from './state-store/uploads.ts';
+import { workConformance } from './state-store/work.ts';
+import type { StateStore } from '../../src/stores/state/ports.ts';
 
 /** What every state store promises. `makeHome` gives each test an empty database. */
-export function stateStoreContract(name: string, makeHome: () => Promise<Home>): void {
+export function stateStoreConformance(name: string, makeHome: () => Promise<Home>): void {
   describe(`state store: ${name}`, () => {
     let home: Home;
     let store: StateStore;
@@ -47,43 +47,43 @@ export function stateStoreContract(name: string, makeHome: () => Promise<Home>):
     afterEach(() => home.leave(store));
 
     describe('resources', () => {
-      resourceContract(subject);
+      resourceConformance(subject);
     });
     describe('deployments', () => {
-      deploymentContract(subject);
+      deploymentConformance(subject);
     });
     describe('audit', () => {
-      auditContract(subject);
+      auditConformance(subject);
     });
     describe('files', () => {
-      fileContract(subject);
+      fileConformance(subject);
     });
     describe('uploads', () => {
-      uploadContract(subject);
+      uploadConformance(subject);
     });
     describe('batches', () => {
-      batchContract(subject);
+      batchConformance(subject);
     });
     describe('queueing', () => {
-      queueingContract(subject);
+      queueingConformance(subject);
     });
     describe('faults of batches', () => {
-      batchErrorsContract(subject);
+      batchErrorsConformance(subject);
     });
     describe('list of batches', () => {
-      batchListContract(subject);
+      batchListConformance(subject);
     });
     describe('work', () => {
-      workContract(subject);
+      workConformance(subject);
     });
     describe('results', () => {
-      resultContract(subject);
+      resultConformance(subject);
     });
     describe('retention', () => {
-      retentionContract(subject);
+      retentionConformance(subject);
     });
     describe('isolation', () => {
-      isolationContract(subject);
+      isolationConformance(subject);
     });
 
     test('what was there when the store closed is there when it opens again', async () => {

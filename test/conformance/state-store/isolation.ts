@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest';
 
-import type { StateStore } from '../ports.ts';
+import type { StateStore } from '../../../src/stores/state/ports.ts';
 import {
   change,
   createBatch,
@@ -10,8 +10,8 @@ import {
   resourceOf,
   scope,
   stranger,
-} from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+} from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 
 const facts = {
   requests: 0,
@@ -77,7 +77,7 @@ const CALLS: Record<string, (store: StateStore, id: typeof own) => Promise<unkno
     batches.list(stranger, { after: id.batch, limit: 9, orderBy: { field: 'created_at', direction: 'asc' } }),
 };
 
-export function isolationContract(subject: () => Subject): void {
+export function isolationConformance(subject: () => Subject): void {
   beforeEach(async () => {
     const { store } = subject();
     for (const { resourceId } of [scope, stranger]) await store.resources.put(resourceOf(resourceId), change);

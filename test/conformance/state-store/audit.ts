@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import type { AuditEntry } from '../../../contract/control.ts';
+import type { AuditEntry } from '../../../src/contract/control.ts';
 import {
   change,
   createBatch,
@@ -11,10 +11,10 @@ import {
   numbers,
   resourceOf,
   scope,
-} from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+} from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 
-export function auditContract(subject: () => Subject): void {
+export function auditConformance(subject: () => Subject): void {
   const log = (resourceId: string | null = null) => subject().store.audit.list({ resourceId, limit: 1_000 });
   const told = async () =>
     (await log()).map(({ action, target, detail }) => ({ action, target, detail })).toReversed();

@@ -1,9 +1,9 @@
 import { expect } from 'vitest';
 
-import type { Scope } from '../../../contract/scope.ts';
-import { assert } from '../../../core/assert.ts';
-import type { StateStore } from '../ports.ts';
-import { batchOf, endBatch, planOf, upTo } from './fixtures.ts';
+import type { Scope } from '../../../src/contract/scope.ts';
+import { assert } from '../../../src/core/assert.ts';
+import type { StateStore } from '../../../src/stores/state/ports.ts';
+import { batchOf, endBatch, planOf, upTo } from '../../support/state-store.ts';
 
 const AT_ONCE = 5;
 const CREATES = 50;

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 
-import type { BatchErrors } from '../../../contract/batch.ts';
-import { createBatch, numbers, scope } from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+import type { BatchErrors } from '../../../src/contract/batch.ts';
+import { createBatch, numbers, scope } from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 
 const faults = (count: number, message = 'is not JSON'): BatchErrors => ({
   data: numbers(count).map((index) => ({
@@ -16,7 +16,7 @@ const faults = (count: number, message = 'is not JSON'): BatchErrors => ({
 
 const sizeOf = (value: unknown): number => JSON.stringify(value).length;
 
-export function batchErrorsContract(subject: () => Subject): void {
+export function batchErrorsConformance(subject: () => Subject): void {
   const listed = async () => {
     const orderBy = { field: 'created_at', direction: 'desc' } as const;
     const page = await subject().store.batches.list(scope, { orderBy, limit: 100 });

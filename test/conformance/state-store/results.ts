@@ -14,10 +14,10 @@ import {
   scope,
   startBatch,
   text,
-} from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+} from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 
-export function resultContract(subject: () => Subject): void {
+export function resultConformance(subject: () => Subject): void {
   describe('commit', () => {
     commitContract(subject);
   });

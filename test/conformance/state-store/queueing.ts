@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 
-import { QUEUE_PASS_S } from '../../../contract/control.ts';
-import type { Scope } from '../../../contract/scope.ts';
-import type { NewBatch, Room } from '../ports.ts';
+import { QUEUE_PASS_S } from '../../../src/contract/control.ts';
+import type { Scope } from '../../../src/contract/scope.ts';
+import type { NewBatch, Room } from '../../../src/stores/state/ports.ts';
 import {
   batchBySeq,
   batchOf,
@@ -15,12 +15,12 @@ import {
   scope,
   stranger,
   upTo,
-} from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+} from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 import { races } from './races.ts';
 
 /** What becomes of batches for which there is no room. */
-export function queueingContract(subject: () => Subject): void {
+export function queueingConformance(subject: () => Subject): void {
   const create = async (id: string, given: Partial<NewBatch>, room: Room, owner: Scope = scope) =>
     subject().store.batches.create(owner, batchOf(id, { whenFull: 'wait', ...given }), { room });
   const seqOf = async (id: string, owner: Scope = scope) =>

@@ -1,8 +1,16 @@
 import { beforeEach, expect, test } from 'vitest';
 
-import type { PartRow, UploadRow } from '../../../contract/upload.ts';
-import { change, fileOf, NO_LIMITS, numbers, resourceOf, scope, stranger } from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+import type { PartRow, UploadRow } from '../../../src/contract/upload.ts';
+import {
+  change,
+  fileOf,
+  NO_LIMITS,
+  numbers,
+  resourceOf,
+  scope,
+  stranger,
+} from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 
 const LIMITS = { pendingMax: 100, partsMax: 1_000, partBytesMax: 1_000_000_000_000 };
 const NOW = 1_500;
@@ -31,7 +39,7 @@ const partOf = (id: string, given: Partial<PartRow> = {}): PartRow => ({
   ...given,
 });
 
-export function uploadContract(subject: () => Subject): void {
+export function uploadConformance(subject: () => Subject): void {
   const uploads = () => subject().store.uploads;
   const add = (id: string, given: Partial<PartRow> = {}, limits = {}) =>
     uploads().addPart(scope, partOf(id, given), { ...LIMITS, atS: NOW, ...limits });

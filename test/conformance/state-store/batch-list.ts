@@ -1,8 +1,8 @@
 import { beforeEach, expect, test } from 'vitest';
 
-import type { BatchFilter, BatchQuery } from '../ports.ts';
-import { createBatch, planOf, scope, stranger } from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+import type { BatchFilter, BatchQuery } from '../../../src/stores/state/ports.ts';
+import { createBatch, planOf, scope, stranger } from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 
 type Comparison = Extract<BatchFilter, { kind: 'compare' }>;
 const compare = (
@@ -11,7 +11,7 @@ const compare = (
   value: Comparison['value'],
 ): BatchFilter => ({ kind: 'compare', field, op, value });
 
-export function batchListContract(subject: () => Subject): void {
+export function batchListConformance(subject: () => Subject): void {
   const list = async (query: Partial<BatchQuery> = {}) => {
     const page = await subject().store.batches.list(scope, {
       orderBy: { field: 'created_at', direction: 'desc' },

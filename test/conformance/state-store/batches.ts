@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import type { BatchErrors } from '../../../contract/batch.ts';
+import type { BatchErrors } from '../../../src/contract/batch.ts';
 import {
   batchBySeq,
   batchOf,
@@ -13,15 +13,15 @@ import {
   scope,
   startBatch,
   upTo,
-} from './fixtures.ts';
-import type { Subject } from './fixtures.ts';
+} from '../../support/state-store.ts';
+import type { Subject } from './subject.ts';
 
 const errors: BatchErrors = {
   data: [{ code: 'url_mismatch', message: "Line 2: '\u0000' is not the batch's", param: 'url', line: 2 }],
   omitted: 3,
 };
 
-export function batchContract(subject: () => Subject): void {
+export function batchConformance(subject: () => Subject): void {
   describe('create', () => {
     createContract(subject);
   });

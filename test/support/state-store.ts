@@ -1,24 +1,16 @@
-import type { DeploymentRow, Resource } from '../../../contract/control.ts';
-import type { FileRow } from '../../../contract/file.ts';
-import type { Scope } from '../../../contract/scope.ts';
-import { assert } from '../../../core/assert.ts';
-import type { BatchPlan, ClaimedSegment, LineResult, NewBatch, Room, StateStore } from '../ports.ts';
-import type { Batch } from '../../../contract/batch.ts';
-
-/** An empty database for one test. */
-export interface Home {
-  /** Opens the store on it; the test may close it and open it again. */
-  open(): Promise<StateStore>;
-  /** The test is over: closes the store, or keeps it for the next test. */
-  leave(store: StateStore): Promise<void>;
-}
-
-/** What the tests of a part of the contract get. */
-export interface Subject {
-  readonly store: StateStore;
-  /** Closes the store and opens it again. */
-  reopen(): Promise<StateStore>;
-}
+import type { DeploymentRow, Resource } from '../../src/contract/control.ts';
+import type { FileRow } from '../../src/contract/file.ts';
+import type { Scope } from '../../src/contract/scope.ts';
+import { assert } from '../../src/core/assert.ts';
+import type {
+  BatchPlan,
+  ClaimedSegment,
+  LineResult,
+  NewBatch,
+  Room,
+  StateStore,
+} from '../../src/stores/state/ports.ts';
+import type { Batch } from '../../src/contract/batch.ts';
 
 export const scope: Scope = { resourceId: 'alpha', actor: 'key:1' };
 export const stranger: Scope = { resourceId: 'beta', actor: 'key:1' };
