@@ -13,7 +13,7 @@ import type { Deployments } from '../deployments/port.ts';
 import type { BlobStore } from '../stores/blobs/port.ts';
 import { Servers } from '../serving/servers.ts';
 import type { StateStore } from '../stores/state/ports.ts';
-import type { SuspectTurn } from './dispatch/suspects.ts';
+import type { SuspectTurn } from './dispatch/poison/process-crashes.ts';
 import { Dispatchers, gone } from './dispatch/dispatchers.ts';
 import type { OutputsAlong } from './finalize/along.ts';
 import { finalize } from './finalize/finalize.ts';
@@ -224,7 +224,7 @@ export class Engine {
         this.#journal.look(live, this.#waits);
         await this.#purge();
       });
-      this.#dispatchers.poke();
+      this.#dispatchers.wake();
       this.#retryStorms.tell();
       await this.#rest(this.#options.tickMs, heard);
     }

@@ -1,11 +1,11 @@
 import { paramOf } from '../upstream/error-words.ts';
-import type { FailureReading } from './reading.ts';
+import type { ClassifiedFailure } from './failure.ts';
 
 /** The account, its money and its keys. */
 const ACCOUNT = [
   /insufficient[_ ](quota|funds|(account )?balance|credits?)/i,
   /\b(credit|account) balance\b|\bbalance\b.{0,30}\b(insufficient|low|not enough|exhausted|empty|negative)\b/i,
-  /\bbalance is not\b|\b(not enough|low|negative|overdue) balance\b|\boverdue\b|\barrear(s|age)?\b|\bgood standing\b/i,
+  /\bbalance is not\b|\b(not enough|low|negative|overdue) balance\b|\boverdue\b|\barrear(s|age)?\b|\bgood batchRoute\b/i,
   /\b(out of|no|not enough|n't have enough|not have enough|more|insufficient) (credits?|funds)\b/i,
   /\bcredits?\b.{0,20}\b(exhausted|depleted|used up|run out)\b/i,
   /\bbilling\b|\bpayments?\b|\bprepaid\b|\bunpaid\b|\bpast due\b|\btop[ -]up\b|\brecharge\b/i,
@@ -60,9 +60,9 @@ export function namedBy({
   text,
   retryAfterMs,
   body,
-}: Pick<FailureReading, 'kind' | 'text' | 'retryAfterMs'> & {
+}: Pick<ClassifiedFailure, 'kind' | 'text' | 'retryAfterMs'> & {
   readonly body: Uint8Array;
-}): FailureReading['names'] {
+}): ClassifiedFailure['names'] {
   const asks = LIMIT_REQUESTED.exec(text);
   if (asks !== null && toNumber(asks[2]) > toNumber(asks[1])) return 'request';
   if (kind === 'throttled') {

@@ -1,18 +1,25 @@
 import type { BatchEndpoint } from '../contract/batch.ts';
 import { backoffMs } from '../core/backoff.ts';
-import { mayBeDown, type FailureReading } from './reading.ts';
-import type { Server, ServerDeps } from './server.ts';
+import { mayBeDown, type ClassifiedFailure } from './failure.ts';
+import type { ServingDeps } from './deps.ts';
 
 const PROBE_BASE_MS = 1_000;
 /** P13: who is held back asks at most this rarely. */
 const PROBE_CAP_MS = 60_000;
+
+/** What a route needs of its server. */
+interface RouteServer {
+  readonly name: string;
+  /** There may be something to send again. */
+  changed(): void;
+}
 
 /**
  * One endpoint and model of one upstream: what is refused here says nothing of another. It remembers when a request was
  * accepted last, and paces the probes of all batches that are held back here: one at a time, with growing pauses.
  */
 export class Route {
-  readonly server: Server;
+  readonly #server: RouteServer;
   readonly endpoint: BatchEndpoint;
   /** Start of the latest call that was accepted (monotonic ms): such a call saw the server as it was from then on. */
   acceptedStartedAtMs = Number.NEGATIVE_INFINITY;
@@ -20,15 +27,15 @@ export class Route {
   acceptedAtMs = Number.NEGATIVE_INFINITY;
   /** When a line was asked to slow down for its first time (monotonic ms). */
   firstThrottleAtMs = Number.NEGATIVE_INFINITY;
-  readonly #deps: ServerDeps;
+  readonly #deps: ServingDeps;
   /** Since when batches are held back here, and none of their lines was accepted; null: they are not. */
-  #closedSinceMs: number | null = null;
+  #heldBackSinceMs: number | null = null;
   #probeAtMs = 0;
   #probes = 0;
   #probing = 0;
 
-  constructor(server: Server, endpoint: BatchEndpoint, deps: ServerDeps) {
-    this.server = server;
+  constructor(server: RouteServer, endpoint: BatchEndpoint, deps: ServingDeps) {
+    this.#server = server;
     this.endpoint = endpoint;
     this.#deps = deps;
   }
@@ -39,30 +46,30 @@ export class Route {
   }
 
   /** Some batch is held back here, and nothing was accepted since. */
-  get isClosed(): boolean {
-    return this.#closedSinceMs !== null;
+  get holdsBack(): boolean {
+    return this.#heldBackSinceMs !== null;
   }
 
   accepted({ startedAtMs, nowMs }: { readonly startedAtMs: number; readonly nowMs: number }): void {
     this.acceptedAtMs = nowMs;
     if (startedAtMs > this.acceptedStartedAtMs) this.acceptedStartedAtMs = startedAtMs;
-    if (this.#closedSinceMs === null || startedAtMs < this.#closedSinceMs) return;
-    const afterMs = Math.round(nowMs - this.#closedSinceMs);
-    this.#closedSinceMs = null;
+    if (this.#heldBackSinceMs === null || startedAtMs < this.#heldBackSinceMs) return;
+    const afterMs = Math.round(nowMs - this.#heldBackSinceMs);
+    this.#heldBackSinceMs = null;
     this.#probes = 0;
-    this.#deps.log.event('upstream.back', { upstream: this.server.name, afterMs });
-    this.server.changed();
+    this.#deps.log.event('upstream.back', { upstream: this.#server.name, afterMs });
+    this.#server.changed();
   }
 
   /** A batch is held back from now on. */
-  close(nowMs: number, { kind, text }: FailureReading): void {
-    if (this.#closedSinceMs !== null) return;
-    this.#closedSinceMs = nowMs;
+  holdBack(nowMs: number, { kind, text }: ClassifiedFailure): void {
+    if (this.#heldBackSinceMs !== null) return;
+    this.#heldBackSinceMs = nowMs;
     this.#wait(nowMs);
-    const told = { upstream: this.server.name, reason: text };
+    const fields = { upstream: this.#server.name, reason: text };
     const isDown = mayBeDown(kind) || kind === 'failed';
-    if (isDown) this.#deps.log.event('upstream.down', told);
-    else this.#deps.log.event('upstream.refusing', { ...told, endpoint: this.endpoint });
+    if (isDown) this.#deps.log.event('upstream.down', fields);
+    else this.#deps.log.event('upstream.refusing', { ...fields, endpoint: this.endpoint });
   }
 
   /** `probe`: one may be sent; a number: not before that time; null: one is out. `width`: how many may be out together. */
@@ -81,7 +88,7 @@ export class Route {
     this.#probing -= 1;
     // The last of those that were out together: the next ones wait longer.
     if (failedAtMs !== null && this.#probing === 0 && failedAtMs >= this.#probeAtMs) this.#wait(failedAtMs);
-    this.server.changed();
+    this.#server.changed();
   }
 
   #wait(nowMs: number): void {

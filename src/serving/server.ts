@@ -1,9 +1,8 @@
 import { backoffMs } from '../core/backoff.ts';
 import type { BatchEndpoint } from '../contract/batch.ts';
-import type { Clock } from '../core/clock.ts';
-import type { Log } from '../core/log.ts';
 import type { Upstream } from '../upstream/port.ts';
-import { mayBeDown, type FailureReading } from './reading.ts';
+import { mayBeDown, type ClassifiedFailure } from './failure.ts';
+import type { ServingDeps } from './deps.ts';
 import { Route } from './route.ts';
 import { Window } from './window.ts';
 
@@ -13,19 +12,13 @@ const PROBE_BASE_MS = 1_000;
 /** P13: a server that is down is asked at most this rarely. */
 const PROBE_CAP_MS = 60_000;
 /** An upstream with a limit of its own asks all the time: it is told now and then. */
-const SLOW_TOLD_EVERY_MS = 60_000;
+const SLOW_LOGGED_EVERY_MS = 60_000;
 const MODEL_LIST_EVERY_MS = 5_000;
 const MODEL_LIST_AGAIN_MS = 1_000;
 const MODEL_LIST_TIMEOUT_MS = 10_000;
 
-export interface ServerDeps {
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Log;
-}
-
 /** A run of failures that may be a server's death. It ends when the server answers. */
-export interface Fall {
+export interface Outage {
   readonly startMs: number;
   isRunning: boolean;
   /** The server was found dead in it. */
@@ -34,7 +27,7 @@ export interface Fall {
 
 /** One call that failed, as the server's health sees it. */
 export interface FailedCall {
-  readonly reading: FailureReading;
+  readonly failure: ClassifiedFailure;
   readonly startedAtMs: number;
   readonly nowMs: number;
   /** False: the reply is about its request alone, and says nothing of the server. */
@@ -63,7 +56,7 @@ export class Server {
   listedAtMs = Number.NEGATIVE_INFINITY;
   /** As it listed them last; null: no list is known. */
   models: readonly string[] | null = null;
-  readonly #deps: ServerDeps;
+  readonly #deps: ServingDeps;
   #trouble: { readonly text: string; readonly sinceMs: number } | null = null;
   readonly #routes = new Map<string, Route>();
   readonly #watchers = new Set<() => void>();
@@ -77,16 +70,16 @@ export class Server {
   #throttles = 0;
   /** When it last asked to slow down; calls begun before tell nothing new. */
   #pausedAtMs = Number.NEGATIVE_INFINITY;
-  #slowToldAtMs = Number.NEGATIVE_INFINITY;
+  #slowLoggedAtMs = Number.NEGATIVE_INFINITY;
   /** What it said last when it was overloaded. */
   #overload: string | null = null;
-  #fall: Fall | null = null;
+  #outage: Outage | null = null;
   #listing: Promise<void> | null = null;
   #listAtMs = Number.NEGATIVE_INFINITY;
   #listAskedAtMs = Number.NEGATIVE_INFINITY;
   #missedLists = 0;
 
-  constructor(name: string, deps: ServerDeps) {
+  constructor(name: string, deps: ServingDeps) {
     this.name = name;
     this.#deps = deps;
   }
@@ -149,16 +142,16 @@ export class Server {
     this.#throttles = 0;
     this.window.noteSuccess();
     const isBack = this.#answered();
-    this.#endFall();
+    this.#endOutage();
     if (isBack) this.changed();
   }
 
   failed(call: FailedCall): void {
-    const { kind } = call.reading;
+    const { kind } = call.failure;
     if (kind === 'unreachable') {
       this.#unreachableCalls += 1;
       if (this.#unreachableCalls >= UNREACHABLE_CALLS) this.#open(call);
-    } else if (!mayBeDown(kind)) this.#endFall();
+    } else if (!mayBeDown(kind)) this.#endOutage();
     const isBack = kind !== 'unreachable' && kind !== 'silent' && this.#answered();
     this.#noteLoad(call);
     // Who was waiting for it goes on at once, and must know by then that it asks to slow down.
@@ -166,16 +159,16 @@ export class Server {
   }
 
   #noteLoad(call: FailedCall): void {
-    const { reading, nowMs, startedAtMs } = call;
-    const { kind, retryAfterMs } = reading;
+    const { failure, nowMs, startedAtMs } = call;
+    const { kind, retryAfterMs } = failure;
     // What was heard of it before is old news.
     if (mayBeDown(kind) && this.#missedLists === 0) this.#listAtMs = nowMs;
     if (!call.isAboutServer) return;
-    if (mayBeDown(kind)) this.#noteFall(nowMs);
+    if (mayBeDown(kind)) this.#noteOutage(nowMs);
     const isOverload = kind === 'throttled' || mayBeDown(kind);
     if (call.isLoad && (isOverload || kind === 'failed')) {
       this.window.noteFailure({ isOverload, startedAtMs, nowMs, inFlight: this.inFlight });
-      this.#overload = reading.text;
+      this.#overload = failure.text;
     }
     if (retryAfterMs !== null) this.#throttle(call, retryAfterMs);
     else if (kind === 'throttled' && Math.max(this.acceptedAtMs, this.#pausedAtMs) < startedAtMs)
@@ -183,14 +176,14 @@ export class Server {
   }
 
   /** The run of failures that a call fell into; only calls that were under way when it began can have caused it. */
-  fallOf(startedAtMs: number): Fall | null {
-    const fall = this.#fall;
-    return fall !== null && fall.isRunning && startedAtMs <= fall.startMs ? fall : null;
+  outageOf(startedAtMs: number): Outage | null {
+    const outage = this.#outage;
+    return outage !== null && outage.isRunning && startedAtMs <= outage.startMs ? outage : null;
   }
 
   /** Many lines say that it is dead or dying. */
   noteDeath(): void {
-    if (this.#fall?.isRunning) this.#fall.isDeath = true;
+    if (this.#outage?.isRunning) this.#outage.isDeath = true;
   }
 
   /** It has answered somebody, or for its list of models, since that time (monotonic ms). */
@@ -202,7 +195,7 @@ export class Server {
    * Asks for its list of models, unless that was done just now. Resolves when the answer, if any, is noted: false when
    * none came at all.
    */
-  async look(upstream: Pick<Upstream, 'probe'>): Promise<boolean> {
+  async probeModels(upstream: Pick<Upstream, 'probe'>): Promise<boolean> {
     const nowMs = this.#deps.clock.mono();
     if (this.#listing === null && nowMs >= this.#listAtMs) {
       // Whoever asks before waits for the same answer: an older one may speak of a server that has died since.
@@ -248,7 +241,7 @@ export class Server {
     this.#listAtMs = clock.mono() + restMs;
     if (probe.kind === 'failure' || (probe.kind === 'answer' && !isAlive(probe.status))) return;
     this.listedAtMs = clock.mono();
-    this.#endFall();
+    this.#endOutage();
   }
 
   /** Somebody is there. Returns whether nobody was before. */
@@ -265,15 +258,15 @@ export class Server {
     return true;
   }
 
-  #open({ reading, nowMs }: FailedCall): void {
+  #open({ failure, nowMs }: FailedCall): void {
     const isNew = this.#probeAtMs === null;
     this.noteDeath();
-    this.#tell(`does not answer: ${reading.text}`, isNew);
+    this.#setTrouble(`does not answer: ${failure.text}`, isNew);
     // Replies of calls that were under way when it opened must not push the next probe further away.
     if (!isNew && nowMs < (this.#probeAtMs ?? 0)) return;
     const waitMs = this.#backoffMs(this.#probes++);
     this.#probeAtMs = nowMs + waitMs;
-    if (isNew) this.#deps.log.event('upstream.down', { upstream: this.name, reason: reading.text });
+    if (isNew) this.#deps.log.event('upstream.down', { upstream: this.name, reason: failure.text });
   }
 
   #backoffMs(tries: number): number {
@@ -281,31 +274,31 @@ export class Server {
     return backoffMs(tries, { baseMs: PROBE_BASE_MS, capMs: PROBE_CAP_MS, random });
   }
 
-  #throttle({ reading, nowMs }: FailedCall, waitMs: number): void {
+  #throttle({ failure, nowMs }: FailedCall, waitMs: number): void {
     const isNew = nowMs >= this.#throttledUntilMs;
     this.#pausedAtMs = nowMs;
     this.#throttledUntilMs = Math.max(this.#throttledUntilMs, nowMs + waitMs);
     if (this.isDown) return;
     const untilS = Math.ceil((this.#deps.clock.now() + this.#throttledUntilMs - nowMs) / 1000);
-    this.#tell(`asks to slow down until ${timeOf(untilS * 1000)}: ${reading.text}`, isNew);
-    if (nowMs - this.#slowToldAtMs < SLOW_TOLD_EVERY_MS) return;
-    this.#slowToldAtMs = nowMs;
+    this.#setTrouble(`asks to slow down until ${timeOf(untilS * 1000)}: ${failure.text}`, isNew);
+    if (nowMs - this.#slowLoggedAtMs < SLOW_LOGGED_EVERY_MS) return;
+    this.#slowLoggedAtMs = nowMs;
     this.#deps.log.event('upstream.slow', {
       upstream: this.name,
-      reason: reading.text,
+      reason: failure.text,
       waitMs: Math.round(waitMs),
     });
   }
 
-  #noteFall(nowMs: number): void {
-    if (!this.#fall?.isRunning) this.#fall = { startMs: nowMs, isRunning: true, isDeath: false };
+  #noteOutage(nowMs: number): void {
+    if (!this.#outage?.isRunning) this.#outage = { startMs: nowMs, isRunning: true, isDeath: false };
   }
 
-  #endFall(): void {
-    if (this.#fall !== null) this.#fall.isRunning = false;
+  #endOutage(): void {
+    if (this.#outage !== null) this.#outage.isRunning = false;
   }
 
-  #tell(text: string, isNew: boolean): void {
+  #setTrouble(text: string, isNew: boolean): void {
     const sinceMs = isNew || this.#trouble === null ? this.#deps.clock.now() : this.#trouble.sinceMs;
     this.#trouble = { text: `${this.name} ${text}`, sinceMs };
   }

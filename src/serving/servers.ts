@@ -1,12 +1,13 @@
 import type { Upstream } from '../upstream/port.ts';
-import { Server, type ServerDeps } from './server.ts';
+import type { ServingDeps } from './deps.ts';
+import { Server } from './server.ts';
 
 /** The model servers that are known: one for each address and key, however many deployments name it. */
 export class Servers {
-  readonly #deps: ServerDeps;
+  readonly #deps: ServingDeps;
   readonly #known = new Map<string, Server>();
 
-  constructor(deps: ServerDeps) {
+  constructor(deps: ServingDeps) {
     this.#deps = deps;
   }
 

@@ -1,8 +1,8 @@
 import { Backlog } from '../../src/batch/dispatch/backlog.ts';
-import { Standing } from '../../src/batch/dispatch/standing.ts';
+import { BatchRoute } from '../../src/batch/dispatch/batch-route.ts';
 import { Route } from '../../src/serving/route.ts';
 import { Server } from '../../src/serving/server.ts';
-import { readFailure } from '../../src/serving/reading.ts';
+import { classifyFailure } from '../../src/serving/classify.ts';
 import type { Upstream, UpstreamReply } from '../../src/upstream/port.ts';
 import type { Mutant } from './mutants.ts';
 import { overriding } from './overriding.ts';
@@ -14,11 +14,11 @@ export const BLAME_MUTANTS: Readonly<Record<string, Mutant>> = {
     weather: 'blame',
     patch: () =>
       replaced(
-        Standing.prototype,
+        BatchRoute.prototype,
         'noteFailure',
         () =>
-          function (this: Standing, reading, call) {
-            return this.holdBack(reading, call);
+          function (this: BatchRoute, failure, call) {
+            return this.holdBack(failure, call);
           },
       ),
   },
@@ -64,7 +64,7 @@ export const BLAME_MUTANTS: Readonly<Record<string, Mutant>> = {
     weather: 'blame',
     upstream: (upstream) =>
       heard(upstream, (reply) =>
-        reply.kind === 'answer' && reply.status >= 400 && readFailure(reply).names === 'account'
+        reply.kind === 'answer' && reply.status >= 400 && classifyFailure(reply).names === 'account'
           ? errorAnswer(400, { words: 'bad request', retryAfterMs: null })
           : reply,
       ),

@@ -1,4 +1,5 @@
-import { isAccepted, readFailure, type FailureReading } from '../../src/serving/reading.ts';
+import { isAccepted, classifyFailure } from '../../src/serving/classify.ts';
+import type { ClassifiedFailure } from '../../src/serving/failure.ts';
 import type { UpstreamReply } from '../../src/upstream/port.ts';
 import type { Job, JobLine } from './plan.ts';
 import type { Call, SimServer } from './sim-upstream.ts';
@@ -30,7 +31,7 @@ export interface BlameDeps {
   readonly require: Require;
 }
 
-/** P32: who may pay for what, by a second reading of docs/adr/0020, from the ledger of the servers. */
+/** P32: who may pay for what, by a second failure of docs/adr/0020, from the ledger of the servers. */
 export class Blame {
   readonly #deps: BlameDeps;
 
@@ -46,8 +47,8 @@ export class Blame {
     const own = failuresOf(trial).filter(({ line }) => line === name);
     const last = own.at(-1);
     if (last === undefined || !own.some(({ down }) => down)) return false;
-    const reading = readFailure(last.reply);
-    if (reading.kind === 'rejected') return this.#mayBeRejected(last, trial);
+    const failure = classifyFailure(last.reply);
+    if (failure.kind === 'rejected') return this.#mayBeRejected(last, trial);
     const tailStartMs = tailStartOf(trial, last.endMs);
     if (tailStartMs === null) return false;
     const tries = own.filter(({ endMs }) => endMs >= tailStartMs);
@@ -55,7 +56,7 @@ export class Blame {
     const isOften = tries.length > this.#deps.maxRetries || (last.endMs - tries[0]!.endMs) / MINUTE >= 8;
     return (
       isOften &&
-      isLongEnough(reading, {
+      isLongEnough(failure, {
         minutes: (last.endMs - tries[0]!.endMs) / MINUTE,
         lives: this.#hasLived(last, own.at(-2)?.endMs ?? last.startMs),
         isFew: openLines(trial, last.endMs) <= FEW_LINES,
@@ -68,9 +69,9 @@ export class Blame {
     const passed = this.#accepted().find(({ route, endMs }) => route === last.route && endMs >= last.startMs);
     const first = acceptedOf(trial)[0];
     if (first !== undefined && first.endMs <= last.endMs) return true;
-    const { text } = readFailure(last.reply);
+    const { text } = classifyFailure(last.reply);
     const alike = failuresOf(trial).filter(
-      ({ reply, endMs }) => endMs < (passed?.endMs ?? Infinity) && readFailure(reply).text === text,
+      ({ reply, endMs }) => endMs < (passed?.endMs ?? Infinity) && classifyFailure(reply).text === text,
     );
     return new Set(alike.map(({ line }) => line)).size < LINES_ALIKE;
   }
@@ -80,10 +81,10 @@ export class Blame {
     const done = new Set(acceptedOf(trial).map(({ line }) => line));
     const lasts = new Map(failuresOf(trial).map((call) => [call.line, call]));
     const left = [...lasts.values()].filter(({ line }) => !done.has(line));
-    const ofPlace = left.filter(({ reply }) => isOfPlace(readFailure(reply)));
+    const ofPlace = left.filter(({ reply }) => isOfPlace(classifyFailure(reply)));
     if (ofPlace.length > FEW_LINES) return true;
     return left.some(
-      (call) => needsLife(readFailure(call.reply)) && !this.#hasLived(call, call.endMs - TAIL_MAX_MS),
+      (call) => needsLife(classifyFailure(call.reply)) && !this.#hasLived(call, call.endMs - TAIL_MAX_MS),
     );
   }
 
@@ -111,7 +112,7 @@ export class Blame {
   #isUnknowable(trial: Trial): boolean {
     const { servers } = this.#deps;
     return failuresOf(trial).some(
-      ({ server, reply }) => servers.get(server)!.listing === '500' && needsLife(readFailure(reply)),
+      ({ server, reply }) => servers.get(server)!.listing === '500' && needsLife(classifyFailure(reply)),
     );
   }
 
@@ -178,17 +179,18 @@ function tailStartOf(trial: Trial, untilMs: number): number | null {
 const openLines = ({ calls }: Trial, atMs: number): number =>
   new Set(calls.filter(({ endMs }) => endMs === null || endMs >= atMs).map(({ line }) => line)).size;
 
-const isOfPlace = ({ kind, names }: FailureReading): boolean => names === 'account' || kind === 'throttled';
+const isOfPlace = ({ kind, names }: ClassifiedFailure): boolean =>
+  names === 'account' || kind === 'throttled';
 
-const needsLife = (reading: FailureReading): boolean =>
-  isOfPlace(reading) || ['silent', 'unavailable', 'unreachable'].includes(reading.kind);
+const needsLife = (failure: ClassifiedFailure): boolean =>
+  isOfPlace(failure) || ['silent', 'unavailable', 'unreachable'].includes(failure.kind);
 
 function isLongEnough(
-  reading: FailureReading,
+  failure: ClassifiedFailure,
   { minutes, lives, isFew }: { readonly minutes: number; readonly lives: boolean; readonly isFew: boolean },
 ): boolean {
-  const { kind, names } = reading;
-  if (kind === 'unreachable' || (needsLife(reading) && !lives)) return false;
+  const { kind, names } = failure;
+  if (kind === 'unreachable' || (needsLife(failure) && !lives)) return false;
   if (names === 'account') return isFew && minutes >= 8;
   if (kind === 'throttled') return minutes >= (isFew ? 5 : 8);
   if (kind === 'unavailable') return minutes >= (isFew ? 2 : 5);

@@ -1,6 +1,6 @@
 import type { Batch } from '../../src/contract/batch.ts';
 import { isTerminal } from '../../src/contract/batch.ts';
-import { isAccepted } from '../../src/serving/reading.ts';
+import { isAccepted } from '../../src/serving/classify.ts';
 import { BLOB_DIR, blobPath } from './blob-path.ts';
 import type { Job, JobLine } from './plan.ts';
 import type { Call } from './sim-upstream.ts';

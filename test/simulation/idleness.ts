@@ -1,4 +1,4 @@
-import { isAccepted, readFailure } from '../../src/serving/reading.ts';
+import { isAccepted, classifyFailure } from '../../src/serving/classify.ts';
 import { serverOf, type Job, type Plan } from './plan.ts';
 import type { Call, SimServer } from './sim-upstream.ts';
 
@@ -72,7 +72,7 @@ export class Idleness {
       return;
     }
     state.failures += 1;
-    if (readFailure(reply).kind === 'throttled') state.throttledAtMs = nowMs;
+    if (classifyFailure(reply).kind === 'throttled') state.throttledAtMs = nowMs;
   }
 
   #isOnlyFor(job: Job, server: string): boolean {

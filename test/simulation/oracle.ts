@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { isAccepted } from '../../src/serving/reading.ts';
+import { isAccepted } from '../../src/serving/classify.ts';
 import { isTerminal, TRANSITIONS } from '../../src/contract/batch.ts';
 import type { Batch, BatchStatus } from '../../src/contract/batch.ts';
 import type { AuditAction } from '../../src/contract/control.ts';

@@ -1,4 +1,4 @@
-import { isAccepted, readFailure } from '../../src/serving/reading.ts';
+import { isAccepted, classifyFailure } from '../../src/serving/classify.ts';
 import type { UpstreamReply } from '../../src/upstream/port.ts';
 import type { Life } from './scheduler.ts';
 import type { Call } from './sim-upstream.ts';
@@ -37,8 +37,8 @@ export class Pace {
       this.#lines.get(call.life) ?? new Map<string, { failedAtMs: number; isThrottled: boolean }>();
     this.#lines.set(call.life, lines);
     const before = lines.get(call.line);
-    const reading = readFailure(reply);
-    const isThrottle = reading.kind === 'throttled';
+    const failure = classifyFailure(reply);
+    const isThrottle = failure.kind === 'throttled';
     const wasThrottled = before?.isThrottled ?? false;
     const isOwn =
       isThrottle &&
@@ -47,7 +47,7 @@ export class Pace {
       known.firstThrottleMs <= (before?.failedAtMs ?? 0);
     if (isThrottle && !wasThrottled) known.firstThrottleMs = nowMs;
     lines.set(call.line, { failedAtMs: nowMs, isThrottled: wasThrottled || isThrottle });
-    if (retryAfterMs === null || isOwn || reading.names === 'request') return;
+    if (retryAfterMs === null || isOwn || failure.names === 'request') return;
     const ofLife = this.#notBeforeMs.get(call.life) ?? new Map<string, number>();
     this.#notBeforeMs.set(call.life, ofLife);
     ofLife.set(call.server, Math.max(ofLife.get(call.server) ?? 0, untilMs));

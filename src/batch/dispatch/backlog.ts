@@ -4,17 +4,17 @@ import { assert } from '../../core/assert.ts';
 import { scanRequestLine, stringAt } from '../../core/json-scan.ts';
 import { LineSplitter } from '../../core/lines.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
-import type { FailureReading } from '../../serving/reading.ts';
-import type { Fall } from '../../serving/server.ts';
+import type { ClassifiedFailure } from '../../serving/failure.ts';
+import type { Outage } from '../../serving/server.ts';
 import type { ClaimedSegment, WorkStore } from '../../stores/state/ports.ts';
 import { InputDamage } from '../inputs.ts';
 import type { UpstreamReply } from '../../upstream/port.ts';
 import { requestIdStart, type RequestName } from '../results/result-line.ts';
-import type { Standing } from './standing.ts';
+import type { BatchRoute } from './batch-route.ts';
 
 /** A request of a claimed segment, between its claim and its durable result. */
 export interface Line {
-  readonly segment: OpenSegment;
+  readonly segment: Segment;
   readonly number: number;
   readonly customIdJson: Uint8Array;
   readonly endpoint: BatchEndpoint;
@@ -31,15 +31,15 @@ export interface Line {
 export interface LineTrouble {
   /** The latest reply, and what it says. */
   reply: UpstreamReply;
-  reading: FailureReading;
+  failure: ClassifiedFailure;
   /** When it came (monotonic ms). */
   failedAtMs: number;
   /** Calls that are held against the line. */
   attempts: number;
   /** How often it was asked to slow down. */
   throttles: number;
-  /** The fall of a server that it was under way in; null: in none, or it is counted. */
-  fall: Fall | null;
+  /** The outage of a server that it was under way in; null: in none, or it is counted. */
+  outage: Outage | null;
   /** Deaths of servers that it was under way in. */
   deaths: number;
   /** Tries since only failing lines were left, and the first of them (monotonic ms). */
@@ -55,7 +55,7 @@ export interface LineTrouble {
 /** The failure that came last, and since when none but failures came (wall clock). */
 export interface LatestFailure {
   readonly server: string;
-  readonly reading: FailureReading;
+  readonly failure: ClassifiedFailure;
   readonly sinceMs: number;
 }
 
@@ -63,18 +63,18 @@ export interface LatestFailure {
 export interface HeldRejection {
   readonly line: Line;
   readonly reply: UpstreamReply;
-  readonly reading: FailureReading;
-  readonly standing: Standing;
+  readonly failure: ClassifiedFailure;
+  readonly batchRoute: BatchRoute;
 }
 
 /** A segment that this process holds. */
-export interface OpenSegment {
+export interface Segment {
   readonly claim: ClaimedSegment;
   /** Lines without a durable result. */
-  open: number;
+  unrecorded: number;
   /** Requests sent of which no reply is known. */
   inDoubt: number;
-  lost: boolean;
+  isLost: boolean;
 }
 
 /** A segment that was claimed when the process ended this often is tried one line at a time (P15). */
@@ -88,38 +88,38 @@ export class Backlog {
   /** Lines to be sent, next last. */
   readonly ready: Line[] = [];
   /** Lines of segments that may have ended the process: sent one at a time. */
-  readonly suspects: Line[] = [];
+  readonly crashSuspects: Line[] = [];
   /** Lines that were under way when a server died: sent last, and few at a time. */
-  readonly apart: Line[] = [];
+  readonly deathSuspects: Line[] = [];
   held: HeldRejection[] = [];
   /** How the batch fares at each upstream that serves it. */
-  standings: readonly Standing[] = [];
+  routes: readonly BatchRoute[] = [];
   /** A line was accepted by now, or a rejection differed from the others: rejections are about single lines. */
   rejectsSingly = false;
   /** Lines accepted by this process. */
   accepted = 0;
   /** Times that its servers are being asked for their models, before rejections are judged. */
-  looks = 0;
+  modelProbes = 0;
   /** Lines without a durable result whose calls failed. */
   troubled = 0;
   /** Calls beyond the first of lines that have no durable result yet. */
   retries = 0;
   /** Null: the latest call was accepted. */
   latestFailure: LatestFailure | null = null;
-  readonly segments = new Set<OpenSegment>();
+  readonly segments = new Set<Segment>();
   /** Aborted when no line of the batch shall go on. */
   readonly abort = new AbortController();
   inFlight = 0;
   /** Lines that wait for their next attempt. */
   waiting = 0;
   /** The store had no segment left to claim when last asked. */
-  exhausted = false;
+  isExhausted = false;
   /** No new requests: stopped, or in error. */
-  closed = false;
+  isHalted = false;
   /** Cancelled, expired, or the process stops: what is in flight has little time left. */
-  stopped = false;
+  isStopped = false;
   recorded = 0;
-  /** Why it was closed, when its lines could not be read or claimed. */
+  /** Why it is halted, when its lines could not be read or claimed. */
   error: Error | null = null;
   readonly drained = Promise.withResolvers<void>();
 
@@ -134,10 +134,10 @@ export class Backlog {
   }
 
   /** Lines claimed and not durable. */
-  get open(): number {
-    let open = 0;
-    for (const segment of this.segments) open += segment.open;
-    return open;
+  get unrecorded(): number {
+    let unrecorded = 0;
+    for (const segment of this.segments) unrecorded += segment.unrecorded;
+    return unrecorded;
   }
 
   /** Some line of the batch was accepted, now, before a restart, or in the run that it repeats. */
@@ -152,20 +152,20 @@ export class Backlog {
 
   /** Its last lines are tried a few more times, and then it ends, whatever they get. */
   get endsByItself(): boolean {
-    return this.isTail && this.latestFailure?.reading.kind !== 'unreachable';
+    return this.isTail && this.latestFailure?.failure.kind !== 'unreachable';
   }
 
   /** Lines that are left, when all of them have failed; else null. */
   get failingLines(): number | null {
-    if (this.troubled === 0 || !this.exhausted) return null;
-    const { open } = this;
-    return this.troubled >= open ? open : null;
+    if (this.troubled === 0 || !this.isExhausted) return null;
+    const { unrecorded } = this;
+    return this.troubled >= unrecorded ? unrecorded : null;
   }
 
   get isDrained(): boolean {
     if (this.inFlight > 0) return false;
-    if (this.closed) return true;
-    return this.exhausted && this.segments.size === 0;
+    if (this.isHalted) return true;
+    return this.isExhausted && this.segments.size === 0;
   }
 }
 
@@ -177,25 +177,25 @@ export async function refill(
 ): Promise<void> {
   const held = [...backlog.segments].map(({ claim }) => claim.index);
   const claims = await stores.work.claim(backlog.batch.seq, { ...claimant, held });
-  backlog.exhausted = claims.length === 0;
-  const segments = claims.map((claim): OpenSegment => ({ claim, open: 0, inDoubt: 0, lost: false }));
+  backlog.isExhausted = claims.length === 0;
+  const segments = claims.map((claim): Segment => ({ claim, unrecorded: 0, inDoubt: 0, isLost: false }));
   // All are held from now on, so that a failure below gives all of them back.
   for (const segment of segments) backlog.segments.add(segment);
   for (const segment of segments) {
     const { byteStart: start, byteLength: length, crashes, suspectLine } = segment.claim;
     const bytes = await stores.blobs.readBytes(backlog.batch.inputFileId, { start, length });
     const lines = readValidated(segment, bytes);
-    segment.open = lines.length;
+    segment.unrecorded = lines.length;
     if (lines.length === 0) backlog.segments.delete(segment);
     // The last suspect goes first: were another one noted before it, its ends of the process would be forgotten.
     const isLast = ({ number }: Line): number => (number === suspectLine ? 1 : 0);
     const next = lines.toReversed().sort((a, b) => isLast(a) - isLast(b));
-    (crashes >= CRASHES_MAX ? backlog.suspects : backlog.ready).unshift(...next);
+    (crashes >= CRASHES_MAX ? backlog.crashSuspects : backlog.ready).unshift(...next);
   }
 }
 
 /** Bytes that validation has passed have these lines; others are not those that it saw. */
-function readValidated(segment: OpenSegment, bytes: Uint8Array): Line[] {
+function readValidated(segment: Segment, bytes: Uint8Array): Line[] {
   try {
     return readLines(segment, bytes);
   } catch (cause) {
@@ -205,7 +205,7 @@ function readValidated(segment: OpenSegment, bytes: Uint8Array): Line[] {
   }
 }
 
-function readLines(segment: OpenSegment, bytes: Uint8Array): Line[] {
+function readLines(segment: Segment, bytes: Uint8Array): Line[] {
   const { firstLine, requests, recordedLines } = segment.claim;
   const recorded = new Set(recordedLines);
   const splitter = new LineSplitter({ lineBytesMax: LINE_BYTES_MAX });

@@ -21,7 +21,7 @@ export function chooseClaim(
   if (freshLines >= windowSize + spareLines) return undefined;
   const first = backlogs.find(mayClaim);
   if (first === undefined) return undefined;
-  const openLines = backlogs.reduce((sum, backlog) => sum + backlog.open, 0);
+  const openLines = backlogs.reduce((sum, backlog) => sum + backlog.unrecorded, 0);
   if (openLines >= 4 * windowSize + 256) return undefined;
   const segmentsMax = Math.min(SEGMENTS_PER_CLAIM_MAX, 1 + Math.floor(windowSize / WINDOW_PER_SEGMENT));
   return { backlog: first, segmentsMax };
@@ -31,6 +31,6 @@ export function chooseClaim(
 const freshLinesOf = (backlog: Backlog): number =>
   backlog.troubled === 0
     ? backlog.ready.length
-    : Math.min(backlog.ready.length, backlog.open - backlog.troubled);
+    : Math.min(backlog.ready.length, backlog.unrecorded - backlog.troubled);
 
-const mayClaim = (backlog: Backlog): boolean => !backlog.closed && !backlog.exhausted;
+const mayClaim = (backlog: Backlog): boolean => !backlog.isHalted && !backlog.isExhausted;

@@ -3,7 +3,7 @@ import { assert } from '../../core/assert.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import type { RetryStorms } from '../../core/retry-storm.ts';
-import { isAccepted, readFailure } from '../../serving/reading.ts';
+import { isAccepted, classifyFailure } from '../../serving/classify.ts';
 import type { Server } from '../../serving/server.ts';
 import type { Servers } from '../../serving/servers.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
@@ -12,13 +12,13 @@ import { NO_USAGE, type Upstream, type UpstreamReply } from '../../upstream/port
 import { retryTransient } from '../transient.ts';
 import type { Recorder, Settle } from '../results/recorder.ts';
 import { answerLine, idempotencyKey, UNANSWERED, unansweredLine } from '../results/result-line.ts';
-import { Apart } from './apart.ts';
+import { DeathSuspects } from './poison/server-deaths.ts';
 import { chooseClaim } from './claiming.ts';
 import { Failures, type Call, type FailureOptions } from './failures.ts';
 import { Backlog, refill, requestNameOf, type Line } from './backlog.ts';
-import { chooseStanding, Standing } from './standing.ts';
-import { Suspects, type SuspectTurn } from './suspects.ts';
-import { activityOf, type Activity } from './waiting.ts';
+import { chooseRoute, BatchRoute } from './batch-route.ts';
+import { CrashSuspects, type SuspectTurn } from './poison/process-crashes.ts';
+import { activityOf, type Activity } from './activity.ts';
 
 export interface DispatchDeps {
   readonly work: WorkStore;
@@ -54,17 +54,17 @@ const ROOM_CHECK_MS = 1_000;
 /**
  * Sends the lines of one deployment's batches, the batches taking turns line by line, so that a large one does not hold up
  * a small one (P18). Each goes to the least loaded upstream that takes it: `Server` knows its health, window and pace,
- * `Standing` how the batch fares there. `decide` says what becomes of a line whose call failed.
+ * `BatchRoute` how the batch fares there. `decide` says what becomes of a line whose call failed.
  *
  * A line is in one of these states: ready (to be sent; suspects and those set apart go under conditions of their own),
  * in flight, waiting (for its next try), held (rejected, while it is not known whether that is about the line), recording
- * (handed to the recorder), closed (its result is durable, or another process holds its segment).
+ * (handed to the recorder), recorded (its result is durable, or another process holds its segment).
  */
 export class Dispatcher {
   readonly #deps: DispatchDeps;
   readonly #options: FailureOptions;
-  readonly #apart = new Apart();
-  readonly #suspects: Suspects;
+  readonly #deathSuspects = new DeathSuspects();
+  readonly #crashSuspects: CrashSuspects;
   readonly #failures: Failures;
   #upstreams: readonly Upstream[] = [];
   readonly #watched = new Map<Server, () => void>();
@@ -83,21 +83,21 @@ export class Dispatcher {
   constructor(deps: DispatchDeps, options: FailureOptions) {
     this.#deps = deps;
     this.#options = options;
-    this.#suspects = new Suspects(deps);
+    this.#crashSuspects = new CrashSuspects(deps);
     this.#failures = new Failures(deps, options, {
       end: (call, failedAtMs) => this.#end(call, failedAtMs),
       leave: (backlog) => this.#leave(backlog),
       record: (line, backlog, outcome) => this.#record(line, backlog, outcome),
       acquit: async (line) => {
-        await this.#suspects.acquit(line);
-        this.#pump();
+        await this.#crashSuspects.acquit(line);
+        this.#sendReady();
       },
       ready: (line, backlog) => {
-        (this.#suspects.is(line) ? backlog.suspects : backlog.ready).unshift(line);
-        this.#pump();
+        (this.#crashSuspects.is(line) ? backlog.crashSuspects : backlog.ready).unshift(line);
+        this.#sendReady();
       },
       forget: (line, backlog) => this.#forget(line, backlog),
-      pump: () => this.#pump(),
+      sendReady: () => this.#sendReady(),
       own: (work) => this.#own(work),
     });
   }
@@ -112,14 +112,14 @@ export class Dispatcher {
     this.#absence = serving.absence;
     const servers = new Set(serving.upstreams.map((upstream) => this.#deps.servers.of(upstream)));
     for (const server of servers)
-      if (!this.#watched.has(server)) this.#watched.set(server, server.watch(this.poke));
+      if (!this.#watched.has(server)) this.#watched.set(server, server.watch(this.wake));
     for (const [server, unwatch] of this.#watched) {
       if (servers.has(server)) continue;
       unwatch();
       this.#watched.delete(server);
     }
     for (const backlog of this.#backlogs) this.#place(backlog);
-    this.#pump();
+    this.#sendReady();
   }
 
   get isIdle(): boolean {
@@ -127,7 +127,7 @@ export class Dispatcher {
   }
 
   /** Leaves nothing behind at the servers. Call when it is idle. */
-  close(): void {
+  detach(): void {
     for (const unwatch of this.#watched.values()) unwatch();
     this.#watched.clear();
   }
@@ -140,7 +140,7 @@ export class Dispatcher {
     const backlog = new Backlog(batch, this.#options);
     this.#place(backlog);
     this.#backlogs.unshift(backlog);
-    this.#pump();
+    this.#sendReady();
     await backlog.drained.promise;
     this.#backlogs = this.#backlogs.filter((other) => other !== backlog);
     await this.#giveBack(backlog);
@@ -150,9 +150,9 @@ export class Dispatcher {
   /** No new requests for the batch; those in flight may finish until `graceMs` have passed. */
   stopBatch(batchSeq: number, graceMs: number): void {
     const backlog = this.#backlogs.find(({ batch }) => batch.seq === batchSeq);
-    if (backlog === undefined || backlog.stopped) return;
-    backlog.stopped = true;
-    backlog.closed = true;
+    if (backlog === undefined || backlog.isStopped) return;
+    backlog.isStopped = true;
+    backlog.isHalted = true;
     this.#settleIfDrained(backlog);
     this.#own(
       this.#deps.clock.sleep(graceMs, backlog.abort.signal).then(
@@ -169,7 +169,7 @@ export class Dispatcher {
   }
 
   /** Looks again for something to send: another dispatcher may have ended its turn with a suspect line. */
-  readonly poke = (): void => this.#pump();
+  readonly wake = (): void => this.#sendReady();
 
   /** What a batch is doing; undefined: it is not sent from here. `waiting`: why it does not move, for its owner. */
   activity(batchSeq: number): Activity | undefined {
@@ -184,14 +184,14 @@ export class Dispatcher {
 
   /** What is known of how a batch fares somewhere is kept as long as that upstream serves it. */
   #place(backlog: Backlog): void {
-    backlog.standings = this.#upstreams.map((upstream) => {
-      const route = this.#deps.servers.of(upstream).route(upstream, backlog.batch.endpoint);
-      const known = backlog.standings.find((standing) => standing.route === route);
-      return known?.upstream === upstream ? known : new Standing(upstream, route);
-    });
+    backlog.routes = this.#upstreams.map(
+      (upstream) =>
+        backlog.routes.find((known) => known.upstream === upstream) ??
+        new BatchRoute(upstream, this.#deps.servers.of(upstream), backlog.batch.endpoint),
+    );
   }
 
-  #pump(): void {
+  #sendReady(): void {
     this.#isDiskFull = false;
     while (
       this.#inFlight < this.#concurrencyMax &&
@@ -200,7 +200,7 @@ export class Dispatcher {
       const call = this.#nextCall();
       if (call === null) break;
       this.#start(call);
-      if (this.#suspects.is(call.line)) this.#own(this.#sendSuspect(call));
+      if (this.#crashSuspects.is(call.line)) this.#own(this.#sendSuspect(call));
       else this.#send(call);
     }
     this.#refillIfLow();
@@ -210,7 +210,7 @@ export class Dispatcher {
   #nextCall(): Call | null {
     let atMs = Number.POSITIVE_INFINITY;
     for (const [index, backlog] of this.#backlogs.entries()) {
-      if (backlog.closed) continue;
+      if (backlog.isHalted) continue;
       const queue = this.#queueOf(backlog);
       if (queue === null) continue;
       if (!this.#deps.hasDiskSpace()) {
@@ -218,8 +218,8 @@ export class Dispatcher {
         atMs = this.#deps.clock.mono() + ROOM_CHECK_MS;
         break;
       }
-      const choice = chooseStanding(backlog, { nowMs: this.#deps.clock.mono(), onPlace: this.poke });
-      if (choice.standing === null) {
+      const choice = chooseRoute(backlog, { nowMs: this.#deps.clock.mono(), onPlace: this.wake });
+      if (choice.batchRoute === null) {
         atMs = Math.min(atMs, choice.atMs);
         continue;
       }
@@ -227,7 +227,7 @@ export class Dispatcher {
       const isProbe = choice.kind === 'route-probe' && queue.lines === backlog.ready;
       const line = isProbe ? queue.lines.splice(this.#probeAt(queue), 1)[0] : takeAt(queue);
       assert(line, 'a queue that was chosen has a line');
-      return { line, backlog, standing: choice.standing, kind: choice.kind };
+      return { line, backlog, batchRoute: choice.batchRoute, kind: choice.kind };
     }
     if (atMs < Number.POSITIVE_INFINITY) this.#alarm(atMs);
     return null;
@@ -242,45 +242,45 @@ export class Dispatcher {
   /** Where the batch's next line is: among the ready ones, then those that are sent under conditions. Null: none can go. */
   #queueOf(backlog: Backlog): { readonly lines: Line[]; readonly at: number } | null {
     for (let line = backlog.ready.at(-1); line !== undefined; line = backlog.ready.at(-1)) {
-      const admitted = this.#apart.admit(line, backlog);
+      const admitted = this.#deathSuspects.admit(line, backlog);
       if (admitted === false) return { lines: backlog.ready, at: backlog.ready.length - 1 };
       backlog.ready.pop();
       if (admitted === 'guilty') this.#failures.recordFailure(line, backlog);
     }
-    if (backlog.suspects.length > 0 && this.#suspects.isFree)
-      return { lines: backlog.suspects, at: backlog.suspects.length - 1 };
-    const at = backlog.apart.length === 0 ? -1 : this.#apart.next(backlog);
-    return at === -1 ? null : { lines: backlog.apart, at };
+    if (backlog.crashSuspects.length > 0 && this.#crashSuspects.isFree)
+      return { lines: backlog.crashSuspects, at: backlog.crashSuspects.length - 1 };
+    const at = backlog.deathSuspects.length === 0 ? -1 : this.#deathSuspects.next(backlog);
+    return at === -1 ? null : { lines: backlog.deathSuspects, at };
   }
 
-  #start({ line, backlog, standing, kind }: Call): void {
+  #start({ line, backlog, batchRoute, kind }: Call): void {
     this.#inFlight += 1;
     backlog.inFlight += 1;
-    standing.inFlight += 1;
-    standing.route.server.start(kind === 'probe' ? 'probe' : 'request');
-    if (kind === 'route-probe') standing.route.startProbe();
-    this.#apart.start(line);
-    if (this.#suspects.is(line)) this.#suspects.startTurn(line);
+    batchRoute.inFlight += 1;
+    batchRoute.server.start(kind === 'probe' ? 'probe' : 'request');
+    if (kind === 'route-probe') batchRoute.route.startProbe();
+    this.#deathSuspects.start(line);
+    if (this.#crashSuspects.is(line)) this.#crashSuspects.startTurn(line);
   }
 
   /** The call is over, and what it says of its server and route is noted. `failedAtMs`: null unless it failed. */
-  #end({ line, standing, kind }: Call, failedAtMs: number | null): void {
-    const { route } = standing;
-    standing.inFlight -= 1;
-    this.#apart.end(line);
+  #end({ line, batchRoute, kind }: Call, failedAtMs: number | null): void {
+    const { server, route } = batchRoute;
+    batchRoute.inFlight -= 1;
+    this.#deathSuspects.end(line);
     if (kind === 'route-probe') route.endProbe(failedAtMs);
-    route.server.end(kind === 'probe' ? 'probe' : 'request');
+    server.end(kind === 'probe' ? 'probe' : 'request');
   }
 
   async #sendSuspect(call: Call): Promise<void> {
-    const { line, backlog, standing } = call;
-    const verdict = await this.#suspects.prepare(line);
-    const readiness = standing.route.server.readiness(this.#deps.clock.mono());
+    const { line, backlog, batchRoute } = call;
+    const verdict = await this.#crashSuspects.prepare(line);
+    const readiness = batchRoute.server.readiness(this.#deps.clock.mono());
     // While its try was written down, the batch may have been cancelled, the upstream removed or asked to wait, the disk
     // filled.
     const isLate =
-      backlog.closed ||
-      !backlog.standings.includes(standing) ||
+      backlog.isHalted ||
+      !backlog.routes.includes(batchRoute) ||
       typeof readiness === 'number' ||
       !this.#deps.hasDiskSpace();
     if (verdict === 'try' && !isLate) return this.#send(call);
@@ -293,19 +293,19 @@ export class Dispatcher {
         payload: unansweredLine(requestNameOf(line, backlog), error),
       });
     } else if (verdict === 'lost') {
-      line.segment.lost = true;
-      this.#close(line, backlog);
+      line.segment.isLost = true;
+      this.#settle(line, backlog);
     } else {
       // It was not sent after all.
-      await this.#suspects.acquit(line);
-      backlog.suspects.unshift(line);
+      await this.#crashSuspects.acquit(line);
+      backlog.crashSuspects.unshift(line);
     }
-    this.#pump();
+    this.#sendReady();
   }
 
   /** The way of every request: no `async`, which would cost another promise and two turns of the queue. */
   #send(call: Call): void {
-    const { line, backlog, standing } = call;
+    const { line, backlog, batchRoute } = call;
     line.segment.inDoubt += 1;
     if (line.calls > 0) backlog.retries += 1;
     line.calls += 1;
@@ -315,25 +315,25 @@ export class Dispatcher {
     const request = { endpoint, body, model, customIdJson, idempotencyKey: key };
     const receive = (reply: UpstreamReply): void => {
       this.#receive(reply, call, startedAtMs);
-      this.#pump();
+      this.#sendReady();
     };
-    this.#own(standing.upstream.call(request, backlog.abort.signal).then(receive));
+    this.#own(batchRoute.upstream.call(request, backlog.abort.signal).then(receive));
   }
 
   #receive(reply: UpstreamReply, call: Call, startedAtMs: number): void {
-    const { line, backlog, standing } = call;
-    const { route } = standing;
+    const { line, backlog, batchRoute } = call;
+    const { server, route } = batchRoute;
     if (reply.kind === 'failure' && reply.reason === 'aborted') {
       this.#end(call, null);
-      this.#suspects.endTurn(line);
+      this.#crashSuspects.endTurn(line);
       return this.#leave(backlog);
     }
     line.segment.inDoubt -= 1;
     const nowMs = this.#deps.clock.mono();
     if (!isAccepted(reply))
-      return this.#failures.receive({ ...call, reply, reading: readFailure(reply), startedAtMs, nowMs });
+      return this.#failures.receive({ ...call, reply, failure: classifyFailure(reply), startedAtMs, nowMs });
     route.accepted({ startedAtMs, nowMs });
-    route.server.accepted(nowMs);
+    server.accepted(nowMs);
     this.#end(call, null);
     backlog.accepted += 1;
     backlog.latestFailure = null;
@@ -362,14 +362,14 @@ export class Dispatcher {
     };
     const settle: Settle = (kind) => {
       backlog.retries -= retries;
-      if (kind === 'lost') line.segment.lost = true;
+      if (kind === 'lost') line.segment.isLost = true;
       else {
         backlog.recorded += 1;
         this.#deps.recorded(claim, result);
       }
-      this.#close(line, backlog);
+      this.#settle(line, backlog);
       if (backlog.held.length > 0) this.#failures.judgeRejections(backlog);
-      this.#pump();
+      this.#sendReady();
     };
     this.#deps.recorder.record(result, settle);
   }
@@ -382,19 +382,19 @@ export class Dispatcher {
   }
 
   /** The line has a durable result, or belongs to someone else. */
-  #close(line: Line, backlog: Backlog): void {
+  #settle(line: Line, backlog: Backlog): void {
     const { segment } = line;
-    this.#suspects.endTurn(line);
-    segment.open -= 1;
+    this.#crashSuspects.endTurn(line);
+    segment.unrecorded -= 1;
     this.#forget(line, backlog);
-    if (segment.lost) {
-      for (const queue of [backlog.ready, backlog.suspects, backlog.apart]) {
+    if (segment.isLost) {
+      for (const queue of [backlog.ready, backlog.crashSuspects, backlog.deathSuspects]) {
         const kept = queue.filter((other) => other.segment !== segment);
         for (const other of queue) if (other.segment === segment) this.#forget(other, backlog);
         queue.splice(0, queue.length, ...kept);
       }
     }
-    if (segment.open <= 0 || segment.lost) backlog.segments.delete(segment);
+    if (segment.unrecorded <= 0 || segment.isLost) backlog.segments.delete(segment);
     this.#settleIfDrained(backlog);
   }
 
@@ -419,13 +419,13 @@ export class Dispatcher {
     this.#refilling = refill(backlog, { owner: this.#deps.owner, segmentsMax }, this.#deps)
       .catch((error: unknown) => {
         backlog.error = error instanceof Error ? error : new Error(String(error));
-        backlog.closed = true;
+        backlog.isHalted = true;
       })
       .then(() => {
         this.#refilling = null;
         this.#settleIfDrained(backlog);
         if (backlog.held.length > 0) this.#failures.judgeRejections(backlog);
-        this.#pump();
+        this.#sendReady();
       });
     this.#own(this.#refilling);
   }
@@ -443,7 +443,7 @@ export class Dispatcher {
     // What a claim under way may still bring must go back too.
     await this.#refilling;
     await this.#deps.recorder.flush();
-    const held = [...backlog.segments].filter((segment) => !segment.lost);
+    const held = [...backlog.segments].filter((segment) => !segment.isLost);
     if (held.length === 0) return;
     const back = held.map(({ claim: { batchSeq, index, epoch }, inDoubt }) => ({
       batchSeq,
@@ -464,7 +464,7 @@ export class Dispatcher {
       clock.sleep(Math.max(1, atMs - clock.mono()), this.#alarmTimer.signal).then(
         () => {
           this.#alarmAtMs = Number.POSITIVE_INFINITY;
-          this.#pump();
+          this.#sendReady();
         },
         () => {
           // An earlier one took its place. Were both left to ring, each would set the next, and they would add up.

@@ -27,7 +27,7 @@ export class Dispatchers {
   readonly #options: FailureOptions;
   readonly #live = new Map<DeploymentKey, Live>();
   /** Looks at deployments are taken one after another, so that an older answer never replaces a younger one. */
-  #looking: Promise<unknown> = Promise.resolve();
+  #refreshing: Promise<unknown> = Promise.resolve();
 
   constructor(deps: DispatchDeps & { readonly deployments: Deployments }, options: FailureOptions) {
     this.#deps = deps;
@@ -90,8 +90,8 @@ export class Dispatchers {
   }
 
   /** Looks again for something to send: another dispatcher may have ended its turn with a suspect line. */
-  poke(): void {
-    for (const { dispatcher } of this.#live.values()) dispatcher.poke();
+  wake(): void {
+    for (const { dispatcher } of this.#live.values()) dispatcher.wake();
   }
 
   stopAll(graceMs: number): void {
@@ -123,15 +123,15 @@ export class Dispatchers {
     for (const [key, live] of this.#live) {
       if (!live.dispatcher.isIdle) live.usedAtMs = nowMs;
       else if (nowMs - live.usedAtMs > IDLE_MS) {
-        live.dispatcher.close();
+        live.dispatcher.detach();
         this.#live.delete(key);
       }
     }
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#looking.then(work);
-    this.#looking = done.catch(() => undefined);
+    const done = this.#refreshing.then(work);
+    this.#refreshing = done.catch(() => undefined);
     return done;
   }
 }

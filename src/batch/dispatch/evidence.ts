@@ -1,9 +1,9 @@
-import { mayBeDown, type FailureReading } from '../../serving/reading.ts';
+import { mayBeDown, type ClassifiedFailure } from '../../serving/failure.ts';
 import type { UpstreamReply } from '../../upstream/port.ts';
-import type { Evidence, Tail } from './decide.ts';
+import type { Evidence, Tail } from './who-pays.ts';
 import type { Backlog, Line, LineTrouble } from './backlog.ts';
-import { isAcceptedElsewhere } from './set-up.ts';
-import type { Standing } from './standing.ts';
+import { isAcceptedElsewhere } from './rejections.ts';
+import type { BatchRoute } from './batch-route.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -11,25 +11,25 @@ const MINUTE_MS = 60_000;
 export interface FailedCall {
   readonly line: Line;
   readonly backlog: Backlog;
-  readonly standing: Standing;
+  readonly batchRoute: BatchRoute;
   readonly startedAtMs: number;
   readonly nowMs: number;
   readonly reply: UpstreamReply;
-  readonly reading: FailureReading;
+  readonly failure: ClassifiedFailure;
 }
 
 /** What `decide` must know. Afterwards the call is noted as the line's latest failure. */
 export function gatherEvidence(call: FailedCall, { maxRetries }: { readonly maxRetries: number }): Evidence {
-  const { line, backlog, standing, startedAtMs, reading } = call;
-  const { route } = standing;
+  const { line, backlog, batchRoute, startedAtMs, failure } = call;
+  const { server, route } = batchRoute;
   const sinceMs = line.trouble?.failedAtMs ?? startedAtMs;
   const othersThrottled = route.firstThrottleAtMs > sinceMs;
-  const serverLives = route.server.livesSince(sinceMs);
-  const isRemoved = !backlog.standings.includes(standing);
+  const serverLives = server.livesSince(sinceMs);
+  const isRemoved = !backlog.routes.includes(batchRoute);
   const othersAccepted = !isRemoved && route.acceptedStartedAtMs > sinceMs;
   const trouble = noteFailure(call);
   // As long as others get their turn, one that is asked to slow down may get its own.
-  if (othersAccepted && reading.kind === 'throttled') {
+  if (othersAccepted && failure.kind === 'throttled') {
     trouble.tailSinceMs = null;
     trouble.allTailSinceMs = null;
   }
@@ -42,24 +42,24 @@ export function gatherEvidence(call: FailedCall, { maxRetries }: { readonly maxR
     rejectsSingly:
       backlog.rejectsSingly ||
       route.acceptedStartedAtMs > sinceMs ||
-      (backlog.isProven && (route.isProven || backlog.standings.length === 1)),
-    acceptedElsewhere: isAcceptedElsewhere(backlog, standing),
-    tail: isRemoved || reading.kind === 'rejected' ? null : tailOf(call, trouble, serverLives),
+      (backlog.isProven && (route.isProven || backlog.routes.length === 1)),
+    acceptedElsewhere: isAcceptedElsewhere(backlog, batchRoute),
+    tail: isRemoved || failure.kind === 'rejected' ? null : tailOf(call, trouble, serverLives),
   };
 }
 
-function noteFailure({ line, backlog, standing, nowMs, reply, reading }: FailedCall): LineTrouble {
-  const { route } = standing;
-  const isThrottled = reading.kind === 'throttled';
+function noteFailure({ line, backlog, batchRoute, nowMs, reply, failure }: FailedCall): LineTrouble {
+  const { route } = batchRoute;
+  const isThrottled = failure.kind === 'throttled';
   if (isThrottled && (line.trouble?.throttles ?? 0) === 0) route.firstThrottleAtMs = nowMs;
   if (line.trouble === null) backlog.troubled += 1;
   const trouble: LineTrouble = (line.trouble ??= {
     reply,
-    reading,
+    failure,
     failedAtMs: nowMs,
     attempts: 0,
     throttles: 0,
-    fall: null,
+    outage: null,
     deaths: 0,
     tailTries: 0,
     tailSinceMs: null,
@@ -68,25 +68,25 @@ function noteFailure({ line, backlog, standing, nowMs, reply, reading }: FailedC
     tailOf: null,
   });
   trouble.reply = reply;
-  trouble.reading = reading;
+  trouble.failure = failure;
   trouble.failedAtMs = nowMs;
   if (isThrottled) trouble.throttles += 1;
   return trouble;
 }
 
 function tailOf(
-  { backlog, nowMs, reading }: FailedCall,
+  { backlog, nowMs, failure }: FailedCall,
   trouble: LineTrouble,
   serverLives: boolean,
 ): Tail | null {
   // A try that reached nobody, or a server that may be down, is none, and what came before it is long ago.
-  const reachedNobody = reading.kind === 'unreachable' || (mayBeDown(reading.kind) && !serverLives);
+  const reachedNobody = failure.kind === 'unreachable' || (mayBeDown(failure.kind) && !serverLives);
   if (reachedNobody || !backlog.isTail) {
     trouble.allTailTries = 0;
     trouble.allTailSinceMs = null;
   }
   // Only what it gets again and again is held against a line.
-  const about = subjectOf(reading);
+  const about = subjectOf(failure);
   if (reachedNobody || !backlog.isTail || trouble.tailOf !== about) {
     trouble.tailTries = 0;
     trouble.tailSinceMs = null;
@@ -99,7 +99,7 @@ function tailOf(
   trouble.allTailSinceMs ??= nowMs;
   trouble.allTailTries += 1;
   return {
-    lines: backlog.open,
+    lines: backlog.unrecorded,
     tries: trouble.tailTries,
     minutes: (nowMs - trouble.tailSinceMs) / MINUTE_MS,
     allTries: trouble.allTailTries,
@@ -108,7 +108,7 @@ function tailOf(
   };
 }
 
-function subjectOf({ kind, names }: FailureReading): LineTrouble['tailOf'] {
+function subjectOf({ kind, names }: ClassifiedFailure): LineTrouble['tailOf'] {
   if (names === 'account') return 'account';
   if (kind === 'throttled') return 'pace';
   return kind === 'refused' ? 'set-up' : 'trouble';

@@ -3,21 +3,21 @@ import { backoffMs } from '../../core/backoff.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import type { RetryStorms } from '../../core/retry-storm.ts';
-import { mayBeDown, type FailureReading } from '../../serving/reading.ts';
+import { mayBeDown, type ClassifiedFailure } from '../../serving/failure.ts';
 import type { Usage } from '../../contract/batch.ts';
 import { NO_USAGE } from '../../upstream/port.ts';
 import { answerLine, toUpstreamError, unansweredLine } from '../results/result-line.ts';
-import { decide, endsInTail, type Decision } from './decide.ts';
+import { decide, endsInTail, type Decision } from './who-pays.ts';
 import { gatherEvidence, type FailedCall } from './evidence.ts';
 import { requestNameOf, type Backlog, type Line } from './backlog.ts';
-import { isSameRejection, judgeRejections } from './set-up.ts';
-import type { CallKind, Standing } from './standing.ts';
+import { isSameRejection, judgeRejections } from './rejections.ts';
+import type { CallKind, BatchRoute } from './batch-route.ts';
 
 /** A call that is about to be made, or under way. */
 export interface Call {
   readonly line: Line;
   readonly backlog: Backlog;
-  readonly standing: Standing;
+  readonly batchRoute: BatchRoute;
   readonly kind: CallKind;
 }
 
@@ -54,11 +54,11 @@ export interface LineKeeper {
   ready(line: Line, backlog: Backlog): void;
   /** The line belongs to someone else by now. */
   forget(line: Line, backlog: Backlog): void;
-  pump(): void;
+  sendReady(): void;
   own(work: Promise<void>): void;
 }
 
-/** What becomes of lines whose calls failed: noted at server and standing, judged, then recorded, held or sent again. */
+/** What becomes of lines whose calls failed: noted at server and batch route, judged, then recorded, held or sent again. */
 export class Failures {
   readonly #deps: FailureDeps;
   readonly #options: FailureOptions;
@@ -71,53 +71,53 @@ export class Failures {
   }
 
   receive(call: FailedCall & Call): void {
-    const { line, backlog, standing, reading, startedAtMs, nowMs } = call;
-    const { server } = standing.route;
+    const { line, backlog, batchRoute, failure, startedAtMs, nowMs } = call;
+    const { server } = batchRoute;
     const wasThrottled = (line.trouble?.throttles ?? 0) > 0;
     const failedBefore = line.trouble !== null;
     const evidence = gatherEvidence(call, this.#options);
-    const decision = isSameRejection(call, backlog) ? 'retry' : decide(reading, evidence);
+    const decision = isSameRejection(call, backlog) ? 'retry' : decide(failure, evidence);
     const isTail =
-      backlog.isTail && (evidence.tail === null ? decision === 'record' : endsInTail(reading, evidence.tail));
+      backlog.isTail && (evidence.tail === null ? decision === 'record' : endsInTail(failure, evidence.tail));
     // The last lines, and one that alone is asked to slow down, keep a pace of their own, save where a time is asked for.
-    const isSpaced = isTail && backlog.open <= SPACED_LINES;
+    const isSpaced = isTail && backlog.unrecorded <= SPACED_LINES;
     const isOwn = wasThrottled && evidence.othersAccepted && !evidence.othersThrottled;
-    const isOwnPace = reading.kind === 'throttled' && (isOwn || (isSpaced && reading.retryAfterMs === null));
-    const isAboutServer = reading.names !== 'request' && !isOwnPace;
+    const isOwnPace = failure.kind === 'throttled' && (isOwn || (isSpaced && failure.retryAfterMs === null));
+    const isAboutServer = failure.names !== 'request' && !isOwnPace;
     // Were one line's failures taken for load, they would leave its neighbours no room.
-    const isLoad = !isSpaced && !(failedBefore && reading.kind === 'failed');
-    server.failed({ reading, startedAtMs, nowMs, isAboutServer, isLoad });
-    if (line.trouble !== null && mayBeDown(reading.kind))
-      line.trouble.fall = server.fallOf(startedAtMs) ?? line.trouble.fall;
+    const isLoad = !isSpaced && !(failedBefore && failure.kind === 'failed');
+    server.failed({ failure, startedAtMs, nowMs, isAboutServer, isLoad });
+    if (line.trouble !== null && mayBeDown(failure.kind))
+      line.trouble.outage = server.outageOf(startedAtMs) ?? line.trouble.outage;
     const wallMs = this.#deps.clock.now();
     backlog.latestFailure = {
       server: server.name,
-      reading,
+      failure,
       sinceMs: backlog.latestFailure?.sinceMs ?? wallMs,
     };
-    if (isTail) standing.free();
+    if (isTail) batchRoute.free();
     else if (decision === 'retry' && isAboutServer) {
       const { isProven, failingLines } = backlog;
       const isNew =
-        reading.kind === 'rejected'
-          ? standing.holdBack(reading, { nowMs, wallMs })
-          : standing.noteFailure(reading, { line: line.number, nowMs, wallMs, isProven, failingLines });
-      if (isNew && mayBeDown(reading.kind)) server.noteDeath();
+        failure.kind === 'rejected'
+          ? batchRoute.holdBack(failure, { nowMs, wallMs })
+          : batchRoute.noteFailure(failure, { line: line.number, nowMs, wallMs, isProven, failingLines });
+      if (isNew && mayBeDown(failure.kind)) server.noteDeath();
     }
     this.#keeper.end(call, decision === 'record' ? null : nowMs);
     this.#settle(decision, call);
   }
 
   #settle(decision: Decision, call: FailedCall & Call): void {
-    const { line, backlog, standing, reading } = call;
+    const { line, backlog, batchRoute, failure } = call;
     switch (decision) {
       case 'record':
         this.recordFailure(line, backlog);
-        if (reading.kind === 'rejected' && backlog.held.length > 0) this.judgeRejections(backlog);
+        if (failure.kind === 'rejected' && backlog.held.length > 0) this.judgeRejections(backlog);
         return this.#keeper.leave(backlog);
       case 'hold':
         backlog.held.push(call);
-        this.#lookAtServer(backlog, standing);
+        this.#probeServer(backlog, batchRoute);
         return this.#keeper.leave(backlog);
       case 'count':
         if (line.trouble !== null) line.trouble.attempts += 1;
@@ -128,28 +128,28 @@ export class Failures {
   }
 
   /** Whether it lives, and which models it has, may decide about lines; asked where that is so, and seldom. */
-  #lookAtServer(backlog: Backlog, { route: { server }, upstream }: Standing): void {
-    backlog.looks += 1;
+  #probeServer(backlog: Backlog, { server, upstream }: BatchRoute): void {
+    backlog.modelProbes += 1;
     this.#keeper.own(
-      server.look(upstream).then(() => {
-        backlog.looks -= 1;
+      server.probeModels(upstream).then(() => {
+        backlog.modelProbes -= 1;
         this.judgeRejections(backlog);
-        this.#keeper.pump();
+        this.#keeper.sendReady();
       }),
     );
   }
 
   /** What is held is recorded, or sent again once the set-up is mended. */
   judgeRejections(backlog: Backlog): void {
-    if (backlog.closed) return;
+    if (backlog.isHalted) return;
     const { lines, setUp } = judgeRejections(backlog);
     const judged = new Set([...lines, ...setUp]);
     backlog.held = backlog.held.filter((rejection) => !judged.has(rejection));
     if (lines.length > 0) backlog.rejectsSingly = true;
     for (const { line } of lines) this.recordFailure(line, backlog);
     const now = { nowMs: this.#deps.clock.mono(), wallMs: this.#deps.clock.now() };
-    for (const { line, reading, standing } of setUp) {
-      standing.holdBack(reading, now);
+    for (const { line, failure, batchRoute } of setUp) {
+      batchRoute.holdBack(failure, now);
       backlog.ready.unshift(line);
     }
   }
@@ -157,7 +157,7 @@ export class Failures {
   /** With what its latest call brought. */
   recordFailure(line: Line, backlog: Backlog): void {
     assert(line.trouble !== null, 'a line that never failed is recorded as failed');
-    const { reply, reading, attempts } = line.trouble;
+    const { reply, failure, attempts } = line.trouble;
     const name = requestNameOf(line, backlog);
     const payload =
       reply.kind === 'answer' ? answerLine(name, reply) : unansweredLine(name, toUpstreamError(reply));
@@ -171,22 +171,22 @@ export class Failures {
       line: line.number,
       status: reply.status,
       attempts,
-      reason: reading.text,
+      reason: failure.text,
     });
   }
 
-  #retryLater({ line, backlog, standing, reply, reading }: FailedCall & Call): void {
-    const waitMs = Math.max(reading.retryAfterMs ?? 0, this.#backoffMs(line, backlog));
+  #retryLater({ line, backlog, batchRoute, reply, failure }: FailedCall & Call): void {
+    const waitMs = Math.max(failure.retryAfterMs ?? 0, this.#backoffMs(line, backlog));
     this.#deps.retryStorms.note({
-      upstream: standing.route.server.name,
-      reason: reasonOf(reading, reply.status),
+      upstream: batchRoute.server.name,
+      reason: reasonOf(failure, reply.status),
     });
     backlog.waiting += 1;
     this.#keeper.leave(backlog);
     const back = (): void => {
       backlog.waiting -= 1;
-      if (line.segment.lost) return this.#keeper.forget(line, backlog);
-      if (backlog.closed) return;
+      if (line.segment.isLost) return this.#keeper.forget(line, backlog);
+      if (backlog.isHalted) return;
       // Behind the others: were it in front, one poison line could take every probe for itself.
       this.#keeper.ready(line, backlog);
     };
@@ -201,11 +201,11 @@ export class Failures {
   async #untilNextTry(backlog: Backlog, waitMs: number): Promise<void> {
     const { clock, random } = this.#deps;
     await clock.sleep(waitMs, backlog.abort.signal);
-    for (let looks = 0; backlog.isTail && looks < LOOKS_MAX; looks += 1) {
-      const asked = backlog.standings.filter(({ route }) => !route.server.isDown);
-      const answers = asked.map(({ route, upstream }) => route.server.look(upstream));
+    for (let probes = 0; backlog.isTail && probes < MODEL_PROBES_MAX; probes += 1) {
+      const asked = backlog.routes.filter(({ server }) => !server.isDown);
+      const answers = asked.map(({ server, upstream }) => server.probeModels(upstream));
       if (answers.length === 0 || (await Promise.all(answers)).includes(true)) return;
-      const againMs = backoffMs(looks, { baseMs: TAIL_BASE_MS, capMs: TAIL_CAP_MS, random });
+      const againMs = backoffMs(probes, { baseMs: TAIL_BASE_MS, capMs: TAIL_CAP_MS, random });
       await clock.sleep(againMs, backlog.abort.signal);
     }
   }
@@ -214,18 +214,18 @@ export class Failures {
     const { random } = this.#deps;
     const { retryBaseMs, retryCapMs } = this.#options;
     const tries = trouble?.tailTries ?? 0;
-    if (tries === 0 || backlog.open <= QUICK_LINES)
+    if (tries === 0 || backlog.unrecorded <= QUICK_LINES)
       return backoffMs(calls - 1, { baseMs: retryBaseMs, capMs: retryCapMs, random });
     return backoffMs(tries - 1, { baseMs: TAIL_BASE_MS, capMs: TAIL_CAP_MS, random });
   }
 }
 
 /** A success that is no answer is not counted by its status. */
-const reasonOf = ({ kind }: FailureReading, status: number | null): string =>
+const reasonOf = ({ kind }: ClassifiedFailure, status: number | null): string =>
   status === null || status < 300 ? kind : String(status);
 
 /** A server that never tells its models is tried without. */
-const LOOKS_MAX = 5;
+const MODEL_PROBES_MAX = 5;
 /** So many last lines are no load when each is tried once a minute. */
 const SPACED_LINES = 32;
 /** So few last lines are tried again as quickly as any line. */

@@ -1,4 +1,4 @@
-import type { FailureReading } from '../../serving/reading.ts';
+import type { ClassifiedFailure } from '../../serving/failure.ts';
 
 /** What becomes of a line whose call failed. */
 export type Decision =
@@ -53,8 +53,8 @@ const LOAD_RETRIES_FACTOR = 2;
  * through around it, or when it is among the last of its batch and gets the same again and again. A server, an account or
  * a set-up never makes lines pay.
  */
-export function decide(reading: FailureReading, evidence: Evidence): Decision {
-  const { kind, names } = reading;
+export function decide(failure: ClassifiedFailure, evidence: Evidence): Decision {
+  const { kind, names } = failure;
   // No connection is never about a line.
   if (kind === 'unreachable') return 'retry';
   if (kind === 'rejected') {
@@ -62,20 +62,20 @@ export function decide(reading: FailureReading, evidence: Evidence): Decision {
     if (evidence.acceptedElsewhere) return 'retry';
     return evidence.rejectsSingly ? 'record' : 'hold';
   }
-  if (names === 'request') return countUpTo(requestTries(reading, evidence), evidence);
+  if (names === 'request') return countUpTo(requestTries(failure, evidence), evidence);
   const isPace = kind === 'throttled' && evidence.othersThrottled;
-  if (evidence.othersAccepted && !isPace) return countUpTo(triesOf(reading, evidence), evidence);
-  if (evidence.tail !== null && isFinal(reading, evidence.tail, evidence)) return 'record';
+  if (evidence.othersAccepted && !isPace) return countUpTo(triesOf(failure, evidence), evidence);
+  if (evidence.tail !== null && isFinal(failure, evidence.tail, evidence)) return 'record';
   return 'retry';
 }
 
 const countUpTo = (triesMax: number, { attempts }: Evidence): Decision =>
   attempts >= triesMax ? 'record' : 'count';
 
-const requestTries = ({ kind }: FailureReading, { maxRetries }: Evidence): number =>
+const requestTries = ({ kind }: ClassifiedFailure, { maxRetries }: Evidence): number =>
   kind === 'refused' || kind === 'throttled' ? Math.min(REQUEST_REFUSALS_MAX, maxRetries) : maxRetries;
 
-function triesOf({ kind, names }: FailureReading, { maxRetries }: Evidence): number {
+function triesOf({ kind, names }: ClassifiedFailure, { maxRetries }: Evidence): number {
   if (kind === 'unavailable' || kind === 'throttled' || names === 'account')
     return LOAD_RETRIES_FACTOR * maxRetries;
   return kind === 'refused' ? Math.min(REFUSALS_MAX, maxRetries) : maxRetries;
@@ -91,7 +91,7 @@ const LONG_TRIES = 3;
 const MANY_LINES = 32;
 
 /** Whether the last lines of a batch end by themselves after such a reply. Otherwise they wait, as all others do. */
-export function endsInTail({ kind, names }: FailureReading, { lines, serverLives }: Tail): boolean {
+export function endsInTail({ kind, names }: ClassifiedFailure, { lines, serverLives }: Tail): boolean {
   if (kind === 'unreachable') return false;
   // Lines that fail alike for want of money are no lines' fault, save where there are next to none of them.
   if (names === 'account') return serverLives && lines <= FEW_LINES;
@@ -100,9 +100,9 @@ export function endsInTail({ kind, names }: FailureReading, { lines, serverLives
 }
 
 /** Whether one of the last lines has been tried often and long enough. */
-function isFinal(reading: FailureReading, tail: Tail, { maxRetries }: Evidence): boolean {
-  if (!endsInTail(reading, tail)) return false;
-  const { kind, names } = reading;
+function isFinal(failure: ClassifiedFailure, tail: Tail, { maxRetries }: Evidence): boolean {
+  if (!endsInTail(failure, tail)) return false;
+  const { kind, names } = failure;
   // Where tries are far apart, or bring this and that, the time tells as much as their number.
   const isLong = tail.allMinutes >= TAIL_MINUTES.pace && tail.allTries >= LONG_TRIES;
   if (isLong && names !== 'account') return true;

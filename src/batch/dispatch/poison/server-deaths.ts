@@ -1,4 +1,4 @@
-import type { Backlog, Line } from './backlog.ts';
+import type { Backlog, Line } from '../backlog.ts';
 
 /** Lines that were under way at one death go this many at a time; those of two or more, one at a time. */
 const ONCE_MAX = 8;
@@ -9,7 +9,7 @@ const DEATHS_MAX = 4;
  * Lines that were under way when their server died. One of them may be the cause, whatever form the death took: they are
  * sent last and few at a time, so that the next death is told of fewer, until one is found out or all are answered.
  */
-export class Apart {
+export class DeathSuspects {
   #once = 0;
   #again = 0;
 
@@ -20,18 +20,18 @@ export class Apart {
   admit(line: Line, backlog: Backlog): boolean | 'guilty' {
     const { trouble } = line;
     if (trouble === null) return false;
-    if (trouble.fall?.isDeath) trouble.deaths += 1;
+    if (trouble.outage?.isDeath) trouble.deaths += 1;
     // As long as it lasts, it may yet turn out to be a death.
-    if (trouble.fall?.isDeath || !trouble.fall?.isRunning) trouble.fall = null;
+    if (trouble.outage?.isDeath || !trouble.outage?.isRunning) trouble.outage = null;
     if (trouble.deaths === 0) return false;
     if (trouble.deaths >= DEATHS_MAX) return 'guilty';
-    backlog.apart.unshift(line);
+    backlog.deathSuspects.unshift(line);
     return true;
   }
 
   /** The index of the line that may be sent now; -1: none. */
-  next({ apart }: Backlog): number {
-    return apart.findLastIndex((line) => (isAgain(line) ? this.#again === 0 : this.#once < ONCE_MAX));
+  next({ deathSuspects }: Backlog): number {
+    return deathSuspects.findLastIndex((line) => (isAgain(line) ? this.#again === 0 : this.#once < ONCE_MAX));
   }
 
   start(line: Line): void {

@@ -1,8 +1,8 @@
-import type { Clock } from '../../core/clock.ts';
-import type { Log } from '../../core/log.ts';
-import type { WorkStore } from '../../stores/state/ports.ts';
-import { retryTransient } from '../transient.ts';
-import { CRASHES_MAX, type Line } from './backlog.ts';
+import type { Clock } from '../../../core/clock.ts';
+import type { Log } from '../../../core/log.ts';
+import type { WorkStore } from '../../../stores/state/ports.ts';
+import { retryTransient } from '../../transient.ts';
+import { CRASHES_MAX, type Line } from '../backlog.ts';
 
 /**
  * The suspect that is being tried, until its result is durable or it is acquitted: were another one sent before, and
@@ -12,7 +12,7 @@ export interface SuspectTurn {
   line: Line | null;
 }
 
-export interface SuspectDeps {
+export interface CrashSuspectDeps {
   readonly work: WorkStore;
   /** Shared by all dispatchers: at most one suspect line is tried at a time. */
   readonly suspectTurn: SuspectTurn;
@@ -27,10 +27,10 @@ const SUSPECT_CRASHES_MAX = 2;
 const NO_LINE = 0;
 
 /** Lines that may have ended the process (P15): one at a time is tried, and each try is written down before it is made. */
-export class Suspects {
-  readonly #deps: SuspectDeps;
+export class CrashSuspects {
+  readonly #deps: CrashSuspectDeps;
 
-  constructor(deps: SuspectDeps) {
+  constructor(deps: CrashSuspectDeps) {
     this.#deps = deps;
   }
 

@@ -1,48 +1,7 @@
 import { errorWordsOf } from '../upstream/error-words.ts';
 import type { UpstreamAnswer, UpstreamReply } from '../upstream/port.ts';
+import type { ClassifiedFailure, FailureKind } from './failure.ts';
 import { namedBy } from './named-by.ts';
-
-/**
- * What came back, and about whom it speaks unless evidence says otherwise (docs/adr/0020).
- *
- * | kind | replies | speaks about |
- * | --- | --- | --- |
- * | accepted | 2xx without a failure inside | – |
- * | rejected | 400, 413, 414, 416, 422, 431 | the request |
- * | refused | redirects, 401 to 407, 410 to 412, 415, 417, 421, 426, 451, 501, 505, 511; a success that is no answer of a model API; texts that name the account or the model | the account, the address or the set-up |
- * | throttled | 429 | our pace |
- * | unavailable | 502, 503, 504, 509, 520 to 530 | the upstream |
- * | failed | 500, 408, 409, 424, 425, 498, 499, any other status; a success with a failure inside; a broken answer | the request or the upstream |
- * | silent | no answer to a request that was sent: reset, time-out | the request or the upstream |
- * | unreachable | no connection: refused, unknown name, TLS | the upstream |
- * | aborted | given up by us | – |
- */
-type ReplyKind =
-  | 'accepted'
-  | 'rejected'
-  | 'refused'
-  | 'throttled'
-  | 'unavailable'
-  | 'failed'
-  | 'silent'
-  | 'unreachable'
-  | 'aborted';
-
-/** Kinds that speak of no success. */
-export type FailureKind = Exclude<ReplyKind, 'accepted' | 'aborted'>;
-
-export interface FailureReading {
-  readonly kind: FailureKind;
-  /** Whom the text of the reply names, whatever its status. */
-  readonly names: 'request' | 'account' | null;
-  /** For people: status and text, such as `401: invalid API key`. */
-  readonly text: string;
-  /** Asks to be left alone for so long. */
-  readonly retryAfterMs: number | null;
-}
-
-/** The server may be down, or its guard answers for it: nothing came from the model server itself. */
-export const mayBeDown = (kind: FailureKind): boolean => kind === 'unavailable' || kind === 'silent';
 
 /** A success without a failure inside. The way of every reply: it reads no text. */
 export function isAccepted(reply: UpstreamReply): reply is UpstreamAnswer {
@@ -50,7 +9,7 @@ export function isAccepted(reply: UpstreamReply): reply is UpstreamAnswer {
 }
 
 /** Reads a reply that is no success and was not given up by us. */
-export function readFailure(reply: UpstreamReply): FailureReading {
+export function classifyFailure(reply: UpstreamReply): ClassifiedFailure {
   const text = textOf(reply);
   const kind = kindOf(reply);
   const retryAfterMs = reply.kind === 'answer' ? reply.retryAfterMs : null;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { NO_USAGE, type UpstreamAnswer, type UpstreamReply } from '../upstream/port.ts';
-import { isAccepted, readFailure } from './reading.ts';
+import { isAccepted, classifyFailure } from './classify.ts';
 
 const answer = (status: number, body: unknown = {}, more: Partial<UpstreamAnswer> = {}): UpstreamAnswer => ({
   kind: 'answer',
@@ -35,7 +35,7 @@ describe('a reply speaks about its request, the set-up, the pace or the upstream
     ['unavailable', [502, 503, 504, 520, 522, 529, 530]],
     ['failed', [408, 409, 418, 424, 425, 460, 498, 499, 500, 507, 599]],
   ] as const)('%s: %j', (kind, statuses) => {
-    expect(statuses.map((status) => readFailure(answer(status)).kind)).toEqual(statuses.map(() => kind));
+    expect(statuses.map((status) => classifyFailure(answer(status)).kind)).toEqual(statuses.map(() => kind));
   });
 
   test.each([
@@ -50,7 +50,7 @@ describe('a reply speaks about its request, the set-up, the pace or the upstream
     [inside('rate_limit_exceeded', 'slow down'), 'throttled'],
     [inside('403', 'no'), 'refused'],
   ] as const)('%j is %s', (reply, kind) => {
-    expect(readFailure(reply).kind).toBe(kind);
+    expect(classifyFailure(reply).kind).toBe(kind);
   });
 });
 
@@ -66,7 +66,7 @@ describe('a text that names the account or the model is about the set-up, whatev
     answer(404, { object: 'error', message: 'The model `x` does not exist.' }),
     answer(500, { detail: 'API key invalid or expired' }),
     inside(null, 'Budget has been exceeded! Current cost: 11'),
-    says(400, 'Access denied, please make sure your account is in good standing.'),
+    says(400, 'Access denied, please make sure your account is in good batchRoute.'),
     says(403, 'The request failed because your account has an overdue balance.'),
     says(429, '您的账户已欠费，请充值后重试。'),
     says(400, 'API key not valid. Please pass a valid API key.'),
@@ -89,7 +89,7 @@ describe('a text that names the account or the model is about the set-up, whatev
     answer(400, { error: { message: 'Wrong value', param: 'model' } }),
     answer(422, { detail: [{ loc: ['body', 'model'], msg: 'value is not one of: qwen' }] }),
   ])('%j', (reply) => {
-    expect(readFailure(reply)).toMatchObject({ kind: 'refused', names: 'account' });
+    expect(classifyFailure(reply)).toMatchObject({ kind: 'refused', names: 'account' });
   });
 });
 
@@ -106,7 +106,7 @@ describe('a text that names the request is about the request, whatever the statu
     says(403, 'Input data may contain inappropriate content.'),
     says(403, 'Your input was flagged for "violence". No credits were charged.'),
   ])('%j', (reply) => {
-    expect(readFailure(reply).names).toBe('request');
+    expect(classifyFailure(reply).names).toBe('request');
   });
 
   test.each([
@@ -134,7 +134,7 @@ describe('a text that names the request is about the request, whatever the statu
     ),
     says(429, 'Quota exceeded for generate_content_requests_per_minute_per_project'),
   ])('but not %j', (reply) => {
-    expect(readFailure(reply).names).toBe(null);
+    expect(classifyFailure(reply).names).toBe(null);
   });
 });
 
@@ -149,5 +149,5 @@ test.each([
   [inside(null, 'out of memory'), '200: a success with a failure inside: out of memory'],
   [failure('reset'), 'm'],
 ] as const)('what came is told in a line for people: %#', (reply, text) => {
-  expect(readFailure(reply).text).toBe(text);
+  expect(classifyFailure(reply).text).toBe(text);
 });

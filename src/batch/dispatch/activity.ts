@@ -1,8 +1,8 @@
 import { timeOf } from '../../serving/server.ts';
-import type { FailureReading } from '../../serving/reading.ts';
+import type { ClassifiedFailure } from '../../serving/failure.ts';
 import type { LiveProgress } from '../progress.ts';
 import type { Backlog, LatestFailure } from './backlog.ts';
-import type { Standing } from './standing.ts';
+import type { BatchRoute } from './batch-route.ts';
 
 interface Surroundings {
   readonly isDiskFull: boolean;
@@ -28,10 +28,10 @@ function waitingOf(backlog: Backlog, { isDiskFull, absence, concurrencyMax }: Su
     return 'The disk is nearly full. Requests are sent again when there is room for their answers.';
   if (absence !== null) return absence;
   return (
-    ofAll(backlog.standings.map(reasonOf)) ??
+    ofAll(backlog.routes.map(reasonOf)) ??
     tailOf(backlog) ??
     aloneOf(backlog) ??
-    ofAll(backlog.standings.map(({ route }) => route.server.slowness(concurrencyMax)))
+    ofAll(backlog.routes.map(({ server }) => server.slowness(concurrencyMax)))
   );
 }
 
@@ -40,7 +40,7 @@ const ofAll = (reasons: readonly (string | null)[]): string | null =>
   reasons.every((reason) => reason !== null) ? (reasons[0] ?? null) : null;
 
 /** Why nothing is sent to one upstream; null: nothing is in the way. */
-function reasonOf({ route: { server }, heldBack }: Standing): string | null {
+function reasonOf({ server, heldBack }: BatchRoute): string | null {
   const { trouble, name } = server;
   if (trouble !== null) return sentence(trouble.text, trouble.sinceMs);
   return heldBack === null ? null : failureOf({ server: name, ...heldBack });
@@ -48,13 +48,13 @@ function reasonOf({ route: { server }, heldBack }: Standing): string | null {
 
 const sentence = (text: string, sinceMs: number): string => `${text} (since ${timeOf(sinceMs)})`;
 
-const failureOf = ({ server, reading, sinceMs }: LatestFailure): string => {
-  const said = sentence(`${server} ${verbOf(reading)}: ${reading.text}`, sinceMs);
-  const isSetUp = reading.kind === 'refused' || reading.kind === 'rejected';
+const failureOf = ({ server, failure, sinceMs }: LatestFailure): string => {
+  const said = sentence(`${server} ${verbOf(failure)}: ${failure.text}`, sinceMs);
+  const isSetUp = failure.kind === 'refused' || failure.kind === 'rejected';
   return isSetUp ? `${said}. Check its address, key and account, and the name of the model.` : said;
 };
 
-function verbOf({ kind }: FailureReading): string {
+function verbOf({ kind }: ClassifiedFailure): string {
   switch (kind) {
     case 'refused':
     case 'rejected':
@@ -72,16 +72,19 @@ function verbOf({ kind }: FailureReading): string {
 }
 
 /** The others have been answered, and what came last is a failure. */
-function tailOf({ isTail, open, latestFailure: latest }: Backlog): string | null {
+function tailOf({ isTail, unrecorded, latestFailure: latest }: Backlog): string | null {
   if (!isTail || latest === null) return null;
-  const { server, reading, sinceMs } = latest;
+  const { server, failure, sinceMs } = latest;
   const one = 'Only one line is left, and it fails; it is tried a few more times';
-  const left = open === 1 ? one : `Only ${open} lines are left, and all fail; each is tried a few more times`;
-  return `${sentence(left, sinceMs)}. ${server} said last: ${reading.text}`;
+  const left =
+    unrecorded === 1
+      ? one
+      : `Only ${unrecorded} lines are left, and all fail; each is tried a few more times`;
+  return `${sentence(left, sinceMs)}. ${server} said last: ${failure.text}`;
 }
 
 /** All lines that this process holds have failed and wait for their next try. */
-function aloneOf({ troubled, open, latestFailure: latest }: Backlog): string | null {
-  const moves = latest === null || troubled === 0 || troubled < open;
+function aloneOf({ troubled, unrecorded, latestFailure: latest }: Backlog): string | null {
+  const moves = latest === null || troubled === 0 || troubled < unrecorded;
   return moves ? null : failureOf(latest);
 }

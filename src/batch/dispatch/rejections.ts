@@ -1,5 +1,5 @@
 import type { Backlog, HeldRejection, Line } from './backlog.ts';
-import type { Standing } from './standing.ts';
+import type { BatchRoute } from './batch-route.ts';
 
 /** The same words to so many lines, with none accepted, are about the set-up. */
 const LINES_ALIKE = 20;
@@ -16,16 +16,16 @@ export interface Judgement {
 export function judgeRejections(backlog: Backlog): Judgement {
   const lines: HeldRejection[] = [];
   const setUp: HeldRejection[] = [];
-  for (const [standing, held] of Map.groupBy(backlog.held, (rejection) => rejection.standing)) {
-    const about = isAcceptedElsewhere(backlog, standing) ? 'set-up' : aboutOf(held, backlog);
+  for (const [batchRoute, held] of Map.groupBy(backlog.held, (rejection) => rejection.batchRoute)) {
+    const about = isAcceptedElsewhere(backlog, batchRoute) ? 'set-up' : aboutOf(held, backlog);
     if (about !== null) (about === 'lines' ? lines : setUp).push(...held);
   }
   return { lines, setUp };
 }
 
 /** Another upstream of the batch has accepted requests, and this one none yet. */
-export const isAcceptedElsewhere = (backlog: Backlog, standing: Standing): boolean =>
-  !standing.route.isProven && backlog.standings.some(({ route }) => route.isProven);
+export const isAcceptedElsewhere = (backlog: Backlog, batchRoute: BatchRoute): boolean =>
+  !batchRoute.route.isProven && backlog.routes.some(({ route }) => route.isProven);
 
 function aboutOf(held: readonly HeldRejection[], backlog: Backlog): 'lines' | 'set-up' | null {
   const [first] = held;
@@ -35,35 +35,35 @@ function aboutOf(held: readonly HeldRejection[], backlog: Backlog): 'lines' | 's
   if (held.some((rejection) => wordsOf(rejection) !== words)) return 'lines';
   if (contradictsModelList(first) || held.length >= LINES_ALIKE) return 'set-up';
   const isAll =
-    backlog.exhausted &&
-    backlog.looks === 0 &&
+    backlog.isExhausted &&
+    backlog.modelProbes === 0 &&
     backlog.inFlight === 0 &&
     backlog.waiting === 0 &&
-    backlog.ready.length + backlog.suspects.length + backlog.apart.length === 0;
+    backlog.ready.length + backlog.crashSuspects.length + backlog.deathSuspects.length === 0;
   return isAll ? 'lines' : null;
 }
 
 /** Another batch's line was accepted there meanwhile. */
-const isPassed = ({ line, standing }: HeldRejection): boolean =>
-  line.trouble !== null && standing.route.acceptedStartedAtMs > line.trouble.failedAtMs;
+const isPassed = ({ line, batchRoute }: HeldRejection): boolean =>
+  line.trouble !== null && batchRoute.route.acceptedStartedAtMs > line.trouble.failedAtMs;
 
 /** Numbers and ids differ from reply to reply. */
-const wordsOf = ({ reading }: Pick<HeldRejection, 'reading'>): string =>
-  reading.text.replaceAll(/\b[0-9a-f-]*\d[0-9a-f-]*\b/gi, '#');
+const wordsOf = ({ failure }: Pick<HeldRejection, 'failure'>): string =>
+  failure.text.replaceAll(/\b[0-9a-f-]*\d[0-9a-f-]*\b/gi, '#');
 
 /** What a model cannot do is asked for by the request. */
 const MODEL_LACKS =
   /\b(this|the) model (does not|doesn't|cannot|can't)\b|\b(with|by|for|on) (this|the|your) model\b/i;
 
 /** The server lists models and not this one, and its reply speaks of one. */
-function contradictsModelList({ line, reading, standing }: HeldRejection): boolean {
-  const { models } = standing.route.server;
-  const model = standing.upstream.model || modelOf(line);
+function contradictsModelList({ line, failure, batchRoute }: HeldRejection): boolean {
+  const { models } = batchRoute.server;
+  const model = batchRoute.upstream.model || modelOf(line);
   if (models === null || models.length === 0) return false;
   const isSame = (listed: string) => listed === model || listed.startsWith(`${model}:`);
   if (models.some(isSame)) return false;
-  if (MODEL_LACKS.test(reading.text)) return false;
-  return /\bmodel/i.test(reading.text) || [model, ...models].some((name) => reading.text.includes(name));
+  if (MODEL_LACKS.test(failure.text)) return false;
+  return /\bmodel/i.test(failure.text) || [model, ...models].some((name) => failure.text.includes(name));
 }
 
 /** Where the upstream has no name of its own for it, it is the one that the line carries. */
@@ -72,9 +72,9 @@ const modelOf = ({ body, model: { start, end } }: Line): string =>
 
 /** Whether a rejection says again what holds the batch back. Of its last lines it speaks of them. */
 export function isSameRejection(
-  { reading, standing: { heldBack } }: Pick<HeldRejection, 'reading' | 'standing'>,
+  { failure, batchRoute: { heldBack } }: Pick<HeldRejection, 'failure' | 'batchRoute'>,
   backlog: Backlog,
 ): boolean {
-  if (backlog.isTail || reading.kind !== 'rejected' || heldBack?.reading.kind !== 'rejected') return false;
-  return wordsOf(heldBack) === wordsOf({ reading });
+  if (backlog.isTail || failure.kind !== 'rejected' || heldBack?.failure.kind !== 'rejected') return false;
+  return wordsOf(heldBack) === wordsOf({ failure });
 }

@@ -1,5 +1,7 @@
-import { mayBeDown, type FailureKind, type FailureReading } from '../../serving/reading.ts';
+import type { BatchEndpoint } from '../../contract/batch.ts';
+import { mayBeDown, type FailureKind, type ClassifiedFailure } from '../../serving/failure.ts';
 import type { Route } from '../../serving/route.ts';
+import type { Server } from '../../serving/server.ts';
 import type { Upstream } from '../../upstream/port.ts';
 
 /** Different lines that fail alike, with none accepted between, and that mean the server or the set-up. */
@@ -18,23 +20,25 @@ const PROBES_TOGETHER = 8;
  * How one batch fares at one endpoint of one upstream. Either its lines go out freely, or it is held back: then a probe
  * goes out now and then, and one accepted line, of whatever batch, frees it. A batch that is held back holds up no other.
  */
-export class Standing {
+export class BatchRoute {
   readonly upstream: Upstream;
+  readonly server: Server;
   readonly route: Route;
   /** Calls of the batch under way here. */
   inFlight = 0;
-  #heldBack: { readonly atMs: number; readonly reading: FailureReading; readonly sinceMs: number } | null =
+  #heldBack: { readonly atMs: number; readonly failure: ClassifiedFailure; readonly sinceMs: number } | null =
     null;
   /** The run of lines that fail alike: since when, and which. */
   #alike: { readonly kind: FailureKind; readonly sinceMs: number; readonly lines: Set<number> } | null = null;
 
-  constructor(upstream: Upstream, route: Route) {
+  constructor(upstream: Upstream, server: Server, endpoint: BatchEndpoint) {
     this.upstream = upstream;
-    this.route = route;
+    this.server = server;
+    this.route = server.route(upstream, endpoint);
   }
 
   /** Why it is held back, and since when (wall clock); null: it is not. */
-  get heldBack(): { readonly reading: FailureReading; readonly sinceMs: number } | null {
+  get heldBack(): { readonly failure: ClassifiedFailure; readonly sinceMs: number } | null {
     if (this.#heldBack !== null && this.route.acceptedStartedAtMs > this.#heldBack.atMs)
       this.#heldBack = null;
     return this.#heldBack;
@@ -45,25 +49,25 @@ export class Standing {
     nowMs: number,
     { isProven, isAlone }: { readonly isProven: boolean; readonly isAlone: boolean },
   ): 'request' | 'probe' | 'route-probe' | 'full' | number | null {
-    const { route, heldBack } = this;
-    const readiness = route.server.readiness(nowMs);
+    const { server, route, heldBack } = this;
+    const readiness = server.readiness(nowMs);
     // Probes are few, and go out though others have the window to themselves.
     const isOpen = readiness === 'request' || (readiness === 'full' && heldBack !== null);
     if (!isOpen) return readiness;
     if (heldBack !== null) {
-      const { kind, names } = heldBack.reading;
+      const { kind, names } = heldBack.failure;
       const answers = names !== 'account' && !mayBeDown(kind);
       const probing = route.probing(nowMs, isProven && isAlone && answers ? PROBES_TOGETHER : 1);
       return probing === 'probe' ? 'route-probe' : probing;
     }
     // Others are held back here: a batch of which nothing is known yet shows with one line whether it is, too.
-    if (route.isClosed && !isProven && this.inFlight > 0) return null;
+    if (route.holdsBack && !isProven && this.inFlight > 0) return null;
     return readiness;
   }
 
   /** Returns whether it is held back from now on. */
   noteFailure(
-    reading: FailureReading,
+    failure: ClassifiedFailure,
     call: {
       readonly line: number;
       readonly nowMs: number;
@@ -73,7 +77,7 @@ export class Standing {
       readonly failingLines: number | null;
     },
   ): boolean {
-    const { kind } = reading;
+    const { kind } = failure;
     const linesMin = LINES_ALIKE[kind];
     if (linesMin === undefined) return false;
     const run = this.#alike;
@@ -86,9 +90,9 @@ export class Standing {
     const enough = Math.min(many, Math.max(2, call.failingLines ?? many));
     // Where others are held back for it already, one line tells as much as three; and who has nothing else to send loses
     // nothing by sharing their probes.
-    const isLikeOthers = this.route.isClosed && (!call.isProven || call.failingLines !== null);
+    const isLikeOthers = this.route.holdsBack && (!call.isProven || call.failingLines !== null);
     if (alike.lines.size < enough && !isLikeOthers) return false;
-    return this.holdBack(reading, call);
+    return this.holdBack(failure, call);
   }
 
   /** Its last lines space their tries themselves. */
@@ -98,12 +102,12 @@ export class Standing {
   }
 
   holdBack(
-    reading: FailureReading,
+    failure: ClassifiedFailure,
     { nowMs, wallMs }: { readonly nowMs: number; readonly wallMs: number },
   ): boolean {
     const before = this.heldBack;
-    this.#heldBack = { atMs: nowMs, reading, sinceMs: before?.sinceMs ?? wallMs };
-    this.route.close(nowMs, reading);
+    this.#heldBack = { atMs: nowMs, failure, sinceMs: before?.sinceMs ?? wallMs };
+    this.route.holdBack(nowMs, failure);
     return before === null;
   }
 }
@@ -112,24 +116,24 @@ export class Standing {
 export type CallKind = 'request' | 'probe' | 'route-probe';
 
 /** The least loaded upstream that takes a line of the batch now; otherwise when to look again (Infinity: on news). */
-export function chooseStanding(
-  { standings, isProven }: { readonly standings: readonly Standing[]; readonly isProven: boolean },
+export function chooseRoute(
+  { routes, isProven }: { readonly routes: readonly BatchRoute[]; readonly isProven: boolean },
   { nowMs, onPlace }: { readonly nowMs: number; readonly onPlace: () => void },
 ):
-  | { readonly standing: Standing; readonly kind: CallKind }
-  | { readonly standing: null; readonly atMs: number } {
-  let best: Standing | null = null;
+  | { readonly batchRoute: BatchRoute; readonly kind: CallKind }
+  | { readonly batchRoute: null; readonly atMs: number } {
+  let best: BatchRoute | null = null;
   let atMs = Number.POSITIVE_INFINITY;
-  const isAlone = standings.every((standing) => standing.heldBack !== null);
-  for (const standing of standings) {
-    const readiness = standing.readiness(nowMs, { isProven, isAlone });
+  const isAlone = routes.every((batchRoute) => batchRoute.heldBack !== null);
+  for (const batchRoute of routes) {
+    const readiness = batchRoute.readiness(nowMs, { isProven, isAlone });
     if (readiness === null) continue;
-    const { server } = standing.route;
+    const { server } = batchRoute;
     if (typeof readiness === 'number') atMs = Math.min(atMs, readiness);
     else if (readiness === 'full') server.waitForPlace(onPlace);
     // A probe goes first: it is one request, and finds out whether more can go there.
-    else if (readiness !== 'request') return { standing, kind: readiness };
-    else if (best === null || server.inFlight < best.route.server.inFlight) best = standing;
+    else if (readiness !== 'request') return { batchRoute, kind: readiness };
+    else if (best === null || server.inFlight < best.server.inFlight) best = batchRoute;
   }
-  return best === null ? { standing: null, atMs } : { standing: best, kind: 'request' };
+  return best === null ? { batchRoute: null, atMs } : { batchRoute: best, kind: 'request' };
 }
