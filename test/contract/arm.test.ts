@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DeclaredDeployment, DeclaredResource } from '../../src/deployments/declared/declared.ts';
-import type { HttpDeps } from '../../src/http/server.ts';
+import type { HttpDeps } from '../../src/http/deps.ts';
 import { startEntra } from '../support/entra.ts';
 import {
   ADMIN_KEY,

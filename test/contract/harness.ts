@@ -26,7 +26,8 @@ import { createDeployments } from '../../src/deployments/directory.ts';
 import { createExclusive } from '../../src/deployments/exclusive.ts';
 import { Fleet } from '../../src/deployments/fleet/fleet.ts';
 import type { FleetUpstream } from '../../src/deployments/fleet/serving.ts';
-import { createHttpServer, type HttpDeps, type HttpOptions } from '../../src/http/server.ts';
+import type { HttpDeps, HttpOptions } from '../../src/http/deps.ts';
+import { createHttpServer } from '../../src/http/server.ts';
 import { openDiskBlobs } from '../../src/stores/blobs/disk.ts';
 import type { StateStore } from '../../src/stores/state/ports.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
@@ -172,7 +173,13 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     ready: options.ready ?? (() => true),
     onFatal: (error) => fatal.push(error),
     ...(options.tls !== undefined && { tls: options.tls }),
-    options: { authFailuresPerMinuteMax: 10_000, ...options.http },
+    options: {
+      resourceDomains: ['localhost', 'openai.azure.com'],
+      connectionsPerAddressMax: 100,
+      trustedProxies: [],
+      authFailuresPerMinuteMax: 10_000,
+      ...options.http,
+    },
   };
   const deps = options.wrap?.(plain) ?? plain;
   const http = createHttpServer(deps);

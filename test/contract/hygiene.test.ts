@@ -150,7 +150,7 @@ describe('a body that trickles', () => {
       },
     ],
   ])('is cut off, with 408, in the words of %s', async (root, error) => {
-    const strict = await startService({ http: { bodyWindowMs: 200, bodyBytesPerWindowMin: 1_000 } });
+    const strict = await startService({ http: { bodyIntervalMs: 200, bodyBytesPerIntervalMin: 1_000 } });
     try {
       const head = request(`POST ${root}/batches HTTP/1.1`, [
         HOST,
@@ -172,7 +172,7 @@ describe('a body that trickles', () => {
   });
 
   test('a body that keeps up is taken, however long it needs', async () => {
-    const strict = await startService({ http: { bodyWindowMs: 100, bodyBytesPerWindowMin: 10 } });
+    const strict = await startService({ http: { bodyIntervalMs: 100, bodyBytesPerIntervalMin: 10 } });
     try {
       const boundary = 'b';
       const file = lines(30);

@@ -84,7 +84,7 @@ const openai = (root: string): Surface => ({
   uploadStatus: 200,
 });
 
-interface Addressing {
+export interface Addressing {
   /** What follows a resource's name in a host: `localhost`, `openai.azure.com`. */
   readonly resourceDomains: readonly string[];
 }

@@ -13,7 +13,7 @@ import { parseFilter, parseOrderBy } from '../wire/filter.ts';
 import { batchNotFound, findBatch, toPage, unknownAfter } from './lookup.ts';
 import { renderBatch } from '../wire/render.ts';
 import { ById, CreateBatchBody, CreateBatchHeaders, ListBatchesQuery } from '../wire/schemas.ts';
-import type { HttpDeps } from '../server.ts';
+import type { HttpDeps } from '../deps.ts';
 import { WIRE, type Surface } from '../address/surface.ts';
 
 type Deps = Pick<HttpDeps, 'state' | 'engine' | 'clock'>;

@@ -10,7 +10,7 @@ import { downloadHeaders, sendBytes, sendFile } from '../files/content.ts';
 import { fileNotFound, findBatch, findFile } from './lookup.ts';
 import { certainPart, recordedResults } from '../files/partial-results.ts';
 import { ById, Content, ContentQuery } from '../wire/schemas.ts';
-import type { HttpDeps } from '../server.ts';
+import type { HttpDeps } from '../deps.ts';
 import { WIRE } from '../address/surface.ts';
 
 type Deps = Pick<HttpDeps, 'state' | 'blobs' | 'log'>;

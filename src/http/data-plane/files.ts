@@ -4,7 +4,7 @@ import { WireFile, WireFileDeleted, WireFileList } from '../../contract/wire.ts'
 import { fileNotFound, findFile, toPage, unknownAfter } from './lookup.ts';
 import { renderFile } from '../wire/render.ts';
 import { ById, ListFilesQuery } from '../wire/schemas.ts';
-import type { HttpDeps } from '../server.ts';
+import type { HttpDeps } from '../deps.ts';
 import { WIRE } from '../address/surface.ts';
 
 export function fileRoutes(

@@ -8,7 +8,7 @@ import { parseExpiresAfter } from '../wire/expiry.ts';
 import { announcedFile, FormFields, receiveForm } from '../files/multipart.ts';
 import { renderPart, renderUpload } from '../wire/render.ts';
 import { ById, CompleteUploadBody, PartForm, StartUploadBody } from '../wire/schemas.ts';
-import type { HttpDeps } from '../server.ts';
+import type { HttpDeps } from '../deps.ts';
 import { WIRE } from '../address/surface.ts';
 
 type Uploads = HttpDeps['uploader']['inParts'];

@@ -8,7 +8,7 @@ import { parseExpiresAfter } from '../wire/expiry.ts';
 import { announcedFile } from '../files/multipart.ts';
 import { renderFile } from '../wire/render.ts';
 import { ImportFileBody, UploadForm } from '../wire/schemas.ts';
-import type { HttpDeps } from '../server.ts';
+import type { HttpDeps } from '../deps.ts';
 import { WIRE, type Surface } from '../address/surface.ts';
 import { receiveUpload } from '../files/upload-form.ts';
 

@@ -1,44 +1,8 @@
-/** Any thrown value becomes one entry of the error table, and that entry a body in the caller's dialect. */
+/** Any thrown value becomes one entry of the error table. */
 import { ZodError } from 'zod';
-import {
-  API_ERRORS,
-  ApiError,
-  type ApiErrorCode,
-  type Dialect,
-  type ErrorEntry,
-} from '../../contract/error.ts';
+import { ApiError, type ApiErrorCode } from '../../contract/error.ts';
 import { BlobNotFound, BlobStoreError, BlobTooLarge } from '../../stores/blobs/port.ts';
 import { StoreError } from '../../stores/state/ports.ts';
-
-export interface ErrorReply {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: unknown;
-}
-
-export function renderError(error: ApiError, dialect: Dialect): ErrorReply {
-  const entry: ErrorEntry = API_ERRORS[error.code];
-  const headers: Record<string, string> =
-    error.retryAfterS === null
-      ? {}
-      : { 'retry-after': `${error.retryAfterS}`, 'retry-after-ms': `${error.retryAfterS * 1000}` };
-  if (dialect === 'openai') {
-    const { message, param } = error.openai ?? error;
-    const status = entry.openaiStatus ?? entry.status;
-    if (status === 409) headers['x-should-retry'] = 'false';
-    return {
-      status,
-      headers,
-      body: { error: { message, type: entry.openaiType, param, code: entry.openai } },
-    };
-  }
-  const { message } = error;
-  const { status } = entry;
-  // A bad bearer token is refused by a gateway with a shape of its own (docs/contract.md §8).
-  if (error.code === 'tokenRejected') return { status, headers, body: { statusCode: status, message } };
-  const target = error.param === null ? {} : { target: error.param };
-  return { status, headers, body: { error: { code: entry.azure, message, ...target } } };
-}
 
 /** What Fastify and its parsers throw for bad input, by their codes. */
 const FRAMEWORK_ERRORS: Readonly<Record<string, readonly [ApiErrorCode, string]>> = {

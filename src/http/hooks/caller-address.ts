@@ -1,6 +1,21 @@
 /** From where a request comes: the other end of the connection, or whom a trusted proxy names there. */
+import type { FastifyInstance } from 'fastify';
 import type { IncomingMessage } from 'node:http';
 import { inRanges, plainAddress, type IpRange } from '../../core/ip-ranges.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Its address. */
+    caller: string;
+  }
+}
+
+export function nameCallers(app: FastifyInstance, addresses: CallerAddresses): void {
+  app.decorateRequest('caller', '');
+  app.addHook('onRequest', async (request) => {
+    request.caller = addresses.of(request.raw);
+  });
+}
 
 export interface CallerAddresses {
   isProxy(address: string): boolean;
