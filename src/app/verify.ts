@@ -6,6 +6,7 @@ import { isBlobId, type FileRow } from '../contract/file.ts';
 import { systemClock } from '../core/clock.ts';
 import { DataDirError, readDataDir } from '../core/data-dir.ts';
 import { readDiskBlobs, type DiskBlobs } from '../stores/blobs/disk.ts';
+import { withoutLive } from '../batch/upload/removal.ts';
 import { BlobNotFound, BlobStoreError } from '../stores/blobs/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
 import { openPostgresReadOnly } from '../stores/state/postgres/open.ts';
@@ -152,9 +153,9 @@ async function checkParts({ state, blobs }: Stores): Promise<DamagedFile[]> {
 /** Inputs that were deleted under batches that still read them. */
 async function checkDeleted({ state, blobs }: Stores): Promise<DamagedFile[]> {
   const damaged: DamagedFile[] = [];
-  for (const { inputFileId: id, resourceId } of await state.batches.live()) {
+  for (const { inputFileId: id, inputBlobId, resourceId } of await state.batches.live()) {
     if (await state.files.get({ resourceId, actor: 'verify' }, id)) continue;
-    const stored = await state.files.stored(id);
+    const stored = await state.files.stored(inputBlobId);
     const damage = stored && (await damageOf(blobs, stored));
     if (damage) damaged.push({ id, filename: null, resource: resourceId, ...damage });
   }
@@ -187,10 +188,9 @@ async function straysAmong(ids: readonly string[], { state, blobs }: Stores): Pr
 }
 
 async function unnamed(ids: readonly string[], state: StateStore): Promise<string[]> {
-  const live = await state.batches.live();
-  const used = new Set(live.flatMap((batch) => [batch.inputFileId, batch.outputFileId, batch.errorFileId]));
-  const known = new Set(await state.files.existing(ids));
-  return ids.filter((id) => !known.has(id) && !used.has(id.replace(/_.*$/, '')));
+  const unused = await withoutLive({ state }, ids);
+  const known = new Set(await state.files.existing(unused));
+  return unused.filter((id) => !known.has(id));
 }
 
 interface Inventory {

@@ -56,7 +56,7 @@ async function halfDone() {
   return { batch, inputFileId };
 }
 
-const NEW_BATCH: Omit<NewBatch, 'id' | 'inputFileId'> = {
+const NEW_BATCH: Omit<NewBatch, 'id' | 'inputFileId' | 'inputBlobId'> = {
   endpoint: '/chat/completions',
   dialect: 'azure',
   outputFileId: 'file-out',
@@ -136,7 +136,7 @@ describe.each(Object.entries(DAMAGES))('an input that is %s', (name, harm) => {
   test('fails a batch that is still validated', async () => {
     const inputFileId = await bench.upload(many(300));
     const batch = { id: 'batch_1' };
-    const created = { ...NEW_BATCH, ...batch, inputFileId };
+    const created = { ...NEW_BATCH, ...batch, inputFileId, inputBlobId: inputFileId };
     await bench.state.batches.create(scope, created, { room: null });
     await harm(bench.blobs.pathOf(inputFileId));
 

@@ -22,7 +22,7 @@ import { faulty, judge } from './queue/judge.ts';
 import { AdmissionQueue } from './queue/admission-queue.ts';
 import { roomOf, tokenLimitExceeded, waitsForRoom } from './queue/room.ts';
 import { BatchJournal, type WaitOf } from './journal.ts';
-import { damageText, InputDamage, Inputs, readingInput } from './inputs.ts';
+import { damageText, InputDamage, Inputs, readingInput, type Input } from './inputs.ts';
 import { retryTransient } from './transient.ts';
 import { Meter, type LiveProgress } from './progress.ts';
 import { Recorder } from './results/recorder.ts';
@@ -166,7 +166,7 @@ export class Engine {
       ...this.#deps,
       files: this.#deps.state.files,
       batches: this.#deps.state.batches,
-      inspectSoon: (owner, fileId) => this.#inspectSoon(owner, fileId),
+      inspectSoon: (owner, file) => this.#inspectSoon(owner, file),
       wake: () => this.wake(),
       noteCreated: (batch) => this.#journal.created(batch, scope),
       noteHeld: (batch, deployment, held) => this.#admissionQueue.add(batch, deployment, held),
@@ -304,7 +304,7 @@ export class Engine {
   async #validate(batch: Batch): Promise<void> {
     const { state, deployments, clock } = this.#deps;
     const scope = scopeOf(batch);
-    const inspection = await this.#inspect(scope, batch.inputFileId).catch((error: unknown) => {
+    const inspection = await this.#inspect(scope, inputOf(batch)).catch((error: unknown) => {
       if (error instanceof InputDamage) return error;
       throw error;
     });
@@ -393,11 +393,11 @@ export class Engine {
     );
   }
 
-  async #inspectSoon(scope: Scope, fileId: string): Promise<Inspection | undefined> {
+  async #inspectSoon(scope: Scope, input: Input): Promise<Inspection | undefined> {
     const timer = new AbortController();
     const late = this.#deps.clock.sleep(this.#options.createWaitMs, timer.signal).catch(() => undefined);
     try {
-      return (await Promise.race([this.#inspect(scope, fileId), late])) ?? undefined;
+      return (await Promise.race([this.#inspect(scope, input), late])) ?? undefined;
     } catch (error) {
       throw error === STOPPED ? stopsNow() : error;
     } finally {
@@ -406,19 +406,19 @@ export class Engine {
   }
 
   /** From the store, or by one pass that all who ask meanwhile share. */
-  async #inspect(scope: Scope, fileId: string): Promise<Inspection> {
+  async #inspect(scope: Scope, { id: fileId, blobId }: Input): Promise<Inspection> {
     const { files } = this.#deps.state;
     const known = await files.inspection(scope, fileId);
     if (known !== undefined) return known;
-    const running = this.#inspections.get(fileId);
+    const running = this.#inspections.get(blobId);
     if (running !== undefined) return running;
     const inspecting = (async () => {
-      await this.#inputs.check(fileId);
-      const inspection = await readingInput(() => this.#deps.inspect(fileId, this.#stopping.signal));
+      await this.#inputs.check(blobId);
+      const inspection = await readingInput(() => this.#deps.inspect(blobId, this.#stopping.signal));
       await files.saveInspection(scope, fileId, inspection);
       return inspection;
-    })().finally(() => this.#inspections.delete(fileId));
-    this.#inspections.set(fileId, inspecting);
+    })().finally(() => this.#inspections.delete(blobId));
+    this.#inspections.set(blobId, inspecting);
     return inspecting;
   }
 
@@ -456,5 +456,7 @@ const inputDamaged = ({ inputFileId, counts }: Batch, damage: InputDamage) =>
     param: 'input_file_id',
     line: null,
   }) as const;
+
+const inputOf = ({ inputFileId: id, inputBlobId: blobId }: Batch): Input => ({ id, blobId });
 
 const scopeOf = (batch: Batch): Scope => ({ resourceId: batch.resourceId, actor: 'engine' });

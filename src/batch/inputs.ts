@@ -1,3 +1,4 @@
+import { fileIdOf, type FileRow } from '../contract/file.ts';
 import { BlobNotFound, BlobStoreError, type BlobStore, type StoredBlob } from '../stores/blobs/port.ts';
 import type { FileStore } from '../stores/state/ports.ts';
 
@@ -40,6 +41,9 @@ const toInputDamage = (cause: unknown): InputDamage | undefined => {
   return undefined;
 };
 
+/** The file that a batch reads, and its bytes. */
+export type Input = Pick<FileRow, 'id' | 'blobId'>;
+
 /** For callers, who have no use for a path. */
 export function damageText(fileId: string, { kind, at }: Pick<InputDamage, 'kind' | 'at'>): string {
   if (kind === 'missing') return `The input file '${fileId}' is not there any more.`;
@@ -53,7 +57,7 @@ const STORED_MAX = 10_000;
 export class Inputs {
   readonly #files: Pick<FileStore, 'stored'>;
   readonly #blobs: BlobStore;
-  /** What a file was stored as never changes. */
+  /** By blob. What was stored never changes. */
   readonly #stored = new Map<string, StoredBlob>();
 
   constructor({ files, blobs }: { readonly files: Pick<FileStore, 'stored'>; readonly blobs: BlobStore }) {
@@ -62,40 +66,41 @@ export class Inputs {
   }
 
   /** Rejects with `InputDamage`. Costs little while nothing has touched the file since it was last asked. */
-  async check(fileId: string): Promise<void> {
-    const stored = this.#stored.get(fileId) ?? (await this.#find(fileId));
+  async check(blobId: string): Promise<void> {
+    const stored = this.#stored.get(blobId) ?? (await this.#find(blobId));
     await readingInput(async () => {
       if (stored !== undefined) return this.#blobs.check(stored);
       // It was deleted under an earlier release, which kept no record of it.
-      if ((await this.#blobs.size(fileId)) === undefined)
-        throw new BlobNotFound(`the bytes of the deleted file ${fileId} are not there`);
+      if ((await this.#blobs.size(blobId)) === undefined)
+        throw new BlobNotFound(`the bytes of the deleted file ${fileIdOf(blobId)} are not there`);
     });
   }
 
   /** Exactly `length` bytes. */
   async readBytes(
-    fileId: string,
+    blobId: string,
     range: { readonly start: number; readonly length: number },
   ): Promise<Uint8Array> {
-    await this.check(fileId);
-    return readingInput(() => this.#blobs.readBytes(fileId, range));
+    await this.check(blobId);
+    return readingInput(() => this.#blobs.readBytes(blobId, range));
   }
 
-  async *read(fileId: string): AsyncGenerator<Buffer> {
-    await this.check(fileId);
+  async *read(blobId: string): AsyncGenerator<Buffer> {
+    await this.check(blobId);
     try {
-      yield* this.#blobs.read(fileId) as AsyncIterable<Buffer>;
+      yield* this.#blobs.read(blobId) as AsyncIterable<Buffer>;
     } catch (error) {
       throw toInputDamage(error) ?? error;
     }
   }
 
-  async #find(fileId: string): Promise<StoredBlob | undefined> {
-    const found = await this.#files.stored(fileId);
+  async #find(blobId: string): Promise<StoredBlob | undefined> {
+    const found = await this.#files.stored(blobId);
     if (found === undefined) return undefined;
-    const { blobId: id, bytes, sha256 } = found;
+    const { bytes, sha256 } = found;
+    const stored = { id: blobId, bytes, sha256 };
     if (this.#stored.size >= STORED_MAX) this.#stored.clear();
-    this.#stored.set(fileId, { id, bytes, sha256 });
-    return { id, bytes, sha256 };
+    this.#stored.set(blobId, stored);
+    return stored;
   }
 }

@@ -113,6 +113,8 @@ export interface Batch {
   readonly dialect: Dialect;
   readonly completionWindow: '24h';
   readonly inputFileId: string;
+  /** The input's bytes in the blob store. They stay while the batch is live, also when the file is deleted. */
+  readonly inputBlobId: string;
   /** Reserved at create, shown on the wire only once the files exist. */
   readonly outputFileId: string;
   readonly errorFileId: string;

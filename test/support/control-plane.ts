@@ -140,6 +140,7 @@ export async function openControlPlane(options: { readonly offerDefault?: Offer 
           endpoint: '/chat/completions',
           dialect: 'azure',
           inputFileId: 'f',
+          inputBlobId: 'f',
           outputFileId: `${id}-o`,
           errorFileId: `${id}-e`,
           deployment,

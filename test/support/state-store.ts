@@ -35,6 +35,7 @@ export const batchOf = (id: string, given: Partial<NewBatch> = {}): NewBatch => 
   endpoint: '/chat/completions',
   dialect: 'azure',
   inputFileId: `file-input-of-${id}`,
+  inputBlobId: `file-input-of-${id}`,
   outputFileId: `file-output-of-${id}`,
   errorFileId: `file-errors-of-${id}`,
   deployment: 'gpt',

@@ -183,7 +183,7 @@ export async function refill(
   for (const segment of segments) backlog.segments.add(segment);
   for (const segment of segments) {
     const { byteStart: start, byteLength: length, crashes, suspectLine } = segment.claim;
-    const bytes = await stores.blobs.readBytes(backlog.batch.inputFileId, { start, length });
+    const bytes = await stores.blobs.readBytes(backlog.batch.inputBlobId, { start, length });
     const lines = readValidated(segment, bytes);
     segment.unrecorded = lines.length;
     if (lines.length === 0) backlog.segments.delete(segment);

@@ -233,7 +233,7 @@ type Request = { readonly line: number; readonly bytes: Buffer };
 async function* inputPages(batch: Batch, inputs: FinalizeDeps['inputs']): AsyncGenerator<Request[]> {
   const splitter = new LineSplitter({ lineBytesMax: LINE_BYTES_MAX });
   const isWhole = (line: Line | OversizedLine): line is Line => line.bytes !== undefined;
-  for await (const chunk of inputs.read(batch.inputFileId)) {
+  for await (const chunk of inputs.read(batch.inputBlobId)) {
     yield [...splitter.push(chunk)].filter(isWhole);
   }
   yield [...splitter.end()].filter(isWhole);

@@ -10,7 +10,7 @@ import type { Log } from '../../core/log.ts';
 import { newBatchId, newProducedFileId, type UuidSource } from '../../core/ids.ts';
 import type { Deployment, Deployments } from '../../deployments/port.ts';
 import type { BatchStore, FileStore } from '../../stores/state/ports.ts';
-import { damageText, InputDamage } from '../inputs.ts';
+import { damageText, InputDamage, type Input } from '../inputs.ts';
 import { judge } from './judge.ts';
 import { roomOf, tokenLimitExceeded } from './room.ts';
 
@@ -58,7 +58,7 @@ export interface CreateDeps {
   readonly batches: BatchStore;
   readonly deployments: Deployments;
   /** The inspection of a file, or undefined when it takes longer than a caller should wait. */
-  readonly inspectSoon: (scope: Scope, fileId: string) => Promise<Inspection | undefined>;
+  readonly inspectSoon: (scope: Scope, file: Input) => Promise<Inspection | undefined>;
   readonly clock: Clock;
   readonly uuid: UuidSource;
   readonly log: Log;
@@ -79,7 +79,7 @@ const WINDOW_S = 24 * 60 * 60;
 export async function createBatch(scope: Scope, request: CreateRequest, deps: CreateDeps): Promise<Created> {
   const file = await deps.files.get(scope, request.inputFileId);
   assertUsable(file, request.inputFileId);
-  const inspection = await deps.inspectSoon(scope, file.id).catch(async (error: unknown) => {
+  const inspection = await deps.inspectSoon(scope, file).catch(async (error: unknown) => {
     if (!(error instanceof InputDamage)) throw error;
     // It may have been deleted meanwhile.
     assertUsable(await deps.files.get(scope, request.inputFileId), request.inputFileId);
@@ -158,6 +158,7 @@ async function insert(
       endpoint: request.endpoint,
       dialect: request.dialect,
       inputFileId: facts.file.id,
+      inputBlobId: facts.file.blobId,
       outputFileId: newProducedFileId(uuid),
       errorFileId: newProducedFileId(uuid),
       deployment: facts.deployment?.name ?? null,

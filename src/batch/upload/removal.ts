@@ -67,9 +67,14 @@ export async function removeBytes(stores: RemovalStores, ids: readonly string[])
   return unused.length;
 }
 
-export async function withoutLive({ state }: RemovalStores, ids: readonly string[]): Promise<string[]> {
+/** Of the blobs those that no live batch reads or writes. */
+export async function withoutLive(
+  { state }: { readonly state: Pick<StateStore, 'batches'> },
+  ids: readonly string[],
+): Promise<string[]> {
   if (ids.length === 0) return [];
   const live = await state.batches.live();
-  const used = new Set(live.flatMap((batch) => [batch.inputFileId, batch.outputFileId, batch.errorFileId]));
-  return ids.filter((id) => !used.has(fileIdOf(id)));
+  const inputs = new Set(live.map(({ inputBlobId }) => inputBlobId));
+  const produced = new Set(live.flatMap((batch) => [batch.outputFileId, batch.errorFileId]));
+  return ids.filter((id) => !inputs.has(id) && !produced.has(fileIdOf(id)));
 }

@@ -89,6 +89,7 @@ function newBatch(more: Partial<NewBatch>): NewBatch {
     endpoint: '/chat/completions',
     dialect: 'azure',
     inputFileId: 'file-in',
+    inputBlobId: more.inputFileId ?? 'file-in',
     outputFileId: 'file-out',
     errorFileId: 'file-err',
     deployment: null,

@@ -58,6 +58,7 @@ export const toBatch = (row: BatchRecord): Batch => ({
   dialect: row.dialect,
   completionWindow: '24h',
   inputFileId: row.input_file_id,
+  inputBlobId: row.input_blob_id ?? row.input_file_id,
   outputFileId: row.output_file_id,
   errorFileId: row.error_file_id,
   deployment: row.deployment,

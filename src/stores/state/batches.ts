@@ -172,6 +172,7 @@ const toRecord = (
   endpoint: batch.endpoint,
   dialect: batch.dialect,
   input_file_id: batch.inputFileId,
+  input_blob_id: batch.inputBlobId === batch.inputFileId ? null : batch.inputBlobId,
   output_file_id: batch.outputFileId,
   error_file_id: batch.errorFileId,
   deployment: batch.deployment,

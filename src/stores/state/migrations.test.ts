@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 
 import { Kysely, sql } from 'kysely';
 import pg from 'pg';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 import { createTestDatabase } from '../../../test/support/postgres.ts';
 import {
@@ -107,41 +107,91 @@ async function checkGoingOn(store: StateStore): Promise<void> {
   expect(put).toMatchObject({ kind: 'created' });
 }
 
-test('a SQLite database of the first release is upgraded with all that it holds', async () => {
-  const dir = await mkdtemp(join(tmpdir(), 'offpeak-upgrade-'));
-  const path = join(dir, 'state.db');
-  try {
-    await makeSchema1(
-      new Kysely<Tables>({ dialect: nodeSqliteDialect(new DatabaseSync(path)) }),
-      SQLITE_TYPES,
-    );
+interface Upgraded {
+  /** Of the older schema. */
+  readonly db: Db;
+  readonly types: ColumnTypes;
+  /** With this release; upgrades it. */
+  readonly open: () => Promise<StateStore>;
+  readonly drop: () => Promise<void>;
+}
 
-    const store = await openSqliteInline({ path });
+const DATABASES: Readonly<Record<string, () => Promise<Upgraded>>> = {
+  SQLite: async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'offpeak-upgrade-'));
+    const path = join(dir, 'state.db');
+    return {
+      db: new Kysely<Tables>({ dialect: nodeSqliteDialect(new DatabaseSync(path)) }),
+      types: SQLITE_TYPES,
+      open: () => openSqliteInline({ path }),
+      drop: () => rm(dir, { recursive: true }),
+    };
+  },
+  PostgreSQL: async () => {
+    const database = await createTestDatabase();
+    const { url } = database;
+    const pool = new pg.Pool({ connectionString: url });
+    return {
+      db: new Kysely<Tables>({ dialect: new OffpeakPostgresDialect({ pool }) }),
+      types: POSTGRES_TYPES,
+      open: () => openPostgresStore({ url }),
+      drop: () => database.drop(),
+    };
+  },
+};
 
-    await checkUpgraded(store);
-    await checkGoingOn(store);
-    expect(await createBatch(store, 'b3')).toMatchObject({ seq: 3 });
-    await store.close();
-  } finally {
-    await rm(dir, { recursive: true });
-  }
-});
+describe.each(Object.entries(DATABASES))('%s', (_name, create) => {
+  test('a database of the first release is upgraded with all that it holds', async () => {
+    const { db, types, open, drop } = await create();
+    try {
+      await makeSchema1(db, types);
 
-test('a PostgreSQL database of the first release is upgraded with all that it holds', async () => {
-  const database = await createTestDatabase();
-  try {
-    const pool = new pg.Pool({ connectionString: database.url });
-    await makeSchema1(new Kysely<Tables>({ dialect: new OffpeakPostgresDialect({ pool }) }), POSTGRES_TYPES);
+      const store = await open();
 
-    const store = await openPostgresStore({ url: database.url });
+      await checkUpgraded(store);
+      await checkGoingOn(store);
+      expect(await createBatch(store, 'b3')).toMatchObject({ seq: 3 });
+      await store.close();
+    } finally {
+      await drop();
+    }
+  });
 
-    await checkUpgraded(store);
-    await checkGoingOn(store);
-    expect(await createBatch(store, 'b3')).toMatchObject({ seq: 3 });
-    await store.close();
-  } finally {
-    await database.drop();
-  }
+  test('a batch from before reads the bytes that its file had, or that were kept for it', async () => {
+    const { db, types, open, drop } = await create();
+    try {
+      await migrate(db, types, 9);
+      for (const statement of [
+        `insert into files (id, blob_id, resource_id, filename, purpose, bytes, sha256, created_at)
+           values ('file-1', null, 'alpha', 'in.jsonl', 'batch', 12, 'ab', 990),
+                  ('file-2', 'file-2_x', 'alpha', 'in.jsonl', 'batch', 12, 'ab', 990)`,
+        `insert into removals (blob_id, bytes, sha256)
+           values ('file-3_y', 12, 'ab'), ('file-33_z', 12, 'ab'), ('file-4', 12, 'ab')`,
+      ])
+        await sql.raw(statement).execute(db);
+      for (const file of ['file-1', 'file-2', 'file-3', 'file-4', 'file-5'])
+        await sql`insert into batches (id, resource_id, status, endpoint, input_file_id, output_file_id,
+            error_file_id, enqueued_tokens, created_at, expires_at, purged)
+          values (${`of ${file}`}, 'alpha', 'validating', '/responses', ${file}, 'o', 'e', 0, 1, 9, 0)`.execute(
+          db,
+        );
+      await db.destroy();
+
+      const store = await open();
+
+      const live = await store.batches.live();
+      expect(live.map(({ inputFileId, inputBlobId }) => [inputFileId, inputBlobId])).toEqual([
+        ['file-1', 'file-1'],
+        ['file-2', 'file-2_x'],
+        ['file-3', 'file-3_y'],
+        ['file-4', 'file-4'],
+        ['file-5', 'file-5'],
+      ]);
+      await store.close();
+    } finally {
+      await drop();
+    }
+  });
 });
 
 test('the faults of batches from before are listed by their first few, and each batch still has them all', async () => {

@@ -31,6 +31,7 @@ const MIGRATIONS: readonly Migration[] = [
   splitAllErrors,
   indexKeysByAge,
   addUploads,
+  addInputBlobs,
 ];
 
 /**
@@ -315,6 +316,20 @@ async function addUploads(db: Db, { text }: ColumnTypes): Promise<void> {
     .addColumn('created_at', 'bigint', required)
     .execute();
   await db.schema.createIndex('upload_parts_of').on('upload_parts').columns(['upload_id']).execute();
+}
+
+/**
+ * A batch names the bytes of its input itself. What earlier releases uploaded is stored under the file's own id; a file row
+ * or a removal that says otherwise is believed. Only a live batch still reads the bytes of a deleted file.
+ */
+async function addInputBlobs(db: Db, { text }: ColumnTypes): Promise<void> {
+  await db.schema.alterTable('batches').addColumn('input_blob_id', text).execute();
+  await sql`update batches set input_blob_id = (select blob_id from files where files.id = batches.input_file_id)
+    where input_file_id in (select id from files where blob_id is not null)`.execute(db);
+  // The names that begin with the file's id and an underscore.
+  await sql`update batches set input_blob_id = (select min(blob_id) from removals
+      where blob_id > batches.input_file_id || '_' and blob_id < batches.input_file_id || '\`')
+    where purged = 0 and input_file_id not in (select id from files)`.execute(db);
 }
 
 async function extendResources(db: Db, { text }: ColumnTypes): Promise<void> {

@@ -233,6 +233,7 @@ export interface NewBatch extends Pick<
   | 'endpoint'
   | 'dialect'
   | 'inputFileId'
+  | 'inputBlobId'
   | 'outputFileId'
   | 'errorFileId'
   | 'deployment'

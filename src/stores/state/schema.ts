@@ -137,6 +137,8 @@ interface BatchesTable {
   endpoint: BatchEndpoint;
   dialect: Dialect;
   input_file_id: string;
+  /** Null: the file's own id. */
+  input_blob_id: string | null;
   output_file_id: string;
   error_file_id: string;
   deployment: string | null;

@@ -8,6 +8,7 @@ import {
   endBatch,
   fileOf,
   heldBy,
+  NO_LIMITS,
   numbers,
   planOf,
   scope,
@@ -42,6 +43,19 @@ export function batchConformance(subject: () => Subject): void {
     expect(await store.batches.findByProducedFile(scope, batch.inputFileId)).toBeUndefined();
     expect(await store.batches.get(scope, 'b1\u0000')).toBeUndefined();
     expect(await store.batches.bySeq(batch.seq + 1)).toBeUndefined();
+  });
+
+  test('a batch names the bytes of its input, also once its file is deleted', async () => {
+    const { store } = subject();
+    await store.files.insert(scope, fileOf('file-1', { blobId: 'file-1_second' }), NO_LIMITS);
+    const batch = await createBatch(store, 'b1', { inputFileId: 'file-1', inputBlobId: 'file-1_second' });
+
+    await store.files.delete(scope, 'file-1', 2_000);
+
+    expect(await store.batches.bySeq(batch.seq)).toMatchObject({
+      inputFileId: 'file-1',
+      inputBlobId: 'file-1_second',
+    });
   });
 
   test('seqs are never given twice and grow', async () => {
@@ -274,6 +288,7 @@ function createContract(subject: () => Subject): void {
         status: 'validating',
         completionWindow: '24h',
         inputFileId: 'file-input-of-b1',
+        inputBlobId: 'file-input-of-b1',
         outputFileId: 'file-output-of-b1',
         errorFileId: 'file-errors-of-b1',
         inProgressAt: null,
