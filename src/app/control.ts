@@ -1,4 +1,5 @@
-import { ENQUEUED_TOKENS_WITHOUT_QUOTA, type AppConfig } from '../config/config.ts';
+import type { AppConfig } from '../config/config.ts';
+import { findDeclared, findDeclaredDeployment } from '../config/declared.ts';
 import { ConfigError } from '../config/fault.ts';
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import { nowS, systemClock } from '../core/clock.ts';
@@ -7,7 +8,6 @@ import { applyConfiguration } from '../deployments/declared/apply.ts';
 import { createCatalog, type Catalog } from '../deployments/catalog/catalog.ts';
 import { createControlPlane } from '../deployments/control/control-plane.ts';
 import type { ControlPlane } from '../deployments/control/port.ts';
-import type { Declared } from '../deployments/declared/declared.ts';
 import { createDeployments } from '../deployments/directory.ts';
 import { createExclusive, type Exclusive } from '../deployments/exclusive.ts';
 import { Fleet } from '../deployments/fleet/fleet.ts';
@@ -50,7 +50,6 @@ export interface Control {
 interface Prepared {
   readonly config: AppConfig;
   readonly catalog: Catalog;
-  readonly declared: Declared;
   readonly upstreams: readonly FleetUpstream[];
 }
 
@@ -74,12 +73,12 @@ export async function openControl(
       store,
       catalog: () => current().catalog,
       fleet,
-      declared: () => current().declared,
+      declared: () => current().config,
       get offerDefault() {
         return current().config.offer;
       },
       get enqueuedTokensDefault() {
-        return enqueuedTokensDefault(current().config);
+        return current().config.enqueuedTokensDefault;
       },
       get concurrencyDefault() {
         return current().config.concurrencyMax;
@@ -108,26 +107,20 @@ interface Parts {
 
 /** What is in force, which nothing is before the first `apply`. */
 function startConfiguration(config: AppConfig, { store, identity, digest, exclusive, log }: Parts) {
-  let current: Omit<Prepared, 'upstreams'> = {
-    config,
-    catalog: createCatalog(),
-    declared: { resources: [] },
-  };
+  let current: Omit<Prepared, 'upstreams'> = { config, catalog: createCatalog() };
   const fleet = new Fleet({ dataZoneOf: (region) => current.catalog.dataZoneOf(region), log });
   const apply = async (next: AppConfig): Promise<void> => {
     const prepared = await prepare(next, log);
     const before = current.catalog;
-    const { faults, warnings } = await applyConfiguration(prepared.declared, {
+    const { faults, warnings } = await applyConfiguration(next, {
       store,
       ...prepared,
-      enqueuedTokensDefault: enqueuedTokensDefault(next),
+      enqueuedTokensDefault: next.enqueuedTokensDefault,
       digest,
       clock: systemClock,
       exclusive,
     });
-    if (faults.length > 0) {
-      throw new ConfigError(faults.map(({ path, message }) => ({ source: path, message })));
-    }
+    if (faults.length > 0) throw new ConfigError(faults);
     for (const warning of warnings) log.event('configuration.warning', { reason: warning });
     current = prepared;
     identity.replace(identityOf(next));
@@ -141,7 +134,7 @@ function startConfiguration(config: AppConfig, { store, identity, digest, exclus
 
 async function prepare(config: AppConfig, log: Log): Promise<Prepared> {
   const catalog = createCatalog({
-    models: config.models.map(({ isDefault, ...model }) => ({ ...model, isDefault: isDefault ?? false })),
+    models: config.models,
     dataZones: config.dataZones,
     impliedModels: [
       ...config.resources.flatMap(({ deployments }) => deployments.map(({ model }) => model)),
@@ -150,13 +143,13 @@ async function prepare(config: AppConfig, log: Log): Promise<Prepared> {
   });
   const { upstreams, faults } = await fleetOf(config, catalog, log);
   if (faults.length > 0) throw new ConfigError(faults);
-  return { config, catalog, upstreams, declared: declaredOf(config) };
+  return { config, catalog, upstreams };
 }
 
 /** Upstreams of deployments that are no longer declared, but stay until their batches are over. */
 async function stillUsedOf(
   upstreams: readonly FleetUpstream[],
-  { declared }: Prepared,
+  { config }: Prepared,
   { deployments }: StateStore,
 ): Promise<FleetUpstream[]> {
   const used: FleetUpstream[] = [];
@@ -164,27 +157,11 @@ async function stillUsedOf(
     const { onlyFor } = upstream;
     if (onlyFor === null) continue;
     const { resourceId, deployment } = onlyFor;
-    const isDeclared = declared.resources
-      .find(({ id }) => id === resourceId)
-      ?.deployments.some(({ name }) => name === deployment);
-    if (isDeclared) continue;
+    if (findDeclaredDeployment(config, { resourceId, name: deployment })) continue;
     if (await deployments.get({ resourceId, actor: 'configuration' }, deployment)) used.push(upstream);
   }
   return used;
 }
-
-const enqueuedTokensDefault = ({ enqueuedTokensMax }: AppConfig): number =>
-  enqueuedTokensMax ?? ENQUEUED_TOKENS_WITHOUT_QUOTA;
-
-const declaredOf = ({ resources }: AppConfig): Declared => ({
-  resources: resources.map(({ name, keys, source, deployments, ...resource }) => ({
-    ...resource,
-    id: name,
-    path: source,
-    keys: keys.length > 0 ? keys : null,
-    deployments: deployments.map(({ source: path, ...deployment }) => ({ ...deployment, path })),
-  })),
-});
 
 const identityOf = ({ identity, roleAssignments }: AppConfig): IdentityConfig => ({
   tokens: identity && { ...identity, clockSkewMs: identity.clockSkew },
@@ -195,7 +172,7 @@ const change = () => ({ actor: 'configuration', atS: nowS(systemClock) });
 
 /** Without any key nobody could get in. */
 async function makeFirstKeys(
-  { resources: configured, adminKey }: AppConfig,
+  config: AppConfig,
   {
     resources,
     digest,
@@ -206,8 +183,8 @@ async function makeFirstKeys(
     readonly keepFirstKeys: KeepFirstKeys;
   },
 ): Promise<FirstKeys> {
-  const needsAdmin = adminKey === null && (await resources.adminKeyDigest()) === undefined;
-  const isClosed = configured.find(({ name }) => name === DEFAULT_RESOURCE_ID)?.keyAuthDisabled ?? false;
+  const needsAdmin = config.adminKey === null && (await resources.adminKeyDigest()) === undefined;
+  const isClosed = findDeclared(config, DEFAULT_RESOURCE_ID)?.keyAuthDisabled ?? false;
   const needsKey = !isClosed && (await resources.keys(DEFAULT_RESOURCE_ID)).length === 0;
   const made = { apiKey: needsKey ? makeKey() : null, adminKey: needsAdmin ? makeKey() : null };
   if (needsKey || needsAdmin) await keepFirstKeys(made);

@@ -43,11 +43,9 @@ function reloads(name: OptionName): boolean {
 type Named = readonly (readonly [name: string, object: unknown])[];
 
 const OBJECTS: Readonly<Record<string, (config: AppConfig) => Named>> = {
-  resource: ({ resources }) => resources.map((one) => [one.name, { ...one, deployments: null }]),
+  resource: ({ resources }) => resources.map((one) => [one.id, { ...one, deployments: null }]),
   deployment: ({ resources }) =>
-    resources.flatMap(({ name, deployments }) =>
-      deployments.map((one) => [`${name}/${one.name}`, one] as const),
-    ),
+    resources.flatMap(({ id, deployments }) => deployments.map((one) => [`${id}/${one.name}`, one] as const)),
   upstream: ({ upstreams }) =>
     upstreams.map((one) => {
       const owner = one.only ? `${one.only.resourceId}/${one.only.deployment}/` : '';

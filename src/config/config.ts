@@ -1,19 +1,23 @@
-import type { DeploymentSettings, Offer } from '../contract/control.ts';
+import type { CatalogModel } from '../contract/catalog.ts';
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
+import type { Declared, DeclaredDeployment, DeclaredResource } from './declared.ts';
 import type { DeploymentEntry } from './deployment.ts';
 import type { IdentityEntry, RoleAssignmentEntry } from './identity.ts';
-import { resolveModel, type ModelConfig } from './model.ts';
+import { resolveModel } from './model.ts';
 import type { ResourceEntry } from './resource.ts';
 import type { Locate, SectionName, Values } from './sections.ts';
 import { DEFAULT_UPSTREAM, resolveInline, resolveUpstream, type UpstreamConfig } from './upstream.ts';
 
 /** What `createApp` is made from: every option, and what the objects of the configuration come to. */
-export interface AppConfig extends Omit<Values, SectionName | 'deployments' | 'upstream' | 'upstreamApiKey'> {
-  /** The default one is first. */
-  readonly resources: readonly ResourceConfig[];
+export interface AppConfig
+  extends
+    Declared,
+    Omit<Values, SectionName | 'deployments' | 'upstream' | 'upstreamApiKey' | 'enqueuedTokensMax'> {
+  /** Of deployments that name no limit and whose model has no quota. */
+  readonly enqueuedTokensDefault: number;
   /** Names are unique. */
   readonly upstreams: readonly UpstreamConfig[];
-  readonly models: readonly ModelConfig[];
+  readonly models: readonly CatalogModel[];
   /** Zone → regions; on top of the zones that are built in. */
   readonly dataZones: Readonly<Record<string, readonly string[]>>;
   /** Null: keys only. */
@@ -21,33 +25,7 @@ export interface AppConfig extends Omit<Values, SectionName | 'deployments' | 'u
   readonly roleAssignments: readonly RoleAssignmentEntry[];
 }
 
-interface ResourceConfig {
-  readonly name: string;
-  readonly location: string;
-  readonly subscriptionId: string;
-  readonly resourceGroup: string;
-  readonly offer: Offer;
-  /** Key 1 and key 2, where the configuration says which. */
-  readonly keys: readonly string[];
-  /** True: they are `--api-key` alone, and key 2 is the API's. */
-  readonly sharesKeys: boolean;
-  readonly keyAuthDisabled: boolean;
-  readonly tags: Readonly<Record<string, string>>;
-  /** Names are unique. */
-  readonly deployments: readonly DeploymentConfig[];
-  /** Where it stands: `offpeak.yaml:12`. */
-  readonly source: string;
-}
-
-interface DeploymentConfig extends DeploymentSettings {
-  readonly name: string;
-  /** Null: an equal share of what the quota has left. */
-  readonly enqueuedTokensMax: number | null;
-  readonly source: string;
-}
-
-/** What a deployment may hold whose model has no quota. */
-export const ENQUEUED_TOKENS_WITHOUT_QUOTA = 5e9;
+const ENQUEUED_TOKENS_WITHOUT_QUOTA = 5e9;
 export const DEFAULT_RESOURCE_GROUP = 'offpeak';
 
 /** The simulator needs no set-up, so it serves the deployment that the examples name. */
@@ -59,8 +37,9 @@ export function resolveConfig(values: Values, at: Locate = () => 'the command li
   return {
     ...values,
     resources: resources.map(({ resource }) => resource),
-    upstreams: [...fleetOf(values, at), ...inline],
-    models: (values.models ?? []).map((entry, index) => resolveModel(entry, at('models', [index]))),
+    enqueuedTokensDefault: values.enqueuedTokensMax ?? ENQUEUED_TOKENS_WITHOUT_QUOTA,
+    upstreams: [...namedUpstreams(values, at), ...inline],
+    models: (values.models ?? []).map(resolveModel),
     dataZones: values.dataZones ?? {},
     identity: values.identity,
     roleAssignments: values.roleAssignments ?? [],
@@ -68,7 +47,7 @@ export function resolveConfig(values: Values, at: Locate = () => 'the command li
 }
 
 /** The default upstream serves everything; beside `upstreams` it is there only when asked for, lest answers be made up. */
-function fleetOf(values: Values, at: Locate): UpstreamConfig[] {
+function namedUpstreams(values: Values, at: Locate): UpstreamConfig[] {
   const named = (values.upstreams ?? []).map((entry, index) =>
     resolveUpstream(entry, values, at('upstreams', [index])),
   );
@@ -82,7 +61,7 @@ function fleetOf(values: Values, at: Locate): UpstreamConfig[] {
 }
 
 interface ResolvedResource {
-  readonly resource: ResourceConfig;
+  readonly resource: DeclaredResource;
   readonly inlineUpstreams: readonly UpstreamConfig[];
 }
 
@@ -120,12 +99,12 @@ function resolveResource(entry: ResourceEntry, { values, at, index, more }: Plac
   const inlineUpstreams = entries.flatMap(({ deployment, source }) =>
     inlineOf(deployment, { resourceId: entry.name, values, source }),
   );
-  const namesOf = (deployment: DeploymentConfig): string[] =>
+  const namesOf = (deployment: DeclaredDeployment): string[] =>
     inlineUpstreams.flatMap(({ name, only }) => (only?.deployment === deployment.name ? [name] : []));
   return {
     inlineUpstreams,
     resource: {
-      name: entry.name,
+      id: entry.name,
       location: entry.location ?? values.location,
       subscriptionId: entry.subscription ?? values.subscription,
       resourceGroup: entry.resourceGroup ?? DEFAULT_RESOURCE_GROUP,
@@ -144,7 +123,7 @@ function resolveResource(entry: ResourceEntry, { values, at, index, more }: Plac
   };
 }
 
-function resolveDeployment(entry: DeploymentEntry, values: Values, source: string): DeploymentConfig {
+function resolveDeployment(entry: DeploymentEntry, values: Values, source: string): DeclaredDeployment {
   return {
     name: entry.name,
     model: entry.model ?? entry.name,

@@ -30,26 +30,19 @@ export const model = mapping({
   quota: by(SKUS, by(OFFERS, tokens)).optional(),
   price: mapping({ input: price.schema, output: price.schema }).optional(),
 });
-export type ModelEntry = z.output<typeof model>;
+type ModelEntry = z.output<typeof model>;
 
 /** A region belongs to one zone. */
 export const dataZones = z.record(name.schema, each(region.schema, 'region'), {
   error: 'expected `zone: [region, …]` lines',
 });
 
-/** As in the catalog, with the place where it stands. */
-export interface ModelConfig extends Omit<CatalogModel, 'isDefault'> {
-  /** Null: not said. */
-  readonly isDefault: boolean | null;
-  readonly source: string;
-}
-
-export function resolveModel(entry: ModelEntry, source: string): ModelConfig {
+export function resolveModel(entry: ModelEntry): CatalogModel {
   const regions = entry.regions ?? 'everywhere';
   return {
     name: entry.name,
     version: entry.version ?? null,
-    isDefault: entry.default ?? null,
+    isDefault: entry.default ?? false,
     inputs: entry.inputs ?? ['text', 'image'],
     regions:
       regions === 'everywhere'
@@ -57,6 +50,5 @@ export function resolveModel(entry: ModelEntry, source: string): ModelConfig {
         : regions,
     quotaTokens: entry.quota ?? {},
     batchPrice: entry.price ?? null,
-    source,
   };
 }

@@ -32,7 +32,7 @@ describe('deployments', () => {
 
     expect(resources).toMatchObject([
       {
-        name: 'default',
+        id: 'default',
         location: 'koreacentral',
         offer: 'enterprise',
         keys: [],
@@ -233,9 +233,9 @@ resources:
     const { resources } = await config(file, { env: { SEARCH_KEY: 'from-env' } });
 
     expect(resources).toMatchObject([
-      { name: 'default', location: 'eastus', keys: ['first'], deployments: [] },
+      { id: 'default', location: 'eastus', keys: ['first'], deployments: [] },
       {
-        name: 'search',
+        id: 'search',
         location: 'germanywestcentral',
         subscriptionId: 'sub-1',
         resourceGroup: 'rg',
@@ -246,7 +246,7 @@ resources:
         deployments: [{ name: 'bulk', model: 'gpt-4o' }],
         source: 'offpeak.yaml:4',
       },
-      { name: 'plain', location: 'eastus', offer: 'enterprise', resourceGroup: 'offpeak' },
+      { id: 'plain', location: 'eastus', offer: 'enterprise', resourceGroup: 'offpeak' },
     ]);
   });
 
@@ -330,7 +330,6 @@ dataZones:
         regions: { GlobalBatch: 'everywhere', Standard: ['eastus'] },
         quotaTokens: { GlobalBatch: { enterprise: 5e9, students: null } },
         batchPrice: { input: 0.1, output: 2 },
-        source: 'offpeak.yaml:2',
       },
       { name: 'plain', version: null, inputs: ['text', 'image'], quotaTokens: {}, batchPrice: null },
     ]);

@@ -38,7 +38,7 @@ function toDeployment(
   row: DeploymentRow,
   { catalog, fleet }: DirectoryDeps,
 ): Deployment {
-  const { name, version, sku, dynamicQuota } = row;
+  const { name, version, sku } = row;
   const present = catalog();
   const model = present.find(row.model, version);
   return {
@@ -49,19 +49,15 @@ function toDeployment(
     unusable: model === undefined ? whyGone(row, present) : null,
     takesImages: model?.inputs.includes('image') ?? true,
     enqueuedTokensMax: row.enqueuedTokensMax,
-    sharedTokensMax: dynamicQuota ? sharedTokens(resource, row, present) : null,
+    // A model without a quota leaves its deployments all the room there is.
+    sharedTokensMax: row.dynamicQuota
+      ? (present.quotaTokens({ ...row, offer: resource.offer }) ?? Number.MAX_SAFE_INTEGER)
+      : null,
     whenFull: row.whenFull,
     upstreams: fleet.serving(servingQuery(resource, row)),
     concurrencyMax: row.concurrencyMax,
   };
 }
-
-/** A model without a quota leaves its deployments all the room there is. */
-const sharedTokens = (
-  { offer }: Pick<Resource, 'offer'>,
-  { sku, model, version }: DeploymentRow,
-  catalog: Catalog,
-): number => catalog.quotaTokens({ offer, sku, model, version }) ?? Number.MAX_SAFE_INTEGER;
 
 function whyGone({ name, model, version }: DeploymentRow, catalog: Catalog): string {
   const versions = catalog.versions(model).map((one) => `'${one.version}'`);

@@ -5,3 +5,5 @@ export const makeKey = (): string => randomBytes(32).toString('hex');
 
 /** As much of a key as is kept, beside its digest. */
 export const hintOf = (key: string): string => key.slice(-4);
+
+export const KEY_SLOTS = [1, 2] as const;

@@ -16,7 +16,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   serving: ['contract', 'core', 'upstream'],
   tls: ['contract', 'core'],
   identity: ['contract', 'core', 'stores/state'],
-  deployments: ['contract', 'core', 'stores/state', 'upstream'],
+  deployments: ['contract', 'core', 'config', 'stores/state', 'upstream'],
   batch: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'serving', 'deployments'],
   http: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'deployments', 'identity', 'batch'],
 };

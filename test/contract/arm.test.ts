@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { DeclaredDeployment, DeclaredResource } from '../../src/deployments/declared/declared.ts';
 import type { HttpDeps } from '../../src/http/deps.ts';
+import type { DeclaredDeployment, DeclaredResource } from '../../src/config/declared.ts';
 import { startEntra } from '../support/entra.ts';
 import {
   ADMIN_KEY,
@@ -60,7 +60,7 @@ async function get(url: string, key: string): Promise<Answer> {
 const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 
 const FIXED_DEPLOYMENT: DeclaredDeployment = {
-  path: 'resources[0].deployments[0]',
+  source: 'resources[0].deployments[0]',
   name: 'd',
   model: 'gpt-4o',
   version: '2024-08-06',
@@ -75,14 +75,15 @@ const FIXED_DEPLOYMENT: DeclaredDeployment = {
   tags: {},
 };
 const FIXED_RESOURCE: DeclaredResource = {
-  path: 'resources[0]',
+  source: 'resources[0]',
   id: 'fixed',
   location: 'swedencentral',
   subscriptionId: SUBSCRIPTION,
   resourceGroup: 'Research',
   offer: OFFER,
   keyAuthDisabled: false,
-  keys: null,
+  keys: [],
+  sharesKeys: true,
   tags: {},
   deployments: [FIXED_DEPLOYMENT],
 };

@@ -21,7 +21,7 @@ import { systemUuid } from '../../src/core/ids.ts';
 import { createLog, type Log } from '../../src/core/log.ts';
 import { createCatalog } from '../../src/deployments/catalog/catalog.ts';
 import { createControlPlane } from '../../src/deployments/control/control-plane.ts';
-import type { Declared } from '../../src/deployments/declared/declared.ts';
+import type { Declared } from '../../src/config/declared.ts';
 import { createDeployments } from '../../src/deployments/directory.ts';
 import { createExclusive } from '../../src/deployments/exclusive.ts';
 import { Fleet } from '../../src/deployments/fleet/fleet.ts';

@@ -7,15 +7,10 @@ import type { CatalogModel } from '../../src/contract/catalog.ts';
 import type { Offer } from '../../src/contract/control.ts';
 import type { Clock } from '../../src/core/clock.ts';
 import { silentLog } from '../../src/core/log.ts';
-import { applyConfiguration } from '../../src/deployments/declared/apply.ts';
+import { applyConfiguration, type Applied } from '../../src/deployments/declared/apply.ts';
 import { createCatalog, type Catalog } from '../../src/deployments/catalog/catalog.ts';
 import { createControlPlane } from '../../src/deployments/control/control-plane.ts';
-import type {
-  Applied,
-  Declared,
-  DeclaredDeployment,
-  DeclaredResource,
-} from '../../src/deployments/declared/declared.ts';
+import type { Declared, DeclaredDeployment, DeclaredResource } from '../../src/config/declared.ts';
 import { createDeployments } from '../../src/deployments/directory.ts';
 import { createExclusive } from '../../src/deployments/exclusive.ts';
 import { Fleet } from '../../src/deployments/fleet/fleet.ts';
@@ -32,7 +27,7 @@ export const declaredDeployment = (
   name: string,
   given: Partial<DeclaredDeployment> = {},
 ): DeclaredDeployment => ({
-  path: `deployments[${name}]`,
+  source: `deployments[${name}]`,
   name,
   model: 'gpt-4o',
   version: null,
@@ -49,7 +44,7 @@ export const declaredDeployment = (
 });
 
 export const declaredResource = (id: string, given: Partial<DeclaredResource> = {}): DeclaredResource => ({
-  path: `resources[${id}]`,
+  source: `resources[${id}]`,
   id,
   location: 'eastus',
   subscriptionId: SUBSCRIPTION,
@@ -57,7 +52,8 @@ export const declaredResource = (id: string, given: Partial<DeclaredResource> = 
   offer: 'enterprise',
   keyAuthDisabled: false,
   tags: {},
-  keys: null,
+  keys: [],
+  sharesKeys: given.keys === undefined,
   deployments: [],
   ...given,
 });

@@ -1,11 +1,16 @@
-import { BATCH_SKUS, TOKENS_PER_CAPACITY, type DeploymentRow, type Offer } from '../../contract/control.ts';
+import { findDeclaredDeployment } from '../../config/declared.ts';
+import {
+  BATCH_SKUS,
+  TOKENS_PER_CAPACITY,
+  type DeploymentRow,
+  type Resource,
+} from '../../contract/control.ts';
 import { ApiError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { nowS } from '../../core/clock.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
-import type { Catalog } from '../catalog/catalog.ts';
-import { findDeclared } from '../declared/declared.ts';
-import { reshare, yieldedFor } from '../declared/reshare.ts';
+import { giveWayTo, takeBack, yieldedFor } from '../declared/reshare.ts';
+import { quotaTokensOf } from '../declared/shares.ts';
 import { eligible, servingQuery } from '../fleet/serving.ts';
 import { faultOfPlacement, faultOfSettings, insufficientQuota } from '../rules.ts';
 import type { ControlPlaneDeps } from './deps.ts';
@@ -67,7 +72,7 @@ async function putDeployment(
   if (!resource) throw noResource(scope.resourceId);
   const before = await store.deployments.get(scope, wanted.name);
   if (before) refuseDeclared(before, deps);
-  const row = toRow(scope, { before, wanted, quotaOf: quotaOf(resource.offer, catalog) }, deps);
+  const row = toRow(resource, { before, wanted }, deps);
   const fault =
     faultOfSettings(row) ??
     (before && isPlacedAs(before, row)
@@ -76,22 +81,22 @@ async function putDeployment(
   if (fault) throw fault;
   if (before) await refuseChangeUnderWay(before, row, deps);
 
-  const quotaTokensMax = quotaOf(resource.offer, catalog)(row);
+  const quotaTokensMax = quotaTokensOf({ resource, row }, catalog);
   const options = { quotaTokensMax, atS: row.updatedAt };
   let put = await store.deployments.put(scope, row, options);
-  if (put.kind === 'insufficient_quota' && (await reshare({ ...row, resource }, row, deps)))
+  if (put.kind === 'insufficient_quota' && (await giveWayTo({ resource, row }, deps)))
     put = await store.deployments.put(scope, row, options);
   if (put.kind === 'no_resource') throw noResource(scope.resourceId);
   if (put.kind === 'insufficient_quota') {
     throw insufficientQuota(row, {
       wanted: row.enqueuedTokensMax,
       own: before && isOfSameQuota(before, row) ? before.enqueuedTokensMax : 0,
-      others: put.usedTokens - (await yieldedFor(row, resource, deps)),
+      others: put.usedTokens - (await yieldedFor({ resource, row }, deps)),
       limit: quotaTokensMax ?? 0,
     });
   }
   // What it has given up, in this quota or in the one that it has left.
-  if (before) await reshare({ ...before, resource }, null, deps);
+  if (before) await takeBack({ resource, row: before }, deps);
   const deployment = await view(scope, put.deployment, deps);
   if (!deployment) throw noResource(scope.resourceId);
   return { created: put.kind === 'created', deployment };
@@ -103,19 +108,13 @@ const noResource = (resourceId: string): ApiError =>
     `The resource '${resourceId}' does not exist. Create it before its deployments.`,
   );
 
-type QuotaOf = (row: Pick<DeploymentRow, 'sku' | 'model' | 'version'>) => number | null;
-
-const quotaOf =
-  (offer: Offer, catalog: Catalog): QuotaOf =>
-  ({ sku, model, version }) =>
-    catalog.quotaTokens({ offer, sku, model, version });
-
-function refuseDeclared({ resourceId, name, owner }: DeploymentRow, { declared }: ControlPlaneDeps): void {
-  const found = findDeclared(declared(), resourceId)?.deployments.find((one) => one.name === name);
+function refuseDeclared(row: DeploymentRow, { declared }: ControlPlaneDeps): void {
+  const { resourceId, name, owner } = row;
+  const found = findDeclaredDeployment(declared(), row);
   if (owner !== 'configuration' || !found) return;
   throw new ApiError(
     'ownedByConfiguration',
-    `The deployment '${name}' of the resource '${resourceId}' is declared in the configuration (${found.path}) and is read-only here. Change it there and reload, or give a deployment of another name to this request.`,
+    `The deployment '${name}' of the resource '${resourceId}' is declared in the configuration (${found.source}) and is read-only here. Change it there and reload, or give a deployment of another name to this request.`,
   );
 }
 
@@ -124,15 +123,10 @@ const CAPACITY_DEFAULT = 10;
 
 /** The deployment that is wanted, whole: what is not said stays as it was, or is the default. */
 function toRow(
-  { resourceId }: Scope,
-  facts: {
-    readonly before: DeploymentRow | undefined;
-    readonly wanted: DeploymentWanted;
-    readonly quotaOf: QuotaOf;
-  },
+  { id: resourceId, offer }: Resource,
+  { before, wanted }: { readonly before: DeploymentRow | undefined; readonly wanted: DeploymentWanted },
   { catalog, clock, enqueuedTokensDefault, concurrencyDefault }: ControlPlaneDeps,
 ): DeploymentRow {
-  const { before, wanted } = facts;
   const model = wanted.model ?? before?.model;
   if (model === undefined) {
     throw new ApiError(
@@ -145,7 +139,7 @@ function toRow(
   const keepsVersion = before?.model === model;
   const version =
     wanted.version ?? (keepsVersion ? before.version : (catalog().defaultVersion(model)?.version ?? null));
-  const hasQuota = facts.quotaOf({ sku, model, version }) !== null;
+  const hasQuota = catalog().quotaTokens({ offer, sku, model, version }) !== null;
   const now = nowS(clock);
   return {
     resourceId,
@@ -213,7 +207,7 @@ async function deleteDeployment(scope: Scope, name: string, deps: ControlPlaneDe
   const outcome = await store.deployments.delete(scope, name, nowS(clock));
   if (outcome !== 'in_use') {
     const resource = await store.resources.get(scope.resourceId);
-    if (resource) await reshare({ ...row, resource }, null, deps);
+    if (resource) await takeBack({ resource, row }, deps);
     return outcome === 'deleted';
   }
   throw new ApiError(

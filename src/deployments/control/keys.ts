@@ -1,12 +1,10 @@
+import { findDeclared } from '../../config/declared.ts';
 import type { ResourceKey } from '../../contract/control.ts';
 import { ApiError } from '../../contract/error.ts';
 import { nowS } from '../../core/clock.ts';
-import { findDeclared } from '../declared/declared.ts';
-import { hintOf } from '../keys.ts';
+import { hintOf, KEY_SLOTS } from '../keys.ts';
 import type { ControlPlaneDeps } from './deps.ts';
 import type { ControlPlane, KeyShown } from './port.ts';
-
-const SLOTS = [1, 2] as const;
 
 export function keysOf(deps: ControlPlaneDeps): Pick<ControlPlane, 'listKeys' | 'regenerateKey'> {
   const { store, exclusive } = deps;
@@ -15,7 +13,7 @@ export function keysOf(deps: ControlPlaneDeps): Pick<ControlPlane, 'listKeys' | 
       exclusive(async () => {
         await refuseUnknown(resourceId, deps);
         const known = await store.resources.keys(resourceId);
-        const missing = SLOTS.filter(
+        const missing = KEY_SLOTS.filter(
           (slot) => !isDeclared({ resourceId, slot }, deps) && !known.some((key) => key.slot === slot),
         );
         const made: KeyShown[] = [];
@@ -44,23 +42,24 @@ interface Slot {
   readonly slot: 1 | 2;
 }
 
-/** The configuration's list of keys is whole, so what it does not name is revoked when it is applied; one key alone is no list. */
+/** A list of keys in the configuration is whole: what it does not name is revoked when it is applied. */
 function isDeclared({ resourceId, slot }: Slot, { declared }: ControlPlaneDeps): boolean {
-  const { keys, sharesKeys } = findDeclared(declared(), resourceId) ?? { keys: null };
-  return keys !== null && (!sharesKeys || keys[slot - 1] !== undefined);
+  const found = findDeclared(declared(), resourceId);
+  return found !== undefined && (!found.sharesKeys || found.keys[slot - 1] !== undefined);
 }
 
-function refuseDeclared({ resourceId, slot }: Slot, deps: ControlPlaneDeps): void {
-  if (!isDeclared({ resourceId, slot }, deps)) return;
-  const path = findDeclared(deps.declared(), resourceId)?.path;
+function refuseDeclared(key: Slot, deps: ControlPlaneDeps): void {
+  if (!isDeclared(key, deps)) return;
+  const { resourceId } = key;
+  const source = findDeclared(deps.declared(), resourceId)?.source;
   throw new ApiError(
     'ownedByConfiguration',
-    `The keys of the resource '${resourceId}' are given in the configuration (${path}) and cannot be regenerated here. Change them there and reload.`,
+    `The keys of the resource '${resourceId}' are given in the configuration (${source}) and cannot be regenerated here. Change them there and reload.`,
   );
 }
 
 async function setKey(
-  { actor, resourceId, slot }: { readonly actor: string; readonly resourceId: string; readonly slot: 1 | 2 },
+  { actor, resourceId, slot }: Slot & { readonly actor: string },
   { store, makeKey, digest, clock }: ControlPlaneDeps,
 ): Promise<KeyShown> {
   const value = makeKey();

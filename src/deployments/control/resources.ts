@@ -1,11 +1,11 @@
+import { findDeclared } from '../../config/declared.ts';
 import type { Offer, Resource } from '../../contract/control.ts';
 import { ApiError } from '../../contract/error.ts';
 import { nowS } from '../../core/clock.ts';
 import { tokenCount } from '../../core/token-unit.ts';
 import type { ControlPlaneDeps } from './deps.ts';
 import type { ControlPlane, ResourceWanted } from './port.ts';
-import { findDeclared } from '../declared/declared.ts';
-import { reshare } from '../declared/reshare.ts';
+import { takeBack } from '../declared/reshare.ts';
 import { faultOfResource } from '../rules.ts';
 
 type ResourceCalls = Pick<ControlPlane, 'listResources' | 'getResource' | 'putResource' | 'deleteResource'>;
@@ -55,7 +55,7 @@ function refuseDeclared({ id, owner }: Resource, { declared }: ControlPlaneDeps)
   if (owner !== 'configuration' || !found) return;
   throw new ApiError(
     'ownedByConfiguration',
-    `The resource '${id}' is declared in the configuration (${found.path}) and is read-only here. Change it there and reload.`,
+    `The resource '${id}' is declared in the configuration (${found.source}) and is read-only here. Change it there and reload.`,
   );
 }
 
@@ -121,7 +121,7 @@ async function deleteResource(actor: string, resourceId: string, deps: ControlPl
   const rows = await store.deployments.list({ resourceId, actor });
   const outcome = await store.resources.delete(resourceId, { actor, atS: nowS(clock) });
   if (outcome !== 'in_use') {
-    for (const row of rows) await reshare({ ...row, resource }, null, deps);
+    for (const row of rows) await takeBack({ resource, row }, deps);
     return outcome === 'deleted';
   }
   const live = (await store.batches.live()).filter((batch) => batch.resourceId === resourceId).length;

@@ -2,8 +2,7 @@ import { SKUS, type Offer, type Sku } from '../../contract/control.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import type { ControlPlaneDeps } from './deps.ts';
 import type { ControlPlane, UsageView } from './port.ts';
-import { deploymentsAt } from '../declared/deployments-at.ts';
-import { yieldedBy } from '../declared/reshare.ts';
+import { deploymentsAt, yieldedBy } from '../declared/reshare.ts';
 
 type CatalogCalls = Pick<ControlPlane, 'listLocations' | 'listModels' | 'listUsages'>;
 
@@ -28,11 +27,11 @@ async function listUsages(
   place: { readonly subscriptionId: string; readonly location: string },
   { store, catalog, offerDefault, declared }: ControlPlaneDeps,
 ): Promise<UsageView[]> {
-  const [resources, used] = await Promise.all([
+  const [resources, used, deployments] = await Promise.all([
     store.resources.list({ subscriptionId: place.subscriptionId }),
     store.deployments.usages(place),
+    deploymentsAt(place, store),
   ]);
-  const rows = await deploymentsAt(place.location, resources, store);
   const here = resources.filter(({ location }) => location === place.location);
   const known = here.length > 0 ? here : resources;
   const offers = known.length === 0 ? [offerDefault] : known.map(({ offer }) => offer);
@@ -48,9 +47,9 @@ async function listUsages(
     const limitTokens = limitOf(present, { model, sku }, offers);
     if (usage === undefined && limitTokens === null) return [];
     const { allocatedTokens, heldTokens } = usage ?? { allocatedTokens: 0, heldTokens: 0 };
-    const yielded = rows
-      .filter((row) => row.model === model && row.sku === sku)
-      .reduce((sum, row) => sum + yieldedBy(row, declared()), 0);
+    const yielded = deployments
+      .filter(({ row }) => row.model === model && row.sku === sku)
+      .reduce((sum, { row }) => sum + yieldedBy(row, declared()), 0);
     const availableTokens =
       limitTokens === null ? null : Math.max(0, limitTokens - allocatedTokens + yielded);
     return [{ ...place, model, sku, allocatedTokens, heldTokens, limitTokens, availableTokens }];

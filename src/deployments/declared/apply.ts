@@ -1,14 +1,15 @@
+import { findDeclared, type Declared } from '../../config/declared.ts';
+import type { Fault } from '../../config/fault.ts';
 import type { DeploymentRow } from '../../contract/control.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { type Clock, nowS } from '../../core/clock.ts';
 import type { Change, StateStore } from '../../stores/state/ports.ts';
 import type { Catalog } from '../catalog/catalog.ts';
-import { findDeclared, type Applied, type Declared } from './declared.ts';
 import type { Exclusive } from '../exclusive.ts';
 import type { FleetUpstream } from '../fleet/serving.ts';
-import { hintOf } from '../keys.ts';
-import { keptDeployment, planConfiguration, type Plan, type Standing } from './plan.ts';
-import type { PlannedDeployment } from './shares.ts';
+import { hintOf, KEY_SLOTS } from '../keys.ts';
+import { keptDeployment, planConfiguration, type Actual, type Plan } from './plan.ts';
+import { quotaTokensOf, type PlannedDeployment } from './shares.ts';
 
 export interface ApplyDeps {
   readonly store: StateStore;
@@ -23,6 +24,13 @@ export interface ApplyDeps {
   readonly exclusive: Exclusive;
 }
 
+/** `faults` is not empty: nothing was changed. */
+export interface Applied {
+  readonly faults: readonly Fault[];
+  /** What people should know, and which does not keep the rest from being applied. */
+  readonly warnings: readonly string[];
+}
+
 const ACTOR = 'configuration';
 
 /**
@@ -31,13 +39,13 @@ const ACTOR = 'configuration';
  */
 export const applyConfiguration = (declared: Declared, deps: ApplyDeps): Promise<Applied> =>
   deps.exclusive(async () => {
-    const standing = await readStanding(declared, deps);
-    const plan = planConfiguration(declared, standing, { ...deps, atS: nowS(deps.clock) });
-    return plan.faults.length > 0 ? { faults: plan.faults, warnings: [] } : carryOut(plan, deps);
+    const actual = await readActual(declared, deps);
+    const plan = planConfiguration(declared, actual, { ...deps, atS: nowS(deps.clock) });
+    return plan.faults.length > 0 ? { faults: plan.faults, warnings: [] } : carryOut(plan, declared, deps);
   });
 
 /** What is there, as far as the plan depends on it. */
-async function readStanding(declared: Declared, { store, digest }: ApplyDeps): Promise<Standing> {
+async function readActual(declared: Declared, { store, digest }: ApplyDeps): Promise<Actual> {
   const resources = await store.resources.list({});
   const inner = await Promise.all(
     resources.map(async (resource) => {
@@ -50,7 +58,7 @@ async function readStanding(declared: Declared, { store, digest }: ApplyDeps): P
     }),
   );
   const keyOwners = new Map<string, string>();
-  for (const key of declared.resources.flatMap(({ keys }) => keys ?? [])) {
+  for (const key of declared.resources.flatMap(({ keys }) => keys)) {
     const found = await store.resources.findByKeyDigest(digest(key));
     if (found) keyOwners.set(key, found.resource.id);
   }
@@ -63,13 +71,6 @@ async function readStanding(declared: Declared, { store, digest }: ApplyDeps): P
     ),
     deployments: inner.flat(),
     keyOwners,
-    keySlots: new Map(
-      await Promise.all(
-        resources.map(
-          async ({ id }) => [id, (await store.resources.keys(id)).map(({ slot }) => slot)] as const,
-        ),
-      ),
-    ),
   };
 }
 
@@ -89,7 +90,7 @@ async function isEmpty(resourceId: string, { files, batches }: StateStore): Prom
   );
 }
 
-async function carryOut(plan: Plan, deps: ApplyDeps): Promise<Applied> {
+async function carryOut(plan: Plan, declared: Declared, deps: ApplyDeps): Promise<Applied> {
   const { store, digest, clock } = deps;
   const change: Change = { actor: ACTOR, atS: nowS(clock) };
   const warnings = [...plan.warnings];
@@ -98,10 +99,14 @@ async function carryOut(plan: Plan, deps: ApplyDeps): Promise<Applied> {
     if (outcome === 'in_use') warnings.push(keptDeployment({ resourceId, name }));
   }
   for (const resource of plan.resources) await store.resources.put(resource, change);
-  for (const { resourceId, slot, key } of plan.keys)
-    await store.resources.putKey(resourceId, { slot, digest: digest(key), hint: hintOf(key) }, change);
-  for (const { resourceId, slot } of plan.revokedKeys)
-    await store.resources.deleteKey(resourceId, slot, change);
+  for (const { id, keys, sharesKeys } of declared.resources) {
+    for (const slot of KEY_SLOTS) {
+      const key = keys[slot - 1];
+      if (key !== undefined)
+        await store.resources.putKey(id, { slot, digest: digest(key), hint: hintOf(key) }, change);
+      else if (!sharesKeys) await store.resources.deleteKey(id, slot, change);
+    }
+  }
   const faults = await putAll(plan.deployments, change, deps);
   for (const resourceId of plan.removedResources) {
     if ((await store.resources.delete(resourceId, change)) === 'in_use')
@@ -117,14 +122,15 @@ async function carryOut(plan: Plan, deps: ApplyDeps): Promise<Applied> {
 async function putAll(
   deployments: readonly PlannedDeployment[],
   { atS }: Change,
-  { store }: ApplyDeps,
-): Promise<Applied['faults']> {
+  { store, catalog }: ApplyDeps,
+): Promise<readonly Fault[]> {
   let left = deployments;
   let mayGiveUp = true;
   while (left.length > 0) {
     const refused: PlannedDeployment[] = [];
     for (const planned of left) {
-      const { row, quotaTokensMax } = planned;
+      const { row } = planned;
+      const quotaTokensMax = quotaTokensOf(planned, catalog);
       const put = await store.deployments.put(scopeOf(row), row, { quotaTokensMax, atS });
       if (put.kind === 'insufficient_quota') refused.push(planned);
     }
@@ -148,7 +154,7 @@ async function giveUp(row: DeploymentRow, atS: number, { deployments }: StateSto
 }
 
 /** Another process changed deployments of its own meanwhile. */
-const toFault = ({ path, row }: PlannedDeployment) => ({
-  path,
+const toFault = ({ source, row }: PlannedDeployment): Fault => ({
+  source,
   message: `The deployment '${row.name}' found its quota taken while the configuration was applied. Apply it again, or lower its enqueuedTokens first.`,
 });

@@ -1,76 +1,86 @@
+import { findDeclaredDeployment, type Declared } from '../../config/declared.ts';
 import { TOKENS_PER_CAPACITY, type DeploymentRow, type Resource } from '../../contract/control.ts';
 import { type Clock, nowS } from '../../core/clock.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
 import type { Catalog } from '../catalog/catalog.ts';
-import { deploymentsAt } from './deployments-at.ts';
-import { findDeclared, type Declared } from './declared.ts';
-import { shareOut } from './shares.ts';
+import { quotaKey, quotaTokensOf, shareOut, type PlacedDeployment } from './shares.ts';
+
+/**
+ * Configured deployments that name no limit share what the others of their quota leave. When a deployment is changed over
+ * the API, they give way to what it asks for, and take back what it gives up.
+ */
 
 export interface ReshareDeps {
   readonly store: StateStore;
   /** The one of the present configuration. */
   readonly catalog: () => Catalog;
-  /** What the present configuration declares. It is read-only over the API. */
+  /** The present configuration. */
   readonly declared: () => Declared;
   /** For deployments of models without a quota that name no limit. */
   readonly enqueuedTokensDefault: number;
   readonly clock: Clock;
 }
 
-/**
- * Configured deployments that name no limit have what the others of their quota leave: they give way to `wanted`, which is
- * about to be made over the API, and take back what was given up (`wanted` null). False: nothing was changed, as there are
- * none, or even so there is no room.
- */
-export async function reshare(
-  quota: { readonly resource: Resource } & Pick<DeploymentRow, 'model' | 'sku'>,
-  wanted: DeploymentRow | null,
+/** False: nothing was changed, as there is no share, or even so there is no room. */
+export const giveWayTo = async (wanted: PlacedDeployment, deps: ReshareDeps): Promise<boolean> =>
+  reshare([...(await othersOf(wanted, deps.store)), wanted], deps);
+
+/** After `changed` has given up tokens of this quota, or all that it had. */
+export const takeBack = async (changed: PlacedDeployment, deps: ReshareDeps): Promise<boolean> =>
+  reshare(await membersOf(changed, deps.store), deps);
+
+async function reshare(
+  members: readonly PlacedDeployment[],
   { store, catalog, declared, enqueuedTokensDefault, clock }: ReshareDeps,
 ): Promise<boolean> {
-  const { subscriptionId, location } = quota.resource;
-  const resources = await store.resources.list({ subscriptionId });
-  const rows = (await deploymentsAt(location, resources, store))
-    .filter(({ model, sku }) => model === quota.model && sku === quota.sku)
-    .filter((row) => row.resourceId !== wanted?.resourceId || row.name !== wanted.name);
-  const giving = rows.filter((row) => givesWay(row, declared()));
-  const kept = rows.filter((row) => !giving.includes(row));
+  const sharing = members.filter(({ row }) => givesWay(row, declared()));
   const { deployments, faults } = shareOut(
-    giving.map((row) => ({ path: row.name, row, isFixed: false })),
-    { kept: wanted ? [...kept, wanted] : kept, resources, catalog: catalog(), enqueuedTokensDefault },
+    sharing.map((one) => ({ ...one, source: one.row.name, takesShare: true })),
+    { kept: members.filter((one) => !sharing.includes(one)), catalog: catalog(), enqueuedTokensDefault },
   );
   if (faults.length > 0) return false;
   const atS = nowS(clock);
-  for (const { row, quotaTokensMax } of deployments) {
-    const scope = { resourceId: row.resourceId, actor: ACTOR };
-    await store.deployments.put(scope, { ...row, updatedAt: atS }, { quotaTokensMax, atS });
+  for (const one of deployments) {
+    const scope = { resourceId: one.row.resourceId, actor: 'configuration' };
+    const quotaTokensMax = quotaTokensOf(one, catalog());
+    await store.deployments.put(scope, { ...one.row, updatedAt: atS }, { quotaTokensMax, atS });
   }
   return deployments.length > 0;
 }
 
-const ACTOR = 'configuration';
-
-/** What a share keeps when it gives way. */
-const SHARE_MIN = TOKENS_PER_CAPACITY;
-
-/** How much of a deployment's tokens others may have if they ask for it. */
-export const yieldedBy = (row: DeploymentRow, declared: Declared): number =>
-  givesWay(row, declared) ? Math.max(0, row.enqueuedTokensMax - SHARE_MIN) : 0;
-
 /** How much of a quota's tokens others than `wanted` give up for it. */
 export async function yieldedFor(
-  wanted: DeploymentRow,
-  { subscriptionId, location }: Pick<Resource, 'subscriptionId' | 'location'>,
+  wanted: PlacedDeployment,
   { store, declared }: ReshareDeps,
 ): Promise<number> {
-  const resources = await store.resources.list({ subscriptionId });
-  const rows = await deploymentsAt(location, resources, store);
-  return rows
-    .filter(({ model, sku }) => model === wanted.model && sku === wanted.sku)
-    .filter(({ resourceId, name }) => resourceId !== wanted.resourceId || name !== wanted.name)
-    .reduce((sum, row) => sum + yieldedBy(row, declared()), 0);
+  const others = await othersOf(wanted, store);
+  return others.reduce((sum, { row }) => sum + yieldedBy(row, declared()), 0);
 }
 
-const givesWay = ({ resourceId, name, owner }: DeploymentRow, declared: Declared): boolean =>
-  owner === 'configuration' &&
-  findDeclared(declared, resourceId)?.deployments.find((one) => one.name === name)?.enqueuedTokensMax ===
-    null;
+/** How much of a deployment's tokens others may have if they ask for it. A share keeps one unit of capacity. */
+export const yieldedBy = (row: DeploymentRow, declared: Declared): number =>
+  givesWay(row, declared) ? Math.max(0, row.enqueuedTokensMax - TOKENS_PER_CAPACITY) : 0;
+
+const givesWay = (row: DeploymentRow, declared: Declared): boolean =>
+  row.owner === 'configuration' && findDeclaredDeployment(declared, row)?.enqueuedTokensMax === null;
+
+const othersOf = async (one: PlacedDeployment, store: StateStore): Promise<PlacedDeployment[]> =>
+  (await membersOf(one, store)).filter(
+    ({ row }) => row.resourceId !== one.row.resourceId || row.name !== one.row.name,
+  );
+
+const membersOf = async (one: PlacedDeployment, store: StateStore): Promise<PlacedDeployment[]> =>
+  (await deploymentsAt(one.resource, store)).filter((other) => quotaKey(other) === quotaKey(one));
+
+/** All deployments of one subscription and region. Those of one model and SKU share a quota. */
+export async function deploymentsAt(
+  { subscriptionId, location }: Pick<Resource, 'subscriptionId' | 'location'>,
+  { resources, deployments }: Pick<StateStore, 'resources' | 'deployments'>,
+): Promise<PlacedDeployment[]> {
+  const there = (await resources.list({ subscriptionId })).filter((one) => one.location === location);
+  const placed = there.map(async (resource) => {
+    const rows = await deployments.list({ resourceId: resource.id, actor: 'control plane' });
+    return rows.map((row) => ({ resource, row }));
+  });
+  return (await Promise.all(placed)).flat();
+}

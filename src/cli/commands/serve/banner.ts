@@ -32,7 +32,7 @@ export interface Served {
 /** What a person needs to begin. Keys are shown on a terminal only. `columns`: its width, null elsewhere. */
 export function banner(started: Started, given: ReadonlySet<ValueName>, columns: number | null): string {
   const { app, config, url, upstreams, deployments } = started;
-  const others = config.resources.slice(1).map(({ name }) => name);
+  const others = config.resources.slice(1).map(({ id }) => id);
   const rows: Row[] = [
     ...keyRows(started, given),
     ...rowsOf('deployments', deployments.map(describe), 'none yet'),

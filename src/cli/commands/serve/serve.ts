@@ -110,7 +110,7 @@ async function show(
 }
 
 async function deploymentsOf(app: App, config: AppConfig): Promise<Served[]> {
-  const served = config.resources.map(({ name }) => deploymentsOfResource(app, config, name));
+  const served = config.resources.map(({ id }) => deploymentsOfResource(app, config, id));
   return (await Promise.all(served)).flat();
 }
 
@@ -148,7 +148,7 @@ function startedJson({ app, config, url, keysFile, upstreams, deployments }: Sta
     deployments,
     upstreams,
     simulated: deployments.filter((one) => one.upstreams.includes('simulator')).map(({ name }) => name),
-    resources: config.resources.map(({ name }) => name),
+    resources: config.resources.map(({ id }) => id),
   };
 }
 

@@ -1,0 +1,40 @@
+import type { DeploymentSettings, Resource } from '../contract/control.ts';
+
+/**
+ * The resources and deployments of a configuration: parsed, with every default that does not depend on others. What it
+ * declares is read-only over the API. ARCHITECTURE.md draws the way of a deployment from the file to an upstream.
+ */
+export interface Declared {
+  /** The default one is first. Ids are unique. */
+  readonly resources: readonly DeclaredResource[];
+}
+
+export interface DeclaredResource extends Pick<
+  Resource,
+  'id' | 'location' | 'subscriptionId' | 'resourceGroup' | 'offer' | 'keyAuthDisabled' | 'tags'
+> {
+  /** Key 1 and key 2, where the configuration gives them. */
+  readonly keys: readonly string[];
+  /** True: a key that is not given here is the API's. False: the resource has no others. */
+  readonly sharesKeys: boolean;
+  /** Names are unique. */
+  readonly deployments: readonly DeclaredDeployment[];
+  /** Where it is declared: `offpeak.yaml:12`. */
+  readonly source: string;
+}
+
+export interface DeclaredDeployment extends DeploymentSettings {
+  readonly name: string;
+  /** Null: an equal share of what the others of its quota leave. */
+  readonly enqueuedTokensMax: number | null;
+  readonly source: string;
+}
+
+export const findDeclared = ({ resources }: Declared, resourceId: string): DeclaredResource | undefined =>
+  resources.find(({ id }) => id === resourceId);
+
+export const findDeclaredDeployment = (
+  declared: Declared,
+  { resourceId, name }: { readonly resourceId: string; readonly name: string },
+): DeclaredDeployment | undefined =>
+  findDeclared(declared, resourceId)?.deployments.find((one) => one.name === name);
