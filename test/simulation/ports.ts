@@ -1,3 +1,4 @@
+import { methodsOf, perform, portsOf } from '../../src/stores/state/calls.ts';
 import type { StateStore, StoreError } from '../../src/stores/state/ports.ts';
 import type { Point } from './plan.ts';
 import { never } from './scheduler.ts';
@@ -54,32 +55,12 @@ export function storeOf(
         (error: unknown) => (life.alive ? Promise.reject(error) : never<T>()),
       );
   };
-  const port = <P extends object>(name: string, target: P): P =>
-    new Proxy(target, {
-      get: (_, method) => {
-        const member: unknown = Reflect.get(target, method);
-        if (typeof member !== 'function') return member;
-        return (...args: unknown[]) => {
-          // As in the store's own thread: what the caller changes later is not seen.
-          const sent = structuredClone(args);
-          const effect = () => Reflect.apply(member, target, sent) as Promise<unknown>;
-          return call(`${name}.${String(method)}`, sent, effect);
-        };
-      },
-    });
-  return {
-    installation: port('installation', real.installation),
-    resources: port('resources', real.resources),
-    deployments: port('deployments', real.deployments),
-    audit: port('audit', real.audit),
-    files: port('files', real.files),
-    uploads: port('uploads', real.uploads),
-    batches: port('batches', real.batches),
-    work: port('work', real.work),
-    results: port('results', real.results),
-    retention: port('retention', real.retention),
-    close: () => Promise.resolve(),
-  };
+  const ports = portsOf(methodsOf(real), ({ port, method, args }) => {
+    // As in the store's own thread: what the caller changes later is not seen.
+    const sent = structuredClone(args);
+    return call(`${port}.${method}`, sent, () => perform(real, { port, method, args: sent }));
+  });
+  return { ...ports, close: () => Promise.resolve() };
 }
 
 /** Lets one effect run after the other. */

@@ -18,7 +18,11 @@ import type { PartRow, UploadRow } from '../../contract/upload.ts';
  * same conformance suite, `test/conformance`. Every call is one transaction: when its promise resolves, its effect survives a power cut.
  * Arguments and results are plain data, so that the embedded store can live in its own thread.
  */
-export interface StateStore {
+export interface StateStore extends StatePorts {
+  close(): Promise<void>;
+}
+
+export interface StatePorts {
   readonly installation: InstallationStore;
   readonly resources: ResourceStore;
   readonly deployments: DeploymentStore;
@@ -29,7 +33,6 @@ export interface StateStore {
   readonly work: WorkStore;
   readonly results: ResultStore;
   readonly retention: RetentionStore;
-  close(): Promise<void>;
 }
 
 /** `transient`: trying again may help (busy, connection lost, disk full). Otherwise the process must end (P9). */

@@ -1,24 +1,18 @@
 import { AssertionError } from '../../../core/assert.ts';
 import { StoreError } from '../ports.ts';
-import type { StateStore } from '../ports.ts';
+import type { StoreCall, StoreMethods } from '../calls.ts';
 import type { Packed } from './packing.ts';
 
 /** What the store's thread and its owner say to each other. */
-export type PortName = Exclude<keyof StateStore, 'close'>;
-export type Method = (...args: readonly unknown[]) => Promise<unknown>;
-
-/** `close` when `port` is null. */
-export interface Call {
+export interface Request {
   readonly id: number;
-  readonly port: PortName | null;
-  readonly method: string;
-  readonly args: readonly unknown[];
-  /** Of `results.commit`, in place of `args`. */
+  /** `packed`: the results of `results.commit`, in place of `args`. */
+  readonly call: StoreCall | 'close';
   readonly packed?: Packed | undefined;
 }
 
 export type Reply =
-  | { readonly kind: 'opened'; readonly methods: Readonly<Record<PortName, readonly string[]>> }
+  | { readonly kind: 'opened'; readonly methods: StoreMethods }
   | { readonly kind: 'refused'; readonly error: WireError }
   | { readonly kind: 'value'; readonly id: number; readonly value: unknown; readonly packed?: Packed }
   | { readonly kind: 'error'; readonly id: number; readonly error: WireError };

@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 
+import { portsOf } from '../calls.ts';
 import type { StateStore } from '../ports.ts';
 import { StoreError } from '../ports.ts';
 import { buffersOf, packResults, unpackRows, type Packed } from './packing.ts';
 import { fromWire } from './protocol.ts';
-import type { Call, Method, PortName, Reply } from './protocol.ts';
+import type { Reply, Request } from './protocol.ts';
 
 export interface SqliteOptions {
   readonly path: string;
@@ -26,30 +27,14 @@ export async function openSqliteStore({ path, onFatal }: SqliteOptions): Promise
     throw opening.kind === 'refused' ? fromWire(opening.error) : new StoreError('unexpected reply', 'other');
   }
   const thread = new Thread(worker, onFatal);
-  // Plain objects with the port's own methods; each sends its arguments over.
-  const port = <Name extends PortName>(name: Name) =>
-    Object.fromEntries(
-      opening.methods[name].map((method): [string, Method] => [
-        method,
-        (...args) => thread.call({ port: name, method, args }),
-      ]),
-    ) as unknown as StateStore[Name];
-  const results = port('results');
+  const ports = portsOf(opening.methods, (call) => thread.call(call));
   return {
-    installation: port('installation'),
-    resources: port('resources'),
-    deployments: port('deployments'),
-    audit: port('audit'),
-    files: port('files'),
-    uploads: port('uploads'),
-    batches: port('batches'),
-    work: port('work'),
+    ...ports,
     results: {
-      ...results,
+      ...ports.results,
       commit: (group) =>
         thread.call({ port: 'results', method: 'commit', args: [] }, packResults(group)) as Promise<Lost>,
     },
-    retention: port('retention'),
     close: () => thread.close(),
   };
 }
@@ -74,18 +59,18 @@ class Thread {
   }
 
   /** `packed`: results that take the place of the arguments. */
-  call(call: Omit<Call, 'id' | 'packed'>, packed?: Packed): Promise<unknown> {
+  call(call: Request['call'], packed?: Packed): Promise<unknown> {
     if (this.#ended) return Promise.reject(this.#ended);
     const id = ++this.#calls;
     const waiting = Promise.withResolvers<unknown>();
     this.#waiting.set(id, waiting);
-    this.#worker.postMessage({ id, ...call, packed } satisfies Call, packed ? buffersOf(packed) : []);
+    this.#worker.postMessage({ id, call, packed } satisfies Request, packed ? buffersOf(packed) : []);
     return waiting.promise;
   }
 
   async close(): Promise<void> {
     const exit = once(this.#worker, 'exit');
-    const closed = this.call({ port: null, method: 'close', args: [] });
+    const closed = this.call('close');
     // From here on the end of the thread is no surprise; it may even come before the answer.
     this.#ended ??= new StoreError('The state store is closed.', 'other');
     await Promise.race([closed, exit]);
