@@ -1,7 +1,7 @@
 /** The HTTP server: its hooks in the order in which a request meets them, and its routes. */
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { IncomingMessage } from 'node:http';
-import { Targets } from './address/targets.ts';
+import { Targets } from './address/target.ts';
 import { armRoutes } from './arm/routes.ts';
 import { batchRoutes } from './data-plane/batches.ts';
 import { contentRoutes } from './data-plane/contents.ts';

@@ -1,5 +1,5 @@
-/** The control plane's paths, as the router knows them: ARM writes its fixed words in any case. */
-import { CONTROL } from './router-paths.ts';
+/** The control plane's paths, as the router knows them. ARM writes its fixed words in any case. */
+import { CONTROL_PLANE } from './router-paths.ts';
 
 const WORDS = new Map(
   [
@@ -21,9 +21,9 @@ const PROVIDER = 'microsoft.cognitiveservices';
 
 /**
  * `/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a` without its provider and under
- * `CONTROL`. Undefined: no path of ours, other providers' among them.
+ * `CONTROL_PLANE`. Undefined: no path of ours, other providers' among them.
  */
-export function toControlPath(path: string): string | undefined {
+export function toControlPlanePath(path: string): string | undefined {
   const segments = path.replace(/\/$/, '').split('/').slice(1);
   const provider = segments.findIndex((word, index) => isFixed(index) && word.toLowerCase() === 'providers');
   if (provider === -1 || segments[provider + 1]?.toLowerCase() !== PROVIDER) return undefined;
@@ -35,7 +35,7 @@ export function toControlPath(path: string): string | undefined {
     else if (WORDS.has(segment.toLowerCase())) canonical.push(WORDS.get(segment.toLowerCase()) ?? '');
     else return undefined;
   }
-  return `${CONTROL}/${canonical.join('/')}`;
+  return `${CONTROL_PLANE}/${canonical.join('/')}`;
 }
 
 /** Words and names take turns: `subscriptions`, its id, `resourceGroups`, its name. */

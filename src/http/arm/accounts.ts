@@ -11,7 +11,7 @@ import { actorOf, endpointOf, mayRead } from './caller.ts';
 import { findAccount, findSubscription, lookUpAccount, same } from './lookup.ts';
 import { renderAccountModel } from './models.ts';
 import { renderAccount, renderKeys, renderUsage } from './render.ts';
-import { ACCOUNT, ACCOUNTS, CONTROL } from '../address/router-paths.ts';
+import { ACCOUNT, ACCOUNTS, CONTROL_PLANE } from '../address/router-paths.ts';
 import { PROVIDER } from './words.ts';
 
 const BySubscription = z.object({ subscription: z.string() });
@@ -36,7 +36,7 @@ export function accountRoutes(server: FastifyInstance, deps: ArmDeps): void {
     return { value: resources.map((resource) => render(request, resource)) };
   };
   app.get(
-    `${CONTROL}/subscriptions/:subscription/accounts`,
+    `${CONTROL_PLANE}/subscriptions/:subscription/accounts`,
     { config: { action: 'accounts/read', reach: 'some' }, schema: { hide: true, params: BySubscription } },
     (request) => listed(request, ({ subscriptionId }) => same(subscriptionId, request.params.subscription)),
   );

@@ -6,7 +6,7 @@ import { WireAuditPage } from '../../contract/wire-control.ts';
 import type { AuditEntry } from '../../contract/control.ts';
 import type { ControlPlane } from '../../deployments/control/port.ts';
 import { refuseAuthorization } from '../hooks/access.ts';
-import { CONTROL } from '../address/router-paths.ts';
+import { CONTROL_PLANE } from '../address/router-paths.ts';
 
 const AuditQuery = z.object({
   resource: z.string().optional().meta({ description: 'Of this resource alone' }),
@@ -23,7 +23,7 @@ export function auditRoutes(server: FastifyInstance, control: ControlPlane): voi
   const app = server.withTypeProvider<ZodTypeProvider>();
 
   app.get(
-    `${CONTROL}/audit`,
+    `${CONTROL_PLANE}/audit`,
     {
       config: { action: 'audit/read', reach: 'some' },
       schema: {

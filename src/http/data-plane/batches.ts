@@ -14,7 +14,8 @@ import { batchNotFound, findBatch, toPage, unknownAfter } from './lookup.ts';
 import { renderBatch } from '../wire/render.ts';
 import { ById, CreateBatchBody, CreateBatchHeaders, ListBatchesQuery } from '../wire/schemas.ts';
 import type { HttpDeps } from '../deps.ts';
-import { WIRE, type Surface } from '../address/surface.ts';
+import { DATA_PLANE } from '../address/router-paths.ts';
+import type { Surface } from '../address/surface.ts';
 
 type Deps = Pick<HttpDeps, 'state' | 'engine' | 'clock'>;
 
@@ -23,7 +24,7 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
   const { state, engine } = deps;
 
   app.post(
-    `${WIRE}/batches`,
+    `${DATA_PLANE}/batches`,
     {
       config: { action: 'accounts/OpenAI/batch-jobs/write' },
       schema: {
@@ -51,7 +52,7 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
   );
 
   app.get(
-    `${WIRE}/batches`,
+    `${DATA_PLANE}/batches`,
     {
       config: { action: 'accounts/OpenAI/batches/read' },
       schema: {
@@ -70,7 +71,7 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
   );
 
   app.get(
-    `${WIRE}/batches/:id`,
+    `${DATA_PLANE}/batches/:id`,
     {
       config: { action: 'accounts/OpenAI/batches/read' },
       schema: { summary: 'Get a batch', params: ById, response: { 200: WireBatch } },
@@ -112,7 +113,7 @@ function cancelRoutes(server: FastifyInstance, deps: Deps): void {
   };
 
   app.post(
-    `${WIRE}/batches/:id/cancel`,
+    `${DATA_PLANE}/batches/:id/cancel`,
     {
       config: { action: 'accounts/OpenAI/batches/cancel/action' },
       schema: { summary: 'Cancel a batch', params: ById, response: { 200: WireBatch } },
@@ -121,7 +122,7 @@ function cancelRoutes(server: FastifyInstance, deps: Deps): void {
   );
   // The curl line of the original's documentation leaves out `-X POST`; it needs a key all the same.
   app.get(
-    `${WIRE}/batches/:id/cancel`,
+    `${DATA_PLANE}/batches/:id/cancel`,
     {
       // HEAD changes nothing.
       exposeHeadRoute: false,

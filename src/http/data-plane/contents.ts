@@ -11,7 +11,7 @@ import { fileNotFound, findBatch, findFile } from './lookup.ts';
 import { certainPart, recordedResults } from '../files/partial-results.ts';
 import { ById, Content, ContentQuery } from '../wire/schemas.ts';
 import type { HttpDeps } from '../deps.ts';
-import { WIRE } from '../address/surface.ts';
+import { DATA_PLANE } from '../address/router-paths.ts';
 
 type Deps = Pick<HttpDeps, 'state' | 'blobs' | 'log'>;
 
@@ -21,7 +21,7 @@ export function contentRoutes(server: FastifyInstance, deps: Deps): void {
   const response = { 200: { content: { 'application/octet-stream': { schema: Content } } } };
 
   app.get(
-    `${WIRE}/files/:id/content`,
+    `${DATA_PLANE}/files/:id/content`,
     {
       config: { action: 'accounts/OpenAI/files/read' },
       schema: {
@@ -50,7 +50,7 @@ export function contentRoutes(server: FastifyInstance, deps: Deps): void {
     ['errors', false],
   ] as const)
     app.get(
-      `${WIRE}/batches/:id/${name}`,
+      `${DATA_PLANE}/batches/:id/${name}`,
       {
         config: { action: 'accounts/OpenAI/files/read' },
         schema: {

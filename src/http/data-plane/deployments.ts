@@ -12,13 +12,13 @@ import {
 import type { ControlPlane, DeploymentView, UsageView } from '../../deployments/control/port.ts';
 import { renderTokens, toCapacity, usageName } from '../arm/render.ts';
 import { resourceNotFound } from './lookup.ts';
-import { WIRE } from '../address/surface.ts';
+import { DATA_PLANE } from '../address/router-paths.ts';
 
 export function deploymentRoutes(server: FastifyInstance, control: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
 
   app.get(
-    `${WIRE}/deployments`,
+    `${DATA_PLANE}/deployments`,
     {
       config: { action: 'accounts/OpenAI/deployments/read' },
       schema: { summary: 'List deployments', response: { 200: WireDeploymentList } },
@@ -29,7 +29,7 @@ export function deploymentRoutes(server: FastifyInstance, control: ControlPlane)
     },
   );
   app.get(
-    `${WIRE}/deployments/:deployment`,
+    `${DATA_PLANE}/deployments/:deployment`,
     {
       config: { action: 'accounts/OpenAI/deployments/read' },
       schema: {
@@ -49,7 +49,7 @@ export function deploymentRoutes(server: FastifyInstance, control: ControlPlane)
     },
   );
   app.get(
-    `${WIRE}/usages`,
+    `${DATA_PLANE}/usages`,
     {
       config: { action: 'accounts/OpenAI/usages/read' },
       schema: { summary: 'Read the quotas', response: { 200: WireQuotaUsageList } },

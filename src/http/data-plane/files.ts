@@ -5,7 +5,7 @@ import { fileNotFound, findFile, toPage, unknownAfter } from './lookup.ts';
 import { renderFile } from '../wire/render.ts';
 import { ById, ListFilesQuery } from '../wire/schemas.ts';
 import type { HttpDeps } from '../deps.ts';
-import { WIRE } from '../address/surface.ts';
+import { DATA_PLANE } from '../address/router-paths.ts';
 
 export function fileRoutes(
   server: FastifyInstance,
@@ -14,7 +14,7 @@ export function fileRoutes(
   const app = server.withTypeProvider<ZodTypeProvider>();
 
   app.get(
-    `${WIRE}/files`,
+    `${DATA_PLANE}/files`,
     {
       config: { action: 'accounts/OpenAI/files/read' },
       schema: { summary: 'List files', querystring: ListFilesQuery, response: { 200: WireFileList } },
@@ -27,7 +27,7 @@ export function fileRoutes(
   );
 
   app.get(
-    `${WIRE}/files/:id`,
+    `${DATA_PLANE}/files/:id`,
     {
       config: { action: 'accounts/OpenAI/files/read' },
       schema: { summary: 'Get a file', params: ById, response: { 200: WireFile } },
@@ -36,7 +36,7 @@ export function fileRoutes(
   );
 
   app.delete(
-    `${WIRE}/files/:id`,
+    `${DATA_PLANE}/files/:id`,
     {
       config: { action: 'accounts/OpenAI/files/delete' },
       schema: { summary: 'Delete a file', params: ById, response: { 200: WireFileDeleted } },

@@ -12,7 +12,7 @@ import type { ControlPlane, DeploymentView, ModelOffered } from '../../deploymen
 import { isEmbedding } from '../arm/models.ts';
 import { resourceNotFound } from './lookup.ts';
 import { ById } from '../wire/schemas.ts';
-import { WIRE } from '../address/surface.ts';
+import { DATA_PLANE } from '../address/router-paths.ts';
 
 export function modelRoutes(server: FastifyInstance, control: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
@@ -27,7 +27,7 @@ export function modelRoutes(server: FastifyInstance, control: ControlPlane): voi
   };
 
   app.get(
-    `${WIRE}/models`,
+    `${DATA_PLANE}/models`,
     { config, schema: { summary: 'List models', response: { 200: WireModelList } } },
     async (request) =>
       request.target.surface.dialect === 'openai'
@@ -35,7 +35,7 @@ export function modelRoutes(server: FastifyInstance, control: ControlPlane): voi
         : { object: 'list' as const, data: await offered(request) },
   );
   app.get(
-    `${WIRE}/models/:id`,
+    `${DATA_PLANE}/models/:id`,
     { config, schema: { summary: 'Get a model', params: ById, response: { 200: WireAnyModel } } },
     async (request) => {
       const { id } = request.params;

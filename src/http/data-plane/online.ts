@@ -9,7 +9,7 @@ import { BATCH_SKUS } from '../../contract/control.ts';
 import { ApiError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/scope.ts';
 import type { Deployments } from '../../deployments/port.ts';
-import { WIRE } from '../address/surface.ts';
+import { DATA_PLANE } from '../address/router-paths.ts';
 
 const OPERATIONS = [
   ['/chat/completions', 'chatCompletion'],
@@ -29,7 +29,7 @@ export function onlineRoutes(server: FastifyInstance, deployments: Deployments):
 
   for (const [path, operation] of OPERATIONS) {
     app.post(
-      `${WIRE}/deployments/:deployment${path}`,
+      `${DATA_PLANE}/deployments/:deployment${path}`,
       {
         config,
         bodyLimit: BODY_BYTES_MAX,
@@ -38,7 +38,7 @@ export function onlineRoutes(server: FastifyInstance, deployments: Deployments):
       (request) => refuse(request.principal.scope, { name: request.params.deployment, operation }),
     );
     app.post(
-      `${WIRE}${path}`,
+      `${DATA_PLANE}${path}`,
       {
         config,
         bodyLimit: BODY_BYTES_MAX,

@@ -9,7 +9,7 @@ import { announcedFile, FormFields, receiveForm } from '../files/multipart.ts';
 import { renderPart, renderUpload } from '../wire/render.ts';
 import { ById, CompleteUploadBody, PartForm, StartUploadBody } from '../wire/schemas.ts';
 import type { HttpDeps } from '../deps.ts';
-import { WIRE } from '../address/surface.ts';
+import { DATA_PLANE } from '../address/router-paths.ts';
 
 type Uploads = HttpDeps['uploader']['inParts'];
 const config = { action: 'accounts/OpenAI/files/write' } as const;
@@ -21,7 +21,7 @@ export function partUploadRoutes(
   const app = server.withTypeProvider<ZodTypeProvider>();
 
   app.post(
-    `${WIRE}/uploads`,
+    `${DATA_PLANE}/uploads`,
     {
       config,
       schema: {
@@ -56,7 +56,7 @@ export function partUploadRoutes(
 function partRoute(server: FastifyInstance, uploads: Uploads): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
   app.post(
-    `${WIRE}/uploads/:id/parts`,
+    `${DATA_PLANE}/uploads/:id/parts`,
     {
       onRequest: announcedFile({
         parts: 'the part data',
@@ -93,7 +93,7 @@ function partRoute(server: FastifyInstance, uploads: Uploads): void {
 function endRoutes(server: FastifyInstance, uploads: Uploads): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
   app.post(
-    `${WIRE}/uploads/:id/complete`,
+    `${DATA_PLANE}/uploads/:id/complete`,
     {
       config,
       schema: {
@@ -114,7 +114,7 @@ function endRoutes(server: FastifyInstance, uploads: Uploads): void {
   );
 
   app.post(
-    `${WIRE}/uploads/:id/cancel`,
+    `${DATA_PLANE}/uploads/:id/cancel`,
     {
       config,
       schema: { summary: 'Cancel an upload', params: ById, response: { 200: WireUpload } },

@@ -9,7 +9,8 @@ import { announcedFile } from '../files/multipart.ts';
 import { renderFile } from '../wire/render.ts';
 import { ImportFileBody, UploadForm } from '../wire/schemas.ts';
 import type { HttpDeps } from '../deps.ts';
-import { WIRE, type Surface } from '../address/surface.ts';
+import { DATA_PLANE } from '../address/router-paths.ts';
+import type { Surface } from '../address/surface.ts';
 import { receiveUpload } from '../files/upload-form.ts';
 
 export function uploadRoutes(
@@ -20,7 +21,7 @@ export function uploadRoutes(
   const response = { 200: WireFile, 201: WireFile };
 
   app.post(
-    `${WIRE}/files`,
+    `${DATA_PLANE}/files`,
     {
       // The form is read as a stream, so its schema is there to be shown.
       validatorCompiler: () => () => true,
@@ -48,7 +49,7 @@ export function uploadRoutes(
   );
 
   app.post(
-    `${WIRE}/files/import`,
+    `${DATA_PLANE}/files/import`,
     {
       config: { action: 'accounts/OpenAI/files/write' },
       schema: { summary: 'Import a file from a URL', body: ImportFileBody, response },

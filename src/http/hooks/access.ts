@@ -5,9 +5,9 @@ import type { Action } from '../../contract/control.ts';
 import { ApiError } from '../../contract/error.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Authenticate, Credential, Principal } from '../../identity/port.ts';
-import { CONTROL } from '../address/router-paths.ts';
+import { CONTROL_PLANE, DATA_PLANE } from '../address/router-paths.ts';
 import { FailureLimiter } from './failure-limiter.ts';
-import { WIRE, type Target } from '../address/surface.ts';
+import type { Target } from '../address/target.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -20,7 +20,7 @@ declare module 'fastify' {
     reach?: 'every' | 'some';
   }
   interface FastifyRequest {
-    /** Who calls; set on every route under `WIRE` and `CONTROL`. */
+    /** Who calls; set on every route under `DATA_PLANE` and `CONTROL_PLANE`. */
     principal: Principal;
   }
 }
@@ -36,7 +36,7 @@ export function controlAccess(app: FastifyInstance, options: AccessOptions): voi
   app.decorateRequest('principal');
 
   app.addHook('onRoute', ({ url, method, config }) => {
-    const isGuarded = url.startsWith(WIRE) || url.startsWith(CONTROL);
+    const isGuarded = url.startsWith(DATA_PLANE) || url.startsWith(CONTROL_PLANE);
     if (isGuarded && config?.action === undefined)
       throw new Error(
         `The route ${String(method)} ${url} does not say what callers must be allowed: config.action.`,
@@ -45,7 +45,7 @@ export function controlAccess(app: FastifyInstance, options: AccessOptions): voi
 
   app.addHook('onRequest', async (request, reply) => {
     const { target } = request;
-    if (target.plane !== 'open') {
+    if (target.plane !== 'service') {
       request.principal = await identify(request, target, { authenticate: options.authenticate, failures });
       if (target.refusal === undefined) authorize(request, reply);
     }
@@ -183,7 +183,7 @@ const PARAMETERS: Readonly<Record<string, string>> = {
 /** `POST /openai/batches/{batch-id}/cancel`, as the original names what was tried. */
 function operationOf({ method, routeOptions }: FastifyRequest): string {
   const path = (routeOptions.url ?? '')
-    .slice(WIRE.length)
+    .slice(DATA_PLANE.length)
     .replaceAll(/\/([a-z]+)\/:[^/]+/g, (_all, kind: string) => `/${kind}/${PARAMETERS[kind] ?? '{id}'}`);
   return `${method} /openai${path}`;
 }

@@ -1,7 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Log } from '../../core/log.ts';
-import { CONTROL } from '../address/router-paths.ts';
-import { WIRE } from '../address/surface.ts';
+import { CONTROL_PLANE, DATA_PLANE } from '../address/router-paths.ts';
 
 /** Named fields only: no query, no body, no header. */
 export function logRequests(app: FastifyInstance, log: Log): void {
@@ -26,8 +25,8 @@ const isProbe = ({ method, routeOptions }: FastifyRequest): boolean =>
 
 function shownRoute({ routeOptions, target }: FastifyRequest): string {
   const { url = 'none' } = routeOptions;
-  if (url.startsWith(CONTROL)) return url.slice(CONTROL.length);
-  return url.replace(WIRE, target.surface.root);
+  if (url.startsWith(CONTROL_PLANE)) return url.slice(CONTROL_PLANE.length);
+  return url.replace(DATA_PLANE, target.surface.root);
 }
 
 const OUR_ID = /^(batch|file)[_-][0-9a-f-]{32,36}$/;

@@ -3,12 +3,12 @@ import swagger from '@fastify/swagger';
 import type { FastifyInstance, FastifySchema } from 'fastify';
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from 'fastify-type-provider-zod';
 import { WireError } from '../../contract/wire.ts';
-import { CONTROL } from '../address/router-paths.ts';
+import { CONTROL_PLANE, DATA_PLANE } from '../address/router-paths.ts';
 import { OPERATIONS, TOPICS, type Operation } from './operations.ts';
-import { CLASSIC_VERSIONS, WIRE } from '../address/surface.ts';
+import { CLASSIC_VERSIONS } from '../address/api-version.ts';
 
 /** Of the router alone. */
-const PREFIX = new RegExp(`^(?:${WIRE}|${CONTROL})(?=/)`);
+const PREFIX = new RegExp(`^(?:${DATA_PLANE}|${CONTROL_PLANE})(?=/)`);
 
 const DESCRIPTION = [
   'The Batch service of Azure OpenAI, self-hosted.',
@@ -70,11 +70,11 @@ function describe(
   { topic, sentence, curl = '', summary }: Operation,
   { url, schema, method }: { url: string; schema: FastifySchema; method: string },
 ): FastifySchema & Record<string, unknown> {
-  const isOpen = !url.startsWith(WIRE) && !url.startsWith(CONTROL);
+  const isOpen = !url.startsWith(DATA_PLANE) && !url.startsWith(CONTROL_PLANE);
   const path = shownPath(url).replaceAll(/:(\w+)/g, '{$1}');
-  const base = url.startsWith(WIRE) ? '$OFFPEAK/openai/v1' : '$OFFPEAK';
+  const base = url.startsWith(DATA_PLANE) ? '$OFFPEAK/openai/v1' : '$OFFPEAK';
   const query = path.startsWith('/subscriptions') ? '?api-version=2025-09-01' : '';
-  const key = isOpen ? '' : ` -H "api-key: ${url.startsWith(CONTROL) ? '$ADMIN_KEY' : '$KEY'}"`;
+  const key = isOpen ? '' : ` -H "api-key: ${url.startsWith(CONTROL_PLANE) ? '$ADMIN_KEY' : '$KEY'}"`;
   const source = `curl "${base}${path}${query}"${key}${curl === '' ? '' : ` ${curl}`}`;
   return {
     hide: false,
@@ -83,7 +83,7 @@ function describe(
     description: [sentence, schema.description].filter(Boolean).join('\n\n'),
     response: { ...(schema.response as object), default: WireError },
     'x-codeSamples': [{ lang: 'curl', source }],
-    ...(!url.startsWith(WIRE) && { servers: AT_ROOT }),
+    ...(!url.startsWith(DATA_PLANE) && { servers: AT_ROOT }),
     ...(isOpen && { security: [] }),
   };
 }

@@ -2,12 +2,12 @@
 import {
   ACCOUNT,
   ACCOUNTS,
-  CONTROL,
+  CONTROL_PLANE,
   DEPLOYMENT,
   DEPLOYMENTS,
   SUBSCRIPTION,
 } from '../address/router-paths.ts';
-import { WIRE } from '../address/surface.ts';
+import { DATA_PLANE } from '../address/router-paths.ts';
 
 export interface Operation {
   readonly topic: Topic;
@@ -50,68 +50,71 @@ const on = (
 /** By method and path, as the router knows it. A route that is not here is not shown. */
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   ...on('files', {
-    [`POST ${WIRE}/files`]: [
+    [`POST ${DATA_PLANE}/files`]: [
       'Stores a JSONL file of requests; it can be used as soon as it is answered.',
       '-F purpose=batch -F file=@in.jsonl',
     ],
-    [`POST ${WIRE}/files/import`]: [
+    [`POST ${DATA_PLANE}/files/import`]: [
       'Fetches a file from a host that the operator has listed.',
       `${JSON_BODY} '{"purpose": "batch", "filename": "in.jsonl", "content_url": "https://files.example.com/in.jsonl"}'`,
     ],
-    [`GET ${WIRE}/files`]: ['Lists files, the newest first.', ''],
-    [`GET ${WIRE}/files/:id`]: ['Shows name, size, purpose and expiry of a file.', ''],
-    [`GET ${WIRE}/files/:id/content`]: [
+    [`GET ${DATA_PLANE}/files`]: ['Lists files, the newest first.', ''],
+    [`GET ${DATA_PLANE}/files/:id`]: ['Shows name, size, purpose and expiry of a file.', ''],
+    [`GET ${DATA_PLANE}/files/:id/content`]: [
       'Gives the bytes of a file, whole or in ranges, also of an output that is still being made.',
       '-o out.jsonl',
     ],
-    [`DELETE ${WIRE}/files/:id`]: ['Deletes a file; a batch that still reads it goes on.', '-X DELETE'],
+    [`DELETE ${DATA_PLANE}/files/:id`]: ['Deletes a file; a batch that still reads it goes on.', '-X DELETE'],
   }),
   ...on('uploads', {
-    [`POST ${WIRE}/uploads`]: [
+    [`POST ${DATA_PLANE}/uploads`]: [
       'Starts an upload in parts, which lasts two hours.',
       `${JSON_BODY} '{"purpose": "batch", "filename": "in.jsonl", "bytes": 123456, "mime_type": "application/jsonl"}'`,
     ],
-    [`POST ${WIRE}/uploads/:id/parts`]: [
+    [`POST ${DATA_PLANE}/uploads/:id/parts`]: [
       'Stores one part of at most 64 MiB; it is on stable storage once it is answered.',
       '-F data=@part-1',
     ],
-    [`POST ${WIRE}/uploads/:id/complete`]: [
+    [`POST ${DATA_PLANE}/uploads/:id/complete`]: [
       'Joins the parts, in the order that you give, to a file.',
       `${JSON_BODY} '{"part_ids": ["part_1", "part_2"]}'`,
     ],
-    [`POST ${WIRE}/uploads/:id/cancel`]: ['Ends an upload and removes its parts.', '-X POST'],
+    [`POST ${DATA_PLANE}/uploads/:id/cancel`]: ['Ends an upload and removes its parts.', '-X POST'],
   }),
   ...on('batches', {
-    [`POST ${WIRE}/batches`]: [
+    [`POST ${DATA_PLANE}/batches`]: [
       'Starts a batch on a file; the answer tells at once what is wrong with any line.',
       `${JSON_BODY} '{"input_file_id": "file-…", "endpoint": "/chat/completions", "completion_window": "24h"}'`,
     ],
-    [`GET ${WIRE}/batches`]: ['Lists batches, the newest first, filtered and ordered as you ask.', ''],
-    [`GET ${WIRE}/batches/:id`]: ['Shows status, counts, usage, progress and what a batch waits for.', ''],
-    [`POST ${WIRE}/batches/:id/cancel`]: ['Stops a batch and keeps what it has answered.', '-X POST'],
-    [`GET ${WIRE}/batches/:id/output`]: [
+    [`GET ${DATA_PLANE}/batches`]: ['Lists batches, the newest first, filtered and ordered as you ask.', ''],
+    [`GET ${DATA_PLANE}/batches/:id`]: [
+      'Shows status, counts, usage, progress and what a batch waits for.',
+      '',
+    ],
+    [`POST ${DATA_PLANE}/batches/:id/cancel`]: ['Stops a batch and keeps what it has answered.', '-X POST'],
+    [`GET ${DATA_PLANE}/batches/:id/output`]: [
       'Gives all answers so far, also while the batch runs.',
       '-o out.jsonl',
     ],
-    [`GET ${WIRE}/batches/:id/errors`]: [
+    [`GET ${DATA_PLANE}/batches/:id/errors`]: [
       'Gives all failures so far, also while the batch runs.',
       '-o errors.jsonl',
     ],
   }),
   ...on('deployments', {
-    [`GET ${WIRE}/deployments`]: ['Lists the deployments that lines may name in `model`.', ''],
-    [`GET ${WIRE}/deployments/:deployment`]: [
+    [`GET ${DATA_PLANE}/deployments`]: ['Lists the deployments that lines may name in `model`.', ''],
+    [`GET ${DATA_PLANE}/deployments/:deployment`]: [
       'Shows one deployment with its limit and what is taken of it.',
       '',
     ],
-    [`GET ${WIRE}/usages`]: ['Shows the enqueued-token quotas and what is left of them.', ''],
+    [`GET ${DATA_PLANE}/usages`]: ['Shows the enqueued-token quotas and what is left of them.', ''],
   }),
   ...on('models', {
-    [`GET ${WIRE}/models`]: ['Lists the models of the catalog.', ''],
-    [`GET ${WIRE}/models/:id`]: ['Shows one model and what it can do.', ''],
+    [`GET ${DATA_PLANE}/models`]: ['Lists the models of the catalog.', ''],
+    [`GET ${DATA_PLANE}/models/:id`]: ['Shows one model and what it can do.', ''],
   }),
   ...on('resources', {
-    [`GET ${CONTROL}/subscriptions/:subscription/accounts`]: [
+    [`GET ${CONTROL_PLANE}/subscriptions/:subscription/accounts`]: [
       'Lists the resources of a subscription.',
       '',
       'List resources of a subscription',
@@ -202,7 +205,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
     ],
   }),
   ...on('audit', {
-    [`GET ${CONTROL}/audit`]: [
+    [`GET ${CONTROL_PLANE}/audit`]: [
       'Lists changes of resources, keys, deployments, files and batches, the newest first.',
       '',
     ],

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { RESERVED_NAMES } from '../../contract/names.ts';
-import { CLASSIC_VERSIONS, resolveTarget, type Target } from './surface.ts';
+import { CLASSIC_VERSIONS } from './api-version.ts';
+import { resolveTarget, type Target } from './target.ts';
 
 const DOMAINS = ['localhost', 'eu.localhost', 'openai.azure.com'];
 const resolve = (url: string, host = 'localhost:8080'): Target =>
@@ -53,7 +54,7 @@ describe('a URL', () => {
   });
 
   test.each(['/healthz', '/openapi.json', '/docs', '/docs/page.js'])('%s is open to everybody', (url) => {
-    expect(resolve(url)).toMatchObject({ url, plane: 'open' });
+    expect(resolve(url)).toMatchObject({ url, plane: 'service' });
   });
 });
 
@@ -179,7 +180,7 @@ describe('the addressed resource', () => {
   test('must be the same in host and path', () => {
     const target = resolve('/alpha/v1/files', 'beta.localhost');
 
-    expect(target).toMatchObject({ plane: 'open', url: '/nowhere', surface: { dialect: 'openai' } });
+    expect(target).toMatchObject({ plane: 'service', url: '/nowhere', surface: { dialect: 'openai' } });
     expect(target.refusal?.code).toBe('badRequest');
     expect(target.refusal?.message).toContain("'beta', and the path 'alpha'");
   });
@@ -209,7 +210,7 @@ describe('the addressed resource', () => {
     '/wire/v1/batches',
     '/nowhere/v1',
   ])('is not in %s, which leads nowhere', (url) => {
-    expect(resolve(url)).toMatchObject({ plane: 'open', url: '/nowhere' });
+    expect(resolve(url)).toMatchObject({ plane: 'service', url: '/nowhere' });
   });
 });
 
@@ -299,14 +300,17 @@ describe('the control plane', () => {
   });
 
   test('the audit log has no api-version', () => {
-    expect(resolve('/audit?limit=3')).toMatchObject({ plane: 'control', url: '/control/audit?limit=3' });
+    expect(resolve('/audit?limit=3')).toMatchObject({
+      plane: 'control',
+      url: '/control/audit?limit=3',
+    });
     expect(resolve('/audit').refusal).toBeUndefined();
   });
 
   test.each(['/control/audit', '/control/subscriptions/s/accounts', '/auditor'])(
     '%s leads nowhere',
     (url) => {
-      expect(resolve(url)).toMatchObject({ plane: 'open', url: '/nowhere' });
+      expect(resolve(url)).toMatchObject({ plane: 'service', url: '/nowhere' });
     },
   );
 });
