@@ -1,5 +1,6 @@
 import type { Batch } from '../../../contract/batch.ts';
 import type { Target } from '../../local-files/target.ts';
+import { EXIT, type ExitCode } from '../../process/exit.ts';
 import { grouped, note, print } from '../../terminal/print.ts';
 import { shortTime } from '../../terminal/progress.ts';
 import type { Job } from './job.ts';
@@ -29,26 +30,30 @@ export function outcomeOf(
   };
 }
 
-/** On standard output, unless that is where the answers went. */
-export function tellOutcome(
+/** Says how the run ended, on standard output unless the answers went there. Returns the exit code. */
+export function reportOutcome(
   { output, errors }: Job,
   outcome: Outcome,
-  { json, alreadyFinished }: { readonly json: boolean; readonly alreadyFinished: boolean },
-): void {
+  {
+    json = false,
+    alreadyFinished,
+  }: { readonly json: boolean | undefined; readonly alreadyFinished: boolean },
+): ExitCode {
+  const { completed, failed } = outcome.request_counts;
+  const exitCode = failed === 0 ? EXIT.ok : EXIT.failed;
   const say = [output, errors].some(({ kind }) => kind === 'stdout') ? note : print;
   if (json) {
     const paths = { output: output.path, errors: errors.path };
-    const told = { status: 'completed', ...outcome, ...paths, already_finished: alreadyFinished };
-    say(JSON.stringify(told, null, process.stdout.isTTY ? 2 : 0));
-    return;
+    const shown = { status: 'completed', ...outcome, ...paths, already_finished: alreadyFinished };
+    say(JSON.stringify(shown, null, process.stdout.isTTY ? 2 : 0));
+    return exitCode;
   }
-  const { completed, failed } = outcome.request_counts;
   say(`${grouped(completed)} answered  ${nameOf(output)}`);
   if (failed > 0) say(`${grouped(failed)} failed    ${nameOf(errors)}`);
   if (alreadyFinished) {
     const retry = failed > 0 ? '--retry-failed sends the failed requests again. ' : '';
     note(`Finished before: nothing was sent. ${retry}--force sends everything again.`);
-    return;
+    return exitCode;
   }
   const { usage, retries, resent_requests: resent, seconds, simulated } = outcome;
   const facts = [
@@ -59,6 +64,7 @@ export function tellOutcome(
     ...(resent > 0 ? [`at most ${grouped(resent)} sent again after a stop`] : []),
   ];
   note(`${facts.join(', ')}${simulated ? '. The answers are simulated' : ''}`);
+  return exitCode;
 }
 
 const nameOf = (target: Target): string => (target.kind === 'stdout' ? 'standard output' : target.path);

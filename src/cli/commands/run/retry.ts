@@ -1,7 +1,16 @@
 import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
+import type { Inspection } from '../../../contract/inspection.ts';
 import { LineSplitter } from '../../../core/lines.ts';
+import { inspectChunks } from '../../local-files/inspect.ts';
 import { CliError, EXIT } from '../../process/exit.ts';
+import { reasonOf } from '../../process/system-error.ts';
+import { grouped } from '../../terminal/print.ts';
+import { retryInputOf, type Job } from './job.ts';
+import type { RunRecord } from './record.ts';
 
 /** Longer than any line of a result can be. */
 const LINE_BYTES_MAX = 256 * 1024 * 1024;
@@ -14,18 +23,47 @@ interface IdentifiedLine {
   readonly bytes: Buffer;
 }
 
+/** What a batch is made of: the input, or those lines of it that failed. */
+export interface Source {
+  readonly path: string;
+  readonly sha256: string | null;
+  readonly inspection: Inspection;
+}
+
+/** Writes the lines of the input whose requests failed into a file: the input of a retry. */
+export async function failedRequests(job: Job, { finished }: RunRecord): Promise<Source> {
+  const { errors } = job;
+  const expected = finished?.request_counts.failed ?? 0;
+  if (errors.kind !== 'file') {
+    throw new CliError(`${errors.path} is no file, so it does not tell what failed.`, EXIT.usage);
+  }
+  const ids = await failedIds(errors.realPath).catch((error: unknown) => {
+    if (error instanceof CliError) throw error;
+    throw new CliError(`${errors.path} cannot be read: ${reasonOf(error)}.`, EXIT.usage, { cause: error });
+  });
+  if (ids.size !== expected) {
+    throw new CliError(
+      `${errors.path} is not what the run wrote: it tells ${grouped(ids.size)} failed requests, and there were ` +
+        `${grouped(expected)}. Put it back, or send every request again with --force.`,
+      EXIT.failed,
+    );
+  }
+  const path = retryInputOf(job);
+  const handle = await open(path, 'w', 0o600);
+  await pipeline(Readable.from(linesToRetry(job.input.path, ids)), handle.createWriteStream());
+  const { inspection } = await inspectChunks({ path, name: path });
+  return { path, sha256: null, inspection };
+}
+
 /** The `custom_id` of every request in the error file of a run. */
-export async function failedIds(errorsPath: string): Promise<Set<string>> {
+async function failedIds(errorsPath: string): Promise<Set<string>> {
   const ids = new Set<string>();
   for await (const { customId } of linesOf(createReadStream(errorsPath), errorsPath)) ids.add(customId);
   return ids;
 }
 
 /** The lines of the input whose requests failed, in the input's order. */
-export async function* linesToRetry(
-  inputPath: string,
-  failed: ReadonlySet<string>,
-): AsyncGenerator<Uint8Array> {
+async function* linesToRetry(inputPath: string, failed: ReadonlySet<string>): AsyncGenerator<Uint8Array> {
   for await (const line of linesOf(createReadStream(inputPath), inputPath))
     if (failed.has(line.customId)) yield line.bytes;
 }
