@@ -8,10 +8,10 @@ import { CliError, EXIT } from '../process/exit.ts';
 import { stopAsked } from '../process/signals.ts';
 import { reasonOf } from '../process/system-error.ts';
 import { type Endpoint, type EndpointFlags, resolveEndpoint } from './endpoint.ts';
-import { brokenOff, type Query, send, sendFor, tellService } from './http.ts';
+import { brokenOff, type Query, send, sendFor, noteService } from './http.ts';
 import { runningService } from './running-service.ts';
 
-/** What the commands read of an answer. Any service of either style may give it, so all else is passed on unread. */
+/** The members that commands read. Any service of either style may answer, so all other members are passed on unread. */
 const RemoteFile = z.looseObject({
   id: z.string(),
   bytes: z.number().nullish(),
@@ -24,11 +24,11 @@ export type RemoteFile = z.output<typeof RemoteFile>;
 
 const RemoteBatch = z.looseObject({
   id: z.string(),
-  /** Early versions of the original capitalise it. */
+  /** Early versions of Azure capitalise it. */
   status: z.string().toLowerCase(),
   created_at: z.number().nullish(),
   input_file_id: z.string().nullish(),
-  /** Absent, null and empty all mean that there is none. */
+  /** Absent, null and empty all mean that there is no such file. */
   output_file_id: z.string().nullish(),
   error_file_id: z.string().nullish(),
   request_counts: z
@@ -79,14 +79,14 @@ export interface ListFlags extends ClientFlags {
   readonly after?: string;
 }
 
-/** Tells where requests go before the first one. */
+/** Chooses the service, and prints it before the first request. */
 export async function openClient(flags: EndpointFlags): Promise<{ client: Client; endpoint: Endpoint }> {
   const endpoint = resolveEndpoint(flags, process.env, await runningService(process.env));
-  tellService(endpoint);
+  noteService(endpoint);
   return { client: new Client(endpoint), endpoint };
 }
 
-/** Speaks Batch to any service of Azure's or OpenAI's style. */
+/** Calls the Batch API of any service, in Azure's or OpenAI's style. */
 export class Client {
   readonly #endpoint: Endpoint;
 
@@ -143,7 +143,7 @@ export class Client {
     }
   }
 
-  /** `queue`: what to do when there is no room; only Offpeak knows it. */
+  /** `queue` says what to do when there is no room. Only Offpeak knows it. */
   createBatch(
     body: Readonly<Record<string, unknown>>,
     { queue }: { readonly queue?: string | undefined } = {},
@@ -176,11 +176,11 @@ export class Client {
 export interface Page<T> {
   readonly data: readonly T[];
   readonly hasMore: boolean;
-  /** As the service gave it. */
+  /** The whole answer of the service. */
   readonly answer: unknown;
 }
 
-/** Into a pipe whose reader has seen enough, the rest is not wanted. */
+/** Downloads a file. If the reader of a pipe goes away, it does not want the rest, and that is no error. */
 export async function downloadTo(client: Client, fileId: string, target: Target): Promise<void> {
   await client.download(fileId, target).catch((error: unknown) => {
     if (!(error instanceof ReaderGone)) throw error;

@@ -2,9 +2,9 @@ import { connect } from 'node:tls';
 import { codeOf, reasonOf } from '../process/system-error.ts';
 import { hostIn, reaches } from './socket-probe.ts';
 
-const TLS_LOOK_MS = 2_000;
+const TLS_PROBE_MS = 2_000;
 
-/** Why a call of `url` failed. Where plain HTTP met a closed connection it looks whether TLS is spoken there. */
+/** Says why a call of `url` failed. If plain HTTP met a closed connection, it finds out whether the server speaks TLS. */
 export async function reasonOfCall(url: URL, error: unknown): Promise<string> {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const isCut = ['UND_ERR_SOCKET', 'ECONNRESET'].includes(codeOf(cause)) || codeOf(cause).startsWith('HPE_');
@@ -12,9 +12,9 @@ export async function reasonOfCall(url: URL, error: unknown): Promise<string> {
   return `it speaks TLS; use ${url.href.replace(/^http:/, 'https:').replace(/\/$/, '')}`;
 }
 
-/** A handshake alone: nothing is sent, so the certificate does not matter. */
+/** Makes a TLS handshake and sends nothing, so the certificate does not matter. */
 function speaksTls(url: URL): Promise<boolean> {
   const port = Number(url.port || 80);
-  const socket = connect({ host: hostIn(url), port, rejectUnauthorized: false, timeout: TLS_LOOK_MS });
+  const socket = connect({ host: hostIn(url), port, rejectUnauthorized: false, timeout: TLS_PROBE_MS });
   return reaches(socket, 'secureConnect');
 }

@@ -3,24 +3,24 @@ import { DEFAULT_RESOURCE_GROUP } from '../../config/config.ts';
 import { CliError, EXIT } from '../process/exit.ts';
 import { Account, AuditPage, Deployment, Keys, listOf, Model, Usage } from './control-shapes.ts';
 import { type ControlFlags, resolveControl } from './endpoint.ts';
-import { type Query, send, sendFor, type Service, tellService } from './http.ts';
+import { type Query, send, sendFor, type Service, noteService } from './http.ts';
 import { runningService } from './running-service.ts';
 
 export interface ControlCommandFlags extends ControlFlags {
   readonly subscription: string;
-  /** Absent: the default one; where a list is asked for, all. */
+  /** Absent: the default group, or every group for a list. */
   readonly resourceGroup?: string;
   readonly json?: boolean;
 }
 
-/** Tells where requests go before the first one. */
+/** Chooses the service, and prints it before the first request. */
 export async function openControl(flags: ControlCommandFlags): Promise<ControlClient> {
   const service = resolveControl(flags, process.env, await runningService(process.env));
-  tellService(service);
+  noteService(service);
   return new ControlClient(service, flags);
 }
 
-/** Speaks the control plane's part of Azure Resource Manager. */
+/** Calls the control plane, which is a part of Azure Resource Manager. */
 export class ControlClient {
   readonly #service: Service;
   readonly #flags: ControlCommandFlags;
@@ -30,7 +30,7 @@ export class ControlClient {
     this.#flags = flags;
   }
 
-  /** Of the group that was named, or of the whole subscription. */
+  /** The resources of the named group, or of the whole subscription. */
   async resources({ everyGroup = false } = {}): Promise<Account[]> {
     const { subscription, resourceGroup } = this.#flags;
     const group =
@@ -51,7 +51,7 @@ export class ControlClient {
     return this.#change('PATCH', this.#account(name), { shape: Account, body });
   }
 
-  /** False: there was none. */
+  /** False: there was nothing to delete. */
   deleteResource(name: string): Promise<boolean> {
     return this.#delete(this.#account(name));
   }
@@ -81,7 +81,7 @@ export class ControlClient {
     return this.#change('PATCH', this.#deployment(resource, name), { shape: Deployment, body });
   }
 
-  /** False: there was none. */
+  /** False: there was nothing to delete. */
   deleteDeployment(resource: string, name: string): Promise<boolean> {
     return this.#delete(this.#deployment(resource, name));
   }
@@ -134,7 +134,7 @@ export class ControlClient {
 
 const PROVIDER = 'providers/Microsoft.CognitiveServices';
 
-/** `.` and `..` would be taken out of the path before it is sent. */
+/** Encodes a part of a path. It refuses `.` and `..`, which a URL parser removes. */
 function segment(text: string): string {
   if (/^\.{0,2}$/.test(text)) throw new CliError(`'${text}' is not a name.`, EXIT.usage);
   return encodeURIComponent(text);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** What the commands read of the control plane's answers; all else is passed on unread. */
+/** The members of the control plane's answers that commands read. All others are passed on unread. */
 
 export const Account = z.looseObject({
   name: z.string(),
@@ -14,11 +14,11 @@ export const Account = z.looseObject({
 });
 export type Account = z.output<typeof Account>;
 
-/** A key that was shown before is told by its last characters. */
+/** Of a key that was shown before, the answer has only the last characters. */
 export const Keys = z.looseObject({ key1: z.string().nullish(), key2: z.string().nullish() });
 export type Keys = z.output<typeof Keys>;
 
-/** Tokens of a deployment at one moment. */
+/** The enqueued tokens of a deployment at one moment. */
 const EnqueuedTokens = z.looseObject({
   held: z.number(),
   limit: z.number(),
@@ -63,7 +63,7 @@ export const Model = z.looseObject({
 });
 export type Model = z.output<typeof Model>;
 
-/** What the deployments of one model and SKU take of the quota. */
+/** What the deployments of one model and SKU use of the quota. */
 export const Usage = z.looseObject({
   /** `OpenAI.GlobalBatch.gpt-4o`. */
   name: z.looseObject({ value: z.string() }),
@@ -71,7 +71,7 @@ export const Usage = z.looseObject({
     allocated_tokens: z.number(),
     held_tokens: z.number(),
     limit_tokens: z.number().nullable(),
-    /** For a new deployment; more than the rest where shares of the configuration give way. */
+    /** What a new deployment can get. It is more than the rest if shares of the configuration give way. */
     available_tokens: z.number().nullable(),
   }),
 });

@@ -5,7 +5,7 @@ import { CALLED_AS } from '../process/command-name.ts';
 import { CliError, EXIT } from '../process/exit.ts';
 import type { Service } from './http.ts';
 
-/** Where a client command sends its requests; `/files` and `/batches` are appended to the base URL. */
+/** Where a client command sends its requests. `/files` and `/batches` are appended to the base URL. */
 export interface Endpoint extends Service {
   readonly style: 'azure' | 'openai';
 }
@@ -14,20 +14,20 @@ export interface EndpointFlags {
   readonly endpoint?: string | undefined;
   readonly apiKey?: string | undefined;
   readonly apiVersion?: string | undefined;
-  /** Of a service with several; it is addressed by path. */
+  /** A resource of a service that has several. It is addressed by path. */
   readonly resource?: string | undefined;
 }
 
 const API_VERSION = '2024-10-21';
 
-/** A service that could be meant, and what says so. */
+/** A service that the user may mean, and what names it. */
 interface Candidate {
   readonly url: string;
   readonly source: string;
   readonly owner: Owner;
 }
 
-/** Whose variables name a service, and so whose keys may go there. */
+/** Whose variables name the service. Only keys of that owner may be sent there. */
 type Owner = 'offpeak' | 'azure' | 'openai';
 
 const KEY_VARIABLE = {
@@ -37,8 +37,9 @@ const KEY_VARIABLE = {
 } as const satisfies Record<Owner, string>;
 
 /**
- * `running`: the service that runs over this directory. Anything that points to Offpeak means Offpeak; of two cloud
- * services none is guessed. A key goes only to the service that it was set for.
+ * Chooses the service, and the key for it. `running` is the service that runs over this directory. If any variable is about
+ * Offpeak, the user means Offpeak. If two cloud services are set, neither is chosen.
+ * Invariant: a key goes only to the service for which it was set. Otherwise a key of one cloud would leak to another host.
  */
 export function resolveEndpoint(
   flags: EndpointFlags,
@@ -72,7 +73,7 @@ export function resolveEndpoint(
   };
 }
 
-/** A slip in a variable's name would choose another service. */
+/** A misspelt variable would choose another service. */
 function refuseMisspelt(env: NodeJS.ProcessEnv): void {
   const faults = misspelt(env);
   if (faults.length > 0) throw new CliError(faultsText(faults), EXIT.usage);
@@ -111,7 +112,7 @@ function cloudCandidates(env: NodeJS.ProcessEnv): Candidate[] {
   });
 }
 
-/** Those of the set variables that belong to Offpeak, be it to its clients or to its service. */
+/** The variables of Offpeak that are set, for its clients or its service. */
 const offpeakVariables = (env: NodeJS.ProcessEnv): string[] =>
   Object.keys(env).filter(
     (variable) =>
@@ -126,7 +127,7 @@ function localUrl(env: NodeJS.ProcessEnv): string {
   return `http://127.0.0.1:${/^[1-9]\d{0,4}$/.test(port) ? port : 8080}`;
 }
 
-/** Of a URL that was given by hand. */
+/** The owner of a URL that the user typed. */
 function ownerOf(url: string, env: NodeJS.ProcessEnv, running: string | null): Owner {
   const own = [env.OFFPEAK_ENDPOINT, running].some((known) => known && isSameService(known, url));
   if (own) return 'offpeak';
@@ -144,7 +145,7 @@ const CLOUDS: readonly (readonly [RegExp, Owner])[] = [
   [/\.azure-api\.net$/, 'azure'],
 ];
 
-/** Whose public service a host is; undefined: nobody's that is known. */
+/** The owner of a public service; undefined: the host is not a known one. */
 function cloudOf(url: string): Owner | undefined {
   const host = URL.parse(url)?.hostname ?? '';
   return CLOUDS.find(([pattern]) => pattern.test(host))?.[1];
@@ -153,7 +154,7 @@ function cloudOf(url: string): Owner | undefined {
 interface Secret {
   readonly key?: string | undefined;
   readonly token?: string | undefined;
-  /** What to do when it is refused. */
+  /** What the user can do when the key is refused. */
   readonly hint: string;
 }
 
@@ -165,7 +166,7 @@ interface KeyQuestion {
 
 function secretFor(given: string | undefined, { env, base, owner }: KeyQuestion): Secret {
   const variable = KEY_VARIABLE[owner];
-  if (given) return { key: checked(given, '--api-key'), hint: `Check the key: --api-key.` };
+  if (given) return { key: checked(given, '--api-key'), hint: 'Check the key: --api-key.' };
   const home = homeOf(owner, env);
   const isHome = home === undefined ? isNaturalHome(owner, base) : isSameService(home, base);
   const key = env[variable];
@@ -178,14 +179,14 @@ function secretFor(given: string | undefined, { env, base, owner }: KeyQuestion)
   const other = [variable, 'OFFPEAK_API_KEY', 'OFFPEAK_TOKEN'].find((name) => env[name]);
   const reason = other === undefined ? 'none is set' : `${other} was set for another service`;
   if (cloudOf(base) !== undefined) {
-    // It would answer 401, after it has got the whole file.
+    // Without a key it would receive the whole file, and then answer 401.
     throw new CliError(`no key for ${base}: ${reason}. Give --api-key KEY. Nothing was sent.`, EXIT.usage);
   }
   if (!mayGo) return { hint: `No key was sent: ${reason}. Give --api-key KEY.` };
   return { hint: `No key was sent: give --api-key KEY, or set ${variable}.` };
 }
 
-/** The service that the key of the environment was set for; undefined: it does not say. */
+/** The service for which the key of the environment was set; undefined: the environment does not say. */
 function homeOf(owner: Owner, env: NodeJS.ProcessEnv): string | undefined {
   if (owner === 'offpeak') return env.OFFPEAK_ENDPOINT || undefined;
   return (owner === 'azure' ? env.AZURE_OPENAI_ENDPOINT : env.OPENAI_BASE_URL) || undefined;
@@ -193,7 +194,7 @@ function homeOf(owner: Owner, env: NodeJS.ProcessEnv): string | undefined {
 
 const isNaturalHome = (owner: Owner, base: string): boolean => owner === 'offpeak' || cloudOf(base) === owner;
 
-/** One host and port; all names of this machine are one. */
+/** Whether two URLs have the same host and port. All names of this machine are one host. */
 function isSameService(a: string, b: string): boolean {
   const [one, other] = [serviceOf(a), serviceOf(b)];
   return one !== null && one === other;
@@ -213,7 +214,7 @@ export interface ControlFlags {
 
 const ARM_API_VERSION = '2025-09-01';
 
-/** The control plane of an Offpeak service. What the environment says of cloud services is never used for it. */
+/** The control plane of an Offpeak service. Variables of cloud services are never used for it. */
 export function resolveControl(
   flags: ControlFlags,
   env: NodeJS.ProcessEnv,
@@ -227,7 +228,7 @@ export function resolveControl(
       : running === null
         ? [localUrl(env), 'by default']
         : [running, 'the service of this directory'];
-  // It lies at the root of the service, beside its data plane.
+  // The control plane is at the root of the service.
   const baseUrl = baseOf(url, source).replace(/(\/openai)?(\/v1)?$/, '');
   const home = homeOf('offpeak', env);
   const isHome = cloudOf(baseUrl) === undefined && (home === undefined || isSameService(home, baseUrl));
@@ -245,7 +246,7 @@ export function resolveControl(
   };
 }
 
-/** What no header can carry was never a key. */
+/** Refuses text that no header can carry, or that is an example's placeholder: it is no key. */
 function checked(secret: string, source: string): string {
   const key = secret.trim();
   const isPlaceholder = /…|\.\.\.$|^<.*>$/.test(key);
@@ -265,7 +266,7 @@ function baseOf(text: string, source: string): string {
   return (url.origin + url.pathname).replace(/\/+$/, '');
 }
 
-/** The resource stands before the paths of the API: `/team-a/openai`, `/team-a/v1`. */
+/** Puts the resource before the path of the API: `/team-a/openai`, `/team-a/v1`. */
 function withResource(baseUrl: string, resource: string | undefined): string {
   if (resource === undefined) return baseUrl;
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(resource)) {

@@ -2,23 +2,24 @@ import { z } from 'zod';
 import { commandName } from '../process/command-name.ts';
 import { CliError, EXIT } from '../process/exit.ts';
 import { reasonOf } from '../process/system-error.ts';
+import { tryJson } from '../process/try-json.ts';
 import { note, oneLine } from '../terminal/print.ts';
 import { reasonOfCall } from './connection-error.ts';
 
-/** A service that commands talk to, and how requests to it are signed. */
+/** A service that commands call, and the headers and query of each call. */
 export interface Service {
-  /** Paths are appended to it. */
+  /** The path of a call is appended to it. */
   readonly baseUrl: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly query: Readonly<Record<string, string>>;
-  /** What chose it: a flag, a variable. */
+  /** The flag or the variable that chose the service. */
   readonly source: string;
-  /** What to do about a refused key. */
+  /** What the user can do when the key is refused. */
   readonly keyHint: string;
 }
 
-/** Before anything is sent: a user sees where it goes. */
-export const tellService = ({ baseUrl, source }: Service): void => note(`service: ${baseUrl} (${source})`);
+/** Prints where requests go, before anything is sent. */
+export const noteService = ({ baseUrl, source }: Service): void => note(`service: ${baseUrl} (${source})`);
 
 export type Query = Readonly<Record<string, string | number | undefined>>;
 
@@ -26,18 +27,18 @@ export interface SendOptions {
   readonly query?: Query;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | FormData;
-  /** For the head of the answer and its body; null: as long as it takes. */
+  /** The limit for the whole answer; null: none. */
   readonly waitMs?: number | null;
 }
 
-/** The service cannot be reached, or is in trouble: trying again may help. */
+/** The service cannot be reached, or has a problem that may pass. Trying again may help. */
 export class Unreachable extends CliError {
   override name = 'Unreachable';
 }
 
 const ANSWER_WAIT_MS = 120_000;
 
-/** Sends one request; an answer that is no 2xx is thrown as a `CliError` in the words of the service. */
+/** Sends one request. If the answer is not a 2xx, it throws a `CliError` in the words of the service. */
 export async function send(
   service: Service,
   method: string,
@@ -72,13 +73,13 @@ export async function send(
 function advice({ hostname, port }: URL, reason: string): string {
   if (['localhost', '127.0.0.1', '[::1]'].includes(hostname) && reason.includes('nothing listens'))
     return `. ${commandName()} serve starts a service here; --endpoint URL names another one.`;
-  // Not every system knows names below `localhost`, which browsers and curl resolve by themselves.
+  // Browsers and curl resolve names below `localhost` by themselves; not every system does.
   const [, resource] = /^(.+)\.localhost$/.exec(hostname) ?? [];
   if (resource === undefined) return '';
   return `. A resource is addressed by path, too: http://localhost${port && `:${port}`} with --resource ${resource}.`;
 }
 
-/** The same, for an answer in JSON of a certain shape. An empty answer is null. */
+/** Sends one request and reads its answer as JSON of this shape. An empty answer is null. */
 export async function sendFor<T extends z.ZodType>(
   service: Service,
   shape: T,
@@ -104,15 +105,15 @@ export const brokenOff = ({ baseUrl }: Service, error: unknown): Unreachable =>
 const RemoteError = z.object({
   error: z.object({ code: z.string().nullish(), message: z.string() }),
 });
-/** What the original answers to a bad token. */
+/** Azure's answer to a bad token. */
 const BareError = z.object({ message: z.string() });
 
 async function refusal(service: Service, response: Response): Promise<CliError> {
   const text = await response.text().catch(() => '');
   const hint = response.status === 401 ? ` ${service.keyHint}` : '';
   const message = `${service.baseUrl} answered ${response.status}: ${oneLine(saidIn(text))}${hint}`;
-  const passing = response.status === 429 || response.status >= 500;
-  return passing ? new Unreachable(message, EXIT.failed) : new CliError(message, EXIT.failed);
+  const isTransient = response.status === 429 || response.status >= 500;
+  return isTransient ? new Unreachable(message, EXIT.failed) : new CliError(message, EXIT.failed);
 }
 
 function saidIn(text: string): string {
@@ -120,12 +121,4 @@ function saidIn(text: string): string {
   const { data } = RemoteError.safeParse(json);
   if (data) return `${data.error.message}${data.error.code ? ` (${data.error.code})` : ''}`;
   return BareError.safeParse(json).data?.message ?? text.slice(0, 200);
-}
-
-function tryJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // Not JSON: the caller shows the text itself.
-  }
 }

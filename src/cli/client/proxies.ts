@@ -2,8 +2,8 @@ import { setGlobalProxyFromEnv } from 'node:http';
 import { proxiesOf } from '../../core/proxy.ts';
 
 /**
- * Lets every `fetch` of this process go through the proxies of the environment, save what stays on this machine. Throws
- * `ProxyError` for a variable that names none. Model servers and imports have connections of their own, and look themselves.
+ * Makes every `fetch` of this process use the proxies of the environment, except for addresses of this machine. Throws
+ * `ProxyError` if a variable names no proxy. Model servers and imports have their own connections, with the same proxies.
  */
 export function useProxies(env: NodeJS.ProcessEnv): void {
   const { HTTP_PROXY: http, HTTPS_PROXY: https, http_proxy: lowerHttp, https_proxy: lowerHttps } = env;

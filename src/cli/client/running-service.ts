@@ -3,13 +3,14 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { defaults } from '../../config/options.ts';
+import { tryJson } from '../process/try-json.ts';
 import { hostIn, reaches } from './socket-probe.ts';
 
-/** In the data directory while a service runs over it, so that commands of the same directory find it. */
+/** This file is in the data directory while a service runs over it. Commands in the same place find the service by it. */
 const FILE = 'service.json';
 const Service = z.object({ url: z.url(), pid: z.int().positive() });
 
-const LOOK_MS = 1_000;
+const PROBE_MS = 1_000;
 
 export async function announce(dataDir: string, url: string): Promise<void> {
   const own = join(dataDir, `${FILE}.new`);
@@ -19,7 +20,7 @@ export async function announce(dataDir: string, url: string): Promise<void> {
 
 export const withdraw = (dataDir: string): Promise<void> => rm(join(dataDir, FILE), { force: true });
 
-/** Address of the service that runs over the data directory of this place; null: none does. */
+/** Address of the service that runs over the data directory here; null: there is none. */
 export async function runningService(env: NodeJS.ProcessEnv): Promise<string | null> {
   const dataDir = env['OFFPEAK_DATA_DIR'] || defaults().dataDir;
   const text = await readFile(join(dataDir, FILE), 'utf8').catch(() => null);
@@ -29,7 +30,7 @@ export async function runningService(env: NodeJS.ProcessEnv): Promise<string | n
   return data && isAlive(data.pid) && (await listens(data.url)) ? data.url : null;
 }
 
-/** A service that listens everywhere listens here, too. */
+/** A service that listens on every address listens on the local one. */
 function reachable(text: string): string {
   const url = new URL(text);
   if (url.hostname === '0.0.0.0') url.hostname = '127.0.0.1';
@@ -49,13 +50,5 @@ function isAlive(pid: number): boolean {
 function listens(text: string): Promise<boolean> {
   const url = new URL(text);
   const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
-  return reaches(connect({ host: hostIn(url), port, timeout: LOOK_MS }), 'connect');
-}
-
-function tryJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // As if there were none.
-  }
+  return reaches(connect({ host: hostIn(url), port, timeout: PROBE_MS }), 'connect');
 }

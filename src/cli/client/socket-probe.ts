@@ -1,9 +1,6 @@
 import type { Socket } from 'node:net';
 
-/**
- * Whether a socket that connects gets as far as `event` before it fails or its time is over. Nothing is sent, and it is
- * closed either way.
- */
+/** Whether a connecting socket reaches `event` before it fails or its time is over. Nothing is sent, and it is closed. */
 export function reaches(socket: Socket, event: 'connect' | 'secureConnect'): Promise<boolean> {
   return new Promise((resolve) => {
     const end = (isReached: boolean): void => {
@@ -17,5 +14,5 @@ export function reaches(socket: Socket, event: 'connect' | 'secureConnect'): Pro
   });
 }
 
-/** As `connect` takes it: in a URL an IPv6 address stands in brackets. */
+/** The host as `connect` takes it. In a URL an IPv6 address has brackets. */
 export const hostIn = ({ hostname }: Pick<URL, 'hostname'>): string => hostname.replace(/^\[|\]$/g, '');

@@ -7,7 +7,7 @@ import { dateTime, note, oneLine, printJson, printTable } from '../terminal/prin
 export interface AuditFlags extends ControlCommandFlags {
   readonly resource?: string;
   readonly limit: number;
-  /** Number of an entry; those older than it follow. */
+  /** The number of an entry. Entries older than it are listed. */
   readonly before?: number;
 }
 
@@ -35,7 +35,7 @@ export const auditRow = (entry: AuditEntry): string[] => [
   ),
 ];
 
-/** A value, or what it was and is. */
+/** A value, or the old and the new one. */
 function changeText(value: unknown): string {
   const { data } = FromTo.safeParse(value);
   if (data) return `${valueText(data.from)}→${valueText(data.to)}`;

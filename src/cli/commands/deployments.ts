@@ -27,7 +27,7 @@ export async function listDeployments(flags: InResourceFlags): Promise<ExitCode>
 }
 
 export async function showDeployment(name: string, flags: InResourceFlags): Promise<ExitCode> {
-  tell(await (await openControl(flags)).deployment(flags.resource, name), flags);
+  show(await (await openControl(flags)).deployment(flags.resource, name), flags);
   return EXIT.ok;
 }
 
@@ -35,7 +35,7 @@ export interface DeploymentFlags extends InResourceFlags {
   readonly model?: string;
   readonly version?: string;
   readonly sku?: string;
-  /** In thousands of enqueued tokens. */
+  /** The unit is a thousand enqueued tokens. */
   readonly capacity?: number;
   readonly dynamicQuota?: boolean;
   readonly queue?: WhenFull;
@@ -47,7 +47,7 @@ export interface DeploymentFlags extends InResourceFlags {
 
 export async function createDeployment(name: string, flags: DeploymentFlags): Promise<ExitCode> {
   const body = bodyOf({ ...flags, sku: flags.sku ?? 'GlobalBatch' });
-  tell(await (await openControl(flags)).putDeployment(flags.resource, name, body), flags);
+  show(await (await openControl(flags)).putDeployment(flags.resource, name, body), flags);
   return EXIT.ok;
 }
 
@@ -60,7 +60,7 @@ export async function updateDeployment(name: string, flags: DeploymentFlags): Pr
       EXIT.usage,
     );
   }
-  tell(await client.patchDeployment(flags.resource, name, body), flags);
+  show(await client.patchDeployment(flags.resource, name, body), flags);
   return EXIT.ok;
 }
 
@@ -74,7 +74,7 @@ export async function deleteDeployment(name: string, flags: InResourceFlags): Pr
   return EXIT.ok;
 }
 
-/** A version stands below the model's name in ARM, so that it cannot be sent without it. */
+/** In ARM a version is a part of the model, so it cannot be sent without the model's name. */
 async function withModel(
   client: ControlClient,
   name: string,
@@ -85,7 +85,7 @@ async function withModel(
   return { ...flags, model: properties.model.name };
 }
 
-/** What the flags say of a deployment, in the members of its ARM resource. */
+/** The members of the ARM resource that the flags set. */
 export function bodyOf(flags: DeploymentFlags): Record<string, unknown> {
   const { model, version, capacity, concurrency, versionUpgrade, contentFilter, dynamicQuota } = flags;
   const offpeak = {
@@ -114,7 +114,7 @@ export function bodyOf(flags: DeploymentFlags): Record<string, unknown> {
   };
 }
 
-/** `global-batch` and `Global Batch`, as portals write it, are `GlobalBatch`. */
+/** `global-batch` and `Global Batch` (so portals write it) mean `GlobalBatch`. */
 function oneOf<T extends string>(names: readonly T[], text: string, flag: string): T {
   const bare = text.replaceAll(/[ -]/g, '').toLowerCase();
   const found = names.find((name) => name.toLowerCase() === bare);
@@ -122,7 +122,7 @@ function oneOf<T extends string>(names: readonly T[], text: string, flag: string
   throw new CliError(`${flag} '${text}': expected one of ${names.join(', ')}.`, EXIT.usage);
 }
 
-function tell(deployment: Deployment, { json }: ControlCommandFlags): void {
+function show(deployment: Deployment, { json }: ControlCommandFlags): void {
   if (json) return printJson(deployment);
   const { versionUpgradeOption, raiPolicyName, offpeak } = deployment.properties;
   printFacts([
@@ -139,7 +139,7 @@ function tell(deployment: Deployment, { json }: ControlCommandFlags): void {
   ]);
 }
 
-/** What the original's portal shows as the default. Nothing is filtered here, whatever the name. */
+/** Azure's portal shows this name by default. Offpeak filters nothing, whatever the name is. */
 const DEFAULT_FILTER = /^Microsoft\.Default/;
 
 const filterWord = (name: string | null | undefined): string =>

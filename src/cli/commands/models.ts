@@ -5,7 +5,7 @@ import { EXIT, type ExitCode } from '../process/exit.ts';
 import { oneLine, printListJson, printTable, tokenCount } from '../terminal/print.ts';
 import { type LocationFlags, locationsOf } from './quota.ts';
 
-/** What can be deployed where, and how much of it is left. */
+/** Lists what can be deployed where, and how much quota is left. */
 export async function listModels(flags: LocationFlags): Promise<ExitCode> {
   const client = await openControl(flags);
   const locations = await locationsOf(client, flags);
@@ -35,7 +35,7 @@ function row(found: { location: string; model: Model; usages: readonly Usage[] }
   ];
 }
 
-/** As `GlobalBatch 200M, DataZoneBatch no limit, Standard`: a quota of enqueued tokens is of batch SKUs alone. */
+/** `GlobalBatch 200M, DataZoneBatch no limit, Standard`. Only batch SKUs have a quota of enqueued tokens. */
 export function skusAndQuota({ model }: Model, usages: readonly Usage[]): string {
   const skus = (model.skus ?? []).map(({ name, usageName }) => {
     if (!BATCH_SKUS.some((sku) => sku === name)) return name;

@@ -15,11 +15,11 @@ import { stopAsked } from '../process/signals.ts';
 import { oneLine, print, printJson } from '../terminal/print.ts';
 import { exitCodeOf, watchBatch } from './batches/watch.ts';
 
-/** Slow enough to see it work. */
+/** The answers are slow enough for a person to see the progress. */
 const LATENCY_MS = 400;
 const POLL_MS = 100;
 
-/** The real service on an embedded store, and a client that uses it over HTTP as anybody would. */
+/** Starts the real service on an embedded store, and uses it over HTTP as any client does. */
 export async function quickstart({ json = false }: { readonly json?: boolean }): Promise<ExitCode> {
   const say = json ? () => {} : print;
   const dataDir = await mkdtemp(join(tmpdir(), 'offpeak-quickstart-'));
@@ -65,7 +65,7 @@ export async function quickstart({ json = false }: { readonly json?: boolean }):
   }
 }
 
-/** In the directory where `serve` keeps its data by default, so it must be as private as that. */
+/** `serve` keeps its data in this directory by default, so it must be as private as that. */
 async function resultPaths(): Promise<{ output: string; errors: string }> {
   const dir = resolve('.offpeak', 'quickstart');
   await mkdir(resolve('.offpeak'), { recursive: true, mode: 0o700 });

@@ -5,7 +5,7 @@ import { grouped, note, oneLine, printListJson, printTable, tokenCount } from '.
 
 export type LocationFlags = ControlCommandFlags & { readonly location?: string };
 
-/** What the deployments of the subscription take of its quotas, and what its batches hold of that. */
+/** Shows what deployments have of the subscription's quotas, and what batches hold of that. */
 export async function showQuota(flags: LocationFlags): Promise<ExitCode> {
   const client = await openControl(flags);
   const locations = await locationsOf(client, flags);
@@ -38,7 +38,7 @@ const HEADINGS = [
 
 const isUsed = ({ offpeak }: Usage): boolean => offpeak.allocated_tokens > 0 || offpeak.held_tokens > 0;
 
-/** Without --location: where the subscription has resources. */
+/** The location that was named, or all locations in which the subscription has resources. */
 export async function locationsOf(client: ControlClient, { location }: LocationFlags): Promise<string[]> {
   if (location !== undefined) return [location];
   const resources = await client.resources();
@@ -68,13 +68,13 @@ export function modelAndSku(name: string): { model: string; sku: string } {
 
 const BAR_CELLS = 24;
 
-/** Held by batches, given to deployments, free; what is more than nothing has at least one cell. */
+/** A bar of tokens: held by batches, allocated to deployments, free. A part that is not zero has at least one cell. */
 export function bar(tokens: { held: number; allocated: number; limit: number }): string {
   const cells = (part: number): number =>
     part <= 0
       ? 0
       : Math.min(BAR_CELLS, Math.max(1, Math.round((part / Math.max(1, tokens.limit)) * BAR_CELLS)));
   const held = cells(tokens.held);
-  const given = Math.max(held, cells(tokens.allocated));
-  return '█'.repeat(held) + '▒'.repeat(given - held) + '░'.repeat(BAR_CELLS - given);
+  const allocated = Math.max(held, cells(tokens.allocated));
+  return '█'.repeat(held) + '▒'.repeat(allocated - held) + '░'.repeat(BAR_CELLS - allocated);
 }

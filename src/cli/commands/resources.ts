@@ -5,6 +5,7 @@ import { type ControlClient, type ControlCommandFlags, openControl } from '../cl
 import type { Account, Keys } from '../client/control-shapes.ts';
 import { nextCommand } from '../process/command-name.ts';
 import { CliError, EXIT, type ExitCode } from '../process/exit.ts';
+import { nameValues } from '../process/name-values.ts';
 import {
   note,
   oneLine,
@@ -24,7 +25,7 @@ export async function listResources(flags: ControlCommandFlags): Promise<ExitCod
 }
 
 export async function showResource(name: string, flags: ControlCommandFlags): Promise<ExitCode> {
-  tell(await (await openControl(flags)).resource(name), flags);
+  show(await (await openControl(flags)).resource(name), flags);
   return EXIT.ok;
 }
 
@@ -40,12 +41,12 @@ export async function createResource(name: string, flags: ResourceFlags): Promis
   const client = await openControl(flags);
   const location = flags.location ?? (await locationFor(name, client));
   const body = bodyOf({ ...flags, ...(location !== undefined && { location }) });
-  tell(await client.putResource(name, { kind: 'OpenAI', sku: { name: 'S0' }, ...body }), flags);
+  show(await client.putResource(name, { kind: 'OpenAI', sku: { name: 'S0' }, ...body }), flags);
   if (!flags.json) note(`next: ${nextCommand(['resources', 'keys', name], flags)}`);
   return EXIT.ok;
 }
 
-/** Where the default resource is, unless there is such a resource already: that one stays where it is. */
+/** The location of the default resource. A resource that exists keeps its own, so none is sent for it. */
 async function locationFor(name: string, client: ControlClient): Promise<string | undefined> {
   const resources = await client.resources({ everyGroup: true });
   if (resources.some((resource) => resource.name === name.toLowerCase())) return undefined;
@@ -60,7 +61,7 @@ export async function updateResource(name: string, flags: ResourceFlags): Promis
       EXIT.usage,
     );
   }
-  tell(await (await openControl(flags)).patchResource(name, body), flags);
+  show(await (await openControl(flags)).patchResource(name, body), flags);
   return EXIT.ok;
 }
 
@@ -80,7 +81,7 @@ export async function deleteResource(
   return EXIT.ok;
 }
 
-/** Whether the user typed `answer`. Where nobody can be asked, the command needs `--yes`. */
+/** Whether the user typed `answer`. Without a terminal nobody can be asked, and the command needs `--yes`. */
 async function isConfirmed(question: string, answer: string): Promise<boolean> {
   if (!process.stdin.isTTY) {
     throw new CliError('this cannot be undone, and nobody can be asked here: add --yes.', EXIT.usage);
@@ -95,7 +96,7 @@ async function isConfirmed(question: string, answer: string): Promise<boolean> {
 
 export type KeysFlags = ControlCommandFlags & { readonly regenerate?: string };
 
-/** Makes the keys that are missing, or one anew. A key is shown when it is made and never again. */
+/** Makes the keys that are missing, or replaces one. A key is shown when it is made and never again. */
 export async function resourceKeys(name: string, flags: KeysFlags): Promise<ExitCode> {
   const slot = slotOf(flags.regenerate);
   const client = await openControl(flags);
@@ -124,10 +125,10 @@ function shownKey(key: string | null | undefined): string {
 function slotOf(text: string | undefined): 1 | 2 | null {
   if (text === undefined) return null;
   if (text === '1' || text === '2') return text === '1' ? 1 : 2;
-  throw new CliError(`--regenerate '${text}': expected 1 or 2, the key to make anew.`, EXIT.usage);
+  throw new CliError(`--regenerate '${text}': expected 1 or 2, the key to replace.`, EXIT.usage);
 }
 
-/** What the flags say of a resource, in the members of its ARM account. */
+/** The members of the ARM account that the flags set. */
 export function bodyOf(flags: ResourceFlags): Record<string, unknown> {
   if (flags.disableKeyAuth && flags.enableKeyAuth) {
     throw new CliError('--disable-key-auth and --enable-key-auth exclude each other.', EXIT.usage);
@@ -139,7 +140,7 @@ export function bodyOf(flags: ResourceFlags): Record<string, unknown> {
   };
   return {
     ...(flags.location !== undefined && { location: flags.location }),
-    ...(flags.tag && { tags: pairsOf(flags.tag, '--tag') }),
+    ...(flags.tag && { tags: nameValues(flags.tag, '--tag') }),
     ...(Object.keys(properties).length > 0 && { properties }),
   };
 }
@@ -150,18 +151,7 @@ function offerOf(text: string): Offer {
   throw new CliError(`--offer '${text}': expected one of ${OFFERS.join(', ')}.`, EXIT.usage);
 }
 
-/** Empties with `NAME=`. */
-export function pairsOf(pairs: readonly string[], flag: string): Record<string, string> {
-  return Object.fromEntries(
-    pairs.map((pair) => {
-      const at = pair.indexOf('=');
-      if (at < 1) throw new CliError(`${flag} '${pair}': expected NAME=VALUE.`, EXIT.usage);
-      return [pair.slice(0, at), pair.slice(at + 1)];
-    }),
-  );
-}
-
-function tell(resource: Account, { json }: ControlCommandFlags): void {
+function show(resource: Account, { json }: ControlCommandFlags): void {
   if (json) return printJson(resource);
   const { properties, location, tags } = resource;
   printFacts([

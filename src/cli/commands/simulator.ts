@@ -7,7 +7,7 @@ import { stopSignal } from '../process/signals.ts';
 import { reasonOf } from '../process/system-error.ts';
 import { print, printJson } from '../terminal/print.ts';
 
-/** The simulated model server alone, for pipelines under test. */
+/** Runs the simulated model server alone, for tests of pipelines. */
 export async function simulator(
   table: TableFlags,
   { host, port, json }: { readonly host: string; readonly port: number; readonly json?: boolean },

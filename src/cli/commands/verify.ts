@@ -54,7 +54,7 @@ const row = ({ id, kind, filename, resource, reason }: DamagedFile): string[] =>
   oneLine(reason),
 ];
 
-/** Paths stay whole: they are there to be copied. */
+/** Paths stay whole, so that users can copy them. */
 function list(heading: string, paths: readonly string[]): void {
   if (paths.length === 0) return;
   say(heading);

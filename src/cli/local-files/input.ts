@@ -9,20 +9,20 @@ import { reasonOf } from '../process/system-error.ts';
 import { note } from '../terminal/print.ts';
 import { identityOf } from './target.ts';
 
-/** A file that a command reads, as often as it likes. */
+/** A file that a command can read several times. */
 export interface Input {
-  /** Where it can be read: a regular file. */
+  /** The path of a regular file with the content. */
   readonly path: string;
-  /** As messages name it. */
+  /** The name in messages. */
   readonly name: string;
-  /** As a service is told. */
+  /** The name that an upload sends. */
   readonly filename: string;
-  /** Of the file that the user named; null: there is none. */
+  /** The identity of the file that the user named; null: the input is not a file. */
   readonly id: string | null;
   readonly isStdin: boolean;
 }
 
-/** `-` is standard input. What can be read only once, it and pipes, is kept in a file until `use` has ended. */
+/** `-` is standard input. It and pipes can be read only once, so their content is kept in a file until `use` has ended. */
 export async function withInput<T>(path: string, use: (input: Input) => Promise<T>): Promise<T> {
   if (path !== '-') {
     const found = await stat(path).catch((error: unknown) => {

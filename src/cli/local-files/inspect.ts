@@ -9,7 +9,7 @@ import { firstFaults } from '../terminal/fault-lines.ts';
 import { grouped, oneLine } from '../terminal/print.ts';
 import type { Input } from './input.ts';
 
-/** One pass over a file on this machine; `see` gets every chunk as well. */
+/** Inspects a file on this machine in one pass. `see` also gets every chunk. */
 export async function inspectChunks(
   { path, name }: Pick<Input, 'path' | 'name'>,
   see: (chunk: Uint8Array) => void = () => {},
@@ -31,7 +31,7 @@ export async function inspectChunks(
   }
 }
 
-/** As a batch to where its first line goes would be told them. */
+/** The faults that a batch would have whose endpoint is the url of the first line. */
 export function faultsIn(inspection: Inspection): BatchErrors | null {
   const endpoint = inspection.groups[0]?.url;
   const found =
@@ -39,7 +39,7 @@ export function faultsIn(inspection: Inspection): BatchErrors | null {
   return found && toldIn('azure', found);
 }
 
-/** Faults with their places, as `file:line`, which editors can jump to. */
+/** The faults with their places as `file:line`, so that an editor can go there. */
 export function faultReport(
   name: string,
   inspection: Inspection,

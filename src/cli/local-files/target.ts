@@ -22,23 +22,23 @@ import { codeOf, reasonOf } from '../process/system-error.ts';
 import { note } from '../terminal/print.ts';
 
 /**
- * Where a command writes to. A regular file is replaced whole, by a rename; so is the file that a symbolic link names,
- * and the link stays. A device or a pipe is never replaced: it is written into.
+ * Where a command writes. `stdout` and `stream` (a pipe or a device) are written into and never replaced. A `file` is replaced
+ * whole, by a rename. A symbolic link stays, and the file to which it points is replaced.
  */
 export type Target =
   | { readonly kind: 'stdout'; readonly path: '-' }
   | { readonly kind: 'stream'; readonly path: string; readonly id: string; readonly isPipe: boolean }
   | {
       readonly kind: 'file';
-      /** As the user named it. */
+      /** The path that the user gave. */
       readonly path: string;
-      /** What is replaced, after all links. */
+      /** The path behind all links, which is replaced. */
       readonly realPath: string;
-      /** Of what is there now; null: nothing. */
+      /** The file that is there now; null: none. */
       readonly there: { readonly id: string; readonly mode: number; readonly bytes: number } | null;
     };
 
-/** Looks at what is there and writes nothing. Refuses what cannot be written to. */
+/** Finds out what is at `path`, and writes nothing. Refuses what no output can go to. */
 export async function targetAt(path: string): Promise<Target> {
   if (path === '') throw new CliError('A file to write to has an empty name.', EXIT.usage);
   if (path === '-' || (await isDescriptor(path, 1))) return { kind: 'stdout', path: '-' };
@@ -59,12 +59,12 @@ export async function targetAt(path: string): Promise<Target> {
   };
 }
 
-/** Finds out, before anything is sent or paid for, that a target cannot be written. Leaves nothing behind. */
+/** Finds out whether a target can be written, before anything is sent or paid for. It leaves nothing behind. */
 export async function probeTarget(target: Target): Promise<void> {
   try {
     if (target.kind === 'stdout') return;
     if (target.kind === 'stream' && target.isPipe) return await access(target.path, constants.W_OK);
-    // A terminal or a device may be there and not open.
+    // A terminal or a device may be there and refuse to open.
     if (target.kind === 'stream') return await (await open(target.path, 'a')).close();
     if (target.there) await access(target.realPath, constants.W_OK);
     const part = partIn(dirname(target.realPath));
@@ -78,7 +78,7 @@ export async function probeTarget(target: Target): Promise<void> {
   }
 }
 
-/** Each with the flag or the role that named it. The same stream twice is fine where nothing is replaced. */
+/** Refuses two names of one file. Each target has the flag or the role that named it. The same device twice is fine. */
 export function refuseSameTwice(
   named: readonly (readonly [string, Target | { readonly id: string }])[],
 ): void {
@@ -101,17 +101,17 @@ function identitiesOf(target: Target | { readonly id: string }): string[] {
   return [target.realPath, ...(target.there ? [target.there.id] : [])];
 }
 
-/** Not everything could be written. */
+/** The target does not have everything. */
 export class UnwrittenError extends CliError {
   override name = 'UnwrittenError';
 }
 
-/** The other end of a pipe went away before that. */
+/** The reader of a pipe went away before everything was written. */
 export class ReaderGone extends UnwrittenError {
   override name = 'ReaderGone';
 }
 
-/** A file appears whole and durable, or not at all. Parts are made in `partDir`, by default beside the file. */
+/** Writes `content`. A file appears whole and durable, or not at all; until then it is in `partDir`, by default beside it. */
 export async function writeTarget(
   target: Target,
   content: Readable,
@@ -122,7 +122,7 @@ export async function writeTarget(
     else if (target.kind === 'stream') await writeInto(target, content, signal);
     else await replace(target, content, { partDir: partDir ?? dirname(target.realPath), signal });
   } catch (error) {
-    // It came from the source, which has told what is wrong.
+    // The source of the content failed, and its error says why.
     if (error instanceof CliError) throw error;
     const name = target.kind === 'stdout' ? 'standard output' : target.path;
     if (codeOf(error) === 'EPIPE') {
@@ -134,15 +134,15 @@ export async function writeTarget(
   }
 }
 
-const FIFO_LOOK_MS = 50;
-const FIFO_LOOKS_QUIET = 40;
+const FIFO_POLL_MS = 50;
+const FIFO_POLLS_QUIET = 40;
 
 async function writeInto(
   { path, isPipe }: { readonly path: string; readonly isPipe: boolean },
   content: Readable,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  // Opening a pipe that nobody reads would hold a thread, and the end of the process with it.
+  // To open a pipe that nobody reads would block a thread, and with it the end of the process.
   const reader = isPipe ? await openOnceRead(path, signal) : null;
   try {
     await pipeline(content, createWriteStream(path, { flags: isPipe ? 'w' : 'a' }), { signal });
@@ -152,13 +152,13 @@ async function writeInto(
 }
 
 async function openOnceRead(path: string, signal: AbortSignal | undefined) {
-  for (let looks = 0; ; looks++) {
+  for (let polls = 0; ; polls++) {
     try {
       return await open(path, constants.O_WRONLY | constants.O_NONBLOCK);
     } catch (error) {
       if (codeOf(error) !== 'ENXIO') throw error;
-      if (looks === FIFO_LOOKS_QUIET) note(`${path}: waiting until somebody reads this pipe.`);
-      await sleep(FIFO_LOOK_MS, undefined, { signal });
+      if (polls === FIFO_POLLS_QUIET) note(`${path}: waiting until somebody reads this pipe.`);
+      await sleep(FIFO_POLL_MS, undefined, { signal });
     }
   }
 }
@@ -180,7 +180,7 @@ async function replace(
   }
 }
 
-/** A file that is mounted by itself, as containers do, can only be written in place. */
+/** A file that is a mount of its own, as in containers, can only be written in place. */
 async function overwrite(part: string, realPath: string, error: unknown): Promise<void> {
   if (!['EBUSY', 'EXDEV'].includes(codeOf(error))) throw error;
   await copyFile(part, realPath);
@@ -193,7 +193,7 @@ async function overwrite(part: string, realPath: string, error: unknown): Promis
   await rm(part);
 }
 
-/** A name that nobody else has, so that nothing of the user's is in the way. */
+/** A random name, so that no file of the user has it. */
 const partIn = (dir: string): string => join(dir, `.offpeak-${randomBytes(6).toString('hex')}.part`);
 
 export async function syncDirectory(path: string): Promise<void> {
@@ -205,7 +205,7 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** The same for every name of one file, hard links too. */
+/** Every name of one file has the same identity, also a hard link. */
 export const identityOf = ({ dev, ino }: Stats): string => `${dev}:${ino}`;
 
 async function statOf(path: string): Promise<Stats | null> {
@@ -219,7 +219,7 @@ async function statOf(path: string): Promise<Stats | null> {
 
 const LINKS_MAX = 40;
 
-/** The file behind all links, also where it does not exist yet. */
+/** The path behind all links. The file itself need not exist. */
 async function followed(path: string): Promise<string> {
   let at = resolve(path);
   for (let links = 0; links < LINKS_MAX; links++) {
@@ -235,7 +235,7 @@ async function followed(path: string): Promise<string> {
   throw refusal(path, 'its symbolic links go round in a circle');
 }
 
-/** `/dev/stdout`, `/dev/fd/3` and their like stand for what is open already, whatever that is. */
+/** Whether a path like `/dev/stdout` or `/dev/fd/3` stands for a descriptor that is open already. */
 async function isDescriptor(path: string, only?: number): Promise<boolean> {
   const number = only ?? String.raw`\d+`;
   const direct = new RegExp(`^/(dev/fd|proc/(self|${process.pid})/fd)/${number}$`);

@@ -5,15 +5,15 @@ import { fileURLToPath } from 'node:url';
 const fromCheckout = import.meta.url.endsWith('.ts');
 const LAUNCHER = fileURLToPath(new URL('../../../bin/offpeak', import.meta.url));
 
-/** Set by the launcher: how it was called. */
+/** The launcher sets this variable to the way in which it was called. */
 export const CALLED_AS = 'OFFPEAK_CALLED_AS';
 
 /** The batch file that comes with the program. */
 export const EXAMPLE = fileURLToPath(new URL('../../../examples/test.jsonl', import.meta.url));
-/** What its lines name as their model. */
+/** The model that the lines of `EXAMPLE` name. */
 export const EXAMPLE_DEPLOYMENT = 'gpt-4o-batch-deployment';
 
-/** How a user calls this program here, for lines to copy. The launcher tells how it was called itself. */
+/** How a user calls this program here. It begins the lines that users copy. */
 export function commandName(env: NodeJS.ProcessEnv = process.env): string {
   if (isOnPath(env)) return 'offpeak';
   if (env['npm_command'] === 'exec' || env['npm_lifecycle_event'] === 'npx') return 'npx offpeak';
@@ -22,7 +22,7 @@ export function commandName(env: NodeJS.ProcessEnv = process.env): string {
 }
 
 function isOnPath(env: NodeJS.ProcessEnv): boolean {
-  // What npx and npm put there is gone when they have ended.
+  // Directories that npx and npm add to the path are gone when they have ended.
   const dirs = (env['PATH'] ?? '')
     .split(delimiter)
     .filter((dir) => dir !== '' && !(env['npm_command'] && dir.endsWith(join('node_modules', '.bin'))));
@@ -38,7 +38,7 @@ function realPath(path: string): string | undefined {
   }
 }
 
-/** A command line that works here, at the same service and resource. Keys are never repeated. */
+/** A command line that works here, for the same service and resource. It never repeats a key. */
 export function nextCommand(
   words: readonly string[],
   {
@@ -62,7 +62,7 @@ export function nextCommand(
   return [commandName(), ...[...words, ...flags, ...keys].map(quoted)].join(' ');
 }
 
-/** The path of `EXAMPLE`, to be copied into a shell. */
+/** The path of `EXAMPLE`, quoted for a shell. */
 export function exampleArgument(): string {
   const near = relative(process.cwd(), EXAMPLE);
   return quoted(near.startsWith('..') ? EXAMPLE : near);

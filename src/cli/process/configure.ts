@@ -9,7 +9,7 @@ import type { ValueName, Values } from '../../config/sections.ts';
 import { note } from '../terminal/print.ts';
 import { CliError, EXIT } from './exit.ts';
 
-/** Raw values of table options, as `loadConfig` takes them. */
+/** Options of the table (config/options.ts) as the command line gave them. */
 export type TableFlags = Sources['flags'];
 
 export interface Configured {
@@ -20,18 +20,18 @@ export interface Configured {
   readonly file: string | null;
 }
 
-/** The options of a command, or an end with every fault of theirs. */
+/** Returns the options of a command, or ends it with all their faults. */
 export async function configure(command: OptionCommand, flags: TableFlags): Promise<Configured> {
   const loaded = await loadConfig({ command, flags, env: process.env, cwd: process.cwd() });
-  tellIgnored(process.env);
+  noteIgnored(process.env);
   if (!loaded.ok) throw new CliError(faultsText(loaded.faults), EXIT.usage);
-  // Before a command makes anything: a faulty script is a fault of the options.
+  // A faulty script is a fault of the options, so it must be found before the command makes anything.
   await behaviourOf(loaded.values);
   return { ...loaded, config: resolveConfig(loaded.values, loaded.at) };
 }
 
 /** Kubernetes gives the pods of a Service named `offpeak` variables that look like options of ours. */
-function tellIgnored(env: NodeJS.ProcessEnv): void {
+function noteIgnored(env: NodeJS.ProcessEnv): void {
   const options = OPTION_NAMES.map(envName).filter((variable) => isFromKubernetes(variable, env[variable]));
   if (options.length === 0) return;
   note(`${options.join(', ')}: set by Kubernetes for a Service of that name, and ignored as an option.`);

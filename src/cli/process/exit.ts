@@ -1,6 +1,6 @@
 import { note } from '../terminal/print.ts';
 
-/** What the process says with its exit code: the one table. `--help` and docs/command-line.md are held against it. */
+/** What each exit code means. Tests compare `--help` and docs/command-line.md with this table. */
 export const EXIT_CODES = {
   ok: { code: 0, meaning: 'everything that was asked for is done' },
   failed: {
@@ -39,7 +39,7 @@ export const EXIT: { readonly [Name in ExitName]: (typeof EXIT_CODES)[Name]['cod
   noAnswer: EXIT_CODES.noAnswer.code,
 };
 
-/** Ends a command with a message for its user; no stack. */
+/** Ends a command with a message for its user, without a stack. */
 export class CliError extends Error {
   override name = 'CliError';
   readonly exitCode: ExitCode;
@@ -49,7 +49,7 @@ export class CliError extends Error {
   }
 }
 
-/** The stores can no longer keep a promise. Nothing is tidied up: the next start goes on from what is durable. */
+/** Ends the process when a store can no longer keep a promise. The next start goes on from what is durable. */
 export function die(error: unknown): never {
   note(`offpeak: ends at once, to lose nothing: ${error instanceof Error ? error.message : String(error)}`);
   process.exit(1);

@@ -1,9 +1,6 @@
 import { EXIT, type ExitCode } from './exit.ts';
 
-/**
- * Resolves at the first SIGINT or SIGTERM, after `onFirst` has told the user; the second ends the process at once, with
- * `exitCode`.
- */
+/** Resolves at the first SIGINT or SIGTERM, after `onFirst`. The second one ends the process at once, with `exitCode`. */
 export function stopSignal({
   onFirst = () => {},
   exitCode = EXIT.failed,
@@ -24,7 +21,7 @@ export function stopSignal({
   });
 }
 
-/** Aborts at SIGINT or SIGTERM, for work that tidies up and ends. */
+/** Aborts `signal` at SIGINT or SIGTERM. The work then removes what it has begun, and ends. */
 export function stopAsked(): { readonly signal: AbortSignal; forget(): void } {
   const controller = new AbortController();
   const stop = () => controller.abort();

@@ -3,7 +3,7 @@ import { BlobStoreError } from '../../stores/blobs/port.ts';
 import { StoreError } from '../../stores/state/ports.ts';
 import { CliError, EXIT } from './exit.ts';
 
-/** What this machine or its database refuses is told in a sentence. Anything else is a fault of ours, and stays as it is. */
+/** Makes an error of the data directory or a store a sentence for the user. Any other error is a bug, and stays as it is. */
 export function toCliError(error: unknown): unknown {
   const isKnown =
     error instanceof DataDirError || error instanceof StoreError || error instanceof BlobStoreError;

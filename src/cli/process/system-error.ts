@@ -1,4 +1,4 @@
-/** Why an operation of the system or the network failed, in words. `fetch` hides the reason in `cause`. */
+/** Says in words why an operation of the system or the network failed. `fetch` has the reason in `cause`. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return 'no answer in time';

@@ -11,20 +11,26 @@ import type { ExitCode } from '../process/exit.ts';
 import { helpText } from '../terminal/print.ts';
 import { collect, type Run, waitOrFail, wholeNumber } from './flags.ts';
 
-/** Commands of the control plane. Each is an HTTP client of a running service. */
+/** Adds the commands of the control plane. Each is an HTTP client of a running service. */
 export function addControl(program: Command, run: Run): void {
   addResources(program.command('resources').description('Resources (tenants) of a running service'), run);
   addDeployments(program.command('deployments').description('Deployments of a resource'), run);
   control(program, 'models', 'Show what can be deployed where, and how much quota is left')
-    .option('--location <REGION>', 'there; by default where the subscription has resources')
+    .option(
+      '--location <REGION>',
+      'only this region; by default every region with resources of the subscription',
+    )
     .action(run(async (flags: LocationFlags) => (await import('../commands/models.ts')).listModels(flags)));
-  control(program, 'quota', 'Show what is allocated and held of the quotas, by model and SKU')
-    .option('--location <REGION>', 'there; by default where the subscription has resources')
+  control(program, 'quota', 'Show how much of each quota is allocated and held, by model and SKU')
+    .option(
+      '--location <REGION>',
+      'only this region; by default every region with resources of the subscription',
+    )
     .action(run(async (flags: LocationFlags) => (await import('../commands/quota.ts')).showQuota(flags)));
   control(program, 'audit', 'Show who changed what, newest first')
-    .option('--resource <NAME>', 'of this resource alone')
-    .option('--limit <N>', 'at most so many', wholeNumber, 20)
-    .option('--before <NUMBER>', 'those older than this entry', wholeNumber)
+    .option('--resource <NAME>', 'only changes of this resource')
+    .option('--limit <N>', 'print at most so many', wholeNumber, 20)
+    .option('--before <NUMBER>', 'print entries older than this one', wholeNumber)
     .action(run(async (flags: AuditFlags) => (await import('../commands/audit.ts')).showAudit(flags)));
 }
 
@@ -42,7 +48,7 @@ function addResources(resources: Command, run: Run): void {
     .option('--location <REGION>', 'region; by default that of the default resource')
     .action(run(on<ResourceFlags>((module, name, flags) => module.createResource(name, flags))));
   withResource(named(control(resources, 'update', 'Change a resource')))
-    .option('--enable-key-auth', 'let its keys in again')
+    .option('--enable-key-auth', 'accept its keys again')
     .action(run(on<ResourceFlags>((module, name, flags) => module.updateResource(name, flags))));
   named(control(resources, 'delete', 'Delete a resource with its deployments, files and keys; asks first'))
     .option('--yes', 'do not ask')
@@ -53,8 +59,8 @@ function addResources(resources: Command, run: Run): void {
         ),
       ),
     );
-  named(control(resources, 'keys', 'Make and show the keys that are missing, or make one anew'))
-    .option('--regenerate <1|2>', 'make this one anew; the old one is refused from then on')
+  named(control(resources, 'keys', 'Make and show the keys that are missing, or replace one'))
+    .option('--regenerate <1|2>', 'replace this key; the old one is refused from then on')
     .action(run(on<KeysFlags>((module, name, flags) => module.resourceKeys(name, flags))));
 }
 
@@ -64,8 +70,8 @@ const withResource = (command: Command): Command =>
       '--offer <OFFER>',
       'subscription offer, which decides the quota: enterprise, default, monthly, msdn, students, unlimited',
     )
-    .option('--disable-key-auth', 'only tokens open it')
-    .option('--tag <NAME=VALUE>', 'note on it; may be repeated', collect);
+    .option('--disable-key-auth', 'accept tokens only, no keys')
+    .option('--tag <NAME=VALUE>', 'tag of the resource; may be repeated', collect);
 
 function addDeployments(deployments: Command, run: Run): void {
   const load = () => import('../commands/deployments.ts');
@@ -92,10 +98,10 @@ function addDeployments(deployments: Command, run: Run): void {
     )
     .action(run(on<DeploymentFlags>((module, name, flags) => module.createDeployment(name, flags))));
   const update = inResource(
-    named(control(deployments, 'update', 'Change a deployment; what is not said stays')),
+    named(control(deployments, 'update', 'Change a deployment; whatever no flag names stays as it is')),
   );
   withDeployment(update.option('--model <MODEL>', 'model of the catalog'))
-    .option('--no-dynamic-quota', 'never more than its own limit')
+    .option('--no-dynamic-quota', 'never go beyond its own limit')
     .option('--sku <SKU>', 'another SKU')
     .option('--capacity <THOUSANDS>', 'enqueued tokens that its batches may hold, in thousands', wholeNumber)
     .action(run(on<DeploymentFlags>((module, name, flags) => module.updateDeployment(name, flags))));
@@ -110,9 +116,13 @@ const inResource = (command: Command): Command =>
 const withDeployment = (command: Command): Command =>
   command
     .option('--version <VERSION>', "version of the model; by default the catalog's default one")
-    .option('--dynamic-quota', 'may go beyond its limit while the quota is idle')
-    .option('--queue <wait|fail>', 'what becomes of batches that find no room and do not say', waitOrFail)
-    .option('--concurrency <N>', 'requests in flight at most', wholeNumber)
+    .option('--dynamic-quota', 'go beyond its limit while the quota is idle')
+    .option(
+      '--queue <wait|fail>',
+      'batches that find no room wait, or fail, unless they say otherwise',
+      waitOrFail,
+    )
+    .option('--concurrency <N>', 'at most so many requests in flight', wholeNumber)
     .option('--content-filter <NAME>', 'name of a content filter')
     .option(
       '--version-upgrade <OPTION>',
@@ -120,11 +130,11 @@ const withDeployment = (command: Command): Command =>
     )
     .option(
       '--upstream <NAME>',
-      'use these upstreams alone; may be repeated; `all` for every one again',
+      'use only this upstream; may be repeated; `all` allows every one again',
       collect,
     );
 
-/** The action of a command on something by its name: loads its code when it runs. */
+/** Makes the action of a command that takes a name. It loads the command's code when it runs. */
 const onNamed =
   <Module>(load: () => Promise<Module>) =>
   <Flags>(act: (module: Module, name: string, flags: Flags) => Promise<ExitCode>) =>
@@ -137,8 +147,8 @@ const control = (parent: Command, name: string, description: string): Command =>
   parent
     .command(name)
     .description(description)
-    .option('--endpoint <URL>', 'service to talk to; see below')
-    .option('--admin-key <KEY>', 'key that opens the control plane')
+    .option('--endpoint <URL>', 'service to call; see below')
+    .option('--admin-key <KEY>', 'key of the control plane')
     .addOption(
       new Option('--subscription <ID>', 'subscription')
         .env(envName('subscription'))
@@ -150,9 +160,9 @@ const control = (parent: Command, name: string, description: string): Command =>
     .addHelpText('after', () => helpText(ENDPOINT));
 
 const ENDPOINT = `
-The service is --endpoint, else OFFPEAK_ENDPOINT, else the one that runs over the data directory here, else \
-http://127.0.0.1:8080. It is opened by --admin-key, else OFFPEAK_ADMIN_KEY (made at the service's first start), else \
-OFFPEAK_TOKEN, a token of your identity provider. Keys and endpoints of cloud services are never used.`;
+The service is the first of these that there is: --endpoint; OFFPEAK_ENDPOINT; the service that runs over the data \
+directory here; http://127.0.0.1:8080. The key is the first of these: --admin-key; OFFPEAK_ADMIN_KEY, which the service \
+made at its first start; OFFPEAK_TOKEN, a token of your identity provider. Variables of cloud services are never used.`;
 
 function nonEmpty(text: string): string {
   if (text === '') throw new InvalidArgumentError('Expected a name.');

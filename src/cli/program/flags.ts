@@ -2,12 +2,10 @@ import { InvalidArgumentError } from 'commander';
 import { WHEN_FULL, type WhenFull } from '../../contract/control.ts';
 import type { ExitCode } from '../process/exit.ts';
 
-/** Makes a command's action out of a function that answers with an exit code. */
+/** Makes the action of a command from a function that returns an exit code. */
 export type Run = <Args extends unknown[]>(
   action: (...args: Args) => Promise<ExitCode>,
 ) => (...args: Args) => Promise<void>;
-
-/** Parsers of flags. */
 
 export const collect = (value: string, previous: string[] = []): string[] => [...previous, value];
 

@@ -35,7 +35,7 @@ export async function main(argv: readonly string[], { version }: { version: stri
   }
 }
 
-/** Commands load their code when they run, so that `--help` and the clients start quickly. */
+/** A command's code is loaded when the command runs, so that `--help` and the clients start quickly. */
 function buildProgram(run: Run, version: string): Command {
   const program = new Command('offpeak')
     .description('The Batch service of Azure OpenAI, self-hosted.')
@@ -43,7 +43,7 @@ function buildProgram(run: Run, version: string): Command {
     .helpCommand('help [command]', 'show the help of a command')
     // `--version` of a subcommand is the version of a model.
     .enablePositionalOptions()
-    .showHelpAfterError('Run with --help for what there is.')
+    .showHelpAfterError('Run it with --help to see what there is.')
     .exitOverride()
     .addHelpText('after', exitCodesText());
   program
@@ -73,7 +73,7 @@ function exitCodesText(): string {
 
 function addServer(program: Command, run: Run): void {
   withTable(program.command('serve').description('Run the service'), 'serve')
-    .option('--json', 'say what started as one line of JSON')
+    .option('--json', 'print what started as one line of JSON')
     .action(
       run(async (flags: CommandFlags) =>
         (await import('../commands/serve/serve.ts')).serve(tableFlags('serve', flags), {
@@ -84,7 +84,7 @@ function addServer(program: Command, run: Run): void {
   withTable(program.command('simulator').description('Run only the simulated model server'), 'simulator')
     .option('--host <HOST>', 'address to listen on', '127.0.0.1')
     .option('--port <PORT>', 'port to listen on; 0 takes a free one', wholeNumber, 8000)
-    .option('--json', 'say what started as one line of JSON')
+    .option('--json', 'print what started as one line of JSON')
     .action(
       run(async (flags: CommandFlags & { host: string; port: number }) =>
         (await import('../commands/simulator.ts')).simulator(tableFlags('simulator', flags), flags),
@@ -104,7 +104,7 @@ function addLocalJobs(program: Command, run: Run): void {
     program
       .command('verify')
       .description(
-        'Check that every file of a data directory is there and as it was stored; changes nothing',
+        'Check that every file of a data directory is there and as it was stored. It changes nothing',
       ),
     'verify',
   )
@@ -119,16 +119,21 @@ function addLocalJobs(program: Command, run: Run): void {
   withTable(
     program
       .command('run')
-      .description('Run a whole batch file without a server; started again after a crash, it goes on')
+      .description(
+        'Run a whole batch file without a server. After a stop or a crash, the same command goes on',
+      )
       .argument('<in.jsonl>', 'the batch file; - is standard input')
       .option(
         '-o, --output <FILE>',
-        'answers; by default in.output.jsonl beside the input; - is standard output, the default for input from -',
+        'answers; by default in.output.jsonl beside the input; - is standard output, also the default if the input is -',
       )
       .option('-e, --errors <FILE>', 'failed requests; by default in.errors.jsonl beside the output')
-      .option('--model <MODEL>', "the model's name at the upstream; by default what the lines say")
-      .option('--retry-failed', 'of a finished run: send the failed requests again, and merge')
-      .option('--force', 'send everything, also what is done, and replace the output'),
+      .option('--model <MODEL>', "the model's name at the upstream; by default the one in the lines")
+      .option(
+        '--retry-failed',
+        'after a finished run: send the failed requests again, and merge the new answers into the output',
+      )
+      .option('--force', 'send every request, also those with an answer, and replace the output'),
     'run',
   )
     .option('--all', 'print every fault of the input')
@@ -140,7 +145,9 @@ function addLocalJobs(program: Command, run: Run): void {
     );
   program
     .command('validate')
-    .description('Check a batch file: every fault with its line, and its tokens; nothing is sent')
+    .description(
+      'Check a batch file: print every fault with its line, and count the tokens. It sends nothing',
+    )
     .argument('<in.jsonl>', 'the batch file; - is standard input')
     .option('--exact', 'count every token instead of estimating')
     .option('--all', 'print every fault')
@@ -155,19 +162,19 @@ function addLocalJobs(program: Command, run: Run): void {
 type WatchFlags = ClientFlags & { readonly interval?: number };
 
 function addBatches(batches: Command, run: Run): void {
-  client(batches, 'create', 'Upload a file and start a batch over it; prints the id')
+  client(batches, 'create', 'Upload a file, start a batch over it, and print the id')
     .option('--file <in.jsonl>', 'the batch file to upload; - is standard input')
-    .option('--input-file-id <ID>', 'or a file that is uploaded already')
-    .option('--url <PATH>', 'endpoint that the lines call; by default what the first line says')
+    .option('--input-file-id <ID>', 'or a file that was uploaded before')
+    .option('--url <PATH>', 'endpoint that the lines call; by default the one in the first line')
     .option('--metadata <NAME=VALUE>', 'note on the batch; may be repeated', collect)
     .option(
       '--queue <wait|fail>',
-      'without room: wait for it, or fail; by default as the deployment says',
+      'if the deployment has no room: wait for it, or fail; by default as the deployment is set',
       waitOrFail,
     )
-    .option('--watch', 'stay until it is over')
+    .option('--watch', 'show the progress until the batch is over')
     .option('--all', 'print every fault')
-    .option('--interval <SECONDS>', 'time between looks when watching', seconds)
+    .option('--interval <SECONDS>', 'time between two polls while watching', seconds)
     .action(
       run(async (flags: CreateFlags) => (await import('../commands/batches/batches.ts')).createBatch(flags)),
     );
@@ -187,13 +194,13 @@ function addBatches(batches: Command, run: Run): void {
   client(batches, 'watch', 'Show the progress of a batch until it is over')
     .argument('<id>')
     .option('--all', 'print every fault')
-    .option('--interval <SECONDS>', 'time between looks', seconds)
+    .option('--interval <SECONDS>', 'time between two polls', seconds)
     .action(
       run(async (id: string, flags: WatchFlags) =>
         (await import('../commands/batches/batches.ts')).watch(id, flags),
       ),
     );
-  client(batches, 'cancel', 'Cancel a batch; what is answered is kept')
+  client(batches, 'cancel', 'Cancel a batch; its answers so far are kept')
     .argument('<id>')
     .action(
       run(async (id: string, flags: ClientFlags) =>
@@ -212,16 +219,16 @@ function addBatches(batches: Command, run: Run): void {
 }
 
 function addFiles(files: Command, run: Run): void {
-  client(files, 'upload', 'Upload a file; prints the id')
+  client(files, 'upload', 'Upload a file and print the id')
     .argument('<file>', 'the file; - is standard input')
-    .option('--purpose <PURPOSE>', 'what it is for', 'batch')
+    .option('--purpose <PURPOSE>', 'purpose of the file', 'batch')
     .action(
       run(async (path: string, flags: ClientFlags & { purpose: string }) =>
         (await import('../commands/files.ts')).uploadFile(path, flags),
       ),
     );
   paged(client(files, 'list', 'List files, newest first'))
-    .option('--purpose <PURPOSE>', 'only those')
+    .option('--purpose <PURPOSE>', 'only files of this purpose')
     .action(run(async (flags: ListFlags) => (await import('../commands/files.ts')).listFiles(flags)));
   client(files, 'get', 'Show a file')
     .argument('<id>')
@@ -232,7 +239,7 @@ function addFiles(files: Command, run: Run): void {
     );
   client(files, 'download', 'Write the content of a file')
     .argument('<id>')
-    .option('-o, --output <FILE>', 'where to; - is stdout', '-')
+    .option('-o, --output <FILE>', 'file to write to; - is standard output', '-')
     .action(
       run(async (id: string, flags: ClientFlags & { output: string }) =>
         (await import('../commands/files.ts')).downloadFile(id, flags),
@@ -251,25 +258,25 @@ const client = (parent: Command, name: string, description: string): Command =>
   parent
     .command(name)
     .description(description)
-    .option('--endpoint <URL>', 'service to talk to; see below')
-    .option('--api-key <KEY>', 'key for it')
-    .option('--resource <NAME>', 'resource of a service with several; the key is one of its own')
-    .option('--api-version <VERSION>', "api-version of Azure's style")
+    .option('--endpoint <URL>', 'service to call; see below')
+    .option('--api-key <KEY>', 'key for the service')
+    .option('--resource <NAME>', 'resource, if the service has several; the key must be one of that resource')
+    .option('--api-version <VERSION>', "api-version, in Azure's style")
     .option('--json', 'print what the service answers as JSON')
     .addHelpText('after', () => helpText(ENDPOINTS));
 
 const ENDPOINTS = `
-The service is --endpoint, else OFFPEAK_ENDPOINT, else the one that runs over the data directory here, else, when any \
-other OFFPEAK_ variable is set, http://127.0.0.1:8080. Only without all of these is it AZURE_OPENAI_ENDPOINT or \
-OPENAI_BASE_URL; with both of them --endpoint must choose. It is printed before anything is sent.
-Each has a key of its own, which goes nowhere else: OFFPEAK_API_KEY (or OFFPEAK_TOKEN, a token of your identity \
-provider), AZURE_OPENAI_API_KEY, OPENAI_API_KEY.
-A URL that ends in /v1 is spoken to in OpenAI's style, any other in Azure's.`;
+The service is the first of these that there is: --endpoint; OFFPEAK_ENDPOINT; the service that runs over the data \
+directory here; http://127.0.0.1:8080, if any other OFFPEAK_ variable is set; AZURE_OPENAI_ENDPOINT or OPENAI_BASE_URL \
+(if both are set, choose with --endpoint); http://127.0.0.1:8080. It is printed before anything is sent.
+Each service has a key of its own, which is sent to no other: OFFPEAK_API_KEY (or OFFPEAK_TOKEN, a token of your \
+identity provider), AZURE_OPENAI_API_KEY, OPENAI_API_KEY.
+A URL that ends in /v1 is called in OpenAI's style, any other in Azure's.`;
 
 const paged = (command: Command): Command =>
   command
-    .option('--limit <N>', 'at most so many', wholeNumber, 20)
-    .option('--after <ID>', 'those that follow this one');
+    .option('--limit <N>', 'print at most so many', wholeNumber, 20)
+    .option('--after <ID>', 'print those that come after this id');
 
 type CommandFlags = Readonly<Record<string, string | string[] | boolean | undefined>> & { json?: boolean };
 

@@ -1,9 +1,9 @@
 import { grouped } from './print.ts';
 
-/** More than this is read by nobody, and pushes the first one off the screen. */
+/** Nobody reads more, and more would push the first one off the screen. */
 const FAULTS_SHOWN_MAX = 20;
 
-/** The first faults, how many more there are, and how to see them. `omitted`: those that nobody kept. */
+/** The first faults, how many more there are, and how to see them. `omitted` counts faults that were not kept. */
 export function firstFaults(
   lines: readonly string[],
   { all, omitted = 0 }: { readonly all: boolean; readonly omitted?: number },

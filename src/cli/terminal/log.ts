@@ -5,11 +5,11 @@ import { createLog, type Log, type LogEntry } from '../../core/log.ts';
 import { NonBlockingWriter } from './non-blocking-writer.ts';
 import { oneLine } from './print.ts';
 
-/** Longer ones are cut: a stack, or the words of another program. */
+/** A longer value is cut. It is a stack, or text of another program. */
 const VALUE_LENGTH_MAX = 4_096;
 
 export interface OpenLog extends Log {
-  /** Resolves when all is written, or when `ms` are over. */
+  /** Resolves when everything is written, or after `ms`. */
   flush(ms: number): Promise<void>;
 }
 
@@ -60,5 +60,5 @@ const bounded = (value: string | number): string | number =>
     ? `${value.slice(0, VALUE_LENGTH_MAX)}…`
     : value;
 
-/** Where it ends must be seen. */
+/** Quotes a value where a reader could not see its end. */
 const quoted = (text: string): string => (/[\s"=]/.test(text) || text === '' ? JSON.stringify(text) : text);

@@ -10,16 +10,16 @@ const RETRY_FIRST_MS = 10;
 const RETRY_MAX_MS = 1_000;
 
 export interface WriterOptions {
-  /** A line that says how many were dropped. */
+  /** Makes the line that says how many lines were dropped. */
   readonly droppedLine: (count: number) => string;
-  /** In characters. */
+  /** The unit is characters. */
   readonly queueLengthMax?: number;
 }
 
 /**
- * Lines for standard output or standard error of a service. Whatever becomes of it (a full disk, a pipe that is closed or that
- * nobody reads, a terminal that is stopped or gone), `write` returns at once and never throws: lines are queued, and those
- * beyond the queue are counted instead. Once it can be written again, the count stands in their place.
+ * Writes lines to standard output or standard error of a service, and never waits. The disk may be full, the pipe closed or
+ * unread, the terminal stopped or gone: `write` returns at once and never throws. Lines are queued. When the queue is full,
+ * further lines are dropped and counted, and the count is written in their place as soon as that is possible.
  */
 export class NonBlockingWriter {
   readonly #descriptor: number;
@@ -27,9 +27,9 @@ export class NonBlockingWriter {
   #queue: string[] = [];
   #queuedLength = 0;
   #dropped = 0;
-  /** Of the chunk that is being written: what has not been taken yet. */
+  /** The part of the current chunk that the stream has not taken yet. */
   #rest: Uint8Array = Buffer.alloc(0);
-  /** Until everything is written. */
+  /** It resolves when everything is written. */
   #draining: Promise<void> | null = null;
   #isWriting = false;
   #retryMs = RETRY_FIRST_MS;
@@ -39,10 +39,10 @@ export class NonBlockingWriter {
     this.#options = { queueLengthMax: QUEUE_LENGTH_MAX, ...options };
   }
 
-  /** One line, or several, with the last newline. */
+  /** `text` is one line or several, and ends with a newline. */
   write(text: string): void {
     const { queueLengthMax, droppedLine } = this.#options;
-    // Not before there is room for many, so that counts and lines do not take turns.
+    // After a drop the queue must be half empty, so that counts and lines do not take turns.
     const lengthMax = this.#dropped > 0 ? queueLengthMax / 2 : queueLengthMax;
     if (this.#queuedLength + text.length > lengthMax) {
       this.#dropped += 1;
@@ -54,7 +54,7 @@ export class NonBlockingWriter {
     this.#draining ??= this.#drain();
   }
 
-  /** Resolves when all is written, or when `ms` are over. */
+  /** Resolves when everything is written, or after `ms`. */
   async flush(ms: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, ms);
@@ -62,13 +62,13 @@ export class NonBlockingWriter {
     clearTimeout(timer);
   }
 
-  /** As much as is taken at once: the process ends. */
+  /** Writes as much as the stream takes at once, because the process ends. */
   flushNow(): void {
     try {
       if (!this.#isWriting) writeSync(this.#descriptor, this.#rest);
       writeSync(this.#descriptor, this.#queue.join(''));
     } catch {
-      // There is nobody to tell.
+      // Nobody can be told.
     }
   }
 
@@ -113,16 +113,16 @@ export class NonBlockingWriter {
   }
 }
 
-/** The descriptor of the stream such that a write to it never waits for a reader. */
+/** Returns a descriptor of the stream to which a write never waits for a reader. */
 function withoutWaiting(stream: 1 | 2): number {
   const kind = fstatSync(stream);
   if (kind.isFIFO() || isatty(stream)) {
     try {
-      // Opened anew, so that neither other programs that have it are affected, nor we by them.
+      // It is opened anew, so that other programs that have the stream are not affected, and do not affect this one.
       const { O_WRONLY, O_NONBLOCK, O_NOCTTY } = constants;
       return openSync(`/proc/self/fd/${stream}`, O_WRONLY | O_NONBLOCK | O_NOCTTY);
     } catch {
-      // Another system, another user's pipe, or no reader is left.
+      // This is another system or another user's pipe, or no reader is left.
     }
   }
   // Node makes pipes and sockets non-blocking when it opens its own stream on them.
@@ -130,5 +130,5 @@ function withoutWaiting(stream: 1 | 2): number {
   return stream;
 }
 
-/** Does not keep the process. */
+/** Waits without keeping the process alive. */
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());

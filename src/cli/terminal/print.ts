@@ -1,11 +1,11 @@
 import { stripVTControlCharacters } from 'node:util';
 import { displayWidth, padTo, wrap } from './width.ts';
 
-/** Text that came from elsewhere, made harmless for a terminal: no escape sequences, no control characters. */
+/** Makes text from elsewhere harmless for a terminal: it removes escape sequences and control characters. */
 export const plain = (text: string): string =>
   stripVTControlCharacters(text).replaceAll(/(?![\t\n])[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, '');
 
-/** On one line: tabs and newlines become spaces. */
+/** The same on one line: tabs and newlines become spaces. */
 export const oneLine = (text: string): string => plain(text.replaceAll(/\s+/g, ' '));
 
 export const print = (line: string): void => {
@@ -14,19 +14,19 @@ export const print = (line: string): void => {
 export const printJson = (value: unknown): void =>
   print(JSON.stringify(value, null, process.stdout.isTTY ? 2 : 0));
 
-/** Some terminals say 0. */
+/** Some terminals say that they have 0 columns. */
 export const columnsOf = ({ columns }: { readonly columns?: number }): number => columns || 80;
 
-/** For people: what happens, what went wrong. Results go to stdout, so that a pipe gets only them. */
+/** Tells people what happens or went wrong. It goes to stderr, so that a pipe gets the results alone. */
 export const note = (line: string): void => {
   process.stderr.write(`${process.stderr.isTTY ? fitted(line, columnsOf(process.stderr)) : line}\n`);
 };
 
-/** A result in sentences. */
+/** Prints a result that is made of sentences. */
 export const say = (text: string): void =>
   print(process.stdout.isTTY ? fitted(text, columnsOf(process.stdout)) : text);
 
-/** Each line broken at blanks where it is wider than the terminal. Lines to copy stay whole. */
+/** Breaks lines that are wider than the terminal at blanks. Lines that users copy stay whole. */
 export const fitted = (text: string, columns = 80): string =>
   text
     .split('\n')
@@ -35,10 +35,10 @@ export const fitted = (text: string, columns = 80): string =>
     )
     .join('\n');
 
-/** What stands below the flags of a command, as wide as those. */
+/** Text below the flags of a command, with the same width. */
 export const helpText = (text: string): string => fitted(text, columnsOf(process.stdout));
 
-/** Columns of equal width, the last one as long as it likes. */
+/** Aligns the cells in columns. The last column has any width. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = widthsOf(rows);
   return rows
@@ -53,7 +53,7 @@ const widthsOf = (rows: readonly (readonly string[])[]): number[] =>
     Math.max(...rows.map((row) => displayWidth(row[at] ?? ''))),
   );
 
-/** Names and values of one thing. Long values go on below themselves on a terminal. */
+/** Prints names and values of one thing. On a terminal a long value is wrapped below itself. */
 export function printFacts(facts: readonly (readonly [string, string])[]): void {
   if (!process.stdout.isTTY) return print(table(facts));
   print(factLines(facts, columnsOf(process.stdout)).join('\n'));
@@ -71,14 +71,14 @@ export function factLines(facts: readonly (readonly [string, string])[], columns
   );
 }
 
-/** A list for people and for scripts: with headings on a terminal, without them elsewhere. */
+/** Prints a list, with headings on a terminal and without them elsewhere, for scripts. */
 export function printTable(headings: readonly string[], rows: readonly (readonly string[])[]): void {
   if (rows.length === 0) return;
   if (!process.stdout.isTTY) return print(table(rows));
   print(fittedTable(headings, rows, columnsOf(process.stdout)));
 }
 
-/** Where the rows are wider than the terminal, each becomes a block: its first cell, and the others by name below. */
+/** If the rows are wider than the terminal, each becomes a block: its first cell, and below it the others with their names. */
 export function fittedTable(
   headings: readonly string[],
   rows: readonly (readonly string[])[],
@@ -97,7 +97,7 @@ export function fittedTable(
   return blocks.join('\n');
 }
 
-/** A page of a list: a row an item, and how to get the next. As JSON: an object, as on the wire. */
+/** Prints a page of a list, a row for each item, and how to get the next page. JSON is an object, as on the wire. */
 export function printPage<T extends { readonly id: string }>(
   {
     data,
@@ -119,7 +119,7 @@ export function printPage<T extends { readonly id: string }>(
   if (hasMore) note(`There are more: --after ${oneLine(data.at(-1)?.id ?? '')}`);
 }
 
-/** A list that comes whole, in the shape of one that comes in pages. */
+/** Prints a whole list in the shape of a page. */
 export const printListJson = (data: readonly unknown[]): void =>
   printJson({ object: 'list', data, has_more: false });
 

@@ -10,17 +10,17 @@ export interface Progress {
   /** Null: not known. */
   readonly requestsPerSecond: number | null;
   readonly etaS: number | null;
-  /** Why it does not move. */
+  /** Why the batch does not move; null: it moves. */
   readonly waiting: string | null;
-  /** It waits for no more than a few tries of its last lines. */
+  /** It waits only for a few more tries of its last lines. */
   readonly endsByItself?: boolean;
 }
 
 export interface ProgressView {
   show(progress: Progress): void;
-  /** A line of its own, which what is shown does not overwrite. */
+  /** Prints a line that the next progress does not overwrite. */
   say(line: string): void;
-  /** Leaves the last state standing, so that lines after it start clean. */
+  /** Keeps the last state on the screen. Lines after it begin on a new line. */
   end(): void;
 }
 
@@ -29,7 +29,7 @@ type Stream = Pick<NodeJS.WriteStream, 'write'> & { readonly isTTY?: boolean; re
 const LINE_EVERY_MS = 60_000;
 const BAR_CELLS = { min: 8, max: 40 } as const;
 
-/** A bar that moves on a terminal; elsewhere a plain line when the status changes, at each tenth, and every minute. */
+/** Shows a bar on a terminal. Elsewhere it prints a line when the status changes, at each tenth, and every minute. */
 export function createProgressView(
   stream: Stream = process.stderr,
   nowMs: () => number = () => performance.now(),
@@ -37,12 +37,12 @@ export function createProgressView(
   return stream.isTTY && process.env['TERM'] !== 'dumb' ? barView(stream) : lineView(stream, nowMs);
 }
 
-/** Draws over its last lines. */
+/** Draws each state over the last one. */
 function barView(stream: Stream): ProgressView {
   let drawn: readonly string[] = [];
   const clear = () => {
     const width = widthOf(stream);
-    // A terminal that became narrower has broken lines in two since.
+    // A terminal that became narrower has broken the lines.
     const rows = drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(displayWidth(line) / width)), 0);
     const up = rows > 1 ? `\u001B[${rows - 1}A` : '';
     return drawn.length > 0 ? `\r${up}\u001B[J` : '';
@@ -63,10 +63,10 @@ function barView(stream: Stream): ProgressView {
   };
 }
 
-/** The last columns stay free: for the `^C` of a person, and as some terminals break the line in the last one. */
+/** The last columns stay free for the `^C` of a person. Some terminals also break a line that fills the last column. */
 const widthOf = ({ columns }: Stream): number => Math.max(20, (columns || 80) - 3);
 
-/** The state with its bar and as many figures as fit beside it, the others below, and why it waits in lines of its own. */
+/** The state with its bar; its figures, beside the bar if they fit, else below; then why the batch waits. */
 export function frame(progress: Progress, width: number): string[] {
   const head = progress.status;
   const percent = percentOf(progress);
@@ -74,8 +74,8 @@ export function frame(progress: Progress, width: number): string[] {
   const taken = displayWidth(head) + percent.length + 2;
   const all = figures.map((figure) => `  ${figure}`).join('');
   const isOneLine = taken + BAR_CELLS.min + displayWidth(all) <= width;
-  const room = width - taken - (isOneLine ? displayWidth(all) : 0);
-  const cells = Math.max(1, Math.min(BAR_CELLS.max, room));
+  const free = width - taken - (isOneLine ? displayWidth(all) : 0);
+  const cells = Math.max(1, Math.min(BAR_CELLS.max, free));
   const line = `${head} ${bar(progress, cells)} ${percent}${isOneLine ? all : ''}`;
   const below = isOneLine ? [] : wrap(figures.join(', '), width);
   return [
@@ -94,7 +94,7 @@ function lineView(stream: Stream, nowMs: () => number): ProgressView {
       const { status, waiting } = progress;
       const tenth = Math.floor(shareOf(progress) * 10);
       const isDue = last === null || atMs - last.atMs >= LINE_EVERY_MS;
-      // A reason that comes and goes is told once.
+      // A reason that comes and goes is printed once.
       const isNewReason = waiting !== null && reason === null;
       if (last?.status === status && last.tenth === tenth && !isDue && !isNewReason) return;
       last = { status, tenth, atMs };
@@ -133,7 +133,7 @@ function figuresOf({ total, completed, failed, requestsPerSecond, etaS }: Progre
   ];
 }
 
-/** A service that says so in a sentence of its own is not made to stutter. */
+/** A service may begin its sentence with `Waits`, which needs no `waiting:` before it. */
 function waitingLine(waiting: string): string {
   const text = oneLine(waiting).trim();
   return /^waits? /i.test(text) ? text : `waiting: ${text}`;

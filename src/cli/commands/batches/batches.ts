@@ -14,6 +14,7 @@ import { withInput } from '../../local-files/input.ts';
 import { probeTarget, refuseSameTwice, targetAt } from '../../local-files/target.ts';
 import { nextCommand } from '../../process/command-name.ts';
 import { CliError, EXIT, type ExitCode } from '../../process/exit.ts';
+import { nameValues } from '../../process/name-values.ts';
 import { stopAsked } from '../../process/signals.ts';
 import { reasonOf } from '../../process/system-error.ts';
 import { firstFaults } from '../../terminal/fault-lines.ts';
@@ -35,7 +36,7 @@ export interface CreateFlags extends ClientFlags {
   readonly inputFileId?: string;
   readonly url?: string;
   readonly metadata?: readonly string[];
-  /** What to do when its deployment has no room for it. */
+  /** What to do when the deployment has no room for the batch. */
   readonly queue?: WhenFull;
   readonly watch?: boolean;
   readonly interval?: number;
@@ -45,7 +46,7 @@ export async function createBatch(flags: CreateFlags): Promise<ExitCode> {
   if ((flags.file === undefined) === (flags.inputFileId === undefined)) {
     throw new CliError('Give the input as --file in.jsonl, or as --input-file-id file-….', EXIT.usage);
   }
-  const metadata = parseMetadata(flags.metadata);
+  const metadata = flags.metadata && nameValues(flags.metadata, '--metadata');
   const { client, endpoint } = await openClient(flags);
   const create = async (inputFileId: string, url = flags.url) =>
     client.createBatch(
@@ -65,11 +66,11 @@ export async function createBatch(flags: CreateFlags): Promise<ExitCode> {
           const { id } = await client.upload(input, { purpose: 'batch' });
           return create(id, url).catch((error: unknown) => takeBack(client, id, error));
         });
-  if (flags.watch) return watchAndTell(client, created.id, flags);
+  if (flags.watch) return watchUntilOver(client, created.id, flags);
   if (flags.json) printJson(created);
   else print(oneLine(created.id));
   if (created.status !== 'failed') return EXIT.ok;
-  if (!flags.json) tellFaults(created, flags);
+  if (!flags.json) noteFaults(created, flags);
   const fileId = oneLine(created.input_file_id ?? '');
   if (!flags.json && flags.file !== undefined && fileId !== '') {
     note(`The upload is kept as ${fileId}.`);
@@ -78,7 +79,7 @@ export async function createBatch(flags: CreateFlags): Promise<ExitCode> {
   return exitCodeOf(created);
 }
 
-/** A refused batch leaves no upload behind; where nobody knows whether there is a batch, the upload is named. */
+/** Deletes the upload of a refused batch. If the batch may exist all the same, the upload stays and is named. */
 async function takeBack(client: Client, fileId: string, error: unknown): Promise<never> {
   if (!(error instanceof CliError)) throw error;
   const isRefused = !(error instanceof Unreachable);
@@ -110,7 +111,7 @@ export async function watch(
   id: string,
   flags: ClientFlags & { readonly interval?: number },
 ): Promise<ExitCode> {
-  return watchAndTell((await openClient(flags)).client, id, flags);
+  return watchUntilOver((await openClient(flags)).client, id, flags);
 }
 
 export async function cancelBatch(id: string, flags: ClientFlags): Promise<ExitCode> {
@@ -125,7 +126,7 @@ export interface DownloadFlags extends ClientFlags {
   readonly errors?: string;
 }
 
-/** Writes both files of a batch that is over, each whole or not at all. */
+/** Writes both files of a batch that is over. Each appears whole or not at all. */
 export async function downloadBatch(id: string, flags: DownloadFlags): Promise<ExitCode> {
   const targets = {
     output: await targetAt(flags.output ?? `${fileName(id)}_output.jsonl`),
@@ -148,12 +149,12 @@ export async function downloadBatch(id: string, flags: DownloadFlags): Promise<E
   }
   const isOnStdout = Object.values(targets).some(({ kind }) => kind === 'stdout');
   if (flags.json) {
-    const told = { id: batch.id, status: batch.status, ...written };
-    if (isOnStdout) note(JSON.stringify(told));
-    else printJson(told);
+    const shown = { id: batch.id, status: batch.status, ...written };
+    if (isOnStdout) note(JSON.stringify(shown));
+    else printJson(shown);
   } else for (const path of Object.values(written)) if (path !== '-') note(`wrote ${path}`);
   if (Object.keys(written).length > 0) return EXIT.ok;
-  tellFaults(batch, flags);
+  noteFaults(batch, flags);
   const hint = isOver(batch) ? '' : ` ${nextCommand(['batches', 'watch', id], flags)} waits for them.`;
   throw new CliError(
     `${oneLine(batch.id)} is ${oneLine(batch.status)} and has no files to download.${hint}`,
@@ -161,7 +162,7 @@ export async function downloadBatch(id: string, flags: DownloadFlags): Promise<E
   );
 }
 
-async function watchAndTell(
+async function watchUntilOver(
   client: Client,
   id: string,
   flags: ClientFlags & { readonly interval?: number },
@@ -180,13 +181,13 @@ async function watchAndTell(
   }
   if (!flags.json) {
     print(`${oneLine(batch.id)}  ${oneLine(batch.status)}`);
-    tellFaults(batch, flags);
+    noteFaults(batch, flags);
     if (batch.output_file_id) note(`next: ${nextCommand(['batches', 'download', batch.id], flags)}`);
   }
   return exitCodeOf(batch);
 }
 
-function tellFaults(batch: RemoteBatch, { all = false }: ClientFlags): void {
+function noteFaults(batch: RemoteBatch, { all = false }: ClientFlags): void {
   for (const line of firstFaults(faultLines(batch), { all })) note(line);
 }
 
@@ -207,7 +208,7 @@ function describe(batch: RemoteBatch, { all = false }: ClientFlags): [string, st
   return rows.filter((row) => row !== null);
 }
 
-/** What it takes of its deployment's limit, or its place in the queue for that. */
+/** The tokens that the batch holds of its deployment's limit, or its place in the queue for them. */
 function tokenRow({ offpeak }: RemoteBatch): [string, string] | null {
   const { queue, enqueued_tokens: tokens } = offpeak ?? {};
   if (queue) {
@@ -232,20 +233,9 @@ function summary(batch: RemoteBatch): string[] {
   ];
 }
 
-function parseMetadata(pairs: readonly string[] | undefined): Record<string, string> | undefined {
-  if (!pairs) return undefined;
-  return Object.fromEntries(
-    pairs.map((pair) => {
-      const at = pair.indexOf('=');
-      if (at < 1) throw new CliError(`--metadata '${pair}': expected NAME=VALUE.`, EXIT.usage);
-      return [pair.slice(0, at), pair.slice(at + 1)];
-    }),
-  );
-}
-
 const FIRST_LINE_BYTES_MAX = 1024 * 1024;
 
-/** What the first request asks for, so that --url is rarely needed; the service judges the file. */
+/** The url of the first request, so that --url is rarely needed. The service finds faults of the file. */
 async function firstUrl(path: string): Promise<string | undefined> {
   const handle = await open(path).catch((error: unknown) => {
     throw new CliError(`${path} cannot be read: ${reasonOf(error)}.`, EXIT.usage);
@@ -260,11 +250,11 @@ async function firstUrl(path: string): Promise<string | undefined> {
     const url = typeof request === 'object' && request !== null && 'url' in request ? request.url : undefined;
     return typeof url === 'string' ? url : undefined;
   } catch {
-    return undefined; // A file that is no good gets its faults from the service, all at once.
+    return undefined; // The service reports all faults of the file at once.
   } finally {
     await handle.close();
   }
 }
 
-/** The service chose the id, so it is kept from naming another directory. */
+/** The service chose the id. As a file name it must not lead to another directory. */
 const fileName = (id: string): string => id.replaceAll(/[^\w.-]/g, '_').replace(/^\.+/, '_');

@@ -6,13 +6,13 @@ import { EXIT, type ExitCode } from '../../process/exit.ts';
 import { oneLine, printJson, tokenCount } from '../../terminal/print.ts';
 import { createProgressView, type Progress } from '../../terminal/progress.ts';
 
-/** A local service tells news quickly; the original asks for a minute between polls. */
-const POLL_LOCAL_MS = 500;
-const POLL_REMOTE_MS = 10_000;
-/** A service that restarts is given this long to come back. */
-const TROUBLE_MAX_MS = 120_000;
+/** Offpeak is polled often. Azure asks its clients to wait a minute between polls. */
+const POLL_OFFPEAK_MS = 500;
+const POLL_OTHER_MS = 10_000;
+/** A service that restarts has this time to come back. */
+const UNREACHABLE_MAX_MS = 120_000;
 
-/** Shows a batch until it is over, and returns it. With `json`, every change is a line on stdout. */
+/** Shows a batch until it is over, and returns it. With `json` it prints every change as a line. */
 export async function watchBatch(
   client: Pick<Client, 'batch'>,
   id: string,
@@ -33,7 +33,7 @@ export async function watchBatch(
         view.show(toProgress(batch, rate));
       }
       if (isOver(batch)) return batch;
-      await pause(pollMs ?? (batch.offpeak ? POLL_LOCAL_MS : POLL_REMOTE_MS), signal);
+      await pause(pollMs ?? (batch.offpeak ? POLL_OFFPEAK_MS : POLL_OTHER_MS), signal);
       if (signal?.aborted) return 'stopped';
     }
   } finally {
@@ -54,7 +54,7 @@ async function getPatiently(
       return await unlessAborted(client.batch(id), signal);
     } catch (error) {
       if (signal?.aborted) return 'stopped';
-      if (!(error instanceof Unreachable) || performance.now() - startMs + waitMs > TROUBLE_MAX_MS)
+      if (!(error instanceof Unreachable) || performance.now() - startMs + waitMs > UNREACHABLE_MAX_MS)
         throw error;
       if (error.message !== said) say(`${error.message.replace(/([^.!?])$/, '$1.')} Trying again.`);
       said = error.message;
@@ -64,13 +64,13 @@ async function getPatiently(
   return 'stopped';
 }
 
-/** Ends early when it is aborted. */
+/** Waits, and returns early when `signal` aborts. */
 const pause = (ms: number, signal: AbortSignal | undefined): Promise<void> =>
   sleep(ms, undefined, { signal }).catch(() => {
-    // The caller looks at the signal.
+    // The caller checks the signal.
   });
 
-/** Requests per second since the first look, for services that do not tell. */
+/** Requests per second since the first poll, for services that do not say it. */
 function rateOf(): (done: number) => number | null {
   let first: { done: number; atMs: number } | null = null;
   return (done) => {
@@ -95,7 +95,7 @@ function toProgress(batch: RemoteBatch, rate: (done: number) => number | null): 
   };
 }
 
-/** Shorter than the service's sentence where the place in the queue says it: it shares its line with a bar. */
+/** Why a batch waits. A place in the queue is said in fewer words than the service uses. */
 export function waitingText({ offpeak }: RemoteBatch): string | null {
   const { queue, enqueued_tokens: tokens, waiting } = offpeak ?? {};
   if (!queue) return waiting ?? null;
@@ -111,25 +111,25 @@ export function countsOf(batch: RemoteBatch): { total: number; completed: number
   return { total: total ?? 0, completed: completed ?? 0, failed: failed ?? 0 };
 }
 
-/** What the end of a batch means to a script. */
+/** The exit code for the end of a batch. */
 export function exitCodeOf(batch: RemoteBatch): ExitCode {
   if (batch.status === 'completed') return countsOf(batch).failed === 0 ? EXIT.ok : EXIT.failed;
   return batch.status === 'failed' && isOfTheInput(batch) ? EXIT.faultyInput : EXIT.failed;
 }
 
-/** A batch that was refused for its size is refused whole; what is wrong with an input has a line, or one of these codes. */
+/** A fault of the input has a line or one of these codes. Other failures, such as a lack of quota, are not its fault. */
 const INPUT_CODES = ['empty_file', 'too_many_tasks', 'invalid_json_line', 'invalid_request', 'url_mismatch'];
 
 const isOfTheInput = ({ errors }: RemoteBatch): boolean =>
   (errors?.data ?? []).some(({ code, line }) => line != null || INPUT_CODES.includes(code ?? ''));
 
-/** Faults of the input, a line each. */
+/** The faults of the input, one line each. */
 export const faultLines = (batch: RemoteBatch): string[] =>
   (batch.errors?.data ?? []).map(({ line, code, message }) =>
     oneLine(faultLine({ line: line ?? null, code: code ?? 'unknown', message: message ?? '' })),
   );
 
-/** Offpeak's messages begin with their line already; others' do not. */
+/** Messages of Offpeak begin with the line; those of other services do not. */
 function faultLine({ line, code, message }: { line: number | null; code: string; message: string }): string {
   const place = line === null || message.startsWith(`Line ${line}:`) ? '' : `Line ${line}: `;
   return `${place}${message} (${code})`;

@@ -16,19 +16,18 @@ export interface RunFlags {
   readonly model?: string;
   /** Send the failed requests of a finished run again. */
   readonly retryFailed?: boolean;
-  /** Send everything again, whatever is there. */
+  /** Send everything again, whatever an earlier run left. */
   readonly force?: boolean;
-  /** Show every fault of the input. */
   readonly all?: boolean;
   readonly json?: boolean;
 }
 
-/** A run as its flags and its input make it. */
+/** What the flags and the input say of a run. */
 export interface Job {
   readonly input: Input;
   readonly output: Target;
   readonly errors: Target;
-  /** What a killed run goes on from, and what tells a finished one. */
+  /** The directory of the run. `resume.ts` says what is in it. */
   readonly stateDir: string;
   readonly sent: Sent;
   readonly inspection: Inspection;
@@ -68,7 +67,7 @@ function errorsBeside(output: Target, input: Input): string {
     : besideInput(input, 'errors');
 }
 
-/** Beside the output; where that is no file, below the user's own state, by what the input says. */
+/** Beside an output that is a file. Otherwise in the user's own state directory, by the hash of the input. */
 function stateDirOf(output: Target, sha256: string): string {
   if (output.kind === 'file') return `${output.realPath}.offpeak`;
   const home = process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state');

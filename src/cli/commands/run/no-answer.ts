@@ -1,11 +1,11 @@
 import type { Progress } from '../../terminal/progress.ts';
 
-/** A pause in the waiting that is shorter is a try that goes on: it may take a moment to be refused. */
+/** While a request is tried, the batch does not wait. A try ends within this time; a longer pause means that requests go out. */
 const TRY_MS = 10_000;
 
 /**
- * Tells when nothing ever gets an answer: a wrong key or address would be waited for forever. Once something was
- * answered the upstream is worth waiting for, however long it is down; so are last lines that are being judged.
+ * Says when a run has waited too long for its first answer, as with a wrong key or address. After the first answer the run
+ * waits for the upstream without a limit. It also waits while the engine decides about the last lines.
  */
 export function createNoAnswerWatch(waitMaxMs: number): (progress: Progress, nowMs: number) => boolean {
   let doneAtStart: number | null = null;

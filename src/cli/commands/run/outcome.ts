@@ -6,7 +6,7 @@ import { shortTime } from '../../terminal/progress.ts';
 import type { Job } from './job.ts';
 import type { Outcome } from './record.ts';
 
-/** With what an earlier run left to be sent again, when this one sent it. */
+/** How the run ended. After a retry it has the sums of `earlier` and of what was sent again. */
 export function outcomeOf(
   { counts, usage, retries, resent }: Batch,
   { seconds, simulated, earlier }: { seconds: number; simulated: boolean; earlier: Outcome | null },

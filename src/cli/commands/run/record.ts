@@ -11,28 +11,27 @@ const Counts = z.object({ total: z.number(), completed: z.number(), failed: z.nu
 const Outcome = z.object({
   request_counts: Counts,
   usage: z.object({ input_tokens: z.number(), output_tokens: z.number() }),
-  /** Calls that were repeated. */
   retries: z.number(),
   /** Requests that may have been sent again after a stop. */
   resent_requests: z.number(),
   simulated: z.boolean(),
-  /** Null: it went into a pipe or a device. */
+  /** Null: the output went into a pipe or a device. */
   output_bytes: z.number().nullable(),
   seconds: z.number(),
 });
 export type Outcome = z.output<typeof Outcome>;
 
-/** What a run sends, and to whom. */
+/** What a run sends, and to which upstream. */
 const Sent = z.object({ input_sha256: z.string(), model: z.string(), upstream: z.string() });
 export type Sent = z.output<typeof Sent>;
 
 /**
- * What a run is: `run.json` in the directory beside its output. While the run is unfinished it binds the directory to one
- * input, model and upstream; afterwards it tells that nothing is left to send.
+ * The content of `run.json` in the directory beside the output. While the run is unfinished, it binds the directory to one
+ * input, model and upstream. Afterwards it says how the run ended, so that nothing is sent again.
  */
 const RunRecord = z.object({
   sent: Sent,
-  /** Null: unfinished. */
+  /** Null: the run is unfinished. */
   finished: Outcome.nullable(),
   /** The requests that failed are being sent again. */
   retrying: z.boolean(),
@@ -41,7 +40,7 @@ export type RunRecord = z.output<typeof RunRecord>;
 
 const FILE = 'run.json';
 
-/** Undefined: there is no run. */
+/** Reads the record; undefined: there is no run. */
 export async function readRecord(stateDir: string): Promise<RunRecord | undefined> {
   try {
     return RunRecord.parse(JSON.parse(await readFile(join(stateDir, FILE), 'utf8')));
@@ -64,12 +63,12 @@ const damaged = (stateDir: string, error?: unknown): CliError =>
     { cause: error },
   );
 
-/** Only one of two commands that start at once makes it. */
+/** If two commands start at once, only one creates its record. Returns the record that is there. */
 export async function createRecord(stateDir: string, record: RunRecord): Promise<RunRecord> {
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
   const own = await writeOwn(stateDir, record);
   try {
-    // A link appears whole, and only once.
+    // A link appears with the whole content, and only one command can make it.
     await link(own, join(stateDir, FILE));
     return record;
   } catch (error) {
@@ -80,7 +79,7 @@ export async function createRecord(stateDir: string, record: RunRecord): Promise
   }
 }
 
-/** Durable when it returns. */
+/** The record is durable when this resolves. */
 export async function replaceRecord(stateDir: string, record: RunRecord): Promise<void> {
   await rename(await writeOwn(stateDir, record), join(stateDir, FILE));
   await syncDirectory(stateDir);

@@ -14,7 +14,10 @@ interface Ended {
   readonly signal: AbortSignal;
 }
 
-/** Errors before answers: where the output is, everything is. A retry first proves that it may replace the output. */
+/**
+ * Writes errors before answers, so that an output means that the errors are there as well. A retry writes the output first,
+ * because only the merge finds out that the output was changed.
+ */
 export async function writeResults(core: Core, job: Job, { batch, record, signal }: Ended): Promise<void> {
   const { output, errors, input, stateDir } = job;
   const options = { signal, partDir: stateDir };

@@ -11,7 +11,7 @@
  *   output. When a retry is interrupted, the next command resumes it, with or without the flag.
  * - A finished record, and the output was removed: the run is fresh.
  * - The input, the model or the upstream is another one, or the output was changed: refused.
- * - --force: the run is fresh, whatever is there. Only files that no run made are not removed.
+ * - --force: the run is fresh, whatever is there. It is refused only if the directory holds files that no run made.
  *
  * Invariant: `claimDirectory` writes the record before the first request is sent. Without that, a later command could go on
  * with the results of another input.

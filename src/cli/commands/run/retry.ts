@@ -8,22 +8,23 @@ import { LineSplitter } from '../../../core/lines.ts';
 import { inspectChunks } from '../../local-files/inspect.ts';
 import { CliError, EXIT } from '../../process/exit.ts';
 import { reasonOf } from '../../process/system-error.ts';
+import { tryJson } from '../../process/try-json.ts';
 import { grouped } from '../../terminal/print.ts';
 import { retryInputOf, type Job } from './job.ts';
 import type { RunRecord } from './record.ts';
 
-/** Longer than any line of a result can be. */
+/** No line of a result is as long as this. */
 const LINE_BYTES_MAX = 256 * 1024 * 1024;
 
 const Identified = z.looseObject({ custom_id: z.string() });
 
 interface IdentifiedLine {
   readonly customId: string;
-  /** With its line end. */
+  /** The line with its line end. */
   readonly bytes: Buffer;
 }
 
-/** What a batch is made of: the input, or those lines of it that failed. */
+/** The input of a batch: the whole input of the run, or its lines that failed. */
 export interface Source {
   readonly path: string;
   readonly sha256: string | null;
@@ -72,13 +73,13 @@ interface Merge {
   readonly inputPath: string;
   readonly outputPath: string;
   readonly retried: AsyncIterable<Uint8Array>;
-  /** Answers that there must be in the end. */
+  /** The number of answers that the output must have in the end. */
   readonly expected: number;
 }
 
 /**
- * The earlier answers and the new ones, in the input's order. Both come in that order. A merge that was broken off may be
- * done again over its own result: a new answer takes the place of an earlier one to the same request.
+ * Merges the earlier and the new answers, which both come in the input's order. A merge that was interrupted can be done
+ * again over its own result: a new answer replaces an earlier one to the same request.
  */
 export async function* mergeAnswers({
   inputPath,
@@ -120,7 +121,7 @@ async function* linesOf(
 }
 
 function identified(bytes: Buffer | undefined, name: string): IdentifiedLine {
-  const { data } = Identified.safeParse(bytes && tryJson(bytes));
+  const { data } = Identified.safeParse(bytes && tryJson(bytes.toString('utf8')));
   if (!bytes || !data) {
     throw new CliError(`${name} has a line that is no result of a run. Put the file back.`, EXIT.failed);
   }
@@ -128,11 +129,3 @@ function identified(bytes: Buffer | undefined, name: string): IdentifiedLine {
 }
 
 const NEWLINE = Buffer.from('\n');
-
-function tryJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'));
-  } catch {
-    return undefined; // The caller names the file.
-  }
-}

@@ -9,16 +9,13 @@ const PROBE_MS = 10_000;
 
 export interface Probed {
   readonly isSimulator: boolean;
-  /** What may be wrong with it, for people; null: nothing. */
+  /** A sentence about what may be wrong with the upstream; null: nothing is. */
   readonly doubt: string | null;
 }
 
 const Models = z.object({ data: z.array(z.object({ id: z.string() })) });
 
-/**
- * Finds out before the first request that an upstream is not there or does not know the key, whether it is a simulator, and
- * whether it lists the model.
- */
+/** Finds out, before the first request, whether the upstream is there, takes the key, is a simulator, and lists the model. */
 export async function probeUpstream(
   url: string,
   { apiKey, model }: { readonly apiKey: string | null; readonly model: string },
@@ -44,7 +41,7 @@ export async function probeUpstream(
       };
     }
   } catch (error) {
-    // It is there, only slow: the run will see.
+    // The upstream is there but slow. The run itself will find out more.
     if (error instanceof Error && error.name === 'TimeoutError') return { isSimulator: false, doubt: null };
     const reason = await reasonOfCall(new URL(url), error);
     throw new CliError(`Cannot reach the upstream ${url}: ${reason}. Nothing was sent.`, EXIT.unreachable, {

@@ -13,11 +13,11 @@ export interface Started {
   readonly app: App;
   readonly config: AppConfig;
   readonly url: string;
-  /** Where keys are that no terminal has shown; null: nowhere, or this one shows them. */
+  /** The file with keys that no terminal has shown; null: there is none, or this terminal shows them. */
   readonly keysFile: string | null;
-  /** What they were found to be. */
+  /** What a check found out about each. */
   readonly upstreams: readonly UpstreamState[];
-  /** Those of the resources that the configuration names, the default one first. */
+  /** The deployments of the resources that the configuration names; those of the default resource come first. */
   readonly deployments: readonly Served[];
 }
 
@@ -25,11 +25,11 @@ export interface Served {
   readonly resource: string;
   readonly name: string;
   readonly model: string;
-  /** Their addresses. */
+  /** The addresses of its upstreams. */
   readonly upstreams: readonly string[];
 }
 
-/** What a person needs to begin. Keys are shown on a terminal only. `columns`: its width, null elsewhere. */
+/** What a person needs to begin. Only a terminal shows keys. `columns` is its width; null: this is not a terminal. */
 export function banner(started: Started, given: ReadonlySet<ValueName>, columns: number | null): string {
   const { app, config, url, upstreams, deployments } = started;
   const others = config.resources.slice(1).map(({ id }) => id);
@@ -59,10 +59,10 @@ type Row = readonly [name: string, value: string];
 
 const INDENT = 15;
 
-/** What has no blanks stays whole, to be copied. */
+/** A value without blanks stays whole, so that users can copy it. */
 function linesOf([name, value]: Row, columns: number | null): string[] {
-  const room = columns === null ? Infinity : Math.max(20, columns - INDENT);
-  const lines = value.includes(' ') ? wrap(value, room) : [value];
+  const width = columns === null ? Infinity : Math.max(20, columns - INDENT);
+  const lines = value.includes(' ') ? wrap(value, width) : [value];
   return lines.map((line, at) => (at === 0 ? `  ${name}` : '').padEnd(INDENT) + line);
 }
 
@@ -104,7 +104,7 @@ function nextStep({ app, url, keysFile, deployments }: Started): string {
       ? `  set -a; . '${keysFile}'; OFFPEAK_ENDPOINT=${url}; set +a`
       : `  export ${name}=${made ?? 'KEY'} OFFPEAK_ENDPOINT=${url}`;
   const [first] = deployments;
-  // The example names a deployment that is not there.
+  // Without a deployment the example would fail.
   if (first === undefined)
     return `Deploy a model:
 ${setUp('OFFPEAK_ADMIN_KEY', adminKey)}
@@ -134,11 +134,11 @@ const describeState = ({ name, state, reason }: UpstreamState): string =>
 const describe = ({ resource, name, model, upstreams }: Served): string =>
   `${resource === DEFAULT_RESOURCE_ID ? '' : `${resource}: `}${name} (${model}) → ${upstreams.join(', ')}`;
 
-/** Servers of models that run on this machine, with the command that uses them. */
+/** Lists the model servers that run on this machine, each with the command that uses it. */
 export async function localServers(ownPort: number): Promise<string> {
   const found = await detectLocalServers({ skipPort: ownPort });
   const commands = found.map(({ name, baseUrl, models }) => {
-    // The line is there to be copied into a shell, so a name that a shell could misread stays out.
+    // Users copy this line into a shell, so it never has a name that a shell could misread.
     const model = models.find((candidate) => /^[\w.:/@-]+$/.test(candidate)) ?? 'MODEL';
     return `  ${name} runs here: ${commandName()} serve --upstream ${baseUrl} --deployment ${EXAMPLE_DEPLOYMENT}=${model}\n`;
   });

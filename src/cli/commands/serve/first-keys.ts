@@ -6,8 +6,8 @@ const FILE = 'first-keys.env';
 const NAMES = { apiKey: 'OFFPEAK_API_KEY', adminKey: 'OFFPEAK_ADMIN_KEY' } as const;
 
 /**
- * Writes keys into a file of the data directory that this user alone can read, in the form that a shell takes in, and returns
- * its path. Keys of an earlier start that are not made anew stay in it.
+ * Writes keys into a file of the data directory, as lines that a shell can source, and returns its path. Only this user can
+ * read the file. Keys of an earlier start stay in it unless new ones replace them.
  */
 export async function writeFirstKeys(dataDir: string, { apiKey, adminKey }: FirstKeys): Promise<string> {
   const path = join(dataDir, FILE);
@@ -18,7 +18,7 @@ export async function writeFirstKeys(dataDir: string, { apiKey, adminKey }: Firs
   return path;
 }
 
-/** Takes keys out again that a terminal has shown. Without any left, the file goes. */
+/** Removes keys that a terminal has shown. If none is left, it removes the file. */
 export async function dropFirstKeys(dataDir: string, { apiKey, adminKey }: FirstKeys): Promise<void> {
   const path = join(dataDir, FILE);
   const kept = await readKeys(path);
@@ -28,7 +28,7 @@ export async function dropFirstKeys(dataDir: string, { apiKey, adminKey }: First
   else await rm(path, { force: true });
 }
 
-/** Where keys are that no terminal has shown yet; null: nowhere. */
+/** The file with keys that no terminal has shown yet; null: there are none. */
 export async function firstKeysFile(dataDir: string): Promise<string | null> {
   const path = join(dataDir, FILE);
   return (await readKeys(path)).size > 0 ? path : null;

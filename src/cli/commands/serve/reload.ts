@@ -8,8 +8,11 @@ import type { Log } from '../../../core/log.ts';
 import type { Configured, TableFlags } from '../../process/configure.ts';
 
 /**
- * Reads the configuration again on SIGHUP, once for all signals that came meanwhile. From before the start on: unheard, the
- * signal would end the process. A terminal that is closed sends it too, which asks for a stop.
+ * A reload goes this way to the requests that follow it: `createReload` → `App.apply` → `Engine.redeploy` →
+ * `Dispatchers.refresh` → `Dispatcher.update`. A request in flight ends at the server to which it was sent.
+ *
+ * This listens for SIGHUP, and reloads once for all signals that come during a reload. It must listen before the service
+ * starts, because SIGHUP ends a process that does not. A terminal sends SIGHUP too when it is closed: then the service stops.
  */
 export function reloadSignal(): { reloadWith(reload: () => Promise<void>): void } {
   const terminal = hasTerminal();
@@ -28,7 +31,7 @@ export function reloadSignal(): { reloadWith(reload: () => Promise<void>): void 
   };
   let closed = false;
   process.on('SIGHUP', () => {
-    // It comes twice, and a second SIGTERM would end the process at once.
+    // A closed terminal sends the signal twice, and a second SIGTERM would end the process at once.
     if (closed) return;
     closed = terminal && !hasTerminal();
     if (closed) {
@@ -46,7 +49,7 @@ export function reloadSignal(): { reloadWith(reload: () => Promise<void>): void 
   };
 }
 
-/** Whether a terminal is still there whose end would send the signal. */
+/** Whether the process has a terminal, which would send the signal when it is closed. */
 function hasTerminal(): boolean {
   try {
     closeSync(openSync('/dev/tty', 'r'));
@@ -56,7 +59,7 @@ function hasTerminal(): boolean {
   }
 }
 
-/** A reload that never rejects: what is wrong is logged, and what was in force stays so. */
+/** Makes a reload that never rejects. It logs faults, and then the configuration in force stays in force. */
 export function createReload(
   app: Pick<App, 'apply' | 'checkUpstreams'>,
   started: Configured,
@@ -75,7 +78,7 @@ export function createReload(
         flags,
         env: process.env,
         cwd: process.cwd(),
-        // One that is gone would take all that it declared along.
+        // Without this, a file that is gone would remove everything that it declared.
         needsFile: started.file !== null,
       });
       if (!loaded.ok) return refuse(loaded.faults);

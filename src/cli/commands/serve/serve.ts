@@ -20,10 +20,10 @@ import { dropFirstKeys, firstKeysFile, writeFirstKeys } from './first-keys.ts';
 import { createReload, reloadSignal } from './reload.ts';
 
 const DRAIN_MS = 30_000;
-/** A log that takes nothing does not hold up the end for longer. */
+/** The end waits no longer than this for a log that cannot be written. */
 const LOG_FLUSH_MS = 1_000;
 
-/** Runs the service until a signal comes, then lets what is in flight finish. */
+/** Runs the service until a signal comes, then lets requests in flight finish. */
 export async function serve(table: TableFlags, { json }: { json: boolean }): Promise<ExitCode> {
   const stopped = stopSignal();
   const hangup = reloadSignal();
@@ -40,7 +40,7 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
       const message = `cannot listen on ${config.host}:${config.port}: ${reasonOf(error)}.${advice}${keys}`;
       throw new CliError(message, EXIT.failed, { cause: error });
     });
-    // A convenience of the commands, which have other ways to find the service.
+    // Commands find the service by this file, but have other ways as well.
     await announce(config.dataDir, url).catch(() => {});
     const store = config.database === null ? 'sqlite' : 'postgresql';
     isUp = true;
@@ -51,7 +51,7 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
     const keptFile = await firstKeysFile(resolve(config.dataDir)).catch(() => keysFile);
     const started = { app, config, url, keysFile: shown ? null : keptFile, upstreams, deployments };
     await show(started, { ...configured, json });
-    // What stays there is for the owner alone, as before.
+    // If the file cannot be removed, only the owner can read it.
     if (shown) await dropFirstKeys(resolve(config.dataDir), app.firstKeys).catch(() => {});
     hangup.reloadWith(createReload(app, configured, { flags: table, log }));
     log.event('service.stopping', { signal: await stopped, waitMs: DRAIN_MS });
@@ -66,15 +66,15 @@ export async function serve(table: TableFlags, { json }: { json: boolean }): Pro
 
 interface Start {
   readonly app: App;
-  /** Where the keys are that were made just now; null: none were. */
+  /** The file with the keys that this start made; null: it made none. */
   readonly keysFile: string | null;
 }
 
 async function start(config: AppConfig, log: OpenLog): Promise<Start> {
   let keysFile: string | null = null;
   const keepFirstKeys = async (keys: FirstKeys): Promise<void> => {
-    // What is printed elsewhere may be kept, sent on and read by others. On a terminal they stay in the file until they are
-    // shown: a start may end before that.
+    // Output that is not a terminal may be kept, sent on and read by others. On a terminal, keys also stay in the file until
+    // they are shown, because the start may end before that.
     keysFile = await writeFirstKeys(resolve(config.dataDir), keys);
     const [actor, path] = ['configuration', process.stdout.isTTY ? null : keysFile];
     if (keys.apiKey !== null) log.event('key.made', { resource: DEFAULT_RESOURCE_ID, slot: 1, actor, path });
@@ -93,7 +93,7 @@ async function start(config: AppConfig, log: OpenLog): Promise<Start> {
   }
 }
 
-/** What started, for people or for scripts. As little as the log it decides over the service. */
+/** Prints what started, for people or for scripts. A failure to print it does not stop the service. */
 async function show(
   started: Started,
   { given, json }: { readonly given: ReadonlySet<ValueName>; readonly json: boolean },
@@ -134,7 +134,7 @@ async function deploymentsOfResource(
   }));
 }
 
-/** Keys are in it on a terminal alone; elsewhere a script reads `keys_file`, which is named when keys were made just now. */
+/** Keys are in it only on a terminal. Elsewhere `keys_file` names the file with keys that this start made. */
 function startedJson({ app, config, url, keysFile, upstreams, deployments }: Started): unknown {
   const { apiKey, adminKey } = app.firstKeys;
   const madeFile = apiKey === null && adminKey === null ? null : keysFile;
