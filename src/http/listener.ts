@@ -1,4 +1,4 @@
-/** The sockets under the server: limits of Node's parser, and what is refused before there is a request. */
+/** The sockets under the server: the limits of Node's parser, and refusals before there is a request. */
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { HttpDeps } from './deps.ts';
@@ -20,7 +20,7 @@ export function listenerOptions(tls: HttpDeps['tls']) {
 }
 
 export function refuseWhatIsNoCall(server: Server): void {
-  // A caller that has said all it has to say, and closes its half of the connection, waits for the answer.
+  // A caller may close its half of the connection after its request, and wait for the answer.
   Object.assign(server, { httpAllowHalfOpen: true });
   server.on('connect', (_request, socket: Socket) =>
     closeWith(socket, '405 Method Not Allowed', 'This service is no proxy: CONNECT is not allowed.'),
@@ -30,7 +30,7 @@ export function refuseWhatIsNoCall(server: Server): void {
   );
 }
 
-/** For Node's `clientError`: its parser could not read the request. */
+/** Node calls it when its parser cannot read the request. */
 export function refuseUnparsable(error: Error & { code?: string }, socket: Socket): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
@@ -47,7 +47,7 @@ const UNPARSABLE: Readonly<Record<string, readonly [status: string, message: str
   ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request headers came too slowly.'],
 };
 
-/** There is no surface yet, and so no dialect: clients of both kinds can read this error. */
+/** There is no surface yet, and so no dialect. Clients of both kinds can read this error. */
 function closeWith(socket: Socket, status: string, message: string): void {
   const body = JSON.stringify({
     error: { code: 'BadRequest', message, type: 'invalid_request_error', param: null },

@@ -57,7 +57,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     clientErrorHandler: refuseUnparsable,
   });
   app.setValidatorCompiler(compileValidator);
-  // Our own rows are the source of every answer, so they are shaped by types and not checked again.
+  // Answers are made of our own rows, which types shape. They are not checked again.
   app.setSerializerCompiler(() => JSON.stringify);
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, deps));
 

@@ -20,8 +20,8 @@ const WORDS = new Map(
 const PROVIDER = 'microsoft.cognitiveservices';
 
 /**
- * `/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a` without its provider and under
- * `CONTROL_PLANE`. Undefined: no path of ours, other providers' among them.
+ * Turns `/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a` into a path under
+ * `CONTROL_PLANE`, without the provider. It is undefined for every other path, such as that of another provider.
  */
 export function toControlPlanePath(path: string): string | undefined {
   const segments = path.replace(/\/$/, '').split('/').slice(1);
@@ -38,5 +38,5 @@ export function toControlPlanePath(path: string): string | undefined {
   return `${CONTROL_PLANE}/${canonical.join('/')}`;
 }
 
-/** Words and names take turns: `subscriptions`, its id, `resourceGroups`, its name. */
+/** Fixed words and names alternate: `subscriptions`, its id, `resourceGroups`, its name. */
 const isFixed = (index: number): boolean => index % 2 === 0;

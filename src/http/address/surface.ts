@@ -1,4 +1,4 @@
-/** What each surface of the data plane answers with: its dialect, and what its api-version has. Source: docs/contract.md §1. */
+/** The surfaces of the data plane: their dialects, and what their api-versions have. Source: docs/contract.md §1. */
 import type { Dialect } from '../../contract/error.ts';
 
 export interface Surface {
@@ -11,7 +11,7 @@ export interface Surface {
   readonly uploadStatus: 200 | 201;
   /** `deployment-enqueued-tokens` on create. */
   readonly tokenHeaders: boolean;
-  /** `$filter` and `$orderby`; ignored where absent, as the original ignores what a version does not know. */
+  /** `$filter` and `$orderby`. The original ignores what a version does not have. */
   readonly filters: boolean;
   /** `expires_after` on upload. */
   readonly fileExpiry: boolean;

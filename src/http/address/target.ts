@@ -66,7 +66,7 @@ export function resolveTarget(
 ): Target {
   const queryStart = url.indexOf('?');
   const query = queryStart === -1 ? '' : url.slice(queryStart);
-  // Base URLs often end in a slash and paths start with one.
+  // Base URLs often end in a slash, and paths start with one.
   const path = (queryStart === -1 ? url : url.slice(0, queryStart)).replaceAll(/\/{2,}/g, '/');
   return (
     onDataPlane(path, query, resourceOfHost(host, resourceDomains)) ??
@@ -130,7 +130,7 @@ function onServicePlane(path: string, query: string): Target {
 
 const onService = (url: string): Target => ({ ...elsewhere, url, plane: 'service' });
 
-/** The rest of `path` under `root`; undefined when it lies elsewhere. */
+/** Returns the rest of `path` under `root`, or undefined when it lies elsewhere. */
 function below(path: string, root: string): string | undefined {
   if (path === root) return '';
   return path.startsWith(`${root}/`) ? path.slice(root.length) : undefined;

@@ -1,4 +1,4 @@
-/** Accounts: resources as ARM names them, with their keys, models and quotas. */
+/** Accounts, as ARM calls resources, with their keys, models and quotas. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
@@ -118,7 +118,7 @@ function changeRoutes(server: FastifyInstance, deps: ArmDeps): void {
   );
 }
 
-/** The address of an account is its name here. */
+/** The subdomain of an account is its name. */
 function refuseOtherDomain(id: string, { properties }: z.output<typeof AccountBody>): void {
   const wanted = properties?.customSubDomainName;
   if (wanted === undefined || same(wanted, id)) return;
@@ -129,7 +129,7 @@ function refuseOtherDomain(id: string, { properties }: z.output<typeof AccountBo
   );
 }
 
-/** An offer is the subscription's and decides its quotas: who runs one resource cannot choose it. */
+/** An offer decides the quotas of a subscription, so whoever runs one resource cannot choose it. */
 function refuseOffer(
   request: FastifyRequest<{ Body: z.output<typeof AccountBody> }>,
   present?: Resource['offer'],

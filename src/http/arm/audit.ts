@@ -36,7 +36,7 @@ export function auditRoutes(server: FastifyInstance, control: ControlPlane): voi
       const { resource, limit, before } = request.query;
       if (!request.principal.allows('audit/read', resource ?? null))
         throw refuseAuthorization(request, 'audit/read');
-      // One more than asked for tells whether there is more.
+      // One entry more than asked for shows whether there is more.
       const entries = await control.listAudit({
         resourceId: resource ?? null,
         limit: limit + 1,

@@ -1,4 +1,4 @@
-/** What callers of the ARM routes may send. Members that we do not know are let through, as ARM does. */
+/** What callers of the ARM routes may send. Unknown members are let through, as ARM does. */
 import { z } from 'zod';
 import {
   OFFERS,
@@ -25,7 +25,7 @@ const Tags = z
   )
   .refine((tags) => Object.keys(tags).length <= TAGS_MAX, `'tags' has more than ${TAGS_MAX} pairs.`);
 
-/** ARM compares names of its own without regard to case. */
+/** ARM compares its names without regard to case. */
 const oneOf = <const T extends readonly [string, ...string[]]>(names: T) =>
   z
     .string()
@@ -84,11 +84,11 @@ const Capacity = z
 const CONCURRENCY_MAX = 10_000;
 const UPSTREAMS_MAX = 100;
 
-/** What ARM has no words for. */
+/** Members that ARM does not have. */
 const DeploymentExtras = z.looseObject({
   whenFull: optional(z.enum(WHEN_FULL)),
   concurrency: optional(z.int().min(1).max(CONCURRENCY_MAX)),
-  /** Null: every upstream that serves the model and that the SKU allows. */
+  /** Null means every upstream that serves the model and that the SKU allows. */
   upstreams: z.array(z.string().min(1)).min(1).max(UPSTREAMS_MAX).nullish(),
 });
 
@@ -139,7 +139,7 @@ export function toDeploymentWanted(name: string, body: z.output<typeof Deploymen
 
 type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 
-/** Leaves out what is undefined: what was not sent keeps its value. */
+/** Leaves out what is undefined, since what was not sent keeps its value. */
 function given<T extends object>(members: T): Given<T> {
   const entries = Object.entries(members).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries) as Given<T>;

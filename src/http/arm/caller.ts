@@ -8,8 +8,8 @@ export const mayRead = ({ principal }: FastifyRequest, resourceId: string): bool
   principal.allows('accounts/read', resourceId);
 
 /**
- * The address of a resource's data plane, in the form in which the caller addressed this service: by host where its own
- * host names a resource, and else by path, since not every resolver knows what is below `localhost`.
+ * The address of a resource's data plane. It names the resource in the host where the caller's own host does, and in the
+ * path otherwise, since not every resolver knows names below `localhost`.
  */
 export function endpointOf(
   { protocol, host }: FastifyRequest,

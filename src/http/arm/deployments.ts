@@ -59,7 +59,7 @@ function changeRoutes(server: FastifyInstance, control: ControlPlane): void {
     { config: { action: 'accounts/deployments/write' }, schema },
     async (request, reply) => {
       const { resource, scope } = await accountOf(control, request, request.params);
-      refuseUnheard(request.body);
+      refuseUnsupported(request.body);
       const wanted = toDeploymentWanted(request.params.deployment, request.body);
       const { created, deployment } = await control.putDeployment(scope, wanted);
       reply.code(created ? 201 : 200);
@@ -68,7 +68,7 @@ function changeRoutes(server: FastifyInstance, control: ControlPlane): void {
   );
   app.patch(DEPLOYMENT, { config: { action: 'accounts/deployments/write' }, schema }, async (request) => {
     const { resource, scope } = await accountOf(control, request, request.params);
-    refuseUnheard(request.body);
+    refuseUnsupported(request.body);
     const { name } = await findDeployment(control, scope, request.params.deployment);
     const { deployment } = await control.putDeployment(scope, toDeploymentWanted(name, request.body));
     return renderDeployment(deployment, resource);
@@ -102,8 +102,8 @@ const scopeOf = (resource: Resource, request: FastifyRequest): Scope => ({
 
 type Body = z.output<typeof DeploymentBody>;
 
-/** Members that would change what is deployed: were they ignored, the caller would have something else than was asked for. */
-function refuseUnheard({ sku, properties }: Body): void {
+/** Some members change what is deployed. If they were ignored, the caller would get something else than was asked for. */
+function refuseUnsupported({ sku, properties }: Body): void {
   if (properties?.model?.source !== undefined || given(properties?.model?.['sourceAccount']))
     throw new ApiError(
       'modelNotSupported',
@@ -116,17 +116,17 @@ function refuseUnheard({ sku, properties }: Body): void {
       '\'properties.scaleSettings\' is of older api-versions and is not read. Send \'sku\' with a name and a capacity instead, such as {"name": "GlobalBatch", "capacity": 50}.',
       { param: 'sku' },
     );
-  const unheard = UNHEARD.find((name) => given(properties?.[name]));
-  if (unheard !== undefined)
+  const unsupported = UNSUPPORTED_MEMBERS.find((name) => given(properties?.[name]));
+  if (unsupported !== undefined)
     throw new ApiError(
       'invalidRequestContent',
-      `Deployments have no 'properties.${unheard}' here. Leave it out, and make the deployment as it should be by itself.`,
-      { param: `properties.${unheard}` },
+      `Deployments have no 'properties.${unsupported}' here. Leave it out, and make the deployment as it should be by itself.`,
+      { param: `properties.${unsupported}` },
     );
 }
 
-/** Requests would go to, settings would come from, or capacity would be set aside for something else. */
-const UNHEARD = ['spilloverDeploymentName', 'parentDeploymentName', 'capacitySettings'] as const;
+/** They send requests elsewhere, take settings from elsewhere, or set capacity aside. */
+const UNSUPPORTED_MEMBERS = ['spilloverDeploymentName', 'parentDeploymentName', 'capacitySettings'] as const;
 
 const given = (value: unknown): boolean => value !== undefined && value !== null && value !== '';
 

@@ -1,4 +1,4 @@
-/** What a subscription can have where: models, capacities, quotas. */
+/** The models, capacities and quotas of a subscription in each location. */
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';

@@ -1,4 +1,4 @@
-/** Accounts and deployments by their path, or ARM's error that says so. */
+/** Accounts and deployments by their path, or ARM's error for what is absent. */
 import { ApiError } from '../../contract/error.ts';
 import type { Resource } from '../../contract/control.ts';
 import type { ControlPlane, DeploymentView } from '../../deployments/control/port.ts';
@@ -11,7 +11,7 @@ export interface AccountPath {
   readonly account: string;
 }
 
-/** Undefined too when it lies in another group or subscription than the path says. */
+/** An account in another group or subscription than the path says counts as absent. */
 export async function lookUpAccount(
   control: Pick<ControlPlane, 'getResource'>,
   path: AccountPath,
@@ -48,7 +48,7 @@ export async function findDeployment(
   );
 }
 
-/** A subscription as its resources spell it: quotas are counted by that. */
+/** Returns a subscription as its resources spell it, since quotas are counted by that. */
 export async function findSubscription(
   control: Pick<ControlPlane, 'listResources'>,
   subscription: string,

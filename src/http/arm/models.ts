@@ -8,7 +8,7 @@ import { KIND, PROVIDER } from './words.ts';
 
 const CAPACITY_DEFAULT = 10;
 
-/** What a deployment of a model and SKU may take: all that the subscription has there. */
+/** A deployment may take all that the subscription has of a model and SKU. */
 export function capacityRange({ model, sku }: ModelSku, usages: readonly UsageView[]) {
   const limit = usageOf({ model, sku }, usages)?.limitTokens ?? null;
   const maximum = limit === null ? CAPACITY_MAX : toCapacity(limit);
@@ -20,7 +20,7 @@ export function capacityRange({ model, sku }: ModelSku, usages: readonly UsageVi
   };
 }
 
-/** What is left of it. */
+/** What the subscription has left of a model and SKU. */
 function availableCapacity({ model, sku }: ModelSku, usages: readonly UsageView[]): number {
   const usage = usageOf({ model, sku }, usages);
   return usage?.availableTokens == null ? CAPACITY_MAX : toCapacity(usage.availableTokens);
@@ -62,7 +62,7 @@ export const renderModel = (offered: ModelOffered, usages: readonly UsageView[])
   model: renderAccountModel(offered, usages),
 });
 
-/** ARM's capabilities are texts, and those that a model lacks are absent. */
+/** ARM's capabilities are strings. Those that a model lacks are absent. */
 function capabilitiesOf(model: CatalogModel, skus: readonly Sku[]): Record<string, string> {
   return {
     [isEmbedding(model) ? 'embeddings' : 'chatCompletion']: 'true',

@@ -1,4 +1,4 @@
-/** Rows as ARM shows them. `offpeak` holds what ARM has no words for. */
+/** Rows as ARM shows them. `offpeak` has what ARM does not have. */
 import { createHash } from 'node:crypto';
 import { TOKENS_PER_CAPACITY, type EnqueuedTokens, type Resource, type Sku } from '../../contract/control.ts';
 import type { DeploymentView, KeyShown, UsageView } from '../../deployments/control/port.ts';
@@ -35,7 +35,7 @@ export const renderAccount = (resource: Resource, endpoint: string) => ({
   },
 });
 
-/** A key that was shown before is told by its last characters: it is kept nowhere. */
+/** A key that was shown before is kept nowhere. Only its last characters are shown. */
 export function renderKeys(keys: readonly KeyShown[]): { key1: string | null; key2: string | null } {
   const shown = (slot: 1 | 2): string | null => {
     const key = keys.find((candidate) => candidate.slot === slot);
@@ -76,7 +76,7 @@ export function renderDeployment(deployment: DeploymentView, resource: Resource)
   };
 }
 
-/** The `enqueued_tokens` object, the same wherever it is shown. */
+/** The `enqueued_tokens` object is the same wherever it is shown. */
 export const renderTokens = ({ held, waiting, waitingBatches }: EnqueuedTokens, limit: number) => ({
   held,
   waiting,
@@ -104,7 +104,7 @@ export const renderUsage = (usage: UsageView) => ({
 export const usageName = ({ sku, model }: { readonly sku: Sku; readonly model: string }): string =>
   `${KIND}.${sku}.${model}`;
 
-/** Whole thousands, as ARM counts; the exact figures stand under `offpeak`. */
+/** ARM counts whole thousands. The exact figures stand under `offpeak`. */
 export const toCapacity = (tokens: number): number => Math.floor(tokens / TOKENS_PER_CAPACITY);
 
 const isoTime = (atS: number): string => new Date(atS * 1000).toISOString();

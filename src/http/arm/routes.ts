@@ -1,4 +1,4 @@
-/** The control plane: the part of Azure Resource Manager that concerns accounts, deployments, models and quota. */
+/** The control plane: what Azure Resource Manager has for accounts, deployments, models and quota. */
 import type { FastifyInstance, FastifySchemaCompiler } from 'fastify';
 import type { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
@@ -18,7 +18,7 @@ export function armRoutes(server: FastifyInstance, { control, resourceDomains }:
   });
 }
 
-/** ARM has one code for whatever is wrong with a request. */
+/** ARM has one code for every fault of a request. */
 const compileArmValidator: FastifySchemaCompiler<z.ZodType> =
   ({ schema }) =>
   (input) => {

@@ -1,4 +1,4 @@
-/** Names that Azure gives to what the ARM routes show. */
+/** Azure's names for what the ARM routes show. */
 export const PROVIDER = 'Microsoft.CognitiveServices';
 /** The kind of every account, and the format of every model. */
 export const KIND = 'OpenAI';

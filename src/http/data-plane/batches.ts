@@ -120,11 +120,11 @@ function cancelRoutes(server: FastifyInstance, deps: Deps): void {
     },
     (request) => cancel(request, request.params.id),
   );
-  // The curl line of the original's documentation leaves out `-X POST`; it needs a key all the same.
+  // The curl line of the original's documentation leaves out `-X POST`. It needs a key all the same.
   app.get(
     `${DATA_PLANE}/batches/:id/cancel`,
     {
-      // HEAD changes nothing.
+      // A HEAD route would cancel too.
       exposeHeadRoute: false,
       config: { action: 'accounts/OpenAI/batches/cancel/action' },
       schema: { hide: true, params: ById },
@@ -150,7 +150,7 @@ function toCreateRequest(
     });
   const { dialect } = surface;
   const expiry = body.output_expires_after ?? flattened((key) => body[key], 'output_expires_after');
-  // A sample of the original's documentation puts the anchor beside the object that it belongs into.
+  // A sample of the original's documentation puts the anchor beside the object that should contain it.
   const anchor = expiry.seconds == null ? expiry.anchor : (expiry.anchor ?? body['anchor']);
   return {
     inputFileId: body.input_file_id,
@@ -175,7 +175,7 @@ function idempotencyOf(request: FastifyRequest, wanted: CreateRequest): Pick<Cre
       `Idempotency-Key is longer than ${IDEMPOTENCY_KEY_CHARS_MAX} characters.`,
       { param: 'Idempotency-Key' },
     );
-  // What counts of the request, so that spelling and surface do not.
+  // The digest covers what the request means, so spelling and surface make no difference.
   const { inputFileId, endpoint, metadata, outputExpiresAfterS, whenFull } = wanted;
   const body = JSON.stringify([inputFileId, endpoint, metadata, outputExpiresAfterS, whenFull ?? null]);
   return { idempotency: { key, bodyDigest: createHash('sha256').update(body).digest('hex') } };

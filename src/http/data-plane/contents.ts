@@ -1,4 +1,4 @@
-/** Bytes of files: whole, in ranges, or as far as a running batch has come. */
+/** The bytes of files: whole, in ranges, or what a running batch has so far. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { isTerminal, type Batch } from '../../contract/batch.ts';
@@ -27,9 +27,9 @@ export function contentRoutes(server: FastifyInstance, deps: Deps): void {
       schema: {
         summary: 'Read a file',
         description:
-          'A produced file can be read while its batch runs: the answer is what the finished file is certain to ' +
-          'start with. `X-Incomplete` tells whether more will come, `X-Last-Line` how many lines there are so far; ' +
-          'go on with `offset`.',
+          'A produced file can be read while its batch runs. The answer is what the finished file is certain to ' +
+          'start with. `X-Incomplete` says whether more will come, and `X-Last-Line` how many lines there are so ' +
+          'far. Continue with `offset`.',
         params: ById,
         querystring: ContentQuery,
         response,
@@ -55,7 +55,8 @@ export function contentRoutes(server: FastifyInstance, deps: Deps): void {
         config: { action: 'accounts/OpenAI/files/read' },
         schema: {
           summary: ok ? 'Read the results so far' : 'Read the failures so far',
-          description: 'Every line recorded so far, in input order; the whole file once the batch has ended.',
+          description:
+            'Every line recorded so far, in input order. After the batch has ended, the whole file.',
           params: ById,
           response,
         },
@@ -67,7 +68,7 @@ export function contentRoutes(server: FastifyInstance, deps: Deps): void {
     );
 }
 
-/** A file, with its batch when one produced it; or only the batch, which still makes it, or left it out as empty. */
+/** A file, and its batch when one produced it. Or the batch alone: it still makes the file, or left it out as empty. */
 type Found = { readonly file: FileRow; readonly batch?: Batch } | { readonly batch: Batch };
 
 async function findContent({ state }: Deps, scope: Scope, id: string): Promise<Found> {
@@ -77,7 +78,7 @@ async function findContent({ state }: Deps, scope: Scope, id: string): Promise<F
   if (file !== undefined) return batch === undefined ? { file } : { file, batch };
   if (batch === undefined) throw fileNotFound(id);
   if (!isTerminal(batch.status) || isLeftOut(batch, id === batch.outputFileId)) return { batch };
-  // It may have published since the first look.
+  // The batch may have published since the file was looked for.
   return { file: await findFile(state, scope, id), batch };
 }
 
@@ -99,7 +100,7 @@ async function sendWhole(
   return sendFile({ request, reply }, { blobs: deps.blobs, file, skipLines });
 }
 
-/** What was stored is sent, or nothing: never a part of it, never other bytes. */
+/** Invariant: exactly the stored bytes are sent, or none. Otherwise a client takes damaged results for whole ones. */
 async function checkWhole({ state, blobs, log }: Deps, file: FileRow): Promise<void> {
   const { id, resourceId, blobId, bytes, sha256 } = file;
   try {
@@ -107,7 +108,7 @@ async function checkWhole({ state, blobs, log }: Deps, file: FileRow): Promise<v
   } catch (error) {
     const isDamaged = error instanceof BlobStoreError && error.reason === 'damaged';
     if (!isDamaged && !(error instanceof BlobNotFound)) throw error;
-    // It may have been deleted just now.
+    // The file may have been deleted just now.
     await findFile(state, { resourceId, actor: 'http' }, id);
     log.event('file.damaged', { file: id, resource: resourceId, reason: error.message });
     const what = isDamaged

@@ -1,4 +1,4 @@
-/** What a resource's own key may read of its deployments and quotas. Changing them is the control plane's. */
+/** The key of a resource may read its deployments and quotas. The control plane changes them. */
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
@@ -77,7 +77,7 @@ const renderDeployment = (deployment: DeploymentView): WireDeployment => ({
   enqueued_tokens: renderTokens(deployment.tokens, deployment.enqueuedTokensMax),
 });
 
-/** The quota is the subscription's; of what others do with it only the rest that they leave is told. */
+/** The quota is the subscription's. Of other resources' use of it, only what they leave is shown. */
 function renderUsage(usage: UsageView, all: readonly DeploymentView[]): WireQuotaUsage {
   const { model, sku, location, limitTokens, availableTokens } = usage;
   const own = all.filter((deployment) => deployment.model === model && deployment.sku === sku);

@@ -1,4 +1,4 @@
-/** Rows by id, or the error that says so: what belongs to another resource is indistinguishable from what is absent. */
+/** Rows by id, or the error for what is absent. A row of another resource counts as absent. */
 import type { Batch } from '../../contract/batch.ts';
 import { ApiError } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';
@@ -52,6 +52,6 @@ export const toPage = <T extends { readonly id: string }>(data: T[], hasMore: bo
   data,
   first_id: data.at(0)?.id ?? null,
   last_id: data.at(-1)?.id ?? null,
-  // A page that says there is more and has nothing to go on from would loop clients for ever.
+  // Clients would ask for ever if an empty page said that there is more.
   has_more: hasMore && data.length > 0,
 });

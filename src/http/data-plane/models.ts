@@ -1,4 +1,4 @@
-/** Models: OpenAI's clients see what they may put in `model`, Azure's the base models that can be deployed. */
+/** OpenAI's clients see what they may put in `model`. Azure's clients see the base models that can be deployed. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { ApiError } from '../../contract/error.ts';
@@ -86,7 +86,7 @@ const renderOffered = ({ model, skus }: ModelOffered): WireBaseModel => {
   };
 };
 
-/** Most versions are dates; 0 where it is not known. */
+/** Most versions are dates. The release of any other version is not known, and 0 is shown. */
 function releaseOf(version: string | null): number {
   const date = /\d{4}-\d{2}-\d{2}$/.exec(version ?? '')?.[0];
   const atMs = date === undefined ? Number.NaN : Date.parse(`${date}T00:00:00Z`);

@@ -1,6 +1,6 @@
 /**
- * Batch deployments answer no single requests; the original says so in these words (docs/contract.md §3, §8). The other ones would,
- * and do not yet.
+ * Single requests. Batch deployments refuse them in the original's words (docs/contract.md §3, §8). Deployments of other
+ * SKUs do not serve them yet.
  */
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
@@ -18,10 +18,10 @@ const OPERATIONS = [
   ['/responses', 'responses'],
 ] as const;
 
-/** Read only to learn the model: images make such bodies larger than other JSON. */
+/** The body is read only to learn the model. Images make it larger than other JSON. */
 const BODY_BYTES_MAX = 8 * 1024 * 1024;
 
-/** Azure has one action for every kind of them. */
+/** Azure has one action for all of these operations. */
 const config = { action: 'accounts/OpenAI/deployments/chat/completions/action' } as const;
 
 export function onlineRoutes(server: FastifyInstance, deployments: Deployments): void {

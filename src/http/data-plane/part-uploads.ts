@@ -1,4 +1,4 @@
-/** Files that come in parts: start, add parts, complete or cancel. Source: docs/contract.md §1. */
+/** Uploads in parts: start, add parts, complete or cancel. Source: docs/contract.md §1. */
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { PART_TOO_LARGE } from '../../batch/upload/in-parts.ts';
@@ -64,7 +64,7 @@ function partRoute(server: FastifyInstance, uploads: Uploads): void {
         bytesMax: PART_BYTES_MAX,
         tooLarge: PART_TOO_LARGE,
       }),
-      // The form is read as a stream, so its schema is there to be shown.
+      // The form is read as a stream. Its schema is for the documentation.
       validatorCompiler:
         ({ httpPart }) =>
         (value) =>

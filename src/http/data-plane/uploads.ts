@@ -23,7 +23,7 @@ export function uploadRoutes(
   app.post(
     `${DATA_PLANE}/files`,
     {
-      // The form is read as a stream, so its schema is there to be shown.
+      // The form is read as a stream. Its schema is for the documentation.
       validatorCompiler: () => () => true,
       onRequest: announcedFile({
         parts: 'the parts purpose and file',

@@ -4,7 +4,7 @@ import { ApiError, type ApiErrorCode } from '../../contract/error.ts';
 import { BlobNotFound, BlobStoreError, BlobTooLarge } from '../../stores/blobs/port.ts';
 import { StoreError } from '../../stores/state/ports.ts';
 
-/** What Fastify and its parsers throw for bad input, by their codes. */
+/** By the codes of what Fastify and its parsers throw for bad input. */
 const FRAMEWORK_ERRORS: Readonly<Record<string, readonly [ApiErrorCode, string]>> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [
     'unsupportedMediaType',
@@ -65,7 +65,7 @@ function storageError(cause: StoreError | BlobStoreError): ApiError {
   return new ApiError('internalFailure', 'The store failed. Try again later.', { cause });
 }
 
-/** Whether the process must end: it can no longer trust its storage (P9), or met a bug of its own. */
+/** Whether the process must end, because it can no longer trust its storage (P9). */
 export function isFatal(error: unknown): boolean {
   if (error instanceof StoreError) return !error.transient;
   return error instanceof BlobStoreError && error.reason === 'io';

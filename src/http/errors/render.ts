@@ -1,4 +1,4 @@
-/** An entry of the error table as a body, in the caller's dialect. */
+/** An error as an answer in the caller's dialect. */
 import { API_ERRORS, type ApiError, type Dialect, type ErrorEntry } from '../../contract/error.ts';
 
 export interface ErrorReply {
@@ -25,7 +25,7 @@ export function renderError(error: ApiError, dialect: Dialect): ErrorReply {
   }
   const { message } = error;
   const { status } = entry;
-  // A bad bearer token is refused by a gateway with a shape of its own (docs/contract.md §8).
+  // The original's gateway refuses a bad bearer token in a shape of its own (docs/contract.md §8).
   if (error.code === 'tokenRejected') return { status, headers, body: { statusCode: status, message } };
   const target = error.param === null ? {} : { target: error.param };
   return { status, headers, body: { error: { code: entry.azure, message, ...target } } };

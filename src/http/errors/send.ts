@@ -4,7 +4,7 @@ import type { HttpDeps } from '../deps.ts';
 import { isFatal, toApiError } from './api-error.ts';
 import { renderError } from './render.ts';
 
-/** Headers of the answer that did not come to be. */
+/** They describe the answer that failed, and must not go out with the error. */
 const HEADERS_OF_CONTENT = [
   'content-length',
   'content-disposition',

@@ -1,4 +1,4 @@
-/** Sending a stored file: ranges, whole lines from an offset, and headers that keep browsers from guessing. */
+/** Sends stored files: whole, in ranges, or whole lines from an offset. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Readable } from 'node:stream';
 import { ApiError } from '../../contract/error.ts';
@@ -29,7 +29,7 @@ export function sendFile(
     : sendBytes({ request, reply }, () => blobs.read(file.blobId, { start, length }));
 }
 
-/** HEAD answers with the headers alone, and nothing is read for it. */
+/** HEAD is answered with the headers alone, and nothing is read for it. */
 export function sendBytes(
   { request, reply }: { request: FastifyRequest; reply: FastifyReply },
   read: () => AsyncIterable<Uint8Array>,
@@ -39,14 +39,14 @@ export function sendBytes(
   return reply.send(bytes instanceof Readable ? bytes : Readable.from(bytes, { objectMode: false }));
 }
 
-/** Never shown in the browser, never guessed at: the bytes are the tenant's and may be anything. */
+/** Browsers must neither show the bytes nor guess their type: a tenant may have uploaded anything. */
 export const downloadHeaders = (reply: FastifyReply, filename: string): FastifyReply =>
   reply
     .type('application/octet-stream')
     .header('content-disposition', contentDisposition(filename))
     .header('x-content-type-options', 'nosniff');
 
-/** RFC 6266: a plain name for old clients, the true one percent-encoded. */
+/** As RFC 6266 asks, with a plain name for old clients, and the true one percent-encoded. */
 export function contentDisposition(filename: string): string {
   const plain = filename.replaceAll(/[^\x20-\x7e]|["\\%]/g, '_');
   const encoded = encodeURIComponent(filename.toWellFormed()).replaceAll(
@@ -68,7 +68,7 @@ function wantedRange(request: FastifyRequest, file: FileRow): ByteRange | 'unsat
   return parseRange(range, file.bytes);
 }
 
-/** One range, as RFC 9110 has it; what is malformed or has several parts is ignored and the whole file sent. */
+/** Reads one range of RFC 9110. A malformed one, or several, is ignored: the whole file is sent. */
 export function parseRange(header: string, size: number): ByteRange | 'unsatisfiable' | undefined {
   const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header.trim());
   if (match === null || (match[1] === '' && match[2] === '')) return undefined;
@@ -86,7 +86,7 @@ export function parseRange(header: string, size: number): ByteRange | 'unsatisfi
 
 const NEWLINE = 0x0a;
 
-/** Whole lines of a byte stream: `take` of them after the first `skip`. */
+/** Skips `skip` lines of a stream, and gives the next `take`. */
 export async function* sliceLines(
   source: AsyncIterable<Uint8Array>,
   { skip, take }: { skip: number; take: number },

@@ -1,6 +1,6 @@
 /**
- * Reads a multipart form with one file: the file streams through, with the other parts before or after it (SDKs do
- * both). What comes after the file is checked before the last chunk is handed on, so that a bad form stores nothing.
+ * Reads a multipart form with one file. The file streams through. SDKs send the other parts before or after it.
+ * Invariant: what comes after the file is checked before the file's stream ends. Otherwise a bad form stores a file.
  */
 import type { MultipartFile, MultipartValue } from '@fastify/multipart';
 import type { FastifyRequest } from 'fastify';
@@ -9,12 +9,12 @@ import { ApiError } from '../../contract/error.ts';
 type Part = MultipartFile | MultipartValue;
 
 const PARTS_MAX = 10;
-/** Boundaries, part headers and the other fields, on top of the file. */
+/** Boundaries, part headers and the other fields come on top of the file. */
 export const FRAMING_BYTES_MAX = 1024 * 1024;
 
 export interface FormFile {
   readonly filename: string;
-  /** To the end of the form. */
+  /** They end with the form, and not with the file. */
   readonly chunks: AsyncIterable<Uint8Array>;
 }
 
@@ -25,14 +25,14 @@ interface FormOptions<T> {
 }
 
 interface Announced {
-  /** What the form must have, for who sent another one. */
+  /** What the form must have. The refusal of another one names it. */
   readonly parts: string;
   readonly param: 'file' | 'data';
   readonly bytesMax: number;
   readonly tooLarge: string;
 }
 
-/** For `onRequest`: what the headers announce is judged before a byte of the body is asked for. */
+/** A hook for `onRequest`: it judges what the headers announce before a byte of the body is asked for. */
 export const announcedFile =
   ({ parts, param, bytesMax, tooLarge }: Announced) =>
   async ({ headers }: FastifyRequest): Promise<void> => {
@@ -46,7 +46,7 @@ export async function receiveForm<T>(request: FastifyRequest, options: FormOptio
   try {
     return await storeParts(request, options);
   } finally {
-    // Whatever was not read would block the connection; the body watch bounds what is drained.
+    // What was not read would block the connection. `cutOffSlowBodies` limits what is drained.
     request.raw.unpipe();
     request.raw.resume();
   }
@@ -59,7 +59,7 @@ async function storeParts<T>(
   const parts = request
     .parts({
       limits: { parts: PARTS_MAX, files: 1, fieldSize: 4096, headerPairs: 20, fileSize: Infinity },
-      // A file without a name is still the file.
+      // A part of this name is the file, even without a filename.
       isPartAFile: (name: string | undefined, _type: string | undefined, filename: string | undefined) =>
         name === fileField || filename !== undefined,
     })
@@ -110,7 +110,7 @@ async function nextPart(parts: AsyncIterator<Part>): Promise<Part | undefined> {
 
 const PLAIN_CODINGS = ['7bit', '8bit', 'binary'];
 
-/** Browsers and SDKs send parts as they are (RFC 7578); bytes in another coding would be stored in it. */
+/** Browsers and SDKs send parts as they are (RFC 7578). Nothing here undoes another coding. */
 function checkCoding({ fieldname, encoding }: Part): void {
   if (PLAIN_CODINGS.includes(encoding.toLowerCase())) return;
   throw new ApiError(
@@ -133,7 +133,7 @@ function malformed(cause: unknown): ApiError {
   return new ApiError('invalidPayload', message, { cause });
 }
 
-/** The fields of a form, each once. */
+/** The fields of a form. Each may come once. */
 export class FormFields {
   readonly #values = new Map<string, string>();
 

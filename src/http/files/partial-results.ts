@@ -1,4 +1,4 @@
-/** Results that can be read before a batch is done, straight from the state store. */
+/** Results that can be read from the state store before a batch has ended. */
 import { isTerminal, type Batch } from '../../contract/batch.ts';
 import type { Readable } from 'node:stream';
 import { BlobNotFound, type BlobStore } from '../../stores/blobs/port.ts';
@@ -9,13 +9,13 @@ export interface ResultSource {
   readonly state: Pick<StateStore, 'batches' | 'files' | 'results'>;
   readonly blobs: BlobStore;
   readonly batch: Batch;
-  /** The output file's lines, or the error file's. */
+  /** True for the lines of the output file, false for those of the error file. */
   readonly ok: boolean;
 }
 
 const PAGE = { bytesMax: 1024 * 1024, rowsMax: 1_000 };
 
-/** Every result recorded so far, in line order; lines still in flight are missing. */
+/** Every result recorded so far, in line order. Lines still in flight are missing. */
 export async function* recordedResults(source: ResultSource): AsyncGenerator<Uint8Array> {
   let afterLine = 0;
   for (;;) {
@@ -29,12 +29,12 @@ export async function* recordedResults(source: ResultSource): AsyncGenerator<Uin
 }
 
 export interface CertainPart {
-  /** Lines that the finished file is certain to start with. */
+  /** How many lines the finished file is certain to start with. */
   readonly lines: number;
   read(skip: number): AsyncGenerator<Uint8Array>;
 }
 
-/** What the finished file is certain to start with: results up to the first line that has none. */
+/** The finished file is certain to start with the results up to the first line that has none. */
 export async function certainPart(source: ResultSource): Promise<CertainPart> {
   const { results } = source.state;
   const throughLine = await results.completeThrough(source.batch.seq);
@@ -50,9 +50,8 @@ async function* readCertain(
   while (toTake > 0) {
     const rows = await readPage(source, afterLine);
     if (rows === undefined) {
-      // The batch ended meanwhile: its file starts with the same lines.
-      const window = { skip: skip + take - toTake, take: toTake };
-      yield* sliceLines(await readPublished(source), window);
+      // The batch has ended meanwhile. Its file starts with the same lines.
+      yield* sliceLines(await readPublished(source), { skip: skip + take - toTake, take: toTake });
       return;
     }
     const last = rows.at(-1);
@@ -65,7 +64,7 @@ async function* readCertain(
   }
 }
 
-/** Undefined when the batch has ended: its results may be half purged, and its files hold them all. */
+/** Undefined when the batch has ended: its rows may be half purged, and its files have all results. */
 async function readPage(source: ResultSource, afterLine: number): Promise<ResultRow[] | undefined> {
   const { state, batch, ok } = source;
   const rows = await state.results.page(batch.seq, { ...PAGE, afterLine, ok });

@@ -25,7 +25,7 @@ export function receiveUpload(
         purpose: 'batch',
         dialect,
         chunks: file.chunks,
-        // Known once `chunks` has ended; the row is made after that.
+        // It is known once `chunks` has ended. The row is made after that.
         get expiresAfterS() {
           return fields.expiresAfterS;
         },
@@ -33,7 +33,7 @@ export function receiveUpload(
   });
 }
 
-/** What is wrong with the rest of the form, such as its purpose, is told rather than that the name is. */
+/** A fault in the rest of the form, such as its purpose, is reported rather than one in the name. */
 async function judgedName({ filename, chunks }: FormFile, dialect: Dialect): Promise<string> {
   try {
     return toFilename(filename, { purpose: 'batch', dialect });
@@ -52,7 +52,7 @@ class UploadFields extends FormFields {
   }
 
   protected override onField(name: string, value: string): void {
-    // The other purposes belong to services that are not here.
+    // The other purposes belong to services that Offpeak does not have.
     if (name === 'purpose' && value !== 'batch')
       throw new ApiError('invalidPayload', WRONG_PURPOSE, { param: 'purpose' });
   }

@@ -1,4 +1,4 @@
-/** At the door: who calls, and whether they may. Before the router's parameters and any body are looked at. */
+/** Access control: who calls, and what that caller may do. It comes before parameters are checked and a body is read. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Action } from '../../contract/control.ts';
@@ -11,16 +11,16 @@ import type { Target } from '../address/target.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** What callers must be allowed on the addressed resource. `none`: the route refuses everybody. */
+    /** What callers must be allowed on the addressed resource. A route with `none` refuses everybody. */
     action?: Action | 'none';
     /**
-     * For routes of the control plane that name no resource: `every` (default) asks for the action on the service as a
-     * whole; with `some` it is enough on one resource, and the route shows what `principal.allows` lets it.
+     * For routes of the control plane that name no resource. `every`, the default, asks for the action on the service
+     * as a whole. With `some` one resource is enough, and the route shows what `principal.allows` lets it.
      */
     reach?: 'every' | 'some';
   }
   interface FastifyRequest {
-    /** Who calls; set on every route under `DATA_PLANE` and `CONTROL_PLANE`. */
+    /** Who calls. It is set on every route under `DATA_PLANE` and `CONTROL_PLANE`. */
     principal: Principal;
   }
 }
@@ -88,7 +88,7 @@ async function identify(
   }
 }
 
-/** The key of a request, or its token: `api-key`, or `Authorization: Bearer` as OpenAI's and Azure's clients send it. */
+/** OpenAI's and Azure's clients send a key in `api-key`, and a key or a token as `Authorization: Bearer`. */
 export function presentedCredential(headers: IncomingHttpHeaders): Credential {
   const apiKey = headers['api-key'];
   if (typeof apiKey === 'string' && apiKey !== '') return { kind: 'key', value: apiKey };
@@ -99,7 +99,7 @@ export function presentedCredential(headers: IncomingHttpHeaders): Credential {
 
 const isJwt = (value: string): boolean => /^eyJ[^.]*\.[^.]*\.[^.]*$/.test(value);
 
-/** docs/contract.md §8: the original answers a bad bearer token and a bad key in different words and shapes. */
+/** The original answers a bad bearer token and a bad key in different words and shapes (docs/contract.md §8). */
 function refuseCaller(headers: IncomingHttpHeaders, dialect: Target['surface']['dialect']): ApiError {
   const missing = headers['api-key'] === undefined && headers.authorization === undefined;
   if (dialect === 'openai')
@@ -132,7 +132,7 @@ function refuseOperator({ kind }: Credential): ApiError {
   );
 }
 
-/** What no caller may do is refused in the same words whether the resource exists or not. */
+/** A refusal has the same words whether the resource exists or not. */
 function authorize(request: FastifyRequest, reply: FastifyReply): void {
   const { target, principal } = request;
   const { action = 'none', reach = 'every' } = request.routeOptions.config;
@@ -152,7 +152,7 @@ function authorize(request: FastifyRequest, reply: FastifyReply): void {
   if (!allowed) throw refuseAuthorization(request, action);
 }
 
-/** The resource in the path of a control route. */
+/** The resource in the path of a route of the control plane. */
 function namedResource({ params }: FastifyRequest): string {
   const account: unknown = typeof params === 'object' && params !== null && Reflect.get(params, 'account');
   return typeof account === 'string' ? account : '';
@@ -180,7 +180,7 @@ const PARAMETERS: Readonly<Record<string, string>> = {
   uploads: '{upload-id}',
 };
 
-/** `POST /openai/batches/{batch-id}/cancel`, as the original names what was tried. */
+/** The original names what was tried in this way: `POST /openai/batches/{batch-id}/cancel`. */
 function operationOf({ method, routeOptions }: FastifyRequest): string {
   const path = (routeOptions.url ?? '')
     .slice(DATA_PLANE.length)
@@ -190,7 +190,7 @@ function operationOf({ method, routeOptions }: FastifyRequest): string {
 
 const SCOPE_CHARS_MAX = 500;
 
-/** Also for routes that only learn from the query or the body what a caller wants. */
+/** Some routes use it too: they learn only from the query or the body what a caller wants. */
 export function refuseAuthorization(request: FastifyRequest, action: Action): ApiError {
   const { id } = request.principal;
   const [path = ''] = request.originalUrl.split('?');

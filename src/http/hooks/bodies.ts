@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import type { IncomingMessage } from 'node:http';
 import { ApiError } from '../../contract/error.ts';
 
-/** Bodies are JSON or a form, and not compressed: nothing here undoes a Content-Encoding. */
+/** Bodies are JSON or a form, and not compressed: the service undoes no Content-Encoding. */
 export function takePlainBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, text: string, done) => {

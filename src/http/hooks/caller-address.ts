@@ -1,11 +1,11 @@
-/** From where a request comes: the other end of the connection, or whom a trusted proxy names there. */
+/** The address of a caller is the other end of the connection, or what a trusted proxy there names. */
 import type { FastifyInstance } from 'fastify';
 import type { IncomingMessage } from 'node:http';
 import { inRanges, plainAddress, type IpRange } from '../../core/ip-ranges.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Its address. */
+    /** The address of the caller. */
     caller: string;
   }
 }
@@ -32,13 +32,13 @@ export function callerAddresses(trustedProxies: readonly IpRange[]): CallerAddre
       const chains = [hopsOf(headers['x-forwarded-for']), hopsOf(forwardedFor(headers.forwarded))];
       const named = chains.flatMap((hops) => (hops === undefined ? [] : [farthest(peer, hops, isProxy)]));
       const [first = peer] = named;
-      // A proxy sets one of the two and may pass the other on as a caller made it up.
+      // A proxy sets one of the two headers. It may pass the other on as a caller made it up.
       return named.every((address) => address === first) ? first : peer;
     },
   };
 }
 
-/** Backwards from the connection, as long as a proxy that is trusted says who was before it. */
+/** Goes back from the connection, as long as a trusted proxy says who was before it. */
 function farthest(peer: string, hops: readonly string[], isProxy: (address: string) => boolean): string {
   let known = peer;
   for (const hop of hops.toReversed()) {

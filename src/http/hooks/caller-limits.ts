@@ -1,4 +1,4 @@
-/** How much one address may have open at once. Callers on the machine itself are not counted. */
+/** Limits how much one address may have open at once. Callers on the machine itself are not counted. */
 import type { FastifyInstance } from 'fastify';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
@@ -10,7 +10,7 @@ interface CallerLimits {
   readonly addresses: CallerAddresses;
 }
 
-/** A trusted proxy has as many connections as it needs: its callers are counted by `limitProxied`. */
+/** A trusted proxy has as many connections as it needs. `limitProxied` counts its callers. */
 export function limitConnections(server: Server, { perAddressMax, addresses }: CallerLimits): void {
   const open = new OpenByAddress(perAddressMax);
   server.on('connection', (socket: Socket) => {
@@ -22,7 +22,7 @@ export function limitConnections(server: Server, { perAddressMax, addresses }: C
   });
 }
 
-/** Behind a proxy a caller has no connection of its own, but requests under way. */
+/** A caller behind a proxy has no connection of its own. Its requests under way are counted. */
 export function limitProxied(app: FastifyInstance, { perAddressMax, addresses }: CallerLimits): void {
   const open = new OpenByAddress(perAddressMax);
   app.addHook('onRequest', async ({ raw }: { raw: IncomingMessage }, reply) => {
@@ -47,7 +47,7 @@ class OpenByAddress {
     this.#max = max;
   }
 
-  /** Returns what gives the place back; undefined: there is none. */
+  /** Returns the function that gives the place back, or undefined when no place is left. */
   take(address: string): (() => void) | undefined {
     const count = (this.#open.get(address) ?? 0) + 1;
     if (count > this.#max) return undefined;

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-/** Callers that say `Expect: 100-continue` are told to go on after the `onRequest` hooks have let them pass, and not before. */
+/** A caller that says `Expect: 100-continue` is told to go on once all `onRequest` hooks have let it pass. */
 export function continueOnceAllowed(app: FastifyInstance): void {
   const waiting = new WeakMap<ServerResponse, { readonly keepAlive: boolean }>();
   app.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {

@@ -1,31 +1,31 @@
 import type { Clock } from '../../core/clock.ts';
 
-const WINDOW_MS = 60_000;
+const INTERVAL_MS = 60_000;
 const ADDRESSES_MAX = 10_000;
 
-/** Counts refused keys and tokens per remote address. Callers with a good one are never held up by it. */
+/** Counts refused keys and tokens by the address of the caller. It never holds up callers with a good one. */
 export class FailureLimiter {
   readonly #clock: Clock;
   readonly #perMinuteMax: number;
-  readonly #windows = new Map<string, { startedMs: number; failures: number }>();
+  readonly #intervals = new Map<string, { startedMs: number; failures: number }>();
   constructor(clock: Clock, perMinuteMax: number) {
     this.#clock = clock;
     this.#perMinuteMax = perMinuteMax;
   }
 
-  /** Seconds to wait when this failure is one too many; undefined otherwise. */
+  /** Returns the seconds to wait when this failure is one too many, and undefined otherwise. */
   count(address: string): number | undefined {
     const now = this.#clock.mono();
-    const current = this.#windows.get(address);
-    if (current !== undefined && now - current.startedMs < WINDOW_MS) {
+    const current = this.#intervals.get(address);
+    if (current !== undefined && now - current.startedMs < INTERVAL_MS) {
       current.failures += 1;
       if (current.failures <= this.#perMinuteMax) return undefined;
-      return Math.ceil((current.startedMs + WINDOW_MS - now) / 1000);
+      return Math.ceil((current.startedMs + INTERVAL_MS - now) / 1000);
     }
-    this.#windows.delete(address);
-    const oldest = this.#windows.keys().next();
-    if (this.#windows.size >= ADDRESSES_MAX && !oldest.done) this.#windows.delete(oldest.value);
-    this.#windows.set(address, { startedMs: now, failures: 1 });
+    this.#intervals.delete(address);
+    const oldest = this.#intervals.keys().next();
+    if (this.#intervals.size >= ADDRESSES_MAX && !oldest.done) this.#intervals.delete(oldest.value);
+    this.#intervals.set(address, { startedMs: now, failures: 1 });
     return undefined;
   }
 }

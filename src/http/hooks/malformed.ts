@@ -1,4 +1,4 @@
-/** What Node's parser lets through, and two readers of one request could understand in two ways. */
+/** Refuses requests that Node's parser lets through, and that two readers could understand in two ways. */
 import type { FastifyInstance } from 'fastify';
 import type { IncomingMessage } from 'node:http';
 import { ApiError } from '../../contract/error.ts';
@@ -25,10 +25,10 @@ export function refuseMalformed(app: FastifyInstance): void {
   });
 }
 
-/** A sentence for the caller. */
+/** Returns a sentence for the caller, or undefined when the request is sound. */
 function whyMalformed(raw: IncomingMessage): string | undefined {
   if (raw.httpVersion !== '1.1' && raw.httpVersion !== '1.0') return 'Use HTTP/1.1.';
-  // `originalUrl` is where Fastify keeps what the caller sent when a rewrite changed it.
+  // Fastify keeps in `originalUrl` what the caller sent, once a rewrite has changed it.
   const url = (raw as IncomingMessage & { originalUrl?: string }).originalUrl ?? raw.url ?? '';
   if (!url.startsWith('/')) return 'Send the path alone in the request line, not a whole URL.';
   const seen = new Set<string>();

@@ -3,7 +3,7 @@ import { ApiError } from '../../contract/error.ts';
 
 const METHODS: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
-/** A path that exists answers 405 and not 404 to a method that it does not have. Call what it returns after all routes. */
+/** A path that exists answers 405, not 404, to a method that it does not have. Call the result after all routes. */
 export function refuseOtherMethods(app: FastifyInstance): () => void {
   const methods = new Map<string, Set<string>>();
   app.addHook('onRoute', ({ url, method }) => {

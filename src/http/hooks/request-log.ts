@@ -2,13 +2,13 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Log } from '../../core/log.ts';
 import { CONTROL_PLANE, DATA_PLANE } from '../address/router-paths.ts';
 
-/** Named fields only: no query, no body, no header. */
+/** Logs named fields alone: no query, no body, no header. */
 export function logRequests(app: FastifyInstance, log: Log): void {
   app.addHook('onResponse', async (request, reply) => {
     const call = {
       request: request.id,
       method: request.method,
-      // The pattern, so that calls of one kind are found together; under the root that the caller used.
+      // The pattern lets calls of one kind be found together. It has the root that the caller used.
       route: shownRoute(request),
       status: reply.statusCode,
       ms: Math.round(reply.elapsedTime),
@@ -19,7 +19,7 @@ export function logRequests(app: FastifyInstance, log: Log): void {
   });
 }
 
-/** Something asks every few seconds whether the service is there. */
+/** Load balancers and orchestrators ask every few seconds. */
 const isProbe = ({ method, routeOptions }: FastifyRequest): boolean =>
   routeOptions.url === '/healthz' && (method === 'GET' || method === 'HEAD');
 
@@ -31,7 +31,7 @@ function shownRoute({ routeOptions, target }: FastifyRequest): string {
 
 const OUR_ID = /^(batch|file)[_-][0-9a-f-]{32,36}$/;
 
-/** What the call is about. Anything else that stands in its place may be a secret that was pasted there. */
+/** Only an id of ours is logged. Anything else in its place may be a secret that was pasted there. */
 function idIn({ params }: FastifyRequest): { readonly batch?: string; readonly file?: string } {
   const id = typeof params === 'object' && params !== null && 'id' in params ? params.id : undefined;
   const kind = typeof id === 'string' ? OUR_ID.exec(id)?.[1] : undefined;

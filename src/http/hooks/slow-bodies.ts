@@ -11,7 +11,7 @@ import { hasBody } from './bodies.ts';
 
 type BodyLimits = Pick<HttpLimits, 'bodyBytesPerIntervalMin' | 'bodyIntervalMs'>;
 
-/** As the socket counts them, with the framing of multipart and of chunks. */
+/** The socket also counts the framing of multipart and of chunks. */
 const BYTES_MAX = INPUT_BYTES_MAX + 2 * FRAMING_BYTES_MAX;
 const SWEEP_MS_MAX = 1_000;
 const TOO_SLOW = 'The request body came too slowly. Send it again, on a better connection.';
@@ -37,7 +37,7 @@ interface Watched {
   bytesAtInterval: number;
 }
 
-/** Reads the sockets' counters at intervals rather than every chunk, and so sees what is drained after an early answer too. */
+/** Reads the sockets' counters at intervals. So it also sees what is drained after an early answer. */
 class BodyWatch {
   readonly #clock: Clock;
   readonly #limits: BodyLimits;

@@ -13,7 +13,7 @@ export function refuseUnknownRoutes(app: FastifyInstance): void {
 /** The words are those of the originals. The query is left out, since queries carry secrets. */
 function routeNotFound({ method, originalUrl }: FastifyRequest): ApiError {
   const path = originalUrl.split('?')[0]?.slice(0, SHOWN_PATH_MAX);
-  // HEAD has the headers of GET, the length of the body among them.
+  // The answer to HEAD has the headers of GET, and the length of the body is one of them.
   const shownMethod = method === 'HEAD' ? 'GET' : method;
   return new ApiError('routeNotFound', 'Resource not found', {
     openai: { message: `Invalid URL (${shownMethod} ${path})`, param: null },

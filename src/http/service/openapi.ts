@@ -7,7 +7,7 @@ import { CONTROL_PLANE, DATA_PLANE } from '../address/router-paths.ts';
 import { OPERATIONS, TOPICS, type Operation } from './operations.ts';
 import { CLASSIC_VERSIONS } from '../address/api-version.ts';
 
-/** Of the router alone. */
+/** Callers never see it. */
 const PREFIX = new RegExp(`^(?:${DATA_PLANE}|${CONTROL_PLANE})(?=/)`);
 
 const DESCRIPTION = [
@@ -55,7 +55,7 @@ export function registerOpenApi(app: FastifyInstance): void {
 
 const PROVIDER = '/providers/Microsoft.CognitiveServices';
 
-/** As callers write it: under a root of the data plane, or from the root of the address. */
+/** The path as callers write it: under a root of the data plane, or from the root of the address. */
 const shownPath = (url: string): string =>
   url
     .replace(PREFIX, '')
@@ -88,7 +88,7 @@ function describe(
   };
 }
 
-/** The document as it is served: without the schemas that nothing refers to. */
+/** The document as it is served, without the schemas that nothing refers to. */
 export function openApiDocument(app: FastifyInstance): object {
   const document = app.swagger();
   const components = 'components' in document ? document.components : {};
@@ -98,7 +98,7 @@ export function openApiDocument(app: FastifyInstance): object {
   };
 }
 
-/** zod tells an integer by the bounds of JavaScript, which say nothing to a reader. */
+/** zod gives every integer the bounds of JavaScript, which say nothing to a reader. */
 const zodToJsonConfig: NonNullable<Parameters<typeof createJsonSchemaTransform>[0]['zodToJsonConfig']> = {
   override: ({ jsonSchema }) => {
     if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
@@ -108,7 +108,7 @@ const zodToJsonConfig: NonNullable<Parameters<typeof createJsonSchemaTransform>[
 const jsonSchemaTransform = createJsonSchemaTransform({ zodToJsonConfig });
 const jsonSchemaTransformObject = createJsonSchemaTransformObject({ zodToJsonConfig });
 
-/** Every schema is registered once for what comes in and once for what goes out; most are used one way only. */
+/** Every schema is registered for requests and again for answers. Most are used in one of them. */
 function referenced(paths: unknown, schemas: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const found = new Set<string>();
   const follow = (value: unknown): void => {

@@ -1,4 +1,4 @@
-/** What the documentation says of each operation: its topic, one sentence, and how to call it with curl. */
+/** The documentation of each operation: its topic, one sentence, and a call with curl. */
 import {
   ACCOUNT,
   ACCOUNTS,
@@ -14,25 +14,25 @@ export interface Operation {
   readonly sentence: string;
   /** What follows the address in the curl line. */
   readonly curl?: string;
-  /** Only where it is not part of the route already. */
+  /** Only where the route itself has none. */
   readonly summary?: string;
 }
 
 export const TOPICS = {
   files: 'Input files that you upload, and the files that batches produce.',
   uploads:
-    'Large files in parts: start, add parts in any order, complete. Nothing is lost when a part must be sent again.',
-  batches: 'A batch answers every line of a file, each exactly once.',
-  deployments: 'What the `model` of a line may name, and how much of the limits is taken.',
-  models: 'The catalog: which models there are, and what can be done with each.',
+    'Large files in parts: start, add parts in any order, complete. A part that failed can be sent again.',
+  batches: 'A batch answers every line of a file exactly once.',
+  deployments: 'A line names a deployment in `model`. Each has a limit of enqueued tokens.',
+  models: 'The models of the catalog, and what each can do.',
   resources:
-    'Control plane: tenants, their keys and quotas. With the admin key or a token, and the query parameter api-version.',
+    'Control plane: tenants, their keys and quotas. Send the admin key or a token, and the query parameter api-version.',
   'resource deployments':
-    'Control plane: deployments of a resource. With the admin key or a token, and the query parameter api-version.',
+    'Control plane: deployments of a resource. Send the admin key or a token, and the query parameter api-version.',
   'regions and quota':
-    'Control plane: what a region offers and what a subscription has used. With the admin key or a token, and the query parameter api-version.',
-  audit: 'Control plane: who changed what, and when. With the admin key or a token.',
-  service: 'Open to everybody: no key.',
+    'Control plane: what a region offers and what a subscription has used. Send the admin key or a token, and the query parameter api-version.',
+  audit: 'Control plane: who changed what, and when. Send the admin key or a token.',
+  service: 'Open to everybody, without a key.',
 } as const satisfies Record<string, string>;
 type Topic = keyof typeof TOPICS;
 
@@ -51,7 +51,7 @@ const on = (
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   ...on('files', {
     [`POST ${DATA_PLANE}/files`]: [
-      'Stores a JSONL file of requests; it can be used as soon as it is answered.',
+      'Stores a JSONL file of requests. A batch can use it at once.',
       '-F purpose=batch -F file=@in.jsonl',
     ],
     [`POST ${DATA_PLANE}/files/import`]: [
@@ -61,50 +61,50 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
     [`GET ${DATA_PLANE}/files`]: ['Lists files, the newest first.', ''],
     [`GET ${DATA_PLANE}/files/:id`]: ['Shows name, size, purpose and expiry of a file.', ''],
     [`GET ${DATA_PLANE}/files/:id/content`]: [
-      'Gives the bytes of a file, whole or in ranges, also of an output that is still being made.',
+      'Returns the bytes of a file, whole or in ranges, also of an output that is still being made.',
       '-o out.jsonl',
     ],
-    [`DELETE ${DATA_PLANE}/files/:id`]: ['Deletes a file; a batch that still reads it goes on.', '-X DELETE'],
+    [`DELETE ${DATA_PLANE}/files/:id`]: ['Deletes a file. A batch that still reads it goes on.', '-X DELETE'],
   }),
   ...on('uploads', {
     [`POST ${DATA_PLANE}/uploads`]: [
-      'Starts an upload in parts, which lasts two hours.',
+      'Starts an upload in parts. It expires after two hours.',
       `${JSON_BODY} '{"purpose": "batch", "filename": "in.jsonl", "bytes": 123456, "mime_type": "application/jsonl"}'`,
     ],
     [`POST ${DATA_PLANE}/uploads/:id/parts`]: [
-      'Stores one part of at most 64 MiB; it is on stable storage once it is answered.',
+      'Stores one part of at most 64 MiB. It is on stable storage when the call returns.',
       '-F data=@part-1',
     ],
     [`POST ${DATA_PLANE}/uploads/:id/complete`]: [
-      'Joins the parts, in the order that you give, to a file.',
+      'Joins the parts to a file, in the order that you give.',
       `${JSON_BODY} '{"part_ids": ["part_1", "part_2"]}'`,
     ],
     [`POST ${DATA_PLANE}/uploads/:id/cancel`]: ['Ends an upload and removes its parts.', '-X POST'],
   }),
   ...on('batches', {
     [`POST ${DATA_PLANE}/batches`]: [
-      'Starts a batch on a file; the answer tells at once what is wrong with any line.',
+      'Starts a batch on a file. The answer says what is wrong with any line.',
       `${JSON_BODY} '{"input_file_id": "file-…", "endpoint": "/chat/completions", "completion_window": "24h"}'`,
     ],
-    [`GET ${DATA_PLANE}/batches`]: ['Lists batches, the newest first, filtered and ordered as you ask.', ''],
+    [`GET ${DATA_PLANE}/batches`]: ['Lists batches, the newest first. They can be filtered and ordered.', ''],
     [`GET ${DATA_PLANE}/batches/:id`]: [
       'Shows status, counts, usage, progress and what a batch waits for.',
       '',
     ],
     [`POST ${DATA_PLANE}/batches/:id/cancel`]: ['Stops a batch and keeps what it has answered.', '-X POST'],
     [`GET ${DATA_PLANE}/batches/:id/output`]: [
-      'Gives all answers so far, also while the batch runs.',
+      'Returns all answers so far, also while the batch runs.',
       '-o out.jsonl',
     ],
     [`GET ${DATA_PLANE}/batches/:id/errors`]: [
-      'Gives all failures so far, also while the batch runs.',
+      'Returns all failures so far, also while the batch runs.',
       '-o errors.jsonl',
     ],
   }),
   ...on('deployments', {
     [`GET ${DATA_PLANE}/deployments`]: ['Lists the deployments that lines may name in `model`.', ''],
     [`GET ${DATA_PLANE}/deployments/:deployment`]: [
-      'Shows one deployment with its limit and what is taken of it.',
+      'Shows one deployment, its limit, and how much of it is used.',
       '',
     ],
     [`GET ${DATA_PLANE}/usages`]: ['Shows the enqueued-token quotas and what is left of them.', ''],
@@ -137,7 +137,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
       'Delete a resource',
     ],
     [`POST ${ACCOUNT}/listKeys`]: [
-      'Makes the keys that are missing and shows those; a key is shown once.',
+      'Makes the keys that are missing and shows them. A key is shown once.',
       '-X POST',
       'Make and show keys',
     ],
@@ -148,7 +148,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
     ],
     [`GET ${ACCOUNT}/skus`]: ['Lists the SKUs that a resource may have.', '', 'List SKUs of a resource'],
     [`GET ${ACCOUNT}/usages`]: [
-      'Shows the quotas of a resource and what is taken of them.',
+      'Shows the quotas of a resource and how much of them is used.',
       '',
       'Get quotas of a resource',
     ],
@@ -162,7 +162,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
     [`GET ${DEPLOYMENTS}`]: ['Lists the deployments of a resource.', '', 'List deployments of a resource'],
     [`GET ${DEPLOYMENT}`]: ['Shows one deployment.', '', 'Get a deployment of a resource'],
     [`PUT ${DEPLOYMENT}`]: [
-      'Deploys a model, or changes a deployment; live batches go on.',
+      'Deploys a model, or changes a deployment. Live batches go on.',
       `-X PUT ${JSON_BODY} '{"sku": {"name": "GlobalBatch", "capacity": 1000}, "properties": {"model": {"format": "OpenAI", "name": "gpt-4o", "version": "2024-11-20"}}}'`,
       'Deploy a model',
     ],

@@ -1,4 +1,4 @@
-/** The root, health, the OpenAPI document, and a page that shows it. None of them asks for a key. */
+/** The root, health, the OpenAPI document, and a page that shows it. They are open to everybody. */
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { readFileSync } from 'node:fs';
 import { openApiDocument } from './openapi.ts';
@@ -6,7 +6,7 @@ import { openApiDocument } from './openapi.ts';
 const PAGE_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/** For programs at the root; people get a page. */
+/** Programs get this at the root. People get a page. */
 const ROOT = {
   name: 'Offpeak',
   description: 'The Batch service of Azure OpenAI, self-hosted.',

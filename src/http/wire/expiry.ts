@@ -7,10 +7,10 @@ export interface ExpiresAfter {
 }
 
 const SECONDS_MAX = 2_592_000;
-/** Azure documents 14 days; resources in the wild take 3, and nobody relies on being refused. */
+/** Azure documents 14 days, but its resources take 3, and no client relies on a refusal. */
 const SECONDS_MIN: Readonly<Record<Dialect, number>> = { azure: 259_200, openai: 3_600 };
 
-/** Seconds after creation; null when the caller asked for no expiry. */
+/** Returns the seconds after creation, or null when the caller asked for no expiry. */
 export function parseExpiresAfter(
   wanted: ExpiresAfter,
   { dialect, param }: { dialect: Dialect; param: 'expires_after' | 'output_expires_after' },
@@ -37,7 +37,7 @@ export function parseExpiresAfter(
   return value;
 }
 
-/** SDKs send `name[seconds]`, the original's documentation `name.seconds`. */
+/** SDKs send `name[seconds]`, and the original's documentation has `name.seconds`. */
 export const flattened = (
   read: (key: string) => unknown,
   name: 'expires_after' | 'output_expires_after',

@@ -1,5 +1,5 @@
 /**
- * `$filter` and `$orderby`, the part of OData that the original shows:
+ * `$filter` and `$orderby`. They have the part of OData that the original documents:
  *
  *   or      := and ('or' and)*
  *   and     := primary ('and' primary)*
@@ -163,7 +163,7 @@ function toValue(token: Token, { field, op }: Pick<Comparison, 'field' | 'op'>):
   return field === 'endpoint' ? (toBatchEndpoint(value.toLowerCase()) ?? value) : value;
 }
 
-/** `Completed`, `InProgress` and the American `canceled` are all seen in the original's documentation. */
+/** The original's documentation has `Completed`, `InProgress`, and the American `canceled`. */
 function toStatus(value: string, position: number): string {
   const plain = value.toLowerCase().replaceAll(/[_\s-]/g, '');
   const spelled = plain === 'canceled' ? 'cancelled' : plain === 'canceling' ? 'cancelling' : plain;

@@ -49,7 +49,7 @@ export function renderBatch(batch: Batch, { dialect, live }: BatchView): WireBat
   return {
     id: batch.id,
     object: 'batch',
-    // Azure answers without `/v1` whatever was sent, OpenAI with it.
+    // Azure answers without `/v1`, and OpenAI with it, whatever was sent.
     endpoint: dialect === 'azure' ? batch.endpoint : `/v1${batch.endpoint}`,
     model: batch.deployment,
     errors: batch.errors === null ? null : { object: 'list', data: [...batch.errors.data] },
@@ -73,10 +73,10 @@ export function renderBatch(batch: Batch, { dialect, live }: BatchView): WireBat
   };
 }
 
-/** Azure names an error file of 0 bytes where nothing failed; OpenAI has, and names, only files with lines in them. */
+/** Azure names an error file of 0 bytes where nothing failed. OpenAI has, and names, only files with lines in them. */
 function renderFileIds(batch: Batch, dialect: Dialect): Pick<WireBatch, 'output_file_id' | 'error_file_id'> {
   const { total, completed, failed } = batch.counts;
-  // A batch that failed has them when its input was damaged on the way, and something was recorded before.
+  // A failed batch has files when its input was damaged on the way, and results were recorded before.
   const isKept = batch.status !== 'failed' || completed + failed > 0;
   const exist = isTerminal(batch.status) && isKept && total > 0;
   const hasEmptyOnes = dialect === 'azure' && batch.dialect === 'azure';
@@ -99,7 +99,7 @@ function renderUsage({ usage }: Batch): WireBatch['usage'] {
 
 function renderExtras(batch: Batch, { dialect, live }: BatchView): WireBatch['offpeak'] {
   const { total, completed, failed } = batch.counts;
-  // While it runs, these ids read what is recorded. Afterwards there may be no such file.
+  // While the batch runs, these ids read what is recorded. Afterwards a file may be left out.
   const readable = isTerminal(batch.status)
     ? renderFileIds(batch, dialect)
     : { output_file_id: batch.outputFileId, error_file_id: batch.errorFileId };

@@ -1,4 +1,4 @@
-/** What callers may send, as zod schemas: checked at the border, and shown in the OpenAPI document. */
+/** What callers may send. Requests are checked against these schemas, and the OpenAPI document shows them. */
 import { z } from 'zod';
 import { FILE_PURPOSES } from '../../contract/file.ts';
 import { toBatchEndpoint, BATCH_ENDPOINTS, INPUT_BYTES_MAX } from '../../contract/batch.ts';
@@ -9,7 +9,7 @@ const wholeNumber = (min: number, max: number) => z.coerce.number().int().min(mi
 
 export const ById = z.object({ id: z.string() });
 
-/** Scripts send an empty one for their first page. */
+/** Scripts send an empty id for their first page. */
 const after = (kind: 'batch' | 'file') =>
   z
     .string()
@@ -71,7 +71,7 @@ const Metadata = z
   })
   .meta({ description: `At most ${METADATA_KEYS_MAX} pairs of strings` });
 
-/** Unknown members are let through: clients of later versions send them. */
+/** Unknown members are let through, since clients of later versions send them. */
 export const CreateBatchBody = z
   .looseObject({
     input_file_id: z.string().nullish(),
@@ -92,17 +92,17 @@ export const CreateBatchBody = z
   })
   .meta({ id: 'CreateBatch' });
 
-/** The others are let through. */
+/** Other headers are let through. */
 export const CreateBatchHeaders = z.looseObject({
   'offpeak-queue': z.enum(WHEN_FULL).optional().meta({
     description:
-      'What becomes of the batch when its deployment has no room for its tokens: `wait` lets it wait its turn, `fail` refuses it at once. Left out: what the deployment says.',
+      'What happens when the deployment has no room for the tokens of the batch: with `wait` it waits its turn, with `fail` it is refused. The deployment has a default.',
   }),
 });
 
 export const WRONG_PURPOSE = "Invalid value for purpose. Files here are for batches: send 'batch'.";
 
-/** Stands first in a body, since it is judged first. */
+/** It stands first in a body, since it is judged first. */
 const Purpose = z.string().refine((purpose) => purpose === 'batch', {
   message: WRONG_PURPOSE,
   params: { code: 'invalidPayload' satisfies ApiErrorCode },
@@ -141,12 +141,12 @@ export const CompleteUploadBody = z
   })
   .meta({ id: 'CompleteUpload' });
 
-/** Shown, not checked: the form is read as a stream. */
+/** For the documentation alone: the form is read as a stream. */
 export const PartForm = z
   .object({ data: z.string().meta({ format: 'binary' }) })
   .meta({ id: 'AddUploadPart' });
 
-/** Shown, not checked: the form is read as a stream. */
+/** For the documentation alone: the form is read as a stream. */
 export const UploadForm = z
   .object({
     purpose: z.literal('batch'),

@@ -1,4 +1,4 @@
-/** zod's findings, told in the words of the API: which parameter, what it was, what it should be. */
+/** zod's findings in the words of the API: which parameter, what it was, what it should be. */
 import type { FastifySchemaCompiler } from 'fastify';
 import type { z } from 'zod';
 import { ApiError, type ApiErrorCode } from '../../contract/error.ts';
@@ -36,7 +36,7 @@ function describe(
 ): { code: ApiErrorCode; message: string } {
   if (value === undefined && issue.code !== 'custom')
     return { code: 'missingParameter', message: `Missing required parameter: '${param}'.` };
-  // A query holds texts, whatever they should stand for.
+  // The values of a query are strings, also where a number is expected.
   const isNumberLike = typeof value === 'string' || typeof value === 'number';
   if (issue.code === 'invalid_type' && isNumberLike && isNumeric(issue.expected))
     return {
@@ -59,7 +59,7 @@ function describe(
   };
 }
 
-/** A schema's own words, or better ones than zod's. */
+/** The words of the schema, or better ones than zod's. */
 function adviceOf(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_value') return `Supported values are: ${issue.values.map(shown).join(', ')}`;
   if (issue.code === 'too_small' && issue.message.startsWith('Too small'))
@@ -74,7 +74,7 @@ function adviceOf(issue: z.core.$ZodIssue): string {
 const COUNTED: Readonly<Record<string, string>> = { string: ' characters', array: ' entries' };
 const haveOrBe = (origin: string): string => (origin in COUNTED ? 'have' : 'be');
 
-/** JSON has objects, and no records. */
+/** JSON has objects and no records. */
 const nameOf = (type: string): string => (type === 'record' ? 'object' : type);
 
 const isNumeric = (expected: string): boolean => expected === 'number' || expected === 'int';
@@ -86,7 +86,7 @@ function typeName(value: unknown): string {
   return withArticle(Array.isArray(value) ? 'array' : typeof value);
 }
 
-/** Quoted and short: a message is not the place for a caller's whole body, which may be nested beyond any stack. */
+/** A message shows little of what was sent: a body may be large, and nested deeper than any stack. */
 function shown(value: unknown): string {
   if (typeof value === 'object' && value !== null) return typeName(value);
   const text = typeof value === 'string' ? `'${value}'` : String(value);
