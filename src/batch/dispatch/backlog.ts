@@ -1,18 +1,13 @@
 import { setMaxListeners } from 'node:events';
-import { LINE_BYTES_MAX, toBatchEndpoint, type Batch, type BatchEndpoint } from '../../contract/batch.ts';
-import { assert } from '../../core/assert.ts';
-import { scanRequestLine, stringAt } from '../../core/json-scan.ts';
-import { LineSplitter } from '../../core/lines.ts';
-import type { BlobStore } from '../../stores/blobs/port.ts';
+import type { Batch, BatchEndpoint } from '../../contract/batch.ts';
 import type { ClassifiedFailure } from '../../serving/failure.ts';
 import type { Outage } from '../../serving/server.ts';
-import type { ClaimedSegment, WorkStore } from '../../stores/state/ports.ts';
-import { InputDamage } from '../inputs.ts';
+import type { ClaimedSegment } from '../../stores/state/ports.ts';
 import type { UpstreamReply } from '../../upstream/port.ts';
 import { requestIdStart, type RequestName } from '../results/result-line.ts';
 import type { BatchRoute } from './batch-route.ts';
 
-/** A request of a claimed segment, between its claim and its durable result. */
+/** A request of a claimed segment, until its result is durable. Its states are written at the head of `Dispatcher`. */
 export interface Line {
   readonly segment: Segment;
   readonly number: number;
@@ -32,27 +27,27 @@ export interface LineTrouble {
   /** The latest reply, and what it says. */
   reply: UpstreamReply;
   failure: ClassifiedFailure;
-  /** When it came (monotonic ms). */
+  /** When the latest reply came (monotonic ms). */
   failedAtMs: number;
   /** Calls that are held against the line. */
   attempts: number;
-  /** How often it was asked to slow down. */
+  /** How often the line was asked to slow down. */
   throttles: number;
-  /** The outage of a server that it was under way in; null: in none, or it is counted. */
+  /** The outage in which the line was in flight; null: there was none, or it is counted in `deaths`. */
   outage: Outage | null;
-  /** Deaths of servers that it was under way in. */
+  /** Deaths of servers at which the line was in flight. */
   deaths: number;
-  /** Tries since only failing lines were left, and the first of them (monotonic ms). */
+  /** Tries since the line was one of the last lines, as long as they speak of the same, and the first of them (monotonic ms). */
   tailTries: number;
   tailSinceMs: number | null;
-  /** The same, whatever its replies speak of. */
+  /** Tries since the line was one of the last lines, whatever they speak of, and the first of them (monotonic ms). */
   allTailTries: number;
   allTailSinceMs: number | null;
-  /** What its replies speak of since then. */
+  /** What the tries that `tailTries` counts speak of. */
   tailOf: 'account' | 'pace' | 'set-up' | 'trouble' | null;
 }
 
-/** The failure that came last, and since when none but failures came (wall clock). */
+/** The failure that came last, and since when nothing but failures came (wall clock). */
 export interface LatestFailure {
   readonly server: string;
   readonly failure: ClassifiedFailure;
@@ -67,38 +62,38 @@ export interface HeldRejection {
   readonly batchRoute: BatchRoute;
 }
 
-/** A segment that this process holds. */
+/** A segment that this process has claimed. */
 export interface Segment {
   readonly claim: ClaimedSegment;
+  /** Any of its lines may have ended this process. */
+  readonly isSuspect: boolean;
   /** Lines without a durable result. */
   unrecorded: number;
-  /** Requests sent of which no reply is known. */
+  /** Requests that were sent, and whose replies are not known. */
   inDoubt: number;
+  /** Another worker has claimed the segment since, or the batch takes no more results. */
   isLost: boolean;
 }
 
-/** A segment that was claimed when the process ended this often is tried one line at a time (P15). */
-export const CRASHES_MAX = 3;
-
-/** The lines of one batch that this process holds: claimed segments, read from the input by byte range. */
+/** The lines of one batch that this process has claimed, and what it knows of the batch. */
 export class Backlog {
   readonly batch: Batch;
-  /** What the ids of its result lines begin with. */
+  /** What the ids of the batch's result lines begin with. */
   readonly idStart: string;
-  /** Lines to be sent, next last. */
+  /** Lines that may be sent. The next one is the last of the list. */
   readonly ready: Line[] = [];
-  /** Lines of segments that may have ended the process: sent one at a time. */
+  /** Lines that may have ended this process. The next one is the last of the list. */
   readonly crashSuspects: Line[] = [];
-  /** Lines that were under way when a server died: sent last, and few at a time. */
+  /** Lines that were in flight when their server died. The next one is the last of the list. */
   readonly deathSuspects: Line[] = [];
   held: HeldRejection[] = [];
-  /** How the batch fares at each upstream that serves it. */
+  /** One for each upstream that serves the batch. */
   routes: readonly BatchRoute[] = [];
-  /** A line was accepted by now, or a rejection differed from the others: rejections are about single lines. */
+  /** Rejections are about single lines: some line was accepted by now, or a rejection differed from the others. */
   rejectsSingly = false;
-  /** Lines accepted by this process. */
+  /** Lines that servers accepted from this process. */
   accepted = 0;
-  /** Times that its servers are being asked for their models, before rejections are judged. */
+  /** Questions for lists of models whose answers are awaited before rejections are judged. */
   modelProbes = 0;
   /** Lines without a durable result whose calls failed. */
   troubled = 0;
@@ -110,16 +105,16 @@ export class Backlog {
   /** Aborted when no line of the batch shall go on. */
   readonly abort = new AbortController();
   inFlight = 0;
-  /** Lines that wait for their next attempt. */
+  /** Lines that wait for their next try. */
   waiting = 0;
-  /** The store had no segment left to claim when last asked. */
-  isExhausted = false;
-  /** No new requests: stopped, or in error. */
-  isHalted = false;
-  /** Cancelled, expired, or the process stops: what is in flight has little time left. */
-  isStopped = false;
   recorded = 0;
-  /** Why it is halted, when its lines could not be read or claimed. */
+  /** The store had no segment left to claim when it was asked last. */
+  isExhausted = false;
+  /** Nothing more is sent or claimed: the backlog is stopped, or its lines could not be claimed or read. */
+  isHalted = false;
+  /** The batch is cancelled or expired, or the process stops. */
+  isStopped = false;
+  /** Why the lines could not be claimed or read. */
   error: Error | null = null;
   readonly drained = Promise.withResolvers<void>();
 
@@ -129,109 +124,83 @@ export class Backlog {
     this.batch = batch;
     this.#acceptedBefore = acceptedBefore;
     this.idStart = requestIdStart(batch.id);
-    // Lines that wait for their next attempt listen, and upstreams that have no wire.
+    // Each line that waits listens to it, and each call of an upstream that is not reached over a network.
     setMaxListeners(0, this.abort.signal);
   }
 
-  /** Lines claimed and not durable. */
+  /** Lines without a durable result. */
   get unrecorded(): number {
     let unrecorded = 0;
     for (const segment of this.segments) unrecorded += segment.unrecorded;
     return unrecorded;
   }
 
-  /** Some line of the batch was accepted, now, before a restart, or in the run that it repeats. */
+  /** Some line of the batch was accepted: now, before a restart, or in the run that this one repeats. */
   get isProven(): boolean {
     return this.#acceptedBefore || this.accepted > 0 || this.batch.counts.completed > 0;
   }
 
-  /** Only failing lines are left of a batch that had lines accepted. */
+  /** Only the last lines are left: all of them have failed, and other lines of the batch were accepted. */
   get isTail(): boolean {
     return this.isProven && this.failingLines !== null;
   }
 
-  /** Its last lines are tried a few more times, and then it ends, whatever they get. */
+  /** The last lines are tried a few more times. Then the batch ends, whatever they get. */
   get endsByItself(): boolean {
     return this.isTail && this.latestFailure?.failure.kind !== 'unreachable';
   }
 
-  /** Lines that are left, when all of them have failed; else null. */
+  /** How many lines are left, when all of them have failed; else null. */
   get failingLines(): number | null {
     if (this.troubled === 0 || !this.isExhausted) return null;
     const { unrecorded } = this;
     return this.troubled >= unrecorded ? unrecorded : null;
   }
 
-  get isDrained(): boolean {
+  halt(): void {
+    this.isHalted = true;
+    this.settleIfDrained();
+  }
+
+  /** Puts a line behind the others. If it were in front, one poison line could take every probe for itself. */
+  requeue(line: Line): void {
+    (line.segment.isSuspect ? this.crashSuspects : this.ready).unshift(line);
+  }
+
+  /** The line has a durable result, or its segment is lost. */
+  settle(line: Line): void {
+    const { segment } = line;
+    segment.unrecorded -= 1;
+    this.forget(line);
+    if (segment.isLost) this.#drop(segment);
+    if (segment.unrecorded <= 0 || segment.isLost) this.segments.delete(segment);
+    this.settleIfDrained();
+  }
+
+  /** The line's failures are no longer failures of the batch. */
+  forget(line: Line): void {
+    if (line.trouble !== null) this.troubled -= 1;
+    line.trouble = null;
+  }
+
+  settleIfDrained(): void {
+    if (this.#isDrained) this.drained.resolve();
+  }
+
+  get #isDrained(): boolean {
     if (this.inFlight > 0) return false;
     if (this.isHalted) return true;
     return this.isExhausted && this.segments.size === 0;
   }
-}
 
-/** Claims segments of the backlog's batch and makes their unrecorded lines ready. */
-export async function refill(
-  backlog: Backlog,
-  claimant: { readonly owner: string; readonly segmentsMax: number },
-  stores: { readonly work: WorkStore; readonly blobs: Pick<BlobStore, 'readBytes'> },
-): Promise<void> {
-  const held = [...backlog.segments].map(({ claim }) => claim.index);
-  const claims = await stores.work.claim(backlog.batch.seq, { ...claimant, held });
-  backlog.isExhausted = claims.length === 0;
-  const segments = claims.map((claim): Segment => ({ claim, unrecorded: 0, inDoubt: 0, isLost: false }));
-  // All are held from now on, so that a failure below gives all of them back.
-  for (const segment of segments) backlog.segments.add(segment);
-  for (const segment of segments) {
-    const { byteStart: start, byteLength: length, crashes, suspectLine } = segment.claim;
-    const bytes = await stores.blobs.readBytes(backlog.batch.inputBlobId, { start, length });
-    const lines = readValidated(segment, bytes);
-    segment.unrecorded = lines.length;
-    if (lines.length === 0) backlog.segments.delete(segment);
-    // The last suspect goes first: were another one noted before it, its ends of the process would be forgotten.
-    const isLast = ({ number }: Line): number => (number === suspectLine ? 1 : 0);
-    const next = lines.toReversed().sort((a, b) => isLast(a) - isLast(b));
-    (crashes >= CRASHES_MAX ? backlog.crashSuspects : backlog.ready).unshift(...next);
+  /** The lines of a lost segment are not sent: another worker sends them. */
+  #drop(segment: Segment): void {
+    for (const queue of [this.ready, this.crashSuspects, this.deathSuspects]) {
+      const kept = queue.filter((other) => other.segment !== segment);
+      for (const other of queue) if (other.segment === segment) this.forget(other);
+      queue.splice(0, queue.length, ...kept);
+    }
   }
-}
-
-/** Bytes that validation has passed have these lines; others are not those that it saw. */
-function readValidated(segment: Segment, bytes: Uint8Array): Line[] {
-  try {
-    return readLines(segment, bytes);
-  } catch (cause) {
-    const { firstLine, requests } = segment.claim;
-    const message = `the ${requests} requests from line ${firstLine} on are not those that were validated: ${String(cause)}`;
-    throw new InputDamage(message, { kind: 'changed', at: { firstLine, requests }, cause });
-  }
-}
-
-function readLines(segment: Segment, bytes: Uint8Array): Line[] {
-  const { firstLine, requests, recordedLines } = segment.claim;
-  const recorded = new Set(recordedLines);
-  const splitter = new LineSplitter({ lineBytesMax: LINE_BYTES_MAX });
-  const lines: Line[] = [];
-  let seen = 0;
-  for (const source of [...splitter.push(bytes), ...splitter.end()]) {
-    assert(source.bytes, 'an oversized line passed validation');
-    seen += 1;
-    const number = firstLine + source.line - 1;
-    if (recorded.has(number)) continue;
-    const { customId, url, body, model } = scanRequestLine(source.bytes);
-    const endpoint = toBatchEndpoint(stringAt(source.bytes, url));
-    assert(endpoint, 'an unknown url passed validation');
-    lines.push({
-      segment,
-      number,
-      customIdJson: source.bytes.subarray(customId.start, customId.end),
-      endpoint,
-      body: source.bytes.subarray(body.start, body.end),
-      model: { start: model.start - body.start, end: model.end - body.start },
-      calls: 0,
-      trouble: null,
-    });
-  }
-  assert(seen === requests, 'the input is not the one that was validated');
-  return lines;
 }
 
 /** What identifies the line's request in its result line. */

@@ -3,28 +3,30 @@ import { assert } from '../../core/assert.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import type { RetryStorms } from '../../core/retry-storm.ts';
-import { isAccepted, classifyFailure } from '../../serving/classify.ts';
+import { classifyFailure, isAccepted } from '../../serving/classify.ts';
 import type { Server } from '../../serving/server.ts';
 import type { Servers } from '../../serving/servers.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { ClaimedSegment, LineResult, WorkStore } from '../../stores/state/ports.ts';
-import { NO_USAGE, type Upstream, type UpstreamReply } from '../../upstream/port.ts';
+import type { Upstream, UpstreamReply } from '../../upstream/port.ts';
 import { retryTransient } from '../transient.ts';
 import type { Recorder, Settle } from '../results/recorder.ts';
-import { answerLine, idempotencyKey, UNANSWERED, unansweredLine } from '../results/result-line.ts';
-import { DeathSuspects } from './poison/server-deaths.ts';
-import { chooseClaim } from './claiming.ts';
-import { Failures, type Call, type FailureOptions } from './failures.ts';
-import { Backlog, refill, requestNameOf, type Line } from './backlog.ts';
-import { chooseRoute, BatchRoute } from './batch-route.ts';
-import { CrashSuspects, type SuspectTurn } from './poison/process-crashes.ts';
+import { answerLine, idempotencyKey } from '../results/result-line.ts';
 import { activityOf, type Activity } from './activity.ts';
+import { Alarm } from './alarm.ts';
+import { Backlog, requestNameOf, type Line } from './backlog.ts';
+import { BatchRoute, chooseRoute } from './batch-route.ts';
+import type { Call, LineTransitions, Outcome } from './call.ts';
+import { Failures, type FailureOptions } from './failures.ts';
+import { CrashSuspects, type SuspectTurn } from './poison/process-crashes.ts';
+import { DeathSuspects } from './poison/server-deaths.ts';
+import { chooseClaim, refill } from './refill.ts';
 
 export interface DispatchDeps {
   readonly work: WorkStore;
   readonly blobs: Pick<BlobStore, 'readBytes'>;
   readonly recorder: Recorder;
-  /** Told of each result once it is durable. */
+  /** Called with each result once it is durable. */
   readonly recorded: (segment: ClaimedSegment, result: LineResult) => void;
   /** Shared by all dispatchers: health and pace belong to the model server. */
   readonly servers: Servers;
@@ -34,38 +36,72 @@ export interface DispatchDeps {
   readonly log: Log;
   /** This process among all that may hold segments. */
   readonly owner: string;
-  /** False: no result could be stored now, so none must be paid for (P10). */
+  /** False: no result could be stored now, so nothing must be paid for (P10). */
   readonly hasDiskSpace: () => boolean;
-  /** Shared by all dispatchers: at most one suspect line is tried at a time. */
+  /** Shared by all dispatchers. */
   readonly suspectTurn: SuspectTurn;
   readonly onFatal: (error: unknown) => void;
 }
 
-/** What a deployment offers just now. */
-export interface Serving {
+/** What serves the batches of a deployment just now. */
+export interface Capacity {
   readonly upstreams: readonly Upstream[];
   readonly concurrencyMax: number;
-  /** What to tell when there is no upstream. */
+  /** Why there is no upstream, if there is none: a sentence for the owner of a batch. */
   readonly absence: string;
 }
 
-const ROOM_CHECK_MS = 1_000;
+const DISK_CHECK_MS = 1_000;
 
 /**
- * Sends the lines of one deployment's batches, the batches taking turns line by line, so that a large one does not hold up
- * a small one (P18). Each goes to the least loaded upstream that takes it: `Server` knows its health, window and pace,
- * `BatchRoute` how the batch fares there. `decide` says what becomes of a line whose call failed.
+ * Sends the lines of one deployment's batches. The batches take turns line by line, so that a large batch does not hold up
+ * a small one (P18). A line goes to the least loaded upstream that takes it: `Server` knows the health, window and pace of a
+ * server, `BatchRoute` knows whether the batch is held back there. `decide` says what becomes of a line whose call failed.
  *
- * A line is in one of these states: ready (to be sent; suspects and those set apart go under conditions of their own),
- * in flight, waiting (for its next try), held (rejected, while it is not known whether that is about the line), recording
- * (handed to the recorder), recorded (its result is durable, or another process holds its segment).
+ * A line that this process has claimed is always in one of these states:
+ *
+ * | state         | meaning                                                     | kept in                                      |
+ * | ------------- | ----------------------------------------------------------- | -------------------------------------------- |
+ * | ready         | it may be sent                                              | `Backlog.ready`                              |
+ * | crash suspect | it may be what ended the process; it is sent alone          | `Backlog.crashSuspects`                      |
+ * | death suspect | it was in flight when a server died; few are sent at a time | `Backlog.deathSuspects`                      |
+ * | in flight     | its request is out, or its try as a suspect is being noted  | its `Call`; counted in `Backlog.inFlight`    |
+ * | waiting       | its call failed, and its next try comes later               | a timer; counted in `Backlog.waiting`        |
+ * | held          | it was rejected, and that may be about the set-up           | `Backlog.held`                               |
+ * | recording     | its outcome is known and not durable                        | `Recorder`                                   |
+ * | recorded      | its result is durable                                       | the store                                    |
+ * | lost          | another worker has its segment, or its batch is over        | –                                            |
+ * | given back    | its segment may be claimed again                            | the store                                    |
+ *
+ * | from                       | to                   | when                                           | in                         |
+ * | -------------------------- | -------------------- | ---------------------------------------------- | -------------------------- |
+ * | –                          | ready, crash suspect | its segment is claimed                         | `refill`                   |
+ * | ready                      | death suspect        | its server has died while it was in flight     | `DeathSuspects.admit`      |
+ * | ready                      | recording            | a fourth server has died so                    | `DeathSuspects.admit`      |
+ * | ready, death suspect       | in flight            | it is its batch's turn, and a route takes it   | `#nextCall`, `#send`       |
+ * | crash suspect              | in flight            | the same, and no other suspect is being tried  | `#nextCall`, `#start`      |
+ * | in flight (being noted)    | recording            | the process ended twice while it was tried     | `CrashSuspects.try`        |
+ * | in flight (being noted)    | crash suspect        | nothing may be sent there any more             | `CrashSuspects.try`        |
+ * | in flight                  | recording            | it was accepted                                | `#receive`                 |
+ * | in flight                  | recording            | it failed, and pays for it                     | `Failures.receive`         |
+ * | in flight                  | waiting              | it failed, and is tried again                  | `Failures.receive`         |
+ * | in flight                  | held                 | it was among the first of its batch to be rejected | `Failures.receive`     |
+ * | waiting                    | ready, crash suspect | its pause is over                              | `Backlog.requeue`          |
+ * | held                       | recording            | the rejection is about the line                | `Failures.judgeRejections` |
+ * | held                       | ready                | the rejection is about the set-up              | `Failures.judgeRejections` |
+ * | recording                  | recorded             | its commit has returned                        | `#record`                  |
+ * | any                        | lost                 | a commit, or the note of a suspect, says so    | `#record`, `CrashSuspects` |
+ * | all but recording          | given back           | its batch is stopped, or cannot be read        | `#giveBack`                |
+ *
+ * A call that is in flight when its batch's grace is over is aborted; its line is given back with the others.
  */
 export class Dispatcher {
   readonly #deps: DispatchDeps;
   readonly #options: FailureOptions;
-  readonly #deathSuspects = new DeathSuspects();
   readonly #crashSuspects: CrashSuspects;
+  readonly #deathSuspects = new DeathSuspects();
   readonly #failures: Failures;
+  readonly #alarm: Alarm;
   #upstreams: readonly Upstream[] = [];
   readonly #watched = new Map<Server, () => void>();
   #concurrencyMax = 1;
@@ -73,44 +109,36 @@ export class Dispatcher {
   #backlogs: Backlog[] = [];
   #inFlight = 0;
   #refilling: Promise<void> | null = null;
-  #alarmAtMs = Number.POSITIVE_INFINITY;
-  #alarmTimer = new AbortController();
   #isDiskFull = false;
-  /** Why there is nothing to send to, if there is nothing. */
   #absence = '';
 
   /** Sends nothing before the first `update`. */
   constructor(deps: DispatchDeps, options: FailureOptions) {
     this.#deps = deps;
     this.#options = options;
-    this.#crashSuspects = new CrashSuspects(deps);
-    this.#failures = new Failures(deps, options, {
+    const transitions: LineTransitions = {
+      send: (call) => this.#send(call),
       end: (call, failedAtMs) => this.#end(call, failedAtMs),
       leave: (backlog) => this.#leave(backlog),
       record: (line, backlog, outcome) => this.#record(line, backlog, outcome),
-      acquit: async (line) => {
-        await this.#crashSuspects.acquit(line);
-        this.#sendReady();
-      },
-      ready: (line, backlog) => {
-        (this.#crashSuspects.is(line) ? backlog.crashSuspects : backlog.ready).unshift(line);
-        this.#sendReady();
-      },
-      forget: (line, backlog) => this.#forget(line, backlog),
+      acquit: (line) => this.#crashSuspects.acquit(line),
       sendReady: () => this.#sendReady(),
       own: (work) => this.#own(work),
-    });
+    };
+    this.#crashSuspects = new CrashSuspects(deps, transitions);
+    this.#failures = new Failures(deps, options, transitions);
+    this.#alarm = new Alarm(deps.clock, this.wake);
   }
 
   /**
-   * What serves the batches from now on. Requests in flight finish where they are and count; no new one goes to an
+   * What serves the batches from now on. Requests in flight finish where they are, and count. No new one goes to an
    * upstream that is left out, nor beyond the new limit.
    */
-  update(serving: Serving): void {
-    this.#upstreams = serving.upstreams;
-    this.#concurrencyMax = serving.concurrencyMax;
-    this.#absence = serving.absence;
-    const servers = new Set(serving.upstreams.map((upstream) => this.#deps.servers.of(upstream)));
+  update(capacity: Capacity): void {
+    this.#upstreams = capacity.upstreams;
+    this.#concurrencyMax = capacity.concurrencyMax;
+    this.#absence = capacity.absence;
+    const servers = new Set(capacity.upstreams.map((upstream) => this.#deps.servers.of(upstream)));
     for (const server of servers)
       if (!this.#watched.has(server)) this.#watched.set(server, server.watch(this.wake));
     for (const [server, unwatch] of this.#watched) {
@@ -118,7 +146,7 @@ export class Dispatcher {
       unwatch();
       this.#watched.delete(server);
     }
-    for (const backlog of this.#backlogs) this.#place(backlog);
+    for (const backlog of this.#backlogs) this.#updateRoutes(backlog);
     this.#sendReady();
   }
 
@@ -126,19 +154,19 @@ export class Dispatcher {
     return this.#backlogs.length === 0;
   }
 
-  /** Leaves nothing behind at the servers. Call when it is idle. */
+  /** Stops watching servers. Call when the dispatcher is idle. */
   detach(): void {
     for (const unwatch of this.#watched.values()) unwatch();
     this.#watched.clear();
   }
 
   /**
-   * Sends the batch's lines until nothing is left to claim and every claimed line is durable, or `stopBatch` ended it.
-   * Rejects when its lines cannot be claimed or read; then it holds none of them any more.
+   * Sends the batch's lines until nothing is left to claim and every claimed line is durable, or until `stopBatch`. Rejects
+   * when its lines cannot be claimed or read; then this process holds none of them any more.
    */
   async run(batch: Batch): Promise<void> {
     const backlog = new Backlog(batch, this.#options);
-    this.#place(backlog);
+    this.#updateRoutes(backlog);
     this.#backlogs.unshift(backlog);
     this.#sendReady();
     await backlog.drained.promise;
@@ -147,18 +175,17 @@ export class Dispatcher {
     if (backlog.error !== null) throw backlog.error;
   }
 
-  /** No new requests for the batch; those in flight may finish until `graceMs` have passed. */
+  /** Sends nothing more for the batch. Its requests in flight may finish until `graceMs` have passed. */
   stopBatch(batchSeq: number, graceMs: number): void {
-    const backlog = this.#backlogs.find(({ batch }) => batch.seq === batchSeq);
+    const backlog = this.#find(batchSeq);
     if (backlog === undefined || backlog.isStopped) return;
     backlog.isStopped = true;
-    backlog.isHalted = true;
-    this.#settleIfDrained(backlog);
+    backlog.halt();
     this.#own(
       this.#deps.clock.sleep(graceMs, backlog.abort.signal).then(
         () => backlog.abort.abort(),
         () => {
-          // Drained before the grace was over.
+          // The backlog was drained before.
         },
       ),
     );
@@ -168,12 +195,12 @@ export class Dispatcher {
     for (const { batch } of this.#backlogs) this.stopBatch(batch.seq, graceMs);
   }
 
-  /** Looks again for something to send: another dispatcher may have ended its turn with a suspect line. */
+  /** There may be something to send again: a server is back, or another dispatcher's suspect has ended its turn. */
   readonly wake = (): void => this.#sendReady();
 
-  /** What a batch is doing; undefined: it is not sent from here. `waiting`: why it does not move, for its owner. */
+  /** What a batch is doing; undefined: it is not sent from here. */
   activity(batchSeq: number): Activity | undefined {
-    const backlog = this.#backlogs.find(({ batch }) => batch.seq === batchSeq);
+    const backlog = this.#find(batchSeq);
     if (backlog === undefined) return undefined;
     return activityOf(backlog, {
       isDiskFull: this.#isDiskFull,
@@ -182,8 +209,12 @@ export class Dispatcher {
     });
   }
 
-  /** What is known of how a batch fares somewhere is kept as long as that upstream serves it. */
-  #place(backlog: Backlog): void {
+  #find(batchSeq: number): Backlog | undefined {
+    return this.#backlogs.find(({ batch }) => batch.seq === batchSeq);
+  }
+
+  /** What is known of a batch at an upstream is kept as long as the upstream serves it. */
+  #updateRoutes(backlog: Backlog): void {
     backlog.routes = this.#upstreams.map(
       (upstream) =>
         backlog.routes.find((known) => known.upstream === upstream) ??
@@ -200,13 +231,13 @@ export class Dispatcher {
       const call = this.#nextCall();
       if (call === null) break;
       this.#start(call);
-      if (this.#crashSuspects.is(call.line)) this.#own(this.#sendSuspect(call));
+      if (call.line.segment.isSuspect) this.#own(this.#crashSuspects.try(call));
       else this.#send(call);
     }
     this.#refillIfLow();
   }
 
-  /** The next line of the first batch in turn that has one and somewhere to send it; the batch goes to the end of the turn. */
+  /** The next line of the first batch that has one and somewhere to send it. Then the batch is last in turn. */
   #nextCall(): Call | null {
     let atMs = Number.POSITIVE_INFINITY;
     for (const [index, backlog] of this.#backlogs.entries()) {
@@ -215,7 +246,7 @@ export class Dispatcher {
       if (queue === null) continue;
       if (!this.#deps.hasDiskSpace()) {
         this.#isDiskFull = true;
-        atMs = this.#deps.clock.mono() + ROOM_CHECK_MS;
+        atMs = this.#deps.clock.mono() + DISK_CHECK_MS;
         break;
       }
       const choice = chooseRoute(backlog, { nowMs: this.#deps.clock.mono(), onPlace: this.wake });
@@ -229,28 +260,28 @@ export class Dispatcher {
       assert(line, 'a queue that was chosen has a line');
       return { line, backlog, batchRoute: choice.batchRoute, kind: choice.kind };
     }
-    if (atMs < Number.POSITIVE_INFINITY) this.#alarm(atMs);
+    if (atMs < Number.POSITIVE_INFINITY) this.#own(this.#alarm.set(atMs));
     return null;
   }
 
-  /** Bad lines often stand together: of those that were not sent yet, any tells more than the next one. */
-  #probeAt({ lines, at }: { readonly lines: readonly Line[]; readonly at: number }): number {
-    const first = lines.findIndex(({ calls }) => calls === 0);
-    return first === -1 ? at : first + Math.floor(this.#deps.random() * (lines.length - first));
-  }
-
-  /** Where the batch's next line is: among the ready ones, then those that are sent under conditions. Null: none can go. */
+  /** Where the batch's next line is: among the ready lines first, then among the suspects. Null: none can be sent. */
   #queueOf(backlog: Backlog): { readonly lines: Line[]; readonly at: number } | null {
     for (let line = backlog.ready.at(-1); line !== undefined; line = backlog.ready.at(-1)) {
-      const admitted = this.#deathSuspects.admit(line, backlog);
-      if (admitted === false) return { lines: backlog.ready, at: backlog.ready.length - 1 };
+      const state = this.#deathSuspects.admit(line, backlog);
+      if (state === 'ready') return { lines: backlog.ready, at: backlog.ready.length - 1 };
       backlog.ready.pop();
-      if (admitted === 'guilty') this.#failures.recordFailure(line, backlog);
+      if (state === 'guilty') this.#failures.recordFailure(line, backlog);
     }
-    if (backlog.crashSuspects.length > 0 && this.#crashSuspects.isFree)
+    if (backlog.crashSuspects.length > 0 && !this.#crashSuspects.isAnyTried)
       return { lines: backlog.crashSuspects, at: backlog.crashSuspects.length - 1 };
     const at = backlog.deathSuspects.length === 0 ? -1 : this.#deathSuspects.next(backlog);
     return at === -1 ? null : { lines: backlog.deathSuspects, at };
+  }
+
+  /** Bad lines often stand together. So any line that was not sent yet makes a better probe than the next one. */
+  #probeAt({ lines, at }: { readonly lines: readonly Line[]; readonly at: number }): number {
+    const first = lines.findIndex(({ calls }) => calls === 0);
+    return first === -1 ? at : first + Math.floor(this.#deps.random() * (lines.length - first));
   }
 
   #start({ line, backlog, batchRoute, kind }: Call): void {
@@ -260,50 +291,10 @@ export class Dispatcher {
     batchRoute.server.start(kind === 'probe' ? 'probe' : 'request');
     if (kind === 'route-probe') batchRoute.route.startProbe();
     this.#deathSuspects.start(line);
-    if (this.#crashSuspects.is(line)) this.#crashSuspects.startTurn(line);
+    if (line.segment.isSuspect) this.#crashSuspects.startTurn(line);
   }
 
-  /** The call is over, and what it says of its server and route is noted. `failedAtMs`: null unless it failed. */
-  #end({ line, batchRoute, kind }: Call, failedAtMs: number | null): void {
-    const { server, route } = batchRoute;
-    batchRoute.inFlight -= 1;
-    this.#deathSuspects.end(line);
-    if (kind === 'route-probe') route.endProbe(failedAtMs);
-    server.end(kind === 'probe' ? 'probe' : 'request');
-  }
-
-  async #sendSuspect(call: Call): Promise<void> {
-    const { line, backlog, batchRoute } = call;
-    const verdict = await this.#crashSuspects.prepare(line);
-    const readiness = batchRoute.server.readiness(this.#deps.clock.mono());
-    // While its try was written down, the batch may have been cancelled, the upstream removed or asked to wait, the disk
-    // filled.
-    const isLate =
-      backlog.isHalted ||
-      !backlog.routes.includes(batchRoute) ||
-      typeof readiness === 'number' ||
-      !this.#deps.hasDiskSpace();
-    if (verdict === 'try' && !isLate) return this.#send(call);
-    this.#end(call, null);
-    this.#leave(backlog);
-    if (verdict === 'guilty') {
-      const error = { code: 'internal_error', message: UNANSWERED.internal_error } as const;
-      this.#record(line, backlog, {
-        ok: false,
-        payload: unansweredLine(requestNameOf(line, backlog), error),
-      });
-    } else if (verdict === 'lost') {
-      line.segment.isLost = true;
-      this.#settle(line, backlog);
-    } else {
-      // It was not sent after all.
-      await this.#crashSuspects.acquit(line);
-      backlog.crashSuspects.unshift(line);
-    }
-    this.#sendReady();
-  }
-
-  /** The way of every request: no `async`, which would cost another promise and two turns of the queue. */
+  /** Every request goes this way. It is not `async`: that would cost another promise and two turns of the queue. */
   #send(call: Call): void {
     const { line, backlog, batchRoute } = call;
     line.segment.inDoubt += 1;
@@ -343,11 +334,16 @@ export class Dispatcher {
     if (backlog.held.length > 0) this.#failures.judgeRejections(backlog);
   }
 
-  #record(
-    line: Line,
-    backlog: Backlog,
-    outcome: { ok: boolean; payload: Uint8Array; usage?: typeof NO_USAGE },
-  ): void {
+  /** The call is over. `failedAtMs`: null unless it is a reason to wait longer before the next probe. */
+  #end({ line, batchRoute, kind }: Call, failedAtMs: number | null): void {
+    const { server, route } = batchRoute;
+    batchRoute.inFlight -= 1;
+    this.#deathSuspects.end(line);
+    if (kind === 'route-probe') route.endProbe(failedAtMs);
+    server.end(kind === 'probe' ? 'probe' : 'request');
+  }
+
+  #record(line: Line, backlog: Backlog, outcome: Outcome): void {
     const { claim } = line.segment;
     const retries = Math.max(0, line.calls - 1);
     const result: LineResult = {
@@ -357,7 +353,7 @@ export class Dispatcher {
       line: line.number,
       ok: outcome.ok,
       payload: outcome.payload,
-      usage: outcome.usage ?? NO_USAGE,
+      usage: outcome.usage,
       retries,
     };
     const settle: Settle = (kind) => {
@@ -367,7 +363,8 @@ export class Dispatcher {
         backlog.recorded += 1;
         this.#deps.recorded(claim, result);
       }
-      this.#settle(line, backlog);
+      this.#crashSuspects.endTurn(line);
+      backlog.settle(line);
       if (backlog.held.length > 0) this.#failures.judgeRejections(backlog);
       this.#sendReady();
     };
@@ -378,40 +375,14 @@ export class Dispatcher {
   #leave(backlog: Backlog): void {
     this.#inFlight -= 1;
     backlog.inFlight -= 1;
-    this.#settleIfDrained(backlog);
+    backlog.settleIfDrained();
   }
 
-  /** The line has a durable result, or belongs to someone else. */
-  #settle(line: Line, backlog: Backlog): void {
-    const { segment } = line;
-    this.#crashSuspects.endTurn(line);
-    segment.unrecorded -= 1;
-    this.#forget(line, backlog);
-    if (segment.isLost) {
-      for (const queue of [backlog.ready, backlog.crashSuspects, backlog.deathSuspects]) {
-        const kept = queue.filter((other) => other.segment !== segment);
-        for (const other of queue) if (other.segment === segment) this.#forget(other, backlog);
-        queue.splice(0, queue.length, ...kept);
-      }
-    }
-    if (segment.unrecorded <= 0 || segment.isLost) backlog.segments.delete(segment);
-    this.#settleIfDrained(backlog);
-  }
-
-  #forget(line: Line, backlog: Backlog): void {
-    if (line.trouble !== null) backlog.troubled -= 1;
-    line.trouble = null;
-  }
-
-  #settleIfDrained(backlog: Backlog): void {
-    if (backlog.isDrained) backlog.drained.resolve();
-  }
-
-  /** Keeps a window's worth of lines at hand, and asks first for batches that have none. */
+  /** Keeps a window's worth of lines ready. Batches that have none claim first. */
   #refillIfLow(): void {
     if (this.#refilling !== null) return;
     const claim = chooseClaim(this.#backlogs, {
-      windowSize: this.#width(),
+      windowSize: this.#windowSize(),
       hasUpstream: this.#upstreams.length > 0,
     });
     if (claim === undefined) return;
@@ -423,7 +394,7 @@ export class Dispatcher {
       })
       .then(() => {
         this.#refilling = null;
-        this.#settleIfDrained(backlog);
+        backlog.settleIfDrained();
         if (backlog.held.length > 0) this.#failures.judgeRejections(backlog);
         this.#sendReady();
       });
@@ -431,16 +402,19 @@ export class Dispatcher {
   }
 
   /** Requests that may be in flight just now. */
-  #width(): number {
-    let width = 0;
-    for (const server of this.#watched.keys()) width += server.window.size;
-    return Math.max(1, Math.min(this.#concurrencyMax, width));
+  #windowSize(): number {
+    let size = 0;
+    for (const server of this.#watched.keys()) size += server.window.size;
+    return Math.max(1, Math.min(this.#concurrencyMax, size));
   }
 
-  /** No blame for a stop: a line that takes long must not be suspected for having been cut by several of them. */
+  /**
+   * Releases the backlog's segments, and says of each how many requests are in doubt. A stop is no reason for suspicion: a
+   * line that takes long must not become a suspect because several stops cut it off.
+   */
   async #giveBack(backlog: Backlog): Promise<void> {
     backlog.abort.abort();
-    // What a claim under way may still bring must go back too.
+    // A claim that is being made may still bring segments.
     await this.#refilling;
     await this.#deps.recorder.flush();
     const held = [...backlog.segments].filter((segment) => !segment.isLost);
@@ -454,30 +428,11 @@ export class Dispatcher {
     await retryTransient(() => this.#deps.work.release(back), this.#deps);
   }
 
-  #alarm(atMs: number): void {
-    if (atMs >= this.#alarmAtMs) return;
-    this.#alarmAtMs = atMs;
-    this.#alarmTimer.abort();
-    this.#alarmTimer = new AbortController();
-    const { clock } = this.#deps;
-    this.#own(
-      clock.sleep(Math.max(1, atMs - clock.mono()), this.#alarmTimer.signal).then(
-        () => {
-          this.#alarmAtMs = Number.POSITIVE_INFINITY;
-          this.#sendReady();
-        },
-        () => {
-          // An earlier one took its place. Were both left to ring, each would set the next, and they would add up.
-        },
-      ),
-    );
-  }
-
   #own(work: Promise<void>): void {
     work.catch(this.#deps.onFatal);
   }
 }
 
-/** The last one, as nearly always, without a list of those that are taken. */
+/** Takes one line out of a queue. It is the last one nearly always, and then `pop` makes no list of what is taken. */
 const takeAt = ({ lines, at }: { readonly lines: Line[]; readonly at: number }): Line | undefined =>
   at === lines.length - 1 ? lines.pop() : lines.splice(at, 1)[0];

@@ -4,22 +4,14 @@ import type { Clock } from '../../core/clock.ts';
 import type { Log } from '../../core/log.ts';
 import type { RetryStorms } from '../../core/retry-storm.ts';
 import { mayBeDown, type ClassifiedFailure } from '../../serving/failure.ts';
-import type { Usage } from '../../contract/batch.ts';
 import { NO_USAGE } from '../../upstream/port.ts';
 import { answerLine, toUpstreamError, unansweredLine } from '../results/result-line.ts';
 import { decide, endsInTail, type Decision } from './who-pays.ts';
 import { gatherEvidence, type FailedCall } from './evidence.ts';
 import { requestNameOf, type Backlog, type Line } from './backlog.ts';
 import { isSameRejection, judgeRejections } from './rejections.ts';
-import type { CallKind, BatchRoute } from './batch-route.ts';
-
-/** A call that is about to be made, or under way. */
-export interface Call {
-  readonly line: Line;
-  readonly backlog: Backlog;
-  readonly batchRoute: BatchRoute;
-  readonly kind: CallKind;
-}
+import type { BatchRoute } from './batch-route.ts';
+import type { Call, LineTransitions } from './call.ts';
 
 export interface FailureOptions {
   /** Attempts beyond the first that may be held against a line. */
@@ -37,37 +29,16 @@ export interface FailureDeps {
   readonly retryStorms: RetryStorms;
 }
 
-/** What the dispatcher does for a line whose call failed. */
-export interface LineKeeper {
-  /** The call is over. `failedAtMs`: null when it is no reason to wait longer before the next probe. */
-  end(call: Call, failedAtMs: number | null): void;
-  /** The line is no longer in flight. */
-  leave(backlog: Backlog): void;
-  record(
-    line: Line,
-    backlog: Backlog,
-    outcome: { readonly ok: boolean; readonly payload: Uint8Array; readonly usage: Usage },
-  ): void;
-  /** Resolves once the line may be sent again as far as this process's own ends are concerned. */
-  acquit(line: Line): Promise<void>;
-  /** The line is ready to be sent again, after the others. */
-  ready(line: Line, backlog: Backlog): void;
-  /** The line belongs to someone else by now. */
-  forget(line: Line, backlog: Backlog): void;
-  sendReady(): void;
-  own(work: Promise<void>): void;
-}
-
 /** What becomes of lines whose calls failed: noted at server and batch route, judged, then recorded, held or sent again. */
 export class Failures {
   readonly #deps: FailureDeps;
   readonly #options: FailureOptions;
-  readonly #keeper: LineKeeper;
+  readonly #transitions: LineTransitions;
 
-  constructor(deps: FailureDeps, options: FailureOptions, keeper: LineKeeper) {
+  constructor(deps: FailureDeps, options: FailureOptions, transitions: LineTransitions) {
     this.#deps = deps;
     this.#options = options;
-    this.#keeper = keeper;
+    this.#transitions = transitions;
   }
 
   receive(call: FailedCall & Call): void {
@@ -104,7 +75,7 @@ export class Failures {
           : batchRoute.noteFailure(failure, { line: line.number, nowMs, wallMs, isProven, failingLines });
       if (isNew && mayBeDown(failure.kind)) server.noteDeath();
     }
-    this.#keeper.end(call, decision === 'record' ? null : nowMs);
+    this.#transitions.end(call, decision === 'record' ? null : nowMs);
     this.#settle(decision, call);
   }
 
@@ -114,11 +85,11 @@ export class Failures {
       case 'record':
         this.recordFailure(line, backlog);
         if (failure.kind === 'rejected' && backlog.held.length > 0) this.judgeRejections(backlog);
-        return this.#keeper.leave(backlog);
+        return this.#transitions.leave(backlog);
       case 'hold':
         backlog.held.push(call);
         this.#probeServer(backlog, batchRoute);
-        return this.#keeper.leave(backlog);
+        return this.#transitions.leave(backlog);
       case 'count':
         if (line.trouble !== null) line.trouble.attempts += 1;
         return this.#retryLater(call);
@@ -130,11 +101,11 @@ export class Failures {
   /** Whether it lives, and which models it has, may decide about lines; asked where that is so, and seldom. */
   #probeServer(backlog: Backlog, { server, upstream }: BatchRoute): void {
     backlog.modelProbes += 1;
-    this.#keeper.own(
+    this.#transitions.own(
       server.probeModels(upstream).then(() => {
         backlog.modelProbes -= 1;
         this.judgeRejections(backlog);
-        this.#keeper.sendReady();
+        this.#transitions.sendReady();
       }),
     );
   }
@@ -161,7 +132,7 @@ export class Failures {
     const name = requestNameOf(line, backlog);
     const payload =
       reply.kind === 'answer' ? answerLine(name, reply) : unansweredLine(name, toUpstreamError(reply));
-    this.#keeper.record(line, backlog, {
+    this.#transitions.record(line, backlog, {
       ok: false,
       payload,
       usage: reply.kind === 'answer' ? reply.usage : NO_USAGE,
@@ -182,16 +153,16 @@ export class Failures {
       reason: reasonOf(failure, reply.status),
     });
     backlog.waiting += 1;
-    this.#keeper.leave(backlog);
+    this.#transitions.leave(backlog);
     const back = (): void => {
       backlog.waiting -= 1;
-      if (line.segment.isLost) return this.#keeper.forget(line, backlog);
+      if (line.segment.isLost) return backlog.forget(line);
       if (backlog.isHalted) return;
-      // Behind the others: were it in front, one poison line could take every probe for itself.
-      this.#keeper.ready(line, backlog);
+      backlog.requeue(line);
+      this.#transitions.sendReady();
     };
-    this.#keeper.own(
-      Promise.all([this.#untilNextTry(backlog, waitMs), this.#keeper.acquit(line)]).then(back, () => {
+    this.#transitions.own(
+      Promise.all([this.#untilNextTry(backlog, waitMs), this.#transitions.acquit(line)]).then(back, () => {
         backlog.waiting -= 1;
       }),
     );

@@ -1,12 +1,18 @@
 import type { Clock } from '../../../core/clock.ts';
 import type { Log } from '../../../core/log.ts';
-import type { WorkStore } from '../../../stores/state/ports.ts';
+import type { ClaimedSegment, WorkStore } from '../../../stores/state/ports.ts';
+import { NO_USAGE } from '../../../upstream/port.ts';
+import { UNANSWERED, unansweredLine } from '../../results/result-line.ts';
 import { retryTransient } from '../../transient.ts';
-import { CRASHES_MAX, type Line } from '../backlog.ts';
+import { requestNameOf, type Line } from '../backlog.ts';
+import type { Call, LineTransitions } from '../call.ts';
 
 /**
- * The suspect that is being tried, until its result is durable or it is acquitted: were another one sent before, and
- * ended the process, the first would be blamed too, and tried again for ever.
+ * The suspect that is being tried, until its result is durable or it is acquitted. All dispatchers of this process share it;
+ * it says nothing of other processes.
+ *
+ * Invariant: at most one suspect is being tried. If another one were sent meanwhile and ended the process, the first would be
+ * blamed too, and both would be tried again for ever.
  */
 export interface SuspectTurn {
   line: Line | null;
@@ -14,33 +20,38 @@ export interface SuspectTurn {
 
 export interface CrashSuspectDeps {
   readonly work: WorkStore;
-  /** Shared by all dispatchers: at most one suspect line is tried at a time. */
   readonly suspectTurn: SuspectTurn;
+  readonly hasDiskSpace: () => boolean;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
 }
 
-/** A suspect line that was being tried alone at this many ends of the process is the cause. */
+/** All lines of a segment that was held at so many ends of a process are suspects. */
+const CRASHES_MAX = 3;
+/** A suspect that was tried alone at so many ends of a process is the poison line. */
 const SUSPECT_CRASHES_MAX = 2;
 /** Lines are numbered from 1. */
 const NO_LINE = 0;
 
-/** Lines that may have ended the process (P15): one at a time is tried, and each try is written down before it is made. */
+export const isSuspectSegment = ({ crashes }: ClaimedSegment): boolean => crashes >= CRASHES_MAX;
+
+/**
+ * Finds the line that ends this process whenever it is sent (P15). Suspects are tried one at a time. Each try is written
+ * down in the store before the line is sent, so that the next process knows which line was being tried when this one ended.
+ * A suspect whose try did not end the process is acquitted: the note is erased.
+ */
 export class CrashSuspects {
   readonly #deps: CrashSuspectDeps;
+  readonly #transitions: LineTransitions;
 
-  constructor(deps: CrashSuspectDeps) {
+  constructor(deps: CrashSuspectDeps, transitions: LineTransitions) {
     this.#deps = deps;
+    this.#transitions = transitions;
   }
 
-  is({ segment }: Line): boolean {
-    return segment.claim.crashes >= CRASHES_MAX;
-  }
-
-  /** No suspect is being tried. */
-  get isFree(): boolean {
-    return this.#deps.suspectTurn.line === null;
+  get isAnyTried(): boolean {
+    return this.#deps.suspectTurn.line !== null;
   }
 
   startTurn(line: Line): void {
@@ -52,18 +63,51 @@ export class CrashSuspects {
     if (suspectTurn.line === line) suspectTurn.line = null;
   }
 
-  /** `try`: its try is noted, it may be sent; `guilty`: it keeps ending the process; `lost`: another worker has it. */
-  async prepare(line: Line): Promise<'try' | 'guilty' | 'lost'> {
-    const { claim } = line.segment;
-    if (claim.suspectLine === line.number && claim.suspectCrashes >= SUSPECT_CRASHES_MAX) return 'guilty';
-    const isNoted = await retryTransient(() => this.#deps.work.markSuspect(claim, line.number), this.#deps);
-    return isNoted ? 'try' : 'lost';
+  /** Notes the try of a suspect, whose turn has started, and sends it. */
+  async try(call: Call): Promise<void> {
+    const { line, backlog } = call;
+    const verdict = await this.#note(line);
+    if (verdict === 'noted' && this.#mayStillGo(call)) return this.#transitions.send(call);
+    this.#transitions.end(call, null);
+    this.#transitions.leave(backlog);
+    if (verdict === 'guilty') {
+      const error = { code: 'internal_error', message: UNANSWERED.internal_error } as const;
+      const payload = unansweredLine(requestNameOf(line, backlog), error);
+      this.#transitions.record(line, backlog, { ok: false, payload, usage: NO_USAGE });
+    } else if (verdict === 'lost') {
+      line.segment.isLost = true;
+      this.endTurn(line);
+      backlog.settle(line);
+    } else {
+      backlog.requeue(line);
+      await this.acquit(line);
+    }
+    this.#transitions.sendReady();
   }
 
-  /** The process lives on, so the line is not to blame for what the next suspect may do. */
+  /** Ends the turn of a suspect that did not end the process, so that the next one is not blamed together with it. */
   async acquit(line: Line): Promise<void> {
-    if (!this.is(line)) return;
-    await retryTransient(() => this.#deps.work.markSuspect(line.segment.claim, NO_LINE), this.#deps);
+    const { segment } = line;
+    if (!segment.isSuspect) return;
+    await retryTransient(() => this.#deps.work.markSuspect(segment.claim, NO_LINE), this.#deps);
     this.endTurn(line);
+    this.#transitions.sendReady();
+  }
+
+  async #note({ segment: { claim }, number }: Line): Promise<'noted' | 'guilty' | 'lost'> {
+    if (claim.suspectLine === number && claim.suspectCrashes >= SUSPECT_CRASHES_MAX) return 'guilty';
+    const isNoted = await retryTransient(() => this.#deps.work.markSuspect(claim, number), this.#deps);
+    return isNoted ? 'noted' : 'lost';
+  }
+
+  /** Meanwhile the batch may have been cancelled, the upstream removed or asked to wait, or the disk filled. */
+  #mayStillGo({ backlog, batchRoute }: Call): boolean {
+    const readiness = batchRoute.server.readiness(this.#deps.clock.mono());
+    return (
+      !backlog.isHalted &&
+      backlog.routes.includes(batchRoute) &&
+      typeof readiness !== 'number' &&
+      this.#deps.hasDiskSpace()
+    );
   }
 }

@@ -1,35 +1,36 @@
 import type { Backlog, Line } from '../backlog.ts';
 
-/** Lines that were under way at one death go this many at a time; those of two or more, one at a time. */
+/** So many lines that were in flight at one death are sent at a time; of those with more deaths, one. */
 const ONCE_MAX = 8;
-/** A line that was under way at so many deaths, alone of its kind at the last ones, is the cause. */
+/** A line that was in flight at so many deaths, the last ones alone of its kind, is the poison line. */
 const DEATHS_MAX = 4;
 
 /**
- * Lines that were under way when their server died. One of them may be the cause, whatever form the death took: they are
- * sent last and few at a time, so that the next death is told of fewer, until one is found out or all are answered.
+ * Finds the line that fells its model server whenever it is sent (P15). A line that was in flight when a server died is a
+ * suspect, whatever form the death took. Suspects are sent last and few at a time. So fewer are in flight at the next
+ * death, until the poison line is found or all are answered.
  */
 export class DeathSuspects {
   #once = 0;
   #again = 0;
 
   /**
-   * Takes in a line whose server has died with it, now or before: were it ready like others, it could take every probe for
-   * itself. `guilty`: it has been found out. False: it has nothing to do with a death.
+   * Whether a ready line became a suspect, which is taken into the backlog's list of suspects, or is found guilty. If
+   * suspects were ready like other lines, one of them could take every probe for itself.
    */
-  admit(line: Line, backlog: Backlog): boolean | 'guilty' {
+  admit(line: Line, backlog: Backlog): 'ready' | 'suspect' | 'guilty' {
     const { trouble } = line;
-    if (trouble === null) return false;
+    if (trouble === null) return 'ready';
     if (trouble.outage?.isDeath) trouble.deaths += 1;
-    // As long as it lasts, it may yet turn out to be a death.
+    // An outage that lasts may still turn out to be a death.
     if (trouble.outage?.isDeath || !trouble.outage?.isRunning) trouble.outage = null;
-    if (trouble.deaths === 0) return false;
+    if (trouble.deaths === 0) return 'ready';
     if (trouble.deaths >= DEATHS_MAX) return 'guilty';
     backlog.deathSuspects.unshift(line);
-    return true;
+    return 'suspect';
   }
 
-  /** The index of the line that may be sent now; -1: none. */
+  /** The index of the suspect that may be sent now; -1: none. */
   next({ deathSuspects }: Backlog): number {
     return deathSuspects.findLastIndex((line) => (isAgain(line) ? this.#again === 0 : this.#once < ONCE_MAX));
   }
@@ -39,7 +40,7 @@ export class DeathSuspects {
     else if (isOnce(line)) this.#once += 1;
   }
 
-  /** Before anything else is noted of the line. */
+  /** Invariant: called before another death of the line is counted. Otherwise `start` and `end` count different lines. */
   end(line: Line): void {
     if (isAgain(line)) this.#again -= 1;
     else if (isOnce(line)) this.#once -= 1;
