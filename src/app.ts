@@ -3,12 +3,15 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
-import { openControl, type Control, type FirstKeys, type KeepFirstKeys } from './app/control.ts';
+import { openControlPlane, type OpenedControlPlane } from './app/control-plane.ts';
 import { failpointFromEnv } from './app/failpoint.ts';
-import { followedBy } from './app/followed.ts';
+import type { FirstKeys, KeepFirstKeys } from './app/first-keys.ts';
 import { missingFiles } from './app/installation.ts';
-import { openLocalDeployment } from './app/local.ts';
+import { loggedControlPlane } from './app/logged-control-plane.ts';
+import { redeployingControlPlane } from './app/redeploying-control-plane.ts';
+import { openRunDeployment } from './app/run-deployment.ts';
 import { closeStorage, openStorage, watchDiskSpace, type Storage } from './app/storage.ts';
+import { openTls, readOwnTls } from './app/tls.ts';
 import { Engine, type EngineOptions } from './batch/engine.ts';
 import { OutputsAlong } from './batch/finalize/along.ts';
 import { runExpiry } from './batch/upload/expiry.ts';
@@ -18,7 +21,6 @@ import { createImporter } from './batch/upload/import.ts';
 import { createUploader, type Uploader } from './batch/upload/upload.ts';
 import { createInspectorPool } from './batch/validate/pool.ts';
 import type { AppConfig } from './config/config.ts';
-import { ConfigError } from './config/fault.ts';
 import { systemClock } from './core/clock.ts';
 import { proxiesOf } from './core/proxy.ts';
 import { systemUuid } from './core/ids.ts';
@@ -28,8 +30,6 @@ import type { Deployments } from './deployments/port.ts';
 import { createHttpServer } from './http/server.ts';
 import type { DiskBlobs } from './stores/blobs/disk.ts';
 import type { StateStore } from './stores/state/ports.ts';
-import { toldBy } from './app/told.ts';
-import { makeServerTls, readServerTls, TlsError, type ServerTls } from './tls/server-tls.ts';
 
 /** The composition root: here, and in `app/`, are the only files that name an implementation of a port. */
 
@@ -60,7 +60,7 @@ export async function openLocalCore(
     ...deps,
     options: { acceptedBefore: deps.acceptedBefore },
     storage,
-    directory: await openLocalDeployment(config, { ...storage, log: deps.log }),
+    directory: await openRunDeployment(config, { ...storage, log: deps.log }),
   });
 }
 
@@ -150,15 +150,16 @@ const keepOf = ({ keepBatchesMs, keepFilesMs, keepAuditMs }: AppConfig): Keep =>
 
 export interface App extends Core {
   readonly http: FastifyInstance;
-  readonly control: ControlPlane;
+  readonly controlPlane: ControlPlane;
   readonly firstKeys: FirstKeys;
-  readonly checkUpstreams: Control['checkUpstreams'];
+  readonly checkUpstreams: OpenedControlPlane['checkUpstreams'];
   /** What clients must trust; null: HTTP, or a certificate of the operator's own. */
   readonly localCertPath: string | null;
   listen(): Promise<{ readonly url: string }>;
   /**
-   * Puts another configuration in force; batches go on. Options that need a restart are not looked at. Rejects with a
-   * `ConfigError`, and changes nothing, when it has faults.
+   * Puts another configuration in force; batches go on. When it resolves, every request that is sent from then on follows
+   * the new one. Options that need a restart are not looked at. Rejects with a `ConfigError`, and changes nothing, when the
+   * configuration has faults.
    */
   apply(config: AppConfig): Promise<void>;
 }
@@ -168,13 +169,14 @@ export async function createApp(
   deps: AppDeps & { readonly keepFirstKeys?: KeepFirstKeys },
 ): Promise<App> {
   const storage = await openStorage(config, deps);
-  const { tls, localCertPath, control } = await govern(config, storage, deps).catch(
+  const { tls, opened } = await openTlsAndControlPlane(config, storage, deps).catch(
     async (error: unknown) => {
       await closeStorage(storage);
       throw error;
     },
   );
-  const core = await startCore(config, { ...deps, storage, directory: control });
+  const { controlPlane } = opened;
+  const core = await startCore(config, { ...deps, storage, directory: opened });
   let ready = false;
   const importer = createImporter({
     uploader: core.uploader,
@@ -185,14 +187,14 @@ export async function createApp(
   const http = createHttpServer({
     ...core,
     importer,
-    control: toldBy(deps.log, followedBy(core.engine, control.plane)),
-    authenticate: control.authenticate,
+    control: loggedControlPlane(redeployingControlPlane(controlPlane, core.engine), deps.log),
+    authenticate: opened.authenticate,
     clock: systemClock,
     uuid: systemUuid,
     log: deps.log,
     ready: () => ready,
     onFatal: deps.onFatal,
-    ...(tls && { tls }),
+    ...(tls.tls && { tls: tls.tls }),
     options: {
       resourceDomains: config.resourceDomains,
       connectionsPerAddressMax: config.connectionsPerAddressMax,
@@ -202,18 +204,18 @@ export async function createApp(
   return {
     ...core,
     http,
-    control: control.plane,
-    firstKeys: control.firstKeys,
-    checkUpstreams: control.checkUpstreams,
-    localCertPath,
+    controlPlane,
+    firstKeys: opened.firstKeys,
+    checkUpstreams: opened.checkUpstreams,
+    localCertPath: tls.localCertPath,
     async listen() {
       const url = await http.listen({ host: config.host, port: config.port });
       ready = true;
       return { url };
     },
     async apply(next) {
-      const renewed = await ownTls(config);
-      await control.apply(next);
+      const renewed = await readOwnTls(config);
+      await opened.apply(next);
       if (renewed && http.server instanceof TlsServer) http.server.setSecureContext(renewed);
       await core.engine.redeploy();
     },
@@ -225,30 +227,13 @@ export async function createApp(
 }
 
 /** All that may turn out to be wrong with a configuration. */
-async function govern(
+async function openTlsAndControlPlane(
   config: AppConfig,
   storage: Storage,
   { log, keepFirstKeys = async () => {} }: AppDeps & { readonly keepFirstKeys?: KeepFirstKeys },
 ) {
-  const { tlsSelfSigned, host, resourceDomains } = config;
-  const dir = join(storage.dataDir.path, 'tls');
-  const local = tlsSelfSigned
-    ? await makeServerTls({ dir, host, resourceDomains, nowMs: systemClock.now() })
-    : null;
   return {
-    tls: local?.tls ?? (await ownTls(config)),
-    localCertPath: local?.certPath ?? null,
-    control: await openControl(config, storage, { log, keepFirstKeys }),
+    tls: await openTls(config, storage.dataDir),
+    opened: await openControlPlane(config, storage, { log, keepFirstKeys }),
   };
-}
-
-/** The operator's certificate; null: there is none. */
-async function ownTls({ tlsCertPath, tlsKeyPath }: AppConfig): Promise<ServerTls | null> {
-  if (tlsCertPath === null || tlsKeyPath === null) return null;
-  try {
-    return await readServerTls({ certPath: tlsCertPath, keyPath: tlsKeyPath });
-  } catch (error) {
-    if (!(error instanceof TlsError)) throw error;
-    throw new ConfigError([{ source: '--tls-cert', message: error.message }]);
-  }
 }

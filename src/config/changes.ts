@@ -48,7 +48,7 @@ const OBJECTS: Readonly<Record<string, (config: AppConfig) => Named>> = {
     resources.flatMap(({ id, deployments }) => deployments.map((one) => [`${id}/${one.name}`, one] as const)),
   upstream: ({ upstreams }) =>
     upstreams.map((one) => {
-      const owner = one.only ? `${one.only.resourceId}/${one.only.deployment}/` : '';
+      const owner = one.onlyFor ? `${one.onlyFor.resourceId}/${one.onlyFor.deployment}/` : '';
       return [`${owner}${one.name}`, one];
     }),
   model: ({ models }) => models.map((one) => [`${one.name} ${one.version ?? ''}`.trim(), one]),

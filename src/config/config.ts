@@ -13,8 +13,6 @@ export interface AppConfig
   extends
     Declared,
     Omit<Values, SectionName | 'deployments' | 'upstream' | 'upstreamApiKey' | 'enqueuedTokensMax'> {
-  /** Of deployments that name no limit and whose model has no quota. */
-  readonly enqueuedTokensDefault: number;
   /** Names are unique. */
   readonly upstreams: readonly UpstreamConfig[];
   readonly models: readonly CatalogModel[];
@@ -100,7 +98,7 @@ function resolveResource(entry: ResourceEntry, { values, at, index, more }: Plac
     inlineOf(deployment, { resourceId: entry.name, values, source }),
   );
   const namesOf = (deployment: DeclaredDeployment): string[] =>
-    inlineUpstreams.flatMap(({ name, only }) => (only?.deployment === deployment.name ? [name] : []));
+    inlineUpstreams.flatMap(({ name, onlyFor }) => (onlyFor?.deployment === deployment.name ? [name] : []));
   return {
     inlineUpstreams,
     resource: {

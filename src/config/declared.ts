@@ -1,12 +1,17 @@
-import type { DeploymentSettings, Resource } from '../contract/control.ts';
+import type { DeploymentSettings, Offer, Resource } from '../contract/control.ts';
 
 /**
- * The resources and deployments of a configuration: parsed, with every default that does not depend on others. What it
- * declares is read-only over the API. ARCHITECTURE.md draws the way of a deployment from the file to an upstream.
+ * The resources and deployments of a configuration, and the defaults of those that the API makes. What is declared is
+ * read-only over the API. ARCHITECTURE.md draws the way of a deployment from the file to an upstream.
  */
 export interface Declared {
   /** The default one is first. Ids are unique. */
   readonly resources: readonly DeclaredResource[];
+  /** Of a resource that is the first one of its subscription. */
+  readonly offer: Offer;
+  /** For deployments that name no limit and whose model has no quota. */
+  readonly enqueuedTokensDefault: number;
+  readonly concurrencyMax: number;
 }
 
 export interface DeclaredResource extends Pick<

@@ -49,7 +49,7 @@ describe('deployments', () => {
         ],
       },
     ]);
-    expect(upstreams).toMatchObject([{ name: 'default', kind: 'simulator', models: null, only: null }]);
+    expect(upstreams).toMatchObject([{ name: 'default', kind: 'simulator', models: null, onlyFor: null }]);
   });
 
   test("one takes what it does not say itself from the options; a key stays with its upstream's URL", async () => {
@@ -92,12 +92,12 @@ deployments:
         source: 'offpeak.yaml:7',
       },
     ]);
-    const only = { resourceId: 'default', deployment: 'own' };
+    const onlyFor = { resourceId: 'default', deployment: 'own' };
     expect(upstreams).toMatchObject([
-      { url: 'http://10.0.0.5:8000/v1', apiKey: 'common', authStyle: 'bearer', models: null, only: null },
-      { apiKey: null, authStyle: 'api-key', models: { own: 'own' }, only },
-      { apiKey: 'other', authStyle: 'bearer', models: { own: 'qwen' }, requestTimeoutMs: 5_000, only },
-      { kind: 'simulator', models: { own: 'own' }, only },
+      { url: 'http://10.0.0.5:8000/v1', apiKey: 'common', authStyle: 'bearer', models: null, onlyFor: null },
+      { apiKey: null, authStyle: 'api-key', models: { own: 'own' }, onlyFor },
+      { apiKey: 'other', authStyle: 'bearer', models: { own: 'qwen' }, requestTimeoutMs: 5_000, onlyFor },
+      { kind: 'simulator', models: { own: 'own' }, onlyFor },
     ]);
   });
 
@@ -174,7 +174,7 @@ describe('upstreams', () => {
 
     expect((await config(file)).upstreams).toMatchObject([
       { models: { x: 'x', y: 'y' }, region: 'koreacentral', dataZone: 'asia' },
-      { models: { x: 'org/X' }, region: null, dataZone: null, caPath: 'ca.pem' },
+      { models: { x: 'org/X' }, region: 'koreacentral', dataZone: null, caPath: 'ca.pem' },
     ]);
   });
 

@@ -57,14 +57,13 @@ interface PlacedUpstream {
   readonly name: string;
   /** True: the operator gave it its name; else it goes by its address. */
   readonly isNamed: boolean;
-  /** Null: the service's location. */
-  readonly region: string | null;
+  readonly region: string;
   /** Null: the zone of the region. */
   readonly dataZone: string | null;
   /** Model → its name there; null: every model, under its own name. */
   readonly models: Readonly<Record<string, string>> | null;
   /** The one deployment that may use it; null: all that the SKU and the model allow. */
-  readonly only: { readonly resourceId: string; readonly deployment: string } | null;
+  readonly onlyFor: { readonly resourceId: string; readonly deployment: string } | null;
   /** Where it stands: `offpeak.yaml:12`. */
   readonly source: string;
 }
@@ -90,6 +89,7 @@ export interface HttpUpstreamConfig extends PlacedUpstream {
 }
 
 interface UpstreamDefaults {
+  readonly location: string;
   readonly requestTimeoutMs: number;
 }
 
@@ -103,7 +103,7 @@ export function resolveUpstream(
     name: entry.name,
     isNamed,
     models: entry.models ?? null,
-    only: null,
+    onlyFor: null,
     source,
   });
 }
@@ -125,7 +125,7 @@ export function resolveInline(
     name: freeName(entry.url === 'simulator' ? entry.url : new URL(entry.url).host, taken),
     isNamed: false,
     models: { [model]: entry.model ?? model },
-    only: { resourceId, deployment },
+    onlyFor: { resourceId, deployment },
     source,
   });
 }
@@ -138,10 +138,10 @@ function freeName(name: string, taken: ReadonlySet<string>): string {
 
 function connect(
   entry: InlineUpstreamEntry,
-  { requestTimeoutMs }: UpstreamDefaults,
+  { location, requestTimeoutMs }: UpstreamDefaults,
   place: Omit<PlacedUpstream, 'region' | 'dataZone'>,
 ): UpstreamConfig {
-  const placed = { ...place, region: entry.region ?? null, dataZone: entry.dataZone ?? null };
+  const placed = { ...place, region: entry.region ?? location, dataZone: entry.dataZone ?? null };
   if (entry.url === 'simulator') return { kind: 'simulator', ...placed };
   return {
     kind: 'http',

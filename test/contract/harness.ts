@@ -2,7 +2,6 @@
  * A whole service on a real socket: SQLite file, blobs on disk, engine, simulator. Two resources of one subscription, each
  * with a deployment of the same name: A is the default one, which plain addresses lead to, and B is at `/beta/...`.
  */
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -92,7 +91,7 @@ export interface StartOptions {
   readonly clock?: Pick<Clock, 'now'>;
   readonly identity?: IdentityConfig;
   /** What the control plane takes for the configuration's; its rows are the test's to put. */
-  readonly declared?: Declared;
+  readonly declared?: Partial<Declared>;
   readonly tls?: HttpDeps['tls'];
   readonly wrap?: (deps: HttpDeps) => HttpDeps;
 }
@@ -121,11 +120,13 @@ export async function startService(options: StartOptions = {}): Promise<Service>
   const control = createControlPlane({
     ...serving,
     store: state,
-    declared: () => options.declared ?? { resources: [] },
-    offerDefault: 'enterprise',
-    concurrencyDefault: 1,
-    enqueuedTokensDefault: LIMIT,
-    makeKey: () => randomBytes(32).toString('hex'),
+    declared: () => ({
+      resources: [],
+      offer: 'enterprise',
+      concurrencyMax: 1,
+      enqueuedTokensDefault: LIMIT,
+      ...options.declared,
+    }),
     digest,
     clock,
     exclusive: createExclusive(),

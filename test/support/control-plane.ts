@@ -15,7 +15,6 @@ import { createDeployments } from '../../src/deployments/directory.ts';
 import { createExclusive } from '../../src/deployments/exclusive.ts';
 import { Fleet } from '../../src/deployments/fleet/fleet.ts';
 import type { FleetUpstream } from '../../src/deployments/fleet/serving.ts';
-import { makeKey } from '../../src/deployments/keys.ts';
 import { upgradeVersions } from '../../src/deployments/declared/versions.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
 import { createSimulator } from '../../src/upstream/simulator/simulator.ts';
@@ -89,22 +88,24 @@ export const modelOf = (name: string, version: string, given: Partial<CatalogMod
 export const digest = (key: string): string => createHash('sha256').update(key).digest('hex');
 
 /** The control plane over a real store of its own, with a configuration that a test can change. */
-export async function openControlPlane(options: { readonly offerDefault?: Offer } = {}) {
+export async function openControlPlane(options: { readonly offer?: Offer } = {}) {
   const dir = await mkdtemp(join(tmpdir(), 'offpeak-control-'));
   const store = await openSqliteInline({ path: join(dir, 'offpeak.db') });
   const exclusive = createExclusive();
   let atS = 1_000;
   const clock: Clock = { now: () => atS * 1_000, mono: () => atS * 1_000, sleep: async () => {} };
   let catalog: Catalog = createCatalog();
-  let declared: Declared = { resources: [] };
+  let declared: Declared = {
+    resources: [],
+    offer: options.offer ?? 'enterprise',
+    enqueuedTokensDefault: 7_000_000,
+    concurrencyMax: 16,
+  };
   const fleet = new Fleet({ dataZoneOf: (region) => catalog.dataZoneOf(region), log: silentLog });
   fleet.replace([upstreamOf('east')]);
-  const settings = { store, fleet, clock, exclusive, digest, enqueuedTokensDefault: 7_000_000 };
+  const settings = { store, fleet, clock, exclusive, digest };
   const control = createControlPlane({
     ...settings,
-    offerDefault: options.offerDefault ?? 'enterprise',
-    concurrencyDefault: 16,
-    makeKey,
     catalog: () => catalog,
     declared: () => declared,
   });
@@ -118,11 +119,9 @@ export async function openControlPlane(options: { readonly offerDefault?: Offer 
     advance: (seconds: number) => (atS += seconds),
     /** As a start or a reload does it: nothing is in force that was not applied. */
     async apply(resources: readonly DeclaredResource[]): Promise<Applied> {
-      const applied = await applyConfiguration(
-        { resources },
-        { ...settings, catalog, upstreams: fleet.upstreams },
-      );
-      if (applied.faults.length === 0) declared = { resources };
+      const next = { ...declared, resources };
+      const applied = await applyConfiguration(next, { ...settings, catalog, upstreams: fleet.upstreams });
+      if (applied.faults.length === 0) declared = next;
       return applied;
     },
     upgrade: (before: Catalog) => upgradeVersions({ ...settings, before, catalog, log: silentLog }),

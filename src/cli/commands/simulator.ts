@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { scriptOf } from '../../app/behaviour.ts';
+import { readSimulatorBehaviour, scriptOf, simulatorOptions } from '../../app/simulator.ts';
 import { createSimulatorServer } from '../../upstream/simulator/server.ts';
 import { configure, type TableFlags } from '../process/configure.ts';
 import { CliError, EXIT, type ExitCode } from '../process/exit.ts';
@@ -15,13 +15,8 @@ export async function simulator(
   const { values } = await configure('simulator', table);
   const stopping = new AbortController();
   const options = {
-    seed: values.simulatorSeed,
-    script: await scriptOf(values),
-    latencyMs: values.simulatorLatencyMs,
-    tokensPerSecond: values.simulatorTokensPerSecond,
-    errorRate: values.simulatorErrorRate,
-    requestsPerMinute: values.simulatorRequestsPerMinute,
-    tokensPerMinute: values.simulatorTokensPerMinute,
+    ...simulatorOptions(values),
+    script: scriptOf(await readSimulatorBehaviour(values), values),
   };
   const server = createSimulatorServer(options, stopping.signal);
   const stopped = stopSignal();

@@ -1,4 +1,4 @@
-import { behaviourOf } from '../../app/behaviour.ts';
+import { readSimulatorBehaviour } from '../../app/simulator.ts';
 import { type AppConfig, resolveConfig } from '../../config/config.ts';
 import { faultsText } from '../../config/fault.ts';
 import { isFromKubernetes } from '../../config/kubernetes.ts';
@@ -26,7 +26,7 @@ export async function configure(command: OptionCommand, flags: TableFlags): Prom
   noteIgnored(process.env);
   if (!loaded.ok) throw new CliError(faultsText(loaded.faults), EXIT.usage);
   // A faulty script is a fault of the options, so it must be found before the command makes anything.
-  await behaviourOf(loaded.values);
+  await readSimulatorBehaviour(loaded.values);
   return { ...loaded, config: resolveConfig(loaded.values, loaded.at) };
 }
 

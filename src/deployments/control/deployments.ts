@@ -125,7 +125,7 @@ const CAPACITY_DEFAULT = 10;
 function toRow(
   { id: resourceId, offer }: Resource,
   { before, wanted }: { readonly before: DeploymentRow | undefined; readonly wanted: DeploymentWanted },
-  { catalog, clock, enqueuedTokensDefault, concurrencyDefault }: ControlPlaneDeps,
+  { catalog, clock, declared }: ControlPlaneDeps,
 ): DeploymentRow {
   const model = wanted.model ?? before?.model;
   if (model === undefined) {
@@ -150,13 +150,13 @@ function toRow(
     enqueuedTokensMax:
       wanted.enqueuedTokensMax ??
       before?.enqueuedTokensMax ??
-      (hasQuota ? CAPACITY_DEFAULT * TOKENS_PER_CAPACITY : enqueuedTokensDefault),
+      (hasQuota ? CAPACITY_DEFAULT * TOKENS_PER_CAPACITY : declared().enqueuedTokensDefault),
     dynamicQuota: wanted.dynamicQuota ?? before?.dynamicQuota ?? false,
     whenFull: wanted.whenFull ?? before?.whenFull ?? 'fail',
     versionUpgradeOption:
       wanted.versionUpgradeOption ?? before?.versionUpgradeOption ?? 'OnceNewDefaultVersionAvailable',
     contentFilter: given(wanted.contentFilter, before?.contentFilter),
-    concurrencyMax: wanted.concurrencyMax ?? before?.concurrencyMax ?? concurrencyDefault,
+    concurrencyMax: wanted.concurrencyMax ?? before?.concurrencyMax ?? declared().concurrencyMax,
     upstreams: given(wanted.upstreams, before?.upstreams),
     owner: 'api',
     tags: wanted.tags ?? before?.tags ?? {},

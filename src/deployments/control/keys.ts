@@ -2,7 +2,7 @@ import { findDeclared } from '../../config/declared.ts';
 import type { ResourceKey } from '../../contract/control.ts';
 import { ApiError } from '../../contract/error.ts';
 import { nowS } from '../../core/clock.ts';
-import { hintOf, KEY_SLOTS } from '../keys.ts';
+import { hintOf, KEY_SLOTS, makeKey } from '../keys.ts';
 import type { ControlPlaneDeps } from './deps.ts';
 import type { ControlPlane, KeyShown } from './port.ts';
 
@@ -60,7 +60,7 @@ function refuseDeclared(key: Slot, deps: ControlPlaneDeps): void {
 
 async function setKey(
   { actor, resourceId, slot }: Slot & { readonly actor: string },
-  { store, makeKey, digest, clock }: ControlPlaneDeps,
+  { store, digest, clock }: ControlPlaneDeps,
 ): Promise<KeyShown> {
   const value = makeKey();
   const hint = hintOf(value);

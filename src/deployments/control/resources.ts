@@ -86,12 +86,9 @@ function locationOf({ id, location }: ResourceWanted): string {
 }
 
 /** A subscription has one offer, so another resource of it knows. */
-async function offerOf(
-  subscriptionId: string,
-  { store, offerDefault }: Pick<ControlPlaneDeps, 'store' | 'offerDefault'>,
-): Promise<Offer> {
+async function offerOf(subscriptionId: string, { store, declared }: ControlPlaneDeps): Promise<Offer> {
   const [other] = await store.resources.list({ subscriptionId });
-  return other?.offer ?? offerDefault;
+  return other?.offer ?? declared().offer;
 }
 
 /** What is allocated already must fit the quota of the new offer. */

@@ -25,7 +25,7 @@ export function usagesOf(deps: ControlPlaneDeps): CatalogCalls {
 
 async function listUsages(
   place: { readonly subscriptionId: string; readonly location: string },
-  { store, catalog, offerDefault, declared }: ControlPlaneDeps,
+  { store, catalog, declared }: ControlPlaneDeps,
 ): Promise<UsageView[]> {
   const [resources, used, deployments] = await Promise.all([
     store.resources.list({ subscriptionId: place.subscriptionId }),
@@ -34,7 +34,7 @@ async function listUsages(
   ]);
   const here = resources.filter(({ location }) => location === place.location);
   const known = here.length > 0 ? here : resources;
-  const offers = known.length === 0 ? [offerDefault] : known.map(({ offer }) => offer);
+  const offers = known.length === 0 ? [declared().offer] : known.map(({ offer }) => offer);
   const present = catalog();
   const offered = present.names.flatMap((model) =>
     SKUS.filter((sku) => isOffered(present, { model, sku }, place.location)).map((sku) => ({ model, sku })),

@@ -16,8 +16,6 @@ export interface ApplyDeps {
   /** Of the same configuration as what is declared; neither needs to be in force yet. */
   readonly catalog: Catalog;
   readonly upstreams: readonly FleetUpstream[];
-  /** For deployments of models without a quota that name no limit. */
-  readonly enqueuedTokensDefault: number;
   readonly digest: (key: string) => string;
   readonly clock: Clock;
   /** The one that the control plane has. */

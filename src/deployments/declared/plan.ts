@@ -45,7 +45,6 @@ export interface Plan {
 interface PlanFacts {
   readonly catalog: Catalog;
   readonly upstreams: readonly FleetUpstream[];
-  readonly enqueuedTokensDefault: number;
   readonly atS: number;
 }
 
@@ -63,7 +62,7 @@ export function planConfiguration(declared: Declared, actual: Actual, facts: Pla
     const resource = resources.find((one) => one.id === id);
     return resource ? deployments.map((one) => toPlanned(one, resource, actual, facts)) : [];
   });
-  const shares = shareOut(planned, { kept, ...facts });
+  const shares = shareOut(planned, { ...facts, ...declared, kept });
   return {
     faults: [
       ...declared.resources.flatMap((one) => faultsOfResource(one, actual)),

@@ -16,8 +16,6 @@ export interface ReshareDeps {
   readonly catalog: () => Catalog;
   /** The present configuration. */
   readonly declared: () => Declared;
-  /** For deployments of models without a quota that name no limit. */
-  readonly enqueuedTokensDefault: number;
   readonly clock: Clock;
 }
 
@@ -31,8 +29,9 @@ export const takeBack = async (changed: PlacedDeployment, deps: ReshareDeps): Pr
 
 async function reshare(
   members: readonly PlacedDeployment[],
-  { store, catalog, declared, enqueuedTokensDefault, clock }: ReshareDeps,
+  { store, catalog, declared, clock }: ReshareDeps,
 ): Promise<boolean> {
+  const { enqueuedTokensDefault } = declared();
   const sharing = members.filter(({ row }) => givesWay(row, declared()));
   const { deployments, faults } = shareOut(
     sharing.map((one) => ({ ...one, source: one.row.name, takesShare: true })),

@@ -1,6 +1,6 @@
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { FirstKeys } from '../../../app/control.ts';
+import type { FirstKeys } from '../../../app/first-keys.ts';
 
 const FILE = 'first-keys.env';
 const NAMES = { apiKey: 'OFFPEAK_API_KEY', adminKey: 'OFFPEAK_ADMIN_KEY' } as const;

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { type App, createApp } from '../../../app.ts';
-import type { FirstKeys } from '../../../app/control.ts';
+import type { FirstKeys } from '../../../app/first-keys.ts';
 import type { AppConfig } from '../../../config/config.ts';
 import { ConfigError } from '../../../config/fault.ts';
 import type { ValueName } from '../../../config/sections.ts';
@@ -115,20 +115,20 @@ async function deploymentsOf(app: App, config: AppConfig): Promise<Served[]> {
 }
 
 async function deploymentsOfResource(
-  { control }: App,
+  { controlPlane }: App,
   { upstreams }: AppConfig,
   resource: string,
 ): Promise<Served[]> {
-  const views = await control.listDeployments({ resourceId: resource, actor: 'cli' });
+  const views = await controlPlane.listDeployments({ resourceId: resource, actor: 'cli' });
   return views.map(({ name, model, servedBy }) => ({
     resource,
     name,
     model,
     upstreams: upstreams
       .filter(
-        ({ name: upstream, only }) =>
+        ({ name: upstream, onlyFor }) =>
           servedBy.includes(upstream) &&
-          (only === null || (only.resourceId === resource && only.deployment === name)),
+          (onlyFor === null || (onlyFor.resourceId === resource && onlyFor.deployment === name)),
       )
       .map((one) => (one.kind === 'http' ? one.url : one.kind)),
   }));

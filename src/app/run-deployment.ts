@@ -4,12 +4,12 @@ import { assert } from '../core/assert.ts';
 import { nowS, systemClock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { Deployment, Deployments } from '../deployments/port.ts';
-import { scriptOf } from './behaviour.ts';
-import { openUpstream } from './fleet.ts';
+import { readSimulatorBehaviour } from './simulator.ts';
 import type { Storage } from './storage.ts';
+import { connectionOf } from './upstream-kinds.ts';
 
-/** The one deployment of a run without a server, on the first upstream: no catalog, no quota, any name. */
-export async function openLocalDeployment(
+/** The one deployment of `offpeak run`, on the first upstream: no catalog, no quota, any name. */
+export async function openRunDeployment(
   config: AppConfig,
   { state, log }: Pick<Storage, 'state'> & { readonly log: Log },
 ): Promise<{ readonly deployments: Deployments; close(): Promise<void> }> {
@@ -31,12 +31,8 @@ export async function openLocalDeployment(
     },
     { actor: 'cli', atS: nowS(systemClock) },
   );
-  const upstream = openUpstream(first, {
-    modelThere: deployment.model,
-    script: await scriptOf(config),
-    config,
-    log,
-  });
+  const behaviour = await readSimulatorBehaviour(config);
+  const upstream = (await connectionOf(first, { config, behaviour, log })).open(deployment.model);
   const only: Deployment = {
     name: deployment.name,
     model: deployment.model,

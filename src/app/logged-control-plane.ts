@@ -1,9 +1,9 @@
 import type { Scope } from '../contract/scope.ts';
 import type { Log } from '../core/log.ts';
-import type { ControlPlane, KeyShown } from '../deployments/control/port.ts';
+import type { ControlPlane } from '../deployments/control/port.ts';
 
-/** What operators change over the API is told in the log, as the audit log has it. */
-export function toldBy(log: Log, plane: ControlPlane): ControlPlane {
+/** Writes what operators change over the API to the log, as the audit log has it. */
+export function loggedControlPlane(plane: ControlPlane, log: Log): ControlPlane {
   const changed = (change: string, at: { actor: string; resource: string; deployment?: string }): void =>
     log.event('configuration.changed', { change, ...at });
   const deploymentAt = ({ resourceId, actor }: Scope, name: string) => ({
@@ -35,7 +35,8 @@ export function toldBy(log: Log, plane: ControlPlane): ControlPlane {
     },
     async listKeys(actor, resource) {
       const keys = await plane.listKeys(actor, resource);
-      for (const { slot } of keys.filter(isNew)) log.event('key.made', { resource, slot, actor });
+      const made = keys.filter(({ value }) => value !== null);
+      for (const { slot } of made) log.event('key.made', { resource, slot, actor });
       return keys;
     },
     async regenerateKey(actor, resource, slot) {
@@ -45,6 +46,3 @@ export function toldBy(log: Log, plane: ControlPlane): ControlPlane {
     },
   };
 }
-
-/** Its value is shown now or never. */
-const isNew = ({ value }: KeyShown): boolean => value !== null;
