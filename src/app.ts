@@ -10,6 +10,7 @@ import { missingFiles } from './app/installation.ts';
 import { loggedControlPlane } from './app/logged-control-plane.ts';
 import { redeployingControlPlane } from './app/redeploying-control-plane.ts';
 import { openRunDeployment } from './app/run-deployment.ts';
+import { singleProcess, type SingleProcess } from './app/single-process.ts';
 import { closeStorage, openStorage, watchDiskSpace, type Storage } from './app/storage.ts';
 import { openTls, readOwnTls } from './app/tls.ts';
 import { Engine, type EngineOptions } from './batch/engine.ts';
@@ -60,6 +61,7 @@ export async function openLocalCore(
     ...deps,
     options: { acceptedBefore: deps.acceptedBefore },
     storage,
+    single: singleOn(storage, deps),
     directory: await openRunDeployment(config, { ...storage, log: deps.log }),
   });
 }
@@ -67,11 +69,12 @@ export async function openLocalCore(
 interface CoreParts extends AppDeps {
   readonly options?: Partial<EngineOptions>;
   readonly storage: Storage;
+  readonly single: SingleProcess;
   readonly directory: { readonly deployments: Deployments; close(): Promise<void> };
 }
 
 async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
-  const { log, onFatal, directory, storage } = parts;
+  const { log, onFatal, directory, storage, single } = parts;
   const { state, blobs, diskGuard } = storage;
   const background = new AbortController();
   const diskSpace = watchDiskSpace(storage, { signal: background.signal, log, onFatal });
@@ -81,6 +84,7 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
   });
   const { deployments } = directory;
   const engine = new Engine({
+    ...single,
     clock: systemClock,
     random: Math.random,
     uuid: systemUuid,
@@ -91,7 +95,6 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
     along: new OutputsAlong({ blobs, uuid: systemUuid, log, onFatal }),
     log,
     failpoint: failpointFromEnv(),
-    owner: `${process.pid}-${randomUUID()}`,
     hasDiskSpace: () => diskSpace.isThere,
     onFatal,
     options: { ...parts.options, maxRetries: config.retriesMax, strictWindow: config.strictWindow },
@@ -142,6 +145,15 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
   };
 }
 
+const singleOn = ({ state }: Storage, { log }: AppDeps): SingleProcess =>
+  singleProcess({
+    work: state.work,
+    owner: `${process.pid}-${randomUUID()}`,
+    clock: systemClock,
+    random: Math.random,
+    log,
+  });
+
 const keepOf = ({ keepBatchesMs, keepFilesMs, keepAuditMs }: AppConfig): Keep => ({
   batchesMs: keepBatchesMs,
   filesMs: keepFilesMs,
@@ -169,14 +181,15 @@ export async function createApp(
   deps: AppDeps & { readonly keepFirstKeys?: KeepFirstKeys },
 ): Promise<App> {
   const storage = await openStorage(config, deps);
-  const { tls, opened } = await openTlsAndControlPlane(config, storage, deps).catch(
+  const single = singleOn(storage, deps);
+  const { tls, opened } = await openTlsAndControlPlane(config, storage, { ...deps, ...single }).catch(
     async (error: unknown) => {
       await closeStorage(storage);
       throw error;
     },
   );
   const { controlPlane } = opened;
-  const core = await startCore(config, { ...deps, storage, directory: opened });
+  const core = await startCore(config, { ...deps, storage, single, directory: opened });
   let ready = false;
   const importer = createImporter({
     uploader: core.uploader,
@@ -230,10 +243,14 @@ export async function createApp(
 async function openTlsAndControlPlane(
   config: AppConfig,
   storage: Storage,
-  { log, keepFirstKeys = async () => {} }: AppDeps & { readonly keepFirstKeys?: KeepFirstKeys },
+  {
+    log,
+    exclusive,
+    keepFirstKeys = async () => {},
+  }: AppDeps & Pick<SingleProcess, 'exclusive'> & { readonly keepFirstKeys?: KeepFirstKeys },
 ) {
   return {
     tls: await openTls(config, storage.dataDir),
-    opened: await openControlPlane(config, storage, { log, keepFirstKeys }),
+    opened: await openControlPlane(config, storage, { log, exclusive, keepFirstKeys }),
   };
 }

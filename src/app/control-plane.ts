@@ -4,7 +4,7 @@ import type { Log } from '../core/log.ts';
 import { createControlPlane } from '../deployments/control/control-plane.ts';
 import type { ControlPlane } from '../deployments/control/port.ts';
 import { createDeployments } from '../deployments/directory.ts';
-import { createExclusive } from '../deployments/exclusive.ts';
+import type { Exclusive } from '../deployments/exclusive.ts';
 import { createUpstreamCheck, type UpstreamState } from '../deployments/fleet/upstream-check.ts';
 import type { Deployments } from '../deployments/port.ts';
 import { createIdentity } from '../identity/identity.ts';
@@ -31,7 +31,11 @@ export interface OpenedControlPlane {
 export async function openControlPlane(
   config: AppConfig,
   { state, pepper }: Pick<Storage, 'state' | 'pepper'>,
-  { log, keepFirstKeys }: { readonly log: Log; readonly keepFirstKeys: KeepFirstKeys },
+  {
+    log,
+    exclusive,
+    keepFirstKeys,
+  }: { readonly log: Log; readonly exclusive: Exclusive; readonly keepFirstKeys: KeepFirstKeys },
 ): Promise<OpenedControlPlane> {
   const digest = (key: string): string => keyDigest(pepper, key);
   const identity = createIdentity(
@@ -39,7 +43,6 @@ export async function openControlPlane(
     identityOf(config),
   );
   const store: StateStore = { ...state, resources: identity.resources };
-  const exclusive = createExclusive();
   const present = await startConfiguration(config, { store, identity, digest, exclusive, log });
   const { catalog, fleet } = present;
   return {

@@ -133,7 +133,7 @@ test('a batch whose deployment is gone can be cancelled, and keeps what it has',
   await eventually(async () => expect((await bench.batch(batch)).counts.completed).toBe(2));
 
   await bench.state.batches.cancel(scope, batch.id, 1);
-  engine.wake();
+  engine.notify();
 
   expect(await bench.ended(batch)).toMatchObject({
     status: 'cancelled',

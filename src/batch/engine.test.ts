@@ -202,7 +202,7 @@ describe('endings', () => {
       expect((await bench.state.batches.get(scope, batch.id))?.counts.completed).toBe(1),
     );
     await bench.state.batches.cancel(scope, batch.id, 1);
-    engine.wake();
+    engine.notify();
     const done = await bench.ended(batch);
 
     expect(done).toMatchObject({ status: 'cancelled', counts: { total: 100, completed: 1, failed: 99 } });
@@ -305,7 +305,7 @@ test('a cancel while an output is written along ends with the answers there are,
   await eventually(async () => expect(await bench.temporaryBlobs()).toHaveLength(1));
 
   await bench.state.batches.cancel(scope, batch.id, 1);
-  engine.wake();
+  engine.notify();
   const done = await bench.ended(batch);
 
   expect(done.status).toBe('cancelled');

@@ -1,31 +1,30 @@
-import { isTerminal, type Batch, type BatchErrors, type BatchStatus } from '../contract/batch.ts';
-import { ApiError } from '../contract/error.ts';
-import type { Inspection } from '../contract/inspection.ts';
+import type { Batch, BatchErrors } from '../contract/batch.ts';
 import type { Scope } from '../contract/scope.ts';
 import { assert } from '../core/assert.ts';
-import { Bell } from '../core/bell.ts';
 import { nowS, type Clock } from '../core/clock.ts';
 import type { Failpoint } from '../core/failpoint.ts';
 import type { UuidSource } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
 import { RetryStorms } from '../core/retry-storm.ts';
 import type { Deployments } from '../deployments/port.ts';
+import type { Servers } from '../serving/servers.ts';
 import type { BlobStore } from '../stores/blobs/port.ts';
-import { Servers } from '../serving/servers.ts';
+import type { BatchQueue, Outcome } from '../stores/queue/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
+import { Dispatchers } from './dispatch/dispatchers.ts';
 import type { SuspectTurn } from './dispatch/poison/process-crashes.ts';
-import { Dispatchers, gone } from './dispatch/dispatchers.ts';
 import type { OutputsAlong } from './finalize/along.ts';
 import { finalize } from './finalize/finalize.ts';
+import { damageText, InputDamage, Inputs, type Input } from './inputs.ts';
+import { Inspections } from './inspections.ts';
+import { LifecycleLog } from './lifecycle-log.ts';
+import { Progress, type LiveProgress } from './progress.ts';
+import { AdmissionQueue } from './queue/admission-queue.ts';
 import { createBatch, type CreateBatch } from './queue/create.ts';
 import { faulty, judge } from './queue/judge.ts';
-import { AdmissionQueue } from './queue/admission-queue.ts';
-import { roomOf, tokenLimitExceeded, waitsForRoom } from './queue/room.ts';
-import { BatchJournal, type WaitOf } from './journal.ts';
-import { damageText, InputDamage, Inputs, readingInput, type Input } from './inputs.ts';
-import { retryTransient } from './transient.ts';
-import { Meter, type LiveProgress } from './progress.ts';
+import { roomOf, tokenLimitExceeded } from './queue/room.ts';
 import { Recorder } from './results/recorder.ts';
+import { Scheduler, type Stages } from './scheduler.ts';
 import type { Inspector } from './validate/port.ts';
 
 export interface EngineOptions {
@@ -42,12 +41,12 @@ export interface EngineOptions {
   readonly createWaitMs: number;
   /** How long requests in flight may go on after a cancel. */
   readonly cancelGraceMs: number;
-  /** How often the store is asked for batches that others made or cancelled. */
+  /** How often the live batches are read when nothing is notified. */
   readonly tickMs: number;
   /** True: a batch ends as `expired` when its window does. The original never does that. */
   readonly strictWindow: boolean;
-  /** A batch that waits for so long is told in the log. */
-  readonly waitToldAfterMs: number;
+  /** A wait of a batch that lasts so long is logged. */
+  readonly waitLoggedAfterMs: number;
 }
 
 const ENGINE_DEFAULTS: EngineOptions = {
@@ -62,7 +61,7 @@ const ENGINE_DEFAULTS: EngineOptions = {
   cancelGraceMs: 10_000,
   tickMs: 1_000,
   strictWindow: false,
-  waitToldAfterMs: 10_000,
+  waitLoggedAfterMs: 10_000,
 };
 
 export interface EngineDeps {
@@ -77,6 +76,11 @@ export interface EngineDeps {
   readonly along: OutputsAlong;
   readonly log: Log;
   readonly failpoint: Failpoint;
+  readonly queue: BatchQueue;
+  /** Takes back what dead processes held. */
+  readonly takeBack: () => ReturnType<StateStore['work']['reclaim']>;
+  readonly servers: Servers;
+  readonly suspectTurn: SuspectTurn;
   /** Names this process among all that ever held segments of this store. */
   readonly owner: string;
   /** False: the disk is nearly full, and nothing must be paid for that could not be stored (P10). */
@@ -87,77 +91,90 @@ export interface EngineDeps {
 }
 
 const PURGE_ROWS = 2_000;
+const STOPPED = new Error('the engine stops');
 
-/** Runs every live batch to its end. One task per batch walks the stages; dispatchers are shared per deployment. */
+/** Runs every live batch to its end. The scheduler says when a batch goes on; dispatchers are shared per deployment. */
 export class Engine {
   readonly #deps: EngineDeps;
   readonly #options: EngineOptions;
   readonly #recorder: Recorder;
   readonly #dispatchers: Dispatchers;
-  readonly #journal: BatchJournal;
+  readonly #lifecycleLog: LifecycleLog;
   readonly #inputs: Inputs;
+  readonly #inspections: Inspections;
   readonly #retryStorms: RetryStorms;
   readonly #admissionQueue = new AdmissionQueue();
-  readonly #tasks = new Map<number, Promise<void>>();
-  readonly #meters = new Map<number, Meter>();
-  readonly #inspections = new Map<string, Promise<Inspection>>();
+  readonly #progress: Progress;
+  readonly #scheduler: Scheduler;
   readonly #stopping = new AbortController();
-  #ticking: Promise<void> | null = null;
-  readonly #changes = new Bell();
 
   constructor(deps: EngineDeps) {
+    const { state, blobs, along } = deps;
+    const { signal } = this.#stopping;
     this.#deps = deps;
     this.#options = { ...ENGINE_DEFAULTS, ...deps.options };
     this.#recorder = new Recorder(
-      { ...deps, results: deps.state.results },
+      { ...deps, results: state.results },
       {
         groupMax: this.#options.commitGroupMax,
         lingerMs: this.#options.commitLingerMs,
         groupBytesMax: this.#options.commitBytesMax,
       },
     );
-    this.#journal = new BatchJournal(deps, this.#options.waitToldAfterMs);
-    this.#inputs = new Inputs({ files: deps.state.files, blobs: deps.blobs });
+    this.#lifecycleLog = new LifecycleLog(deps, this.#options.waitLoggedAfterMs);
+    this.#inputs = new Inputs({ files: state.files, blobs });
+    this.#inspections = new Inspections({ ...deps, files: state.files, inputs: this.#inputs, signal });
     this.#retryStorms = new RetryStorms(deps);
-    const suspectTurn: SuspectTurn = { line: null };
     this.#dispatchers = new Dispatchers(
       {
         ...deps,
-        work: deps.state.work,
+        work: state.work,
         blobs: this.#inputs,
         recorder: this.#recorder,
-        recorded: deps.along.recorded,
-        suspectTurn,
-        servers: new Servers(deps),
+        recorded: along.recorded,
         retryStorms: this.#retryStorms,
       },
       this.#options,
     );
+    const activityOf = (batch: Batch) => this.#dispatchers.get(batch)?.activity(batch.seq);
+    this.#progress = new Progress({ ...deps, admissionQueue: this.#admissionQueue, activityOf });
+    this.#scheduler = new Scheduler({
+      ...deps,
+      batches: state.batches,
+      dispatchers: this.#dispatchers,
+      admissionQueue: this.#admissionQueue,
+      lifecycleLog: this.#lifecycleLog,
+      stages: this.#stages,
+      seen: (live) => this.#seen(live),
+      left: (batchSeq) => this.#left(batchSeq),
+      tickMs: this.#options.tickMs,
+      signal,
+    });
   }
 
-  /** Takes back what a dead process held, and resumes every live batch. Call once, as the store's only engine. */
+  /** Takes back what dead processes held, and resumes every live batch. */
   async start(): Promise<void> {
-    const taken = await this.#deps.state.work.reclaim(this.#deps.owner);
+    const taken = await this.#deps.takeBack();
     if (taken.segments > 0) this.#deps.log.event('segments.taken_back', taken);
-    this.#ticking = this.#tick().catch(this.#deps.onFatal);
+    this.#scheduler.start();
   }
 
-  /** Something changed in the store: look now rather than at the next tick. */
-  wake(): void {
-    this.#changes.ring();
+  /** A batch or a deployment has changed. */
+  notify(): void {
+    this.#deps.queue.notify();
   }
 
   /** Deployments or their upstreams have changed: when this resolves, every request from now on goes where they say. */
   async redeploy(): Promise<void> {
-    await this.#patiently(() => this.#dispatchers.refresh([]));
-    this.wake();
+    await this.#scheduler.patiently(() => this.#dispatchers.refresh([]));
+    this.notify();
   }
 
   /** Sends nothing new, lets requests in flight finish for `drainMs`, and makes their results durable. */
   async stop({ drainMs }: { readonly drainMs: number }): Promise<void> {
     this.#stopping.abort(STOPPED);
     this.#dispatchers.stopAll(drainMs);
-    await Promise.all([...this.#tasks.values(), this.#ticking]);
+    await this.#scheduler.stop();
     await this.#recorder.flush();
   }
 
@@ -166,189 +183,76 @@ export class Engine {
       ...this.#deps,
       files: this.#deps.state.files,
       batches: this.#deps.state.batches,
-      inspectSoon: (owner, file) => this.#inspectSoon(owner, file),
-      wake: () => this.wake(),
-      noteCreated: (batch) => this.#journal.created(batch, scope),
+      inspectSoon: (owner, file) => this.#inspections.soon(owner, file, this.#options.createWaitMs),
+      notify: () => this.notify(),
+      noteCreated: (batch) => this.#lifecycleLog.created(batch, scope),
       noteHeld: (batch, deployment, held) => this.#admissionQueue.add(batch, deployment, held),
     });
 
   /** Undefined once the batch has ended. */
   progress(batch: Batch): LiveProgress | undefined {
-    if (isTerminal(batch.status)) return undefined;
-    const activity = this.#dispatchers.get(batch)?.activity(batch.seq);
-    const left = batch.counts.total - batch.counts.completed - batch.counts.failed;
-    const meter = activity && this.#meters.get(batch.seq);
-    const requestsPerSecond = meter?.perSecond() ?? 0;
-    const { held, limit } = this.#admissionQueue.of(batch) ?? { held: null, limit: null };
-    const waiting = activity ? activity.waiting : this.#waitsFor(batch);
-    return {
-      requestsPerSecond,
-      etaS: waiting === null ? (meter?.secondsFor(left) ?? null) : null,
-      inFlight: activity?.inFlight ?? 0,
-      retries: activity?.retries ?? 0,
-      waiting,
-      endsByItself: activity?.endsByItself ?? false,
-      queue: this.#admissionQueue.place(batch),
-      enqueuedTokens: { held, limit },
-    };
+    return this.#progress.of(batch);
   }
 
-  /** Why a batch is still being validated, if there is more to say than that. */
-  #waitsFor(batch: Batch): string | null {
-    const quota = this.#admissionQueue.of(batch);
-    if (batch.status !== 'validating' || batch.deployment === null || quota === undefined) return null;
-    if (quota.limit === null) return gone(batch.deployment);
-    const place = this.#admissionQueue.place(batch);
-    return place && waitsForRoom(batch.deployment, place, quota);
-  }
-
-  readonly #waits: WaitOf = {
-    isWaiting: (batch) => {
-      if (batch.status === 'validating')
-        return batch.waitingTokens !== null || this.#admissionQueue.of(batch)?.limit === null;
-      const activity = this.#dispatchers.get(batch)?.activity(batch.seq);
-      return activity !== undefined && activity.waiting !== null;
-    },
-    reasonOf: (batch) => this.progress(batch)?.waiting ?? 'Waits for room.',
+  /**
+   * The order of the stages. Each moves the batch on in the store, so that after a restart the batch goes on at the same
+   * place.
+   */
+  readonly #stages: Stages = {
+    validating: (batch) => this.#validate(batch),
+    in_progress: (batch) =>
+      this.#isOver(batch)
+        ? this.#finalize(batch, { from: 'in_progress', to: 'expired' })
+        : this.#dispatch(batch),
+    finalizing: (batch) => this.#finalize(batch, { from: 'finalizing', to: 'completed' }),
+    cancelling: (batch) => this.#finalize(batch, { from: 'cancelling', to: 'cancelled' }),
   };
 
-  async #tick(): Promise<void> {
-    while (!this.#stopping.signal.aborted) {
-      // From before the look: what changes meanwhile makes it look again.
-      const heard = this.#changes.rings;
-      await this.#patiently(async () => {
-        this.#admissionQueue.startLook();
-        const live = await this.#deps.state.batches.live();
-        this.#admissionQueue.look(live, await this.#dispatchers.refresh(live), nowS(this.#deps.clock));
-        for (const batch of live) this.#attend(batch);
-        this.#journal.look(live, this.#waits);
-        await this.#purge();
-      });
-      this.#dispatchers.wake();
-      this.#retryStorms.tell();
-      await this.#rest(this.#options.tickMs, heard);
-    }
-  }
-
-  /** Starts the batch's task, or tells the one that runs what has changed. */
-  #attend(batch: Batch): void {
-    if (this.#stopping.signal.aborted) return;
-    const { seq } = batch;
-    const running = this.#dispatchers.get(batch);
-    this.#meters.get(seq)?.read(batch.counts.completed + batch.counts.failed);
-    if (batch.status === 'cancelling') running?.stopBatch(seq, this.#options.cancelGraceMs);
-    if (this.#isOver(batch)) running?.stopBatch(seq, this.#options.cancelGraceMs);
-    if (this.#tasks.has(seq) || !this.#admissionQueue.hasTurn(batch)) return;
-    const task = this.#run(seq)
-      .catch(this.#deps.onFatal)
-      .finally(() => {
-        this.#tasks.delete(seq);
-        this.#meters.delete(seq);
-        this.wake();
-      });
-    this.#tasks.set(seq, task);
-  }
-
-  /** The order of the stages. Each moves the batch on in the store, so a restart goes on at the same place. */
-  async #run(seq: number): Promise<void> {
-    const steps: BatchStatus[] = [];
-    try {
-      while (!this.#stopping.signal.aborted) {
-        const batch = await this.#patiently(() => this.#deps.state.batches.bySeq(seq));
-        if (batch === undefined) return;
-        // One that had ended before this task began was told by another.
-        if (isTerminal(batch.status) && steps.length > 0) this.#journal.ended(batch);
-        if (isTerminal(batch.status) || !this.#admissionQueue.takeTurn(batch)) return;
-        const { deployment } = batch;
-        if (batch.status === 'in_progress' && deployment !== null && !steps.includes('in_progress'))
-          this.#journal.started(batch, deployment);
-        if (steps.at(-1) !== batch.status) steps.push(batch.status);
-        await this.#patiently(() => this.#step(batch));
-      }
-    } finally {
-      await this.#deps.along.drop(seq);
-    }
-  }
-
-  async #step(batch: Batch): Promise<void> {
-    const stores = this.#finalizeDeps();
-    switch (batch.status) {
-      case 'validating':
-        return this.#validate(batch);
-      case 'in_progress':
-        if (this.#isOver(batch)) {
-          await finalize(batch, { from: 'in_progress', to: 'expired' }, stores);
-          return;
-        }
-        return this.#dispatch(batch);
-      case 'finalizing':
-        await finalize(batch, { from: 'finalizing', to: 'completed' }, stores);
-        return;
-      case 'cancelling':
-        await finalize(batch, { from: 'cancelling', to: 'cancelled' }, stores);
-        return;
-      case 'completed':
-      case 'failed':
-      case 'cancelled':
-      case 'expired':
-        return;
-    }
-  }
-
-  #finalizeDeps() {
-    const { state, blobs, along, clock, uuid, failpoint, log } = this.#deps;
-    const { batches, results } = state;
-    return { batches, results, blobs, inputs: this.#inputs, along, clock, uuid, failpoint, log };
-  }
-
-  async #validate(batch: Batch): Promise<void> {
-    const { state, deployments, clock } = this.#deps;
-    const scope = scopeOf(batch);
-    const inspection = await this.#inspect(scope, inputOf(batch)).catch((error: unknown) => {
+  async #validate(batch: Batch): Promise<Outcome> {
+    const { state, deployments, clock, failpoint } = this.#deps;
+    const scope: Scope = { resourceId: batch.resourceId, actor: 'engine' };
+    const inspection = await this.#inspections.of(scope, inputOf(batch)).catch((error: unknown) => {
       if (error instanceof InputDamage) return error;
       throw error;
     });
     if (inspection instanceof InputDamage) return this.#endDamaged(batch, inspection);
     const verdict = await judge(scope, inspection, batch, deployments);
-    this.#deps.failpoint('validate:before-plan');
+    failpoint('validate:before-plan');
     if (verdict.kind === 'faulty') {
-      // Its deployment has gone since it was created: `AdmissionQueue` keeps it until that is back.
+      // Its deployment has gone since the batch was created: the batch waits until the deployment is back.
       const hadOne = batch.deployment !== null && batch.deployment === inspection.model;
-      if (hadOne && verdict.errors.data.every(({ code }) => code === 'model_not_found'))
-        return this.#rest(this.#options.tickMs);
+      if (hadOne && verdict.errors.data.every(({ code }) => code === 'model_not_found')) return 'rests';
       return this.#fail(batch, 'validating', verdict);
     }
     const { deployment } = verdict;
+    const { requests: total, tokens, segments } = inspection;
     const planned = await state.batches.plan(batch.seq, {
       atS: nowS(clock),
       deployment: deployment.name,
-      enqueuedTokens: inspection.tokens,
+      enqueuedTokens: tokens,
       room: roomOf(deployment),
       whenFull: deployment.whenFull,
-      requests: inspection.requests,
-      segments: inspection.segments,
+      requests: total,
+      segments,
     });
-    if (planned === 'token_limit_exceeded') {
-      await this.#fail(batch, 'validating', faulty(tokenLimitExceeded(deployment, inspection.tokens)));
-    }
+    if (planned === 'token_limit_exceeded')
+      await this.#fail(batch, 'validating', faulty(tokenLimitExceeded(deployment, tokens)));
     if (planned === 'planned') {
-      const { requests: total, tokens } = inspection;
-      this.#journal.planned(batch, { deployment: deployment.name, total, tokens });
+      this.#lifecycleLog.planned(batch, { deployment: deployment.name, total, tokens });
+      // Others may have waited for this one to start.
+      if (batch.waitingTokens !== null) this.notify();
     }
-    // Others may have waited for this one to start.
-    if (planned === 'planned' && batch.waitingTokens !== null) this.wake();
-    this.#deps.failpoint('validate:after-plan');
+    failpoint('validate:after-plan');
+    return planned === 'waiting' ? 'rests' : 'goes_on';
   }
 
-  async #dispatch(batch: Batch): Promise<void> {
+  async #dispatch(batch: Batch): Promise<Outcome> {
     const { state, along, clock } = this.#deps;
     const { deployment } = batch;
     assert(deployment !== null, 'a planned batch has a deployment');
+    if (this.#progress.begin(batch)) this.#lifecycleLog.started(batch, deployment);
     const dispatcher = await this.#dispatchers.of({ ...batch, deployment });
-    if (!this.#meters.has(batch.seq)) {
-      this.#meters.set(batch.seq, new Meter(clock, batch.counts.completed + batch.counts.failed));
-    }
-    if (this.#stopping.signal.aborted) return;
+    if (this.#stopping.signal.aborted) return 'rests';
     along.follow(batch);
     try {
       await dispatcher.run(batch);
@@ -356,23 +260,31 @@ export class Engine {
       if (!(error instanceof InputDamage)) throw error;
       return this.#endDamaged(batch, error);
     }
-    if (await state.batches.startFinalizing(batch.seq, nowS(clock))) return;
-    // Cancelled or expired, which the next step sees; or others hold the last segments.
+    if (await state.batches.startFinalizing(batch.seq, nowS(clock))) return 'goes_on';
+    // Cancelled or expired, which the next stage sees; or others hold the last segments.
     const now = await state.batches.bySeq(batch.seq);
-    if (now?.status === 'in_progress' && !this.#isOver(now)) await this.#rest(this.#options.tickMs);
+    if (now?.status === 'in_progress' && !this.#isOver(now)) await this.#scheduler.rest();
+    return 'goes_on';
+  }
+
+  async #finalize(batch: Batch, ending: Parameters<typeof finalize>[1]): Promise<Outcome> {
+    const { batches, results } = this.#deps.state;
+    await finalize(batch, ending, { ...this.#deps, batches, results, inputs: this.#inputs });
+    return 'goes_on';
   }
 
   /** Ends this batch alone. What was recorded is published: it was paid for. */
-  async #endDamaged({ seq, ...batch }: Batch, damage: InputDamage): Promise<void> {
+  async #endDamaged({ seq, ...batch }: Batch, damage: InputDamage): Promise<Outcome> {
     const now = await this.#deps.state.batches.bySeq(seq);
-    if (now?.status !== batch.status || (now.status !== 'validating' && now.status !== 'in_progress')) return;
+    if (now?.status !== batch.status || (now.status !== 'validating' && now.status !== 'in_progress'))
+      return 'goes_on';
     const { id, resourceId: resource, inputFileId: file } = now;
     this.#deps.log.event('input.damaged', { batch: id, resource, file, reason: damage.message });
     const { errors } = faulty(inputDamaged(now, damage));
     const { completed, failed } = now.counts;
     if (now.status === 'validating' || completed + failed === 0)
       return this.#fail(now, now.status, { errors });
-    await finalize(now, { from: now.status, to: 'failed', errors }, this.#finalizeDeps());
+    return this.#finalize(now, { from: now.status, to: 'failed', errors });
   }
 
   /** Only from the state that it was found in: another process may have moved it on since. */
@@ -380,74 +292,41 @@ export class Engine {
     { seq }: Batch,
     from: 'validating' | 'in_progress',
     { errors }: { readonly errors: BatchErrors },
-  ): Promise<void> {
+  ): Promise<Outcome> {
     const { state, clock } = this.#deps;
     await state.batches.fail(seq, { from, atS: nowS(clock), errors });
+    return 'goes_on';
   }
 
-  #isOver(batch: Batch): boolean {
-    return (
-      this.#options.strictWindow &&
-      batch.status === 'in_progress' &&
-      nowS(this.#deps.clock) >= batch.expiresAt
-    );
-  }
-
-  async #inspectSoon(scope: Scope, input: Input): Promise<Inspection | undefined> {
-    const timer = new AbortController();
-    const late = this.#deps.clock.sleep(this.#options.createWaitMs, timer.signal).catch(() => undefined);
-    try {
-      return (await Promise.race([this.#inspect(scope, input), late])) ?? undefined;
-    } catch (error) {
-      throw error === STOPPED ? stopsNow() : error;
-    } finally {
-      timer.abort();
+  /** A pass has read these batches. */
+  async #seen(live: readonly Batch[]): Promise<void> {
+    for (const batch of live) {
+      this.#progress.see(batch);
+      if (batch.status === 'cancelling' || this.#isOver(batch))
+        this.#dispatchers.get(batch)?.stopBatch(batch.seq, this.#options.cancelGraceMs);
     }
-  }
-
-  /** From the store, or by one pass that all who ask meanwhile share. */
-  async #inspect(scope: Scope, { id: fileId, blobId }: Input): Promise<Inspection> {
-    const { files } = this.#deps.state;
-    const known = await files.inspection(scope, fileId);
-    if (known !== undefined) return known;
-    const running = this.#inspections.get(blobId);
-    if (running !== undefined) return running;
-    const inspecting = (async () => {
-      await this.#inputs.check(blobId);
-      const inspection = await readingInput(() => this.#deps.inspect(blobId, this.#stopping.signal));
-      await files.saveInspection(scope, fileId, inspection);
-      return inspection;
-    })().finally(() => this.#inspections.delete(blobId));
-    this.#inspections.set(blobId, inspecting);
-    return inspecting;
-  }
-
-  async #purge(): Promise<void> {
+    this.#lifecycleLog.waits(live, {
+      isWaiting: (batch) => this.#progress.isWaiting(batch),
+      reasonOf: (batch) => this.#progress.of(batch)?.waiting ?? 'Waits for room.',
+    });
+    this.#dispatchers.wake();
+    this.#retryStorms.tell();
     while (!this.#stopping.signal.aborted && (await this.#deps.state.results.purge(PURGE_ROWS)));
   }
 
-  /** Undefined when the engine stopped first. */
-  async #patiently<T>(work: () => Promise<T>): Promise<T | undefined> {
-    try {
-      return await retryTransient(work, this.#deps, this.#stopping.signal);
-    } catch (error) {
-      if (error === STOPPED) return undefined;
-      throw error;
-    }
+  /** The batch is not worked on here any more. */
+  async #left(batchSeq: number): Promise<void> {
+    this.#progress.end(batchSeq);
+    await this.#deps.along.drop(batchSeq);
   }
 
-  /** Until the delay is over, something happens, or the engine stops. */
-  #rest(delayMs: number, heard?: number): Promise<void> {
-    return this.#changes.rest(this.#deps.clock, { delayMs, heard, signal: this.#stopping.signal });
+  #isOver({ status, expiresAt }: Batch): boolean {
+    const { strictWindow } = this.#options;
+    return strictWindow && status === 'in_progress' && nowS(this.#deps.clock) >= expiresAt;
   }
 }
 
-const STOPPED = new Error('the engine stops');
-const stopsNow = (): ApiError =>
-  new ApiError('notReady', 'The service is being stopped. Create the batch again when it is back.', {
-    retryAfterS: 5,
-    cause: STOPPED,
-  });
+const inputOf = ({ inputFileId: id, inputBlobId: blobId }: Batch): Input => ({ id, blobId });
 
 const inputDamaged = ({ inputFileId, counts }: Batch, damage: InputDamage) =>
   ({
@@ -456,7 +335,3 @@ const inputDamaged = ({ inputFileId, counts }: Batch, damage: InputDamage) =>
     param: 'input_file_id',
     line: null,
   }) as const;
-
-const inputOf = ({ inputFileId: id, inputBlobId: blobId }: Batch): Input => ({ id, blobId });
-
-const scopeOf = (batch: Batch): Scope => ({ resourceId: batch.resourceId, actor: 'engine' });

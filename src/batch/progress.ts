@@ -1,5 +1,8 @@
+import { isTerminal, type Batch } from '../contract/batch.ts';
 import type { Clock } from '../core/clock.ts';
-import type { QueuePlace } from './queue/room.ts';
+import { Meter } from './meter.ts';
+import type { AdmissionQueue } from './queue/admission-queue.ts';
+import { waitsForRoom, type QueuePlace } from './queue/room.ts';
 
 /** What a batch is doing just now. `etaS` is null while it cannot be told. */
 export interface LiveProgress {
@@ -18,58 +21,77 @@ export interface LiveProgress {
   readonly enqueuedTokens: { readonly held: number | null; readonly limit: number | null };
 }
 
-/** Weight of the past halves over this time: quick enough to follow a change, slow enough to read. */
-const HALF_LIFE_MS = 10_000;
+interface ProgressDeps {
+  readonly clock: Clock;
+  readonly admissionQueue: AdmissionQueue;
+  /** Of a batch whose lines are sent from here. */
+  readonly activityOf: (batch: Batch) => Activity | undefined;
+}
 
-/** So long after the latest line its rate is that of all lines so far. */
-const RECENT_MS = 10_000;
-/** Nothing came for so long, and for so many times what a line took until then: nobody knows when it will. */
-const SILENCE_MS = 60_000;
-const SILENCE_GAPS = 5;
+type Activity = Pick<LiveProgress, 'inFlight' | 'retries' | 'waiting' | 'endsByItself'>;
 
-/** Rate of a batch from its counter, as an exponentially weighted mean. */
-export class Meter {
-  readonly #clock: Clock;
-  readonly #begun: { readonly done: number; readonly atMs: number };
-  #done: number;
-  #atMs: number;
-  #progressAtMs: number;
-  #perMs: number | null = null;
+/** What live batches are doing, as far as this process sees it. */
+export class Progress {
+  readonly #deps: ProgressDeps;
+  /** Of the batches whose lines are sent from here, by `seq`. */
+  readonly #meters = new Map<number, Meter>();
 
-  constructor(clock: Clock, done: number) {
-    this.#clock = clock;
-    this.#done = done;
-    this.#atMs = clock.mono();
-    this.#begun = { done, atMs: this.#atMs };
-    this.#progressAtMs = this.#atMs;
+  constructor(deps: ProgressDeps) {
+    this.#deps = deps;
   }
 
-  read(done: number): void {
-    const nowMs = this.#clock.mono();
-    const elapsedMs = nowMs - this.#atMs;
-    if (elapsedMs < 100) return;
-    const perMs = Math.max(0, done - this.#done) / elapsedMs;
-    const past = this.#perMs === null ? 0 : 0.5 ** (elapsedMs / HALF_LIFE_MS);
-    this.#perMs = perMs * (1 - past) + (this.#perMs ?? 0) * past;
-    if (done > this.#done) this.#progressAtMs = nowMs;
-    this.#done = done;
-    this.#atMs = nowMs;
+  /** The batch's lines are sent from here from now on. False: they were already. */
+  begin({ seq, counts }: Batch): boolean {
+    if (this.#meters.has(seq)) return false;
+    this.#meters.set(seq, new Meter(this.#deps.clock, counts.completed + counts.failed));
+    return true;
   }
 
-  /** How long so many more take; null: it cannot be told. */
-  secondsFor(left: number): number | null {
-    const { done, atMs } = this.#begun;
-    const count = this.#done - done;
-    if (count <= 0) return null;
-    const nowMs = this.#clock.mono();
-    const silentMs = nowMs - this.#progressAtMs;
-    const gapMs = (this.#progressAtMs - atMs) / count;
-    if (silentMs > Math.max(SILENCE_MS, SILENCE_GAPS * gapMs)) return null;
-    const perMs = silentMs > RECENT_MS ? count / (nowMs - atMs) : this.#perMs;
-    return perMs ? Math.ceil(left / perMs / 1_000) : null;
+  see({ seq, counts }: Batch): void {
+    this.#meters.get(seq)?.read(counts.completed + counts.failed);
   }
 
-  perSecond(): number {
-    return (this.#perMs ?? 0) * 1_000;
+  end(batchSeq: number): void {
+    this.#meters.delete(batchSeq);
+  }
+
+  /** Undefined once the batch has ended. */
+  of(batch: Batch): LiveProgress | undefined {
+    if (isTerminal(batch.status)) return undefined;
+    const { admissionQueue, activityOf } = this.#deps;
+    const activity = activityOf(batch);
+    const left = batch.counts.total - batch.counts.completed - batch.counts.failed;
+    const meter = activity && this.#meters.get(batch.seq);
+    const { held, limit } = admissionQueue.of(batch) ?? { held: null, limit: null };
+    const waiting = activity ? activity.waiting : this.#validationWait(batch);
+    return {
+      requestsPerSecond: meter?.perSecond() ?? 0,
+      etaS: waiting === null ? (meter?.secondsFor(left) ?? null) : null,
+      inFlight: activity?.inFlight ?? 0,
+      retries: activity?.retries ?? 0,
+      waiting,
+      endsByItself: activity?.endsByItself ?? false,
+      queue: admissionQueue.place(batch),
+      enqueuedTokens: { held, limit },
+    };
+  }
+
+  isWaiting(batch: Batch): boolean {
+    if (batch.status === 'validating')
+      return batch.waitingTokens !== null || this.#deps.admissionQueue.of(batch)?.limit === null;
+    return (this.#deps.activityOf(batch)?.waiting ?? null) !== null;
+  }
+
+  /** Why a batch is still being validated, if there is more to say than that. */
+  #validationWait(batch: Batch): string | null {
+    const { admissionQueue } = this.#deps;
+    const quota = admissionQueue.of(batch);
+    if (batch.status !== 'validating' || batch.deployment === null || quota === undefined) return null;
+    if (quota.limit === null) return deploymentIsGone(batch.deployment);
+    const place = admissionQueue.place(batch);
+    return place && waitsForRoom(batch.deployment, place, quota);
   }
 }
+
+export const deploymentIsGone = (name: string): string =>
+  `The deployment '${name}' is gone. Configure it again under the same name, or cancel the batch.`;

@@ -152,7 +152,7 @@ test('a batch that waits can be cancelled, and those behind it move up', async (
   const third = await wait(engine, many(2, 'c'));
 
   await bench.state.batches.cancel(scope, second.id, 1);
-  engine.wake();
+  engine.notify();
 
   expect(await bench.ended(second)).toMatchObject({ status: 'cancelled', counts: { total: 0 } });
   await eventually(() => expect(engine.progress(third)?.queue?.position).toBe(1));

@@ -18,7 +18,7 @@ export interface HttpDeps {
   readonly blobs: BlobStore;
   readonly uploader: Pick<Uploader, 'uploadFile' | 'deleteFile' | 'inParts'>;
   readonly importer: Pick<Importer, 'importFile'>;
-  readonly engine: Pick<Engine, 'createBatch' | 'progress' | 'wake'>;
+  readonly engine: Pick<Engine, 'createBatch' | 'progress' | 'notify'>;
   readonly deployments: Deployments;
   readonly control: ControlPlane;
   readonly authenticate: Authenticate;

@@ -12,12 +12,22 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   config: ['contract', 'core'],
   'stores/state': ['contract', 'core'],
   'stores/blobs': ['contract', 'core'],
+  'stores/queue': ['contract', 'core'],
   upstream: ['contract', 'core'],
   serving: ['contract', 'core', 'upstream'],
   tls: ['contract', 'core'],
   identity: ['contract', 'core', 'stores/state'],
   deployments: ['contract', 'core', 'config', 'stores/state', 'upstream'],
-  batch: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'serving', 'deployments'],
+  batch: [
+    'contract',
+    'core',
+    'stores/state',
+    'stores/blobs',
+    'stores/queue',
+    'upstream',
+    'serving',
+    'deployments',
+  ],
   http: ['contract', 'core', 'stores/state', 'stores/blobs', 'upstream', 'deployments', 'identity', 'batch'],
 };
 /** Areas that see others through their port alone. */

@@ -22,7 +22,7 @@ import { createCatalog } from '../../src/deployments/catalog/catalog.ts';
 import { createControlPlane } from '../../src/deployments/control/control-plane.ts';
 import type { Declared } from '../../src/config/declared.ts';
 import { createDeployments } from '../../src/deployments/directory.ts';
-import { createExclusive } from '../../src/deployments/exclusive.ts';
+import { singleProcess } from '../../src/app/single-process.ts';
 import { Fleet } from '../../src/deployments/fleet/fleet.ts';
 import type { FleetUpstream } from '../../src/deployments/fleet/serving.ts';
 import type { HttpDeps, HttpOptions } from '../../src/http/deps.ts';
@@ -117,6 +117,8 @@ export async function startService(options: StartOptions = {}): Promise<Service>
   fleet.replace([upstreamBehind(gate)]);
   const serving = { catalog: () => catalog, fleet };
   const deployments = createDeployments({ ...state, ...serving });
+  const random = Math.random;
+  const single = singleProcess({ work: state.work, owner: 'test', clock, random, log });
   const control = createControlPlane({
     ...serving,
     store: state,
@@ -129,11 +131,12 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     }),
     digest,
     clock,
-    exclusive: createExclusive(),
+    ...single,
   });
   const engine = new Engine({
+    ...single,
     clock,
-    random: Math.random,
+    random,
     uuid,
     state,
     blobs,
@@ -142,7 +145,6 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     along: new OutputsAlong({ blobs, uuid, log, onFatal: (error) => fatal.push(error) }),
     log,
     failpoint: noFailpoints,
-    owner: 'test',
     hasDiskSpace: () => true,
     onFatal: (error) => fatal.push(error),
     options: { tickMs: 50, cancelGraceMs: 50 },

@@ -110,7 +110,7 @@ class Client {
       oracle.cancelling(batchId);
       const batch = await this.#try(async ({ state, engine }) => {
         const found = await state.batches.cancel(this.#scope, batchId, Math.floor(this.#world.wallMs / 1000));
-        engine.wake();
+        engine.notify();
         return found;
       });
       if (!(batch instanceof Error)) {

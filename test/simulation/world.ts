@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { singleProcess } from '../../src/app/single-process.ts';
 import { Engine } from '../../src/batch/engine.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
 import type { AheadInspector, AheadPass, Inspector } from '../../src/batch/validate/port.ts';
@@ -376,6 +377,7 @@ export class World {
     });
     const inspectors = this.#inspectorsOf(life, blobs, rng.fork('inspectors'));
     const engine = new Engine({
+      ...singleProcess({ work: state.work, owner: life.name, clock, random: rng.next, log: silentLog }),
       clock,
       random: rng.next,
       uuid: rng.uuid,
@@ -386,7 +388,6 @@ export class World {
       along: this.#watched(along),
       log: silentLog,
       failpoint: this.#failpointOf(life),
-      owner: life.name,
       hasDiskSpace: () => mutation.hasDiskSpace?.() ?? this.hasDiskSpace(),
       onFatal,
       options: {

@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { vi } from 'vitest';
+import { singleProcess } from '../../src/app/single-process.ts';
 import { Engine, type EngineOptions } from '../../src/batch/engine.ts';
 import { OutputsAlong } from '../../src/batch/finalize/along.ts';
 import type { CreateRequest, Created } from '../../src/batch/queue/create.ts';
@@ -160,9 +161,12 @@ export class EngineBench {
     const onFatal = (error: unknown): void => {
       throw error;
     };
+    const log = this.#log;
+    const random = (): number => 0;
     const engine = new Engine({
+      ...singleProcess({ work: state.work, owner: systemUuid(), clock, random, log }),
       clock,
-      random: () => 0,
+      random,
       uuid: systemUuid,
       state,
       blobs,
@@ -178,13 +182,12 @@ export class EngineBench {
       along: new OutputsAlong({
         blobs,
         uuid: systemUuid,
-        log: this.#log,
+        log,
         onFatal,
         options: { linesMin: 1, pieceBytes: 1 },
       }),
-      log: this.#log,
+      log,
       failpoint: noFailpoints,
-      owner: systemUuid(),
       hasDiskSpace: () => this.hasDiskSpace,
       onFatal,
       options: { tickMs: 20, retryBaseMs: 2, retryCapMs: 10, cancelGraceMs: 50, ...options },

@@ -2,6 +2,7 @@ import type { Batch } from '../../contract/batch.ts';
 import type { Scope } from '../../contract/scope.ts';
 import type { Deployment, Deployments } from '../../deployments/port.ts';
 import { deploymentKey, type DeploymentKey } from '../deployment-key.ts';
+import { deploymentIsGone } from '../progress.ts';
 import type { FailureOptions } from './failures.ts';
 import { Dispatcher, type DispatchDeps } from './dispatcher.ts';
 
@@ -108,7 +109,7 @@ export class Dispatchers {
     live.dispatcher.update({
       upstreams: deployment?.upstreams ?? [],
       concurrencyMax: live.concurrencyMax,
-      absence: deployment === undefined ? gone(live.name) : unserved(deployment),
+      absence: deployment === undefined ? deploymentIsGone(live.name) : unserved(deployment),
     });
   }
 
@@ -138,6 +139,3 @@ export class Dispatchers {
 
 const unserved = ({ name, model, sku }: Deployment): string =>
   `No upstream serves the deployment '${name}' (${model}, ${sku}). Add one that serves its model where the SKU allows it; until then its batches wait.`;
-
-export const gone = (name: string): string =>
-  `The deployment '${name}' is gone. Configure it again under the same name, or cancel the batch.`;

@@ -115,7 +115,7 @@ test('a batch that ends before its validation does leaves no files', async () =>
   const { batch } = await bench.create(engine, inputFileId);
   await bench.state.batches.cancel(scope, batch.id, 1);
   inspected.resolve();
-  engine.wake();
+  engine.notify();
 
   const ended = await bench.ended(batch);
 

@@ -62,7 +62,7 @@ export interface CreateDeps {
   readonly clock: Clock;
   readonly uuid: UuidSource;
   readonly log: Log;
-  readonly wake: () => void;
+  readonly notify: () => void;
   /** Not of a create that is repeated. */
   readonly noteCreated: (batch: Batch) => void;
   /** `held`: by the live batches of its deployment. */
@@ -106,7 +106,7 @@ export async function createBatch(scope: Scope, request: CreateRequest, deps: Cr
     deps,
   );
   if (deployment !== null) deps.noteHeld(batch, deployment, enqueuedTokens);
-  deps.wake();
+  deps.notify();
   return { batch, tokens: deployment && figures(deployment, enqueuedTokens) };
 }
 

@@ -108,7 +108,7 @@ function cancelRoutes(server: FastifyInstance, deps: Deps): void {
       const message = `Cannot cancel a batch with status '${batch.status}'.`;
       throw new ApiError('batchNotCancellable', message, { param: 'id', openai: { message, param: null } });
     }
-    deps.engine.wake();
+    deps.engine.notify();
     return render(deps, batch, request.target.surface);
   };
 

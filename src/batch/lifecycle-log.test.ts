@@ -16,9 +16,9 @@ beforeEach(async () => {
 });
 afterEach(() => bench.close());
 
-const told = (batch: Pick<Batch, 'id'>): Record<string, unknown>[] =>
+const logged = (batch: Pick<Batch, 'id'>): Record<string, unknown>[] =>
   bench.logged.filter((entry) => entry['batch'] === batch.id && entry['event'] !== 'line.failed');
-const names = (batch: Pick<Batch, 'id'>): unknown[] => told(batch).map(({ event }) => event);
+const names = (batch: Pick<Batch, 'id'>): unknown[] => logged(batch).map(({ event }) => event);
 
 describe('the log tells of a batch', () => {
   test('that it was created, validated, started, and how it ended, each once', async () => {
@@ -32,7 +32,7 @@ describe('the log tells of a batch', () => {
     await eventually(() => expect(names(batch)).toContain('batch.ended'));
 
     const of = { batch: batch.id, resource: 'default', deployment: 'd' };
-    expect(told(batch)).toMatchObject(
+    expect(logged(batch)).toMatchObject(
       [
         { event: 'batch.created', ...of, file, endpoint: '/chat/completions', actor: 'test' },
         { event: 'batch.planned', ...of, total: 10, tokens: expect.any(Number) },
@@ -61,7 +61,7 @@ describe('the log tells of a batch', () => {
     const { batch } = await bench.create(engine, await bench.upload(`${requestLine('a')}{broken\n`));
 
     expect(names(batch)).toEqual(['batch.created', 'batch.ended']);
-    expect(told(batch)[1]).toMatchObject({ outcome: 'failed', reason: expect.stringMatching(/^Line 2: /) });
+    expect(logged(batch)[1]).toMatchObject({ outcome: 'failed', reason: expect.stringMatching(/^Line 2: /) });
   });
 
   test('that it was cancelled', async () => {
@@ -74,7 +74,7 @@ describe('the log tells of a batch', () => {
     await bench.ended(batch);
 
     await eventually(() =>
-      expect(told(batch).at(-1)).toMatchObject({ event: 'batch.ended', outcome: 'cancelled', failed: 2 }),
+      expect(logged(batch).at(-1)).toMatchObject({ event: 'batch.ended', outcome: 'cancelled', failed: 2 }),
     );
   });
 
@@ -92,7 +92,7 @@ describe('the log tells of a batch', () => {
 
   test('that it waits, why, and that it waits no longer', async () => {
     bench.deploy({ upstreams: [] });
-    const engine = await bench.start({ waitToldAfterMs: 0 });
+    const engine = await bench.start({ waitLoggedAfterMs: 0 });
     const { batch } = await bench.create(engine, await bench.upload(many(2)));
     await eventually(() => expect(names(batch)).toContain('batch.waiting'));
 
@@ -100,19 +100,19 @@ describe('the log tells of a batch', () => {
     await bench.ended(batch);
     await eventually(() => expect(names(batch)).toContain('batch.ended'));
 
-    const waiting = told(batch).filter(({ event }) => event === 'batch.waiting');
+    const waiting = logged(batch).filter(({ event }) => event === 'batch.waiting');
     expect(waiting).toMatchObject([{ reason: expect.stringMatching(/^No upstream serves/) }]);
   });
 
   test('that it waits for room', async () => {
     bench.deploy({ upstreams: [], enqueuedTokensMax: 30, whenFull: 'wait' });
-    const engine = await bench.start({ waitToldAfterMs: 0 });
+    const engine = await bench.start({ waitLoggedAfterMs: 0 });
     await bench.create(engine, await bench.upload(many(3)));
 
     const { batch } = await bench.create(engine, await bench.upload(many(3, 's')));
 
     await eventually(() =>
-      expect(told(batch)).toContainEqual(
+      expect(logged(batch)).toContainEqual(
         expect.objectContaining({ event: 'batch.waiting', reason: expect.stringMatching(/room/i) }),
       ),
     );

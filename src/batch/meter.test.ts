@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../core/clock.ts';
-import { Meter } from './progress.ts';
+import { Meter } from './meter.ts';
 
 let nowMs = 0;
 let meter: Meter;

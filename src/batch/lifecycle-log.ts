@@ -5,31 +5,31 @@ import type { Log } from '../core/log.ts';
 
 interface Wait {
   readonly sinceMs: number;
-  isTold: boolean;
+  isLogged: boolean;
 }
 
 /** How a live batch waits, if it does. */
 export interface WaitOf {
   readonly isWaiting: (batch: Batch) => boolean;
-  /** In words; asked only when it is told. */
+  /** In words. Called only when the wait is logged. */
   readonly reasonOf: (batch: Batch) => string;
 }
 
-/** Tells the log what becomes of each batch, each fact once. */
-export class BatchJournal {
+/** Logs what becomes of each batch, each fact once. */
+export class LifecycleLog {
   readonly #log: Log;
   readonly #clock: Clock;
-  readonly #waitToldAfterMs: number;
-  /** By number: those that wait since some time. */
+  readonly #waitLoggedAfterMs: number;
+  /** The batches that wait, by `seq`. */
   #waits = new Map<number, Wait>();
 
-  constructor(deps: { readonly log: Log; readonly clock: Clock }, waitToldAfterMs: number) {
+  constructor(deps: { readonly log: Log; readonly clock: Clock }, waitLoggedAfterMs: number) {
     this.#log = deps.log;
     this.#clock = deps.clock;
-    this.#waitToldAfterMs = waitToldAfterMs;
+    this.#waitLoggedAfterMs = waitLoggedAfterMs;
   }
 
-  /** A batch whose file is faulty has ended when it is created. */
+  /** Not for a create that is repeated. A batch whose file is faulty has ended when it is created. */
   created(batch: Batch, { actor }: Scope): void {
     const { inputFileId: file, endpoint } = batch;
     this.#log.event('batch.created', { ...namesOf(batch), file, endpoint, actor });
@@ -60,21 +60,21 @@ export class BatchJournal {
     });
   }
 
-  /** At each look at all live batches. A wait is told once it has lasted, so that a pause of a second is not. */
-  look(live: readonly Batch[], { isWaiting, reasonOf }: WaitOf): void {
+  /** Call it with all live batches. A wait is logged once it has lasted: a pause of a second is no news. */
+  waits(live: readonly Batch[], { isWaiting, reasonOf }: WaitOf): void {
     const nowMs = this.#clock.mono();
     const waits = new Map<number, Wait>();
     for (const batch of live) {
       const known = this.#waits.get(batch.seq);
       if (!isWaiting(batch)) {
-        if (known?.isTold)
+        if (known?.isLogged)
           this.#log.event('batch.resumed', { ...namesOf(batch), afterMs: Math.round(nowMs - known.sinceMs) });
         continue;
       }
-      const wait = known ?? { sinceMs: nowMs, isTold: false };
-      if (!wait.isTold && nowMs - wait.sinceMs >= this.#waitToldAfterMs) {
+      const wait = known ?? { sinceMs: nowMs, isLogged: false };
+      if (!wait.isLogged && nowMs - wait.sinceMs >= this.#waitLoggedAfterMs) {
         this.#log.event('batch.waiting', { ...namesOf(batch), reason: reasonOf(batch) });
-        wait.isTold = true;
+        wait.isLogged = true;
       }
       waits.set(batch.seq, wait);
     }

@@ -1,0 +1,122 @@
+import { isTerminal, type Batch, type BatchStatus, type TerminalStatus } from '../contract/batch.ts';
+import { nowS, type Clock } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
+import type { BatchQueue, Outcome } from '../stores/queue/port.ts';
+import type { BatchStore } from '../stores/state/ports.ts';
+import type { Dispatchers } from './dispatch/dispatchers.ts';
+import type { LifecycleLog } from './lifecycle-log.ts';
+import type { AdmissionQueue } from './queue/admission-queue.ts';
+import { retryTransient } from './transient.ts';
+
+type Stage = (batch: Batch) => Promise<Outcome>;
+export type Stages = Readonly<Record<Exclude<BatchStatus, TerminalStatus>, Stage>>;
+
+export interface SchedulerDeps {
+  readonly queue: BatchQueue;
+  readonly batches: Pick<BatchStore, 'live' | 'bySeq'>;
+  readonly dispatchers: Pick<Dispatchers, 'refresh'>;
+  readonly admissionQueue: AdmissionQueue;
+  readonly lifecycleLog: Pick<LifecycleLog, 'ended'>;
+  readonly stages: Stages;
+  /** A pass has seen these live batches. */
+  readonly seen: (live: readonly Batch[]) => Promise<void>;
+  /** The batch is not worked on here any more. */
+  readonly left: (batchSeq: number) => Promise<void>;
+  /** How often a pass is made when nothing is notified. */
+  readonly tickMs: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly onFatal: (error: unknown) => void;
+  /** The engine stops. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Says which batches are worked on, and when; the queue says by whom.
+ *
+ * A pass reads every live batch and its deployment, and offers the queue those that can go on. There is a pass after each
+ * change that is notified, and one every `tickMs`. A batch that the queue delivers goes through its stages until it ends, or
+ * rests because it waits for room or for its deployment: then a later pass offers it again.
+ */
+export class Scheduler {
+  readonly #deps: SchedulerDeps;
+  #passes: Promise<void> = Promise.resolve();
+  /** Batches that a stage here has moved on, and that did not rest since. */
+  readonly #moved = new Set<number>();
+
+  constructor(deps: SchedulerDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    const { queue, onFatal } = this.#deps;
+    queue.deliver((batchSeq) =>
+      this.#work(batchSeq).catch((error: unknown) => {
+        onFatal(error);
+        return 'rests';
+      }),
+    );
+    this.#passes = this.#run().catch(onFatal);
+  }
+
+  /** Call when `signal` is aborted. */
+  async stop(): Promise<void> {
+    await Promise.all([this.#deps.queue.stop(), this.#passes]);
+  }
+
+  /** Repeats `work` while it fails for a transient reason. Undefined when the engine stopped first. */
+  async patiently<T>(work: () => Promise<T>): Promise<T | undefined> {
+    const { signal } = this.#deps;
+    try {
+      return await retryTransient(work, this.#deps, signal);
+    } catch (error) {
+      if (signal.aborted && error === signal.reason) return undefined;
+      throw error;
+    }
+  }
+
+  /** Until the next tick, a change, or the end of the engine. */
+  rest(since?: number): Promise<void> {
+    const { queue, clock, tickMs, signal } = this.#deps;
+    return queue.changes.wait(clock, { delayMs: tickMs, signal, ...(since !== undefined && { since }) });
+  }
+
+  async #run(): Promise<void> {
+    const { queue, signal } = this.#deps;
+    while (!signal.aborted) {
+      // Read before the batches are: a change during the pass makes another pass follow.
+      const { count } = queue.changes;
+      await this.patiently(() => this.#pass());
+      await this.rest(count);
+    }
+  }
+
+  async #pass(): Promise<void> {
+    const { queue, batches, dispatchers, admissionQueue, clock, seen } = this.#deps;
+    admissionQueue.startLook();
+    const live = await batches.live();
+    admissionQueue.look(live, await dispatchers.refresh(live), nowS(clock));
+    await queue.offer(live.filter((batch) => admissionQueue.hasTurn(batch)).map(({ seq }) => seq));
+    await seen(live);
+  }
+
+  /** Takes the batch through the stage that it is at. */
+  async #work(batchSeq: number): Promise<Outcome> {
+    const { batches, stages, admissionQueue, lifecycleLog, queue, signal, left } = this.#deps;
+    const batch = signal.aborted ? undefined : await this.patiently(() => batches.bySeq(batchSeq));
+    if (batch !== undefined && !isTerminal(batch.status) && admissionQueue.takeTurn(batch)) {
+      const stage = stages[batch.status];
+      if ((await this.patiently(() => stage(batch))) === 'goes_on') {
+        this.#moved.add(batchSeq);
+        return 'goes_on';
+      }
+    }
+    await left(batchSeq);
+    if (this.#moved.delete(batchSeq)) {
+      if (batch !== undefined && isTerminal(batch.status)) lifecycleLog.ended(batch);
+      queue.notify();
+    }
+    return 'rests';
+  }
+}
