@@ -7,7 +7,7 @@ export default defineConfig({
   test: {
     // Tests wait more than they compute: with the default of one core less, two cores would have one worker.
     maxWorkers: '100%',
-    globalSetup: ['test/support/postgres-setup.ts'],
+    globalSetup: ['test/support/run-setup.ts', 'test/support/postgres-setup.ts'],
     projects: [
       {
         test: { ...limits, name: 'fast', include: ['{src,scripts,test/contract}/**/*.test.ts'] },
