@@ -56,7 +56,7 @@ function next(): void {
 }
 
 const beganAt = performance.now();
-for (let lane = 0; lane < concurrency; lane += 1) next();
+for (let begun = 0; begun < concurrency; begun += 1) next();
 await done.promise;
 console.log(performance.now() - beganAt);
 await pool.close();

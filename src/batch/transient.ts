@@ -11,7 +11,7 @@ export const isTransient = (error: unknown): boolean =>
 
 const WAIT_CAP_MS = 10_000;
 
-/** Repeats `work` while it fails for a passing reason. Rejects with any other error, or with `signal.reason`. */
+/** Repeats `work` while its error is transient. Rejects with any other error, or with `signal.reason`. */
 export async function retryTransient<T>(
   work: () => Promise<T>,
   deps: { readonly clock: Clock; readonly random: () => number; readonly log: Log },

@@ -10,11 +10,11 @@ const MIB = 1024 * 1024;
 /** In memory where there is such a place: what else the machine writes meanwhile must not move the mark. */
 const PARENT = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 /** The service is told to keep all but this free, and the filler takes twice as much. */
-const ROOM_BYTES = 256 * MIB;
+const SPACE_BYTES = 256 * MIB;
 const LINES = 1_500;
 
-test('P10: nothing is paid for while the disk is nearly full, and work goes on by itself when there is room', async () => {
-  const reserve = (await freeBytes(PARENT)) - ROOM_BYTES;
+test('P10: nothing is paid for while the disk is nearly full, and work goes on by itself when there is space', async () => {
+  const reserve = (await freeBytes(PARENT)) - SPACE_BYTES;
   const service = await Trial.open(
     'SQLite',
     { latencyMs: 50, jitterMs: 50 },
@@ -26,7 +26,7 @@ test('P10: nothing is paid for while the disk is nearly full, and work goes on b
     const { id } = await service.create(await service.upload(LINES));
     while ((await service.batch(id)).request_counts.completed < 100) await wait(20);
 
-    await fill(filler, 2 * ROOM_BYTES);
+    await fill(filler, 2 * SPACE_BYTES);
     const paid = await untilQuiet(service);
     const paused = await service.batch(id);
 
@@ -43,7 +43,7 @@ test('P10: nothing is paid for while the disk is nearly full, and work goes on b
     const ended = await service.untilEnded(id);
 
     console.info(
-      `full disk: ${paid} requests paid, 0 lost; resumed ${(resumedMs / 1000).toFixed(1)} s after room came back`,
+      `full disk: ${paid} requests paid, 0 lost; resumed ${(resumedMs / 1000).toFixed(1)} s after space came back`,
     );
     await service.expectWhole(ended, LINES);
     expect((await service.upstream.stats()).requests).toBe(LINES);

@@ -1,7 +1,7 @@
 import type { DeploymentPlan, Job, JobLine, Plan } from './plan.ts';
 import { OF_A_LINE, OF_A_SERVER, type Mishap } from './replies.ts';
 import type { Rng } from './rng.ts';
-import type { Fall, Fate, Listing, Outage } from './sim-upstream.ts';
+import type { ServerDeath, Fate, Listing, Outage } from './sim-upstream.ts';
 
 const MINUTE = 60_000;
 const THROTTLED_MAX_MS = 20 * MINUTE;
@@ -84,7 +84,7 @@ export function strike(
     const fate = struck.has(i) ? stricken(rng, lastly) : well(rng, options.mishapsMax);
     return {
       ...line,
-      fate: i === felling ? { ...fate, mishaps: [], lastly: null, fells: makeFall(rng) } : fate,
+      fate: i === felling ? { ...fate, mishaps: [], lastly: null, fells: makeDeath(rng) } : fate,
     };
   });
   return { ...job, lines };
@@ -139,7 +139,7 @@ const SINGLE: readonly Mishap[] = [
   { kind: 'unreachable' },
 ];
 
-const makeFall = (rng: Rng): Fall => ({
+const makeDeath = (rng: Rng): ServerDeath => ({
   form: rng.pick(['reset', '503', 'silent']),
   downMs: rng.pick([3_000, 20_000, 60_000]),
 });

@@ -119,8 +119,8 @@ export class Blame {
   /** P15. */
   checkFalls(provenLines: ReadonlySet<string>): void {
     const times = new Map<string, number>();
-    for (const { falls, listing } of this.#deps.servers.values())
-      for (const { line } of falls) if (listing !== '500') times.set(line, (times.get(line) ?? 0) + 1);
+    for (const { deaths, listing } of this.#deps.servers.values())
+      for (const { line } of deaths) if (listing !== '500') times.set(line, (times.get(line) ?? 0) + 1);
     for (const [line, count] of times) {
       // Where it seems to be the line's alone, it has its retries.
       const isFound = count <= Math.max(FALLS_MAX, this.#deps.maxRetries + 1) || !provenLines.has(line);

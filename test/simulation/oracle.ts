@@ -621,8 +621,8 @@ export class Oracle {
     if (endMs === undefined || !plan.isExact || plan.faults.length > 0) return;
     const { upstreams } = plan.deployments.find(({ name }) => name === trial.job.deployment)!;
     const troubles = upstreams.flatMap((upstream) => {
-      const { outages, falls } = servers.get(serverOf(plan, upstream))!;
-      return [...outages.filter(({ fromMs }) => fromMs < endMs), ...falls];
+      const { outages, deaths } = servers.get(serverOf(plan, upstream))!;
+      return [...outages.filter(({ fromMs }) => fromMs < endMs), ...deaths];
     });
     this.#blame.checkEnd(trial, { endMs, troubleEndMs: Math.max(0, ...troubles.map(({ toMs }) => toMs)) });
   }

@@ -20,11 +20,11 @@ export interface Fate {
   /** How many processes die when they send this line. */
   readonly kills: number;
   /** Whenever it is sent, the server dies. */
-  readonly fells: Fall | null;
+  readonly fells: ServerDeath | null;
 }
 
 /** How a server dies, for everybody who calls it or has a call under way, and for how long. */
-export interface Fall {
+export interface ServerDeath {
   readonly form: 'reset' | '503' | 'silent';
   readonly downMs: number;
 }
@@ -77,11 +77,11 @@ export class SimServer {
   readonly models: readonly string[];
   readonly outages: readonly Outage[];
   /** Times at which it died, until when, and which line it died of. */
-  readonly falls: { readonly atMs: number; readonly toMs: number; readonly line: string }[] = [];
+  readonly deaths: { readonly atMs: number; readonly toMs: number; readonly line: string }[] = [];
   /** When a process was told the list of models, or that there is none. */
   readonly listed: { readonly life: Life; readonly atMs: number }[] = [];
-  #down: { readonly toMs: number; readonly form: Fall['form'] } | null = null;
-  readonly #open = new Set<(form: Fall['form']) => void>();
+  #down: { readonly toMs: number; readonly form: ServerDeath['form'] } | null = null;
+  readonly #open = new Set<(form: ServerDeath['form']) => void>();
 
   constructor(
     name: string,
@@ -101,7 +101,7 @@ export class SimServer {
   wasIllWithin(fromMs: number, toMs: number): boolean {
     return [
       ...this.outages,
-      ...this.falls.map(({ atMs, toMs: endMs }) => ({ fromMs: atMs, toMs: endMs })),
+      ...this.deaths.map(({ atMs, toMs: endMs }) => ({ fromMs: atMs, toMs: endMs })),
     ].some((trouble) => trouble.fromMs <= toMs && trouble.toMs >= fromMs);
   }
 
@@ -115,21 +115,24 @@ export class SimServer {
   }
 
   /** `cut` is called when it dies before the returned function is. */
-  open(cut: (form: Fall['form']) => void): () => void {
+  open(cut: (form: ServerDeath['form']) => void): () => void {
     this.#open.add(cut);
     return () => this.#open.delete(cut);
   }
 
-  fall({ form, downMs }: Fall, { line, nowMs }: { readonly line: string; readonly nowMs: number }): void {
+  die(
+    { form, downMs }: ServerDeath,
+    { line, nowMs }: { readonly line: string; readonly nowMs: number },
+  ): void {
     this.#down = { toMs: nowMs + downMs, form };
-    this.falls.push({ atMs: nowMs, toMs: nowMs + downMs, line });
+    this.deaths.push({ atMs: nowMs, toMs: nowMs + downMs, line });
     for (const cut of this.#open) cut(form);
     this.#open.clear();
   }
 }
 
 /** What comes of a call to a server that is dead. */
-const DEAD: Readonly<Record<Fall['form'], Mishap>> = {
+const DEAD: Readonly<Record<ServerDeath['form'], Mishap>> = {
   reset: { kind: 'unreachable' },
   '503': { kind: 'status', status: 503, retryAfterMs: null, words: 'no engine' },
   silent: { kind: 'timeout' },
@@ -259,7 +262,7 @@ export class SimUpstream {
       aborted(signal, life).then(() => scheduler.after(rng.int(0, 50), life, () => abortedReply(this.name))),
     ];
     if (fells !== null && trouble === undefined)
-      scheduler.at(rng.int(0, 20), life, () => server.fall(fells, { line, nowMs: scheduler.nowMs }));
+      scheduler.at(rng.int(0, 20), life, () => server.die(fells, { line, nowMs: scheduler.nowMs }));
     else ways.push(trouble ? this.#meet(call, trouble.says) : this.#decide(call));
     const settled = await Promise.race(ways);
     close();

@@ -47,7 +47,7 @@ test(`${BLAME_SEEDS} histories of lines, servers, accounts and set-ups that fail
   console.info(summary.toString());
   expect(summary.violations).toEqual([]);
   expect(summary.troubles).toBeGreaterThan(BLAME_SEEDS / 2);
-  expect(summary.falls).toBeGreaterThan(BLAME_SEEDS / 10);
+  expect(summary.deaths).toBeGreaterThan(BLAME_SEEDS / 10);
   expect(summary.failedLines).toBeGreaterThan(BLAME_SEEDS);
 });
 

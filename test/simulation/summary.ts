@@ -10,7 +10,7 @@ export class Summary {
   powerCuts = 0;
   zombies = 0;
   troubles = 0;
-  falls = 0;
+  deaths = 0;
   failedLines = 0;
   readonly along = { alone: 0, withRest: 0, again: 0, cut: 0 };
   readonly resends: number[] = [];
@@ -27,7 +27,7 @@ export class Summary {
     this.powerCuts += history.powerCuts;
     this.zombies += history.zombies;
     this.troubles += history.troubles;
-    this.falls += history.falls;
+    this.deaths += history.deaths;
     this.failedLines += history.failedLines;
     this.along.alone += history.along.alone;
     this.along.withRest += history.along.withRest;
@@ -50,7 +50,7 @@ export class Summary {
       `${this.histories} histories, ${this.violations.length} failed`,
       `${(this.virtualMs / 3_600_000).toFixed(0)} virtual hours, ${this.batches} batches, ${this.lines} lines`,
       `${this.crashes} crashes (${this.powerCuts} power cuts), ${this.zombies} zombies`,
-      `${this.troubles} troubles of servers, ${this.falls} deaths of servers, ${this.failedLines} lines failed`,
+      `${this.troubles} troubles of servers, ${this.deaths} deaths of servers, ${this.failedLines} lines failed`,
       `room for tokens: ${JSON.stringify(this.room)}`,
       `outputs written along: ${alone} to their end, ${withRest} in part, ${again} in vain, ${cut} cut short`,
       `re-sent per end of a process: ${mean.toFixed(2)} on average, ${Math.max(0, ...this.resends)} at most`,

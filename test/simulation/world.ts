@@ -74,7 +74,7 @@ export interface History {
   readonly zombies: number;
   /** Stretches in which a server failed everybody, and how often one died of a line. */
   readonly troubles: number;
-  readonly falls: number;
+  readonly deaths: number;
   readonly failedLines: number;
   readonly along: World['along'];
   /** Requests sent again after each crash. */
@@ -140,7 +140,7 @@ export class World {
   readonly #fired = new Set<Fault>();
   readonly #processes = new Map<Life, Process>();
   readonly #onDeath = new Map<Life, () => void>();
-  readonly #corpses: Process[] = [];
+  readonly #ended: Process[] = [];
   readonly #dir: string;
 
   constructor(plan: Plan, mutation: Mutation, tracing: boolean) {
@@ -204,7 +204,7 @@ export class World {
       powerCuts: this.powerCuts,
       zombies: this.zombies,
       troubles: this.plan.outages.length,
-      falls: [...this.servers.values()].reduce((sum, { falls }) => sum + falls.length, 0),
+      deaths: [...this.servers.values()].reduce((sum, { deaths }) => sum + deaths.length, 0),
       failedLines: this.oracle.failedLines,
       along: this.along,
       resends,
@@ -216,7 +216,7 @@ export class World {
 
   async close(): Promise<void> {
     for (const life of this.#processes.keys()) this.#end(life);
-    await this.#bury();
+    await this.#closeEnded();
     await this.observer?.close();
     rmSync(this.#dir, { recursive: true, force: true });
   }
@@ -330,14 +330,14 @@ export class World {
     this.#onDeath.set(life, () => died.resolve());
     const mutation = this.#mutation;
     const raw = mutation.store ? new DatabaseSync(this.#databasePath) : null;
-    const corpse = {
+    const starting = {
       life,
       closeDatabase: async () => {
         raw?.close();
         await opened.close();
       },
     } as Process;
-    this.#processes.set(life, corpse);
+    this.#processes.set(life, starting);
 
     const store = (raw && mutation.store?.(opened, raw)) ?? opened;
     const guarded = storeOf(life, store, {
@@ -428,7 +428,7 @@ export class World {
       new AbortController().signal,
     );
     housekeeping.catch((error: unknown) => this.#fatal(life, error));
-    const process = { ...corpse, engine, uploader, state, blobs, pathOf: disk.pathOf, died: died.promise };
+    const process = { ...starting, engine, uploader, state, blobs, pathOf: disk.pathOf, died: died.promise };
     this.#processes.set(life, process);
     return process;
   }
@@ -446,7 +446,7 @@ export class World {
     life.alive = false;
     const process = this.#processes.get(life);
     this.#processes.delete(life);
-    if (process) this.#corpses.push(process);
+    if (process) this.#ended.push(process);
     this.along.cut += this.#openAlong.get(life) ?? 0;
     this.oracle.died(life);
     this.#onDeath.get(life)?.();
@@ -456,8 +456,8 @@ export class World {
     if (wasNeeded && downMs !== undefined) this.#boot(downMs);
   }
 
-  async #bury(): Promise<void> {
-    for (const process of this.#corpses.splice(0)) await this.#turn(() => process.closeDatabase());
+  async #closeEnded(): Promise<void> {
+    for (const process of this.#ended.splice(0)) await this.#turn(() => process.closeDatabase());
   }
 
   // ------------------------------------------------------------------ faults
@@ -813,7 +813,7 @@ export class World {
   }
 
   async #afterStep(): Promise<void> {
-    await this.#bury();
+    await this.#closeEnded();
     await this.oracle.afterStep();
   }
 

@@ -56,8 +56,9 @@ export class Script {
     if (down !== null && (isCall || typeof down === 'string')) return { kind: 'down', as: down };
     const rule = this.#find(request, { attempt, seconds: (nowMs - this.#startedAtMs) / 1_000 });
     if (rule === undefined) return null;
-    const { down: fall } = rule.do;
-    if (fall) this.#down = { as: fall.as, untilMs: nowMs + (rule.do.delay ?? 0) + (fall.for ?? Infinity) };
+    const { down: outage } = rule.do;
+    if (outage)
+      this.#down = { as: outage.as, untilMs: nowMs + (rule.do.delay ?? 0) + (outage.for ?? Infinity) };
     return { kind: 'rule', outcome: rule.do };
   }
 
