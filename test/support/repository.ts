@@ -1,5 +1,5 @@
 /** The files of this repository, for tests that read them as text. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { glob } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,8 @@ export const read = (path: string): string => readFileSync(join(ROOT, path), 'ut
 /** Paths from the root, sorted. What is installed, built or written by tools is left out. */
 export async function paths(pattern: string): Promise<string[]> {
   const found: string[] = [];
-  for await (const path of glob(pattern, { cwd: ROOT, exclude: ['node_modules', 'dist'] })) found.push(path);
+  for await (const path of glob(pattern, { cwd: ROOT, exclude: ['node_modules', 'dist'] }))
+    if (statSync(join(ROOT, path)).isFile()) found.push(path);
   return found.sort();
 }
 
