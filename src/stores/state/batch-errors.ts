@@ -1,7 +1,6 @@
 import type { Batch, BatchError, BatchErrors } from '../../contract/batch.ts';
 import type { Db, Trx } from './database.ts';
-import type { ColumnTypes } from './migrations.ts';
-import type { BatchRecord } from './schema.ts';
+import type { BatchRecord, ColumnTypes } from './schema.ts';
 import { toBatch } from './batch-rows.ts';
 
 /** What a list shows of each batch: the row has it, so that a list reads no more. */

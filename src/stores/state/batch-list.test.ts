@@ -16,7 +16,7 @@ import { listBatches } from './batch-list.ts';
 import type { Db } from './database.ts';
 import { listFiles } from './files.ts';
 import { migrate } from './migrations.ts';
-import type { ColumnTypes } from './migrations.ts';
+import type { ColumnTypes } from './schema.ts';
 import type { BatchFilter, BatchQuery } from './ports.ts';
 import { OffpeakPostgresDialect, POSTGRES_TYPES } from './postgres/dialect.ts';
 import type { Tables } from './schema.ts';

@@ -6,10 +6,6 @@ import { assert } from '../../core/assert.ts';
 import type { Db, Trx } from './database.ts';
 import type { BatchRecord } from './schema.ts';
 
-/** Every change of a batch starts here: the row stays locked until `trx` ends, and work on it is in line behind. */
-export const lockBatch = (trx: Trx, seq: number): Promise<BatchRecord | undefined> =>
-  trx.selectFrom('batches').selectAll().where('seq', '=', seq).forUpdate().executeTakeFirst();
-
 type Timestamp = Extract<keyof BatchRecord, `${string}_at`>;
 const REACHED_AT: readonly Exclude<Timestamp, 'expires_at'>[] = [
   'created_at',

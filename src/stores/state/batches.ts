@@ -6,9 +6,10 @@ import { couldEverFit, hasRoom } from './admission.ts';
 import { writeAudit } from './audit.ts';
 import { keepErrors, splitErrors, toWholeBatch, type SplitErrors } from './batch-errors.ts';
 import { listBatches } from './batch-list.ts';
-import { lockBatch, toBatch, transition, withLive } from './batch-rows.ts';
+import { toBatch, transition, withLive } from './batch-rows.ts';
 import type { Database, Db, Trx } from './database.ts';
 import { insertFiles } from './files.ts';
+import { lockBatch, lockQuota, lockResource, withResource } from './lock-order.ts';
 import type {
   BatchPlan,
   BatchStore,
@@ -18,7 +19,7 @@ import type {
   Publication,
   Room,
 } from './ports.ts';
-import { enqueuedTokens, groupOf, heldTokens, lockNameOf } from './quota.ts';
+import { enqueuedTokens, groupOf, heldTokens } from './quota.ts';
 import type { BatchRecord, NewBatchRecord } from './schema.ts';
 import { insertSegments, isUnfinished } from './work.ts';
 
@@ -26,9 +27,8 @@ import { insertSegments, isUnfinished } from './work.ts';
 export function createBatchStore(database: Database): BatchStore {
   return {
     create: (scope, batch, options) =>
-      database.transact(async (trx) => {
-        await database.lock(trx, 'resource', scope.resourceId);
-        await lockQuota(trx, database, { ...scope, ...batch, ...options });
+      withResource(database, scope.resourceId, async (trx) => {
+        await lockSharedQuota(trx, database, { ...scope, ...batch, ...options });
         return create(trx, scope, batch, options);
       }),
 
@@ -188,15 +188,15 @@ const toRecord = (
   purged: batch.errors ? 1 : 0,
 });
 
-/** The second lock that an admission takes, if it may go beyond the deployment's own limit. */
-async function lockQuota(
+/** An admission that may go beyond its deployment's own limit needs the quota group too. */
+async function lockSharedQuota(
   trx: Trx,
   database: Database,
   { resourceId, deployment, room }: { resourceId: string; deployment: string | null; room: Room | null },
 ): Promise<void> {
   if (deployment === null || room === null || room.sharedTokensMax === null) return;
   const group = await groupOf(trx, { resourceId, deployment });
-  if (group) await database.lock(trx, 'quota', lockNameOf(group));
+  if (group) await lockQuota(trx, database, group);
 }
 
 async function startWork(
@@ -211,8 +211,8 @@ async function startWork(
     .where('seq', '=', seq)
     .executeTakeFirst();
   if (!owner) return 'stale';
-  await database.lock(trx, 'resource', owner.resource_id);
-  await lockQuota(trx, database, { resourceId: owner.resource_id, ...plan });
+  await lockResource(trx, database, owner.resource_id);
+  await lockSharedQuota(trx, database, { resourceId: owner.resource_id, ...plan });
   const batch = await lockBatch(trx, seq);
   if (batch?.status !== 'validating') return 'stale';
   if (!(await mayStart(trx, batch, plan))) return keepWaiting(trx, batch, plan);

@@ -2,6 +2,7 @@ import type { Compilable, CompiledQuery, QueryResult } from 'kysely';
 
 import { assert } from '../../core/assert.ts';
 import type { Trx } from './database.ts';
+import { inLockOrder } from './lock-order.ts';
 import type { ClaimedSegment, LineResult } from './ports.ts';
 
 export type Claim = Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>;
@@ -21,9 +22,7 @@ export async function commitGroup(
   group: readonly LineResult[],
 ): Promise<Claim[]> {
   const lost: Claim[] = [];
-  // In the order of seq, so that two groups never wait for each other in a circle.
-  const bySeq = [...Map.groupBy(group, (result) => result.batchSeq)].sort(([a], [b]) => a - b);
-  for (const [batchSeq, results] of bySeq)
+  for (const [batchSeq, results] of inLockOrder(group))
     lost.push(...(await commitBatch(trx, statements, { batchSeq, results })));
   return lost;
 }

@@ -13,10 +13,7 @@ export interface Database {
   read<T>(work: (db: Db) => Promise<T>): Promise<T>;
   /** One transaction. `work` may run again after a conflict, so it changes nothing but the database. */
   transact<T>(work: (trx: Trx) => Promise<T>): Promise<T>;
-  /**
-   * Makes other transactions that name the same here wait until `trx` ends: for checks over many rows. Always in this
-   * order, so that none waits in a circle: one resource, then one quota, then rows of batches by `seq`.
-   */
+  /** Makes other transactions that name the same wait until `trx` ends. Called in `lock-order.ts` alone. */
   lock(trx: Trx, kind: LockKind, name: string): Promise<void>;
   /** Lets other calls have their turn, between the parts of one that takes long. */
   breathe(): Promise<void>;

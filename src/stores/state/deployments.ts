@@ -3,8 +3,9 @@ import type { Scope } from '../../contract/scope.ts';
 import { changesOf, writeAudit } from './audit.ts';
 import { withLive } from './batch-rows.ts';
 import type { Database, Db, Trx } from './database.ts';
+import { lockQuota, withResource } from './lock-order.ts';
 import type { DeploymentPut, DeploymentStore } from './ports.ts';
-import { allocatedTokens, groupUsages, lockNameOf, quotaGroupOf } from './quota.ts';
+import { allocatedTokens, groupUsages, quotaGroupOf } from './quota.ts';
 import type { DeploymentRecord } from './schema.ts';
 
 export function createDeploymentStore(database: Database): DeploymentStore {
@@ -18,11 +19,10 @@ export function createDeploymentStore(database: Database): DeploymentStore {
       }),
 
     put: (scope, deployment, options) =>
-      database.transact(async (trx) => {
-        await database.lock(trx, 'resource', scope.resourceId);
+      withResource(database, scope.resourceId, async (trx) => {
         const group = await quotaGroupOf(trx, scope, deployment);
         if (!group) return { kind: 'no_resource' };
-        await database.lock(trx, 'quota', lockNameOf(group));
+        await lockQuota(trx, database, group);
         return put(trx, scope, {
           deployment: { ...deployment, resourceId: scope.resourceId },
           group,
@@ -31,10 +31,7 @@ export function createDeploymentStore(database: Database): DeploymentStore {
       }),
 
     delete: (scope, name, atS) =>
-      database.transact(async (trx) => {
-        await database.lock(trx, 'resource', scope.resourceId);
-        return remove(trx, scope, { name, atS });
-      }),
+      withResource(database, scope.resourceId, (trx) => remove(trx, scope, { name, atS })),
 
     usages: (filter) => database.read((db) => groupUsages(db, filter)),
   };

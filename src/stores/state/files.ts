@@ -4,6 +4,7 @@ import { fileIdOf, type FilePurpose, type FileRow } from '../../contract/file.ts
 import type { Inspection } from '../../contract/inspection.ts';
 import { writeAudit } from './audit.ts';
 import type { Database, Db, Trx } from './database.ts';
+import { withResource } from './lock-order.ts';
 import type { FileLimits, FileQuery, FileStore } from './ports.ts';
 import type { FileRecord } from './schema.ts';
 
@@ -16,10 +17,7 @@ const REMOVALS_PER_STATEMENT = 5_000;
 export function createFileStore(database: Database): FileStore {
   return {
     insert: (scope, file, limits) =>
-      database.transact(async (trx) => {
-        await database.lock(trx, 'resource', scope.resourceId);
-        return insertInput(trx, scope.resourceId, { file, limits });
-      }),
+      withResource(database, scope.resourceId, (trx) => insertInput(trx, scope.resourceId, { file, limits })),
 
     get: (scope, fileId) =>
       database.read(async (db) => {

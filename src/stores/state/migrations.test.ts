@@ -18,7 +18,7 @@ import {
 } from '../../../test/support/state-store.ts';
 import type { Db } from './database.ts';
 import { migrate } from './migrations.ts';
-import type { ColumnTypes } from './migrations.ts';
+import type { ColumnTypes } from './schema.ts';
 import type { StateStore } from './ports.ts';
 import { OffpeakPostgresDialect, POSTGRES_TYPES } from './postgres/dialect.ts';
 import { openPostgresStore } from './postgres/open.ts';

@@ -1,22 +1,13 @@
 import { sql } from 'kysely';
-import type { ColumnDefinitionBuilder, Expression, RawBuilder } from 'kysely';
+import type { ColumnDefinitionBuilder, Expression } from 'kysely';
 
 import { BATCH_STATUSES } from '../../contract/batch.ts';
 import { splitAllErrors } from './batch-errors.ts';
 import { UPLOAD_STATUSES } from '../../contract/upload.ts';
 import type { Db } from './database.ts';
 import { indexLists } from './list-indexes.ts';
-import { indexKeysByAge } from './retention.ts';
 import { StoreError } from './ports.ts';
-
-/** The spellings that the two databases do not share. */
-export interface ColumnTypes {
-  /** Compared by bytes, so that both databases order alike. */
-  readonly text: 'text' | RawBuilder<unknown>;
-  readonly bytes: 'blob' | 'bytea';
-  /** Numbers that are never given twice. */
-  readonly identity: (column: ColumnDefinitionBuilder) => ColumnDefinitionBuilder;
-}
+import type { ColumnTypes } from './schema.ts';
 
 type Migration = (db: Db, types: ColumnTypes) => Promise<void>;
 
@@ -255,83 +246,6 @@ async function addControlPlane(db: Db, types: ColumnTypes): Promise<void> {
     .execute();
 }
 
-async function addBlobIds(db: Db, { text }: ColumnTypes): Promise<void> {
-  await db.schema.alterTable('files').addColumn('blob_id', text).execute();
-}
-
-/** Batches from before were created on an Azure surface, as most are; only faults that are still to be told would differ. */
-async function addDialect(db: Db, { text }: ColumnTypes): Promise<void> {
-  await db.schema
-    .alterTable('batches')
-    .addColumn('dialect', text, (c) => c.notNull().defaultTo('azure'))
-    .execute();
-  // They are judged by other rules now; who needs one makes it again.
-  await db.deleteFrom('inspections').execute();
-}
-
-/** No foreign keys: the files that it tells of have no rows any more. */
-async function addRemovals(db: Db, { text }: ColumnTypes): Promise<void> {
-  await db.schema
-    .createTable('removals')
-    .addColumn('blob_id', text, (c) => c.notNull().primaryKey())
-    .addColumn('bytes', 'bigint', required)
-    .addColumn('sha256', text, required)
-    .execute();
-}
-
-/** Files that come in parts. */
-async function addUploads(db: Db, { text }: ColumnTypes): Promise<void> {
-  await db.schema
-    .createTable('uploads')
-    .addColumn('id', text, (c) => c.notNull().primaryKey())
-    .addColumn('resource_id', text, required)
-    .addColumn('filename', text, required)
-    .addColumn('purpose', text, required)
-    .addColumn('bytes', 'bigint', required)
-    .addColumn('status', text, required)
-    .addColumn('created_at', 'bigint', required)
-    .addColumn('expires_at', 'bigint', required)
-    .addColumn('file_expires_after_s', 'bigint')
-    .addColumn('file_id', text)
-    .addColumn('completed_by', text)
-    .addColumn('parts', 'integer', zero)
-    .addColumn('part_bytes', 'bigint', zero)
-    .addCheckConstraint('uploads_status', oneOf('status', UPLOAD_STATUSES))
-    .execute();
-  await db.schema
-    .createIndex('uploads_pending')
-    .on('uploads')
-    .columns(['resource_id'])
-    .where(sql<boolean>`status = 'pending'`)
-    .execute();
-  await db.schema.createIndex('uploads_expiry').on('uploads').columns(['expires_at']).execute();
-  await db.schema
-    .createTable('upload_parts')
-    .addColumn('id', text, (c) => c.notNull().primaryKey())
-    .addColumn('blob_id', text, (c) => c.notNull().unique())
-    .addColumn('upload_id', text, (c) => c.notNull().references('uploads.id').onDelete('cascade'))
-    .addColumn('resource_id', text, required)
-    .addColumn('bytes', 'bigint', required)
-    .addColumn('sha256', text, required)
-    .addColumn('created_at', 'bigint', required)
-    .execute();
-  await db.schema.createIndex('upload_parts_of').on('upload_parts').columns(['upload_id']).execute();
-}
-
-/**
- * A batch names the bytes of its input itself. What earlier releases uploaded is stored under the file's own id; a file row
- * or a removal that says otherwise is believed. Only a live batch still reads the bytes of a deleted file.
- */
-async function addInputBlobs(db: Db, { text }: ColumnTypes): Promise<void> {
-  await db.schema.alterTable('batches').addColumn('input_blob_id', text).execute();
-  await sql`update batches set input_blob_id = (select blob_id from files where files.id = batches.input_file_id)
-    where input_file_id in (select id from files where blob_id is not null)`.execute(db);
-  // The names that begin with the file's id and an underscore.
-  await sql`update batches set input_blob_id = (select min(blob_id) from removals
-      where blob_id > batches.input_file_id || '_' and blob_id < batches.input_file_id || '\`')
-    where purged = 0 and input_file_id not in (select id from files)`.execute(db);
-}
-
 async function extendResources(db: Db, { text }: ColumnTypes): Promise<void> {
   const before = {
     subscription_id: '00000000-0000-0000-0000-000000000000',
@@ -406,4 +320,91 @@ async function createAudit(db: Db, { text, identity }: ColumnTypes): Promise<voi
     .addColumn('detail', text, required)
     .execute();
   await db.schema.createIndex('audit_of').on('audit').columns(['resource_id', 'seq']).execute();
+}
+
+async function addBlobIds(db: Db, { text }: ColumnTypes): Promise<void> {
+  await db.schema.alterTable('files').addColumn('blob_id', text).execute();
+}
+
+/** Batches from before were created on an Azure surface, as most are; only faults that are still to be told would differ. */
+async function addDialect(db: Db, { text }: ColumnTypes): Promise<void> {
+  await db.schema
+    .alterTable('batches')
+    .addColumn('dialect', text, (c) => c.notNull().defaultTo('azure'))
+    .execute();
+  // They are judged by other rules now; who needs one makes it again.
+  await db.deleteFrom('inspections').execute();
+}
+
+/** No foreign keys: the files that it tells of have no rows any more. */
+async function addRemovals(db: Db, { text }: ColumnTypes): Promise<void> {
+  await db.schema
+    .createTable('removals')
+    .addColumn('blob_id', text, (c) => c.notNull().primaryKey())
+    .addColumn('bytes', 'bigint', required)
+    .addColumn('sha256', text, required)
+    .execute();
+}
+
+/** They expire by time alone, whatever the resource; a create looks for its own. */
+async function indexKeysByAge(db: Db): Promise<void> {
+  await db.schema.dropIndex('idempotency_keys_age').execute();
+  await db.schema
+    .createIndex('idempotency_keys_age')
+    .on('idempotency_keys')
+    .columns(['created_at'])
+    .execute();
+}
+
+/** Files that come in parts. */
+async function addUploads(db: Db, { text }: ColumnTypes): Promise<void> {
+  await db.schema
+    .createTable('uploads')
+    .addColumn('id', text, (c) => c.notNull().primaryKey())
+    .addColumn('resource_id', text, required)
+    .addColumn('filename', text, required)
+    .addColumn('purpose', text, required)
+    .addColumn('bytes', 'bigint', required)
+    .addColumn('status', text, required)
+    .addColumn('created_at', 'bigint', required)
+    .addColumn('expires_at', 'bigint', required)
+    .addColumn('file_expires_after_s', 'bigint')
+    .addColumn('file_id', text)
+    .addColumn('completed_by', text)
+    .addColumn('parts', 'integer', zero)
+    .addColumn('part_bytes', 'bigint', zero)
+    .addCheckConstraint('uploads_status', oneOf('status', UPLOAD_STATUSES))
+    .execute();
+  await db.schema
+    .createIndex('uploads_pending')
+    .on('uploads')
+    .columns(['resource_id'])
+    .where(sql<boolean>`status = 'pending'`)
+    .execute();
+  await db.schema.createIndex('uploads_expiry').on('uploads').columns(['expires_at']).execute();
+  await db.schema
+    .createTable('upload_parts')
+    .addColumn('id', text, (c) => c.notNull().primaryKey())
+    .addColumn('blob_id', text, (c) => c.notNull().unique())
+    .addColumn('upload_id', text, (c) => c.notNull().references('uploads.id').onDelete('cascade'))
+    .addColumn('resource_id', text, required)
+    .addColumn('bytes', 'bigint', required)
+    .addColumn('sha256', text, required)
+    .addColumn('created_at', 'bigint', required)
+    .execute();
+  await db.schema.createIndex('upload_parts_of').on('upload_parts').columns(['upload_id']).execute();
+}
+
+/**
+ * A batch names the bytes of its input itself. What earlier releases uploaded is stored under the file's own id; a file row
+ * or a removal that says otherwise is believed. Only a live batch still reads the bytes of a deleted file.
+ */
+async function addInputBlobs(db: Db, { text }: ColumnTypes): Promise<void> {
+  await db.schema.alterTable('batches').addColumn('input_blob_id', text).execute();
+  await sql`update batches set input_blob_id = (select blob_id from files where files.id = batches.input_file_id)
+    where input_file_id in (select id from files where blob_id is not null)`.execute(db);
+  // The names that begin with the file's id and an underscore.
+  await sql`update batches set input_blob_id = (select min(blob_id) from removals
+      where blob_id > batches.input_file_id || '_' and blob_id < batches.input_file_id || '\`')
+    where purged = 0 and input_file_id not in (select id from files)`.execute(db);
 }

@@ -55,6 +55,8 @@ test('twenty deletes at once on a full disk all get the space that the ballast l
     const guard = createDiskGuard({
       dir: '/nowhere',
       clock: systemClock,
+      freeBytesMin: 256 * 1024 * 1024,
+      ballastBytes: 64 * 1024 * 1024,
       disk: {
         freeBytes: () => Promise.resolve(freeBytes),
         makeBallast: () => Promise.resolve(),

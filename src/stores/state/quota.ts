@@ -20,9 +20,6 @@ export async function quotaGroupOf(
   return resource && { subscriptionId: resource.subscription_id, location: resource.location, model, sku };
 }
 
-export const lockNameOf = ({ subscriptionId, location, model, sku }: QuotaGroup): string =>
-  JSON.stringify([subscriptionId, location, model, sku]);
-
 /** Shares of the group's deployments but one. */
 export async function allocatedTokens(
   db: Db,

@@ -3,6 +3,7 @@ import { changesOf, writeAudit } from './audit.ts';
 import { withLive } from './batch-rows.ts';
 import type { Database, Db, Trx } from './database.ts';
 import { noteRemovals } from './files.ts';
+import { withResource } from './lock-order.ts';
 import type { Change, ResourceStore } from './ports.ts';
 import type { ResourceRecord } from './schema.ts';
 import { deleteUploads } from './uploads.ts';
@@ -21,11 +22,7 @@ export function createResourceStore(database: Database): ResourceStore {
         return (await all.orderBy('id').execute()).map(toResource);
       }),
 
-    put: (resource, change) =>
-      database.transact(async (trx) => {
-        await database.lock(trx, 'resource', resource.id);
-        return put(trx, resource, change);
-      }),
+    put: (resource, change) => withResource(database, resource.id, (trx) => put(trx, resource, change)),
 
     delete: (resourceId, change) => remove(database, resourceId, change),
 
@@ -68,16 +65,10 @@ const keyStore = (database: Database): KeyStore => ({
     ),
 
   putKey: (resourceId, key, change) =>
-    database.transact(async (trx) => {
-      await database.lock(trx, 'resource', resourceId);
-      await putKey(trx, { resourceId, key, change });
-    }),
+    withResource(database, resourceId, (trx) => putKey(trx, { resourceId, key, change })),
 
   deleteKey: (resourceId, slot, change) =>
-    database.transact(async (trx) => {
-      await database.lock(trx, 'resource', resourceId);
-      return deleteKey(trx, { resourceId, slot, change });
-    }),
+    withResource(database, resourceId, (trx) => deleteKey(trx, { resourceId, slot, change })),
 
   findByKeyDigest: (digest) =>
     database.read(async (db) => {
@@ -149,10 +140,7 @@ async function remove(
   change: Change,
 ): Promise<'deleted' | 'not_found' | 'in_use'> {
   for (let isFirst = true; ; isFirst = false) {
-    const outcome = await database.transact(async (trx) => {
-      await database.lock(trx, 'resource', resourceId);
-      return removeSome(trx, resourceId, change);
-    });
+    const outcome = await withResource(database, resourceId, (trx) => removeSome(trx, resourceId, change));
     if (outcome === 'not_found') return isFirst ? 'not_found' : 'deleted';
     if (outcome !== 'more') return outcome;
     await database.breathe();
@@ -169,14 +157,6 @@ async function removeSome(
   if (live) return 'in_use';
   await trx.deleteFrom('resource_keys').where('resource_id', '=', resourceId).execute();
   await trx.deleteFrom('deployments').where('resource_id', '=', resourceId).execute();
-  const files = await trx
-    .deleteFrom('files')
-    .where('seq', 'in', (eb) =>
-      eb.selectFrom('files').select('seq').where('resource_id', '=', resourceId).limit(ROWS_PER_STEP),
-    )
-    .returning(['id', 'blob_id', 'bytes', 'sha256'])
-    .execute();
-  await noteRemovals(trx, files);
   const batches = await trx
     .deleteFrom('batches')
     .where('seq', 'in', (eb) =>
@@ -188,6 +168,14 @@ async function removeSome(
         .limit(ROWS_PER_STEP),
     )
     .executeTakeFirst();
+  const files = await trx
+    .deleteFrom('files')
+    .where('seq', 'in', (eb) =>
+      eb.selectFrom('files').select('seq').where('resource_id', '=', resourceId).limit(ROWS_PER_STEP),
+    )
+    .returning(['id', 'blob_id', 'bytes', 'sha256'])
+    .execute();
+  await noteRemovals(trx, files);
   if (files.length === ROWS_PER_STEP || Number(batches.numDeletedRows) === ROWS_PER_STEP) return 'more';
 
   await deleteUploads(trx, resourceId);

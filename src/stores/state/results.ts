@@ -110,7 +110,7 @@ async function purge(trx: Trx, rowsMax: number): Promise<boolean> {
     .select(['seq', 'resource_id'])
     .where('status', 'in', TERMINAL_STATUSES)
     .orderBy('seq');
-  const batch = await terminal.limit(1).executeTakeFirst();
+  const batch = await terminal.limit(1).forUpdate().executeTakeFirst();
   if (!batch) return false;
   const { seq } = batch;
   const results = await trx

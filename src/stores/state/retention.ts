@@ -42,6 +42,14 @@ async function pruneBatches(
     found.push(...(await old.execute()));
   }
   if (found.length === 0) return { batches: 0, blobIds: [] };
+  await trx
+    .deleteFrom('batches')
+    .where(
+      'seq',
+      'in',
+      found.map(({ seq }) => seq),
+    )
+    .execute();
   const files = await trx
     .deleteFrom('files')
     .where(
@@ -52,14 +60,6 @@ async function pruneBatches(
     .returning(REMOVED)
     .execute();
   await noteRemovals(trx, files);
-  await trx
-    .deleteFrom('batches')
-    .where(
-      'seq',
-      'in',
-      found.map(({ seq }) => seq),
-    )
-    .execute();
   return { batches: found.length, blobIds: files.map(blobOf) };
 }
 
@@ -119,14 +119,4 @@ async function pruneIdempotencyKeys(trx: Trx, { byS, limit }: Query): Promise<nu
       .where('created_at', '<=', byS)
       .execute();
   return old.length;
-}
-
-/** They expire by time alone, whatever the resource; a create looks for its own. */
-export async function indexKeysByAge(db: Db): Promise<void> {
-  await db.schema.dropIndex('idempotency_keys_age').execute();
-  await db.schema
-    .createIndex('idempotency_keys_age')
-    .on('idempotency_keys')
-    .columns(['created_at'])
-    .execute();
 }

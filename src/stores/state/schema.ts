@@ -1,4 +1,4 @@
-import type { Generated, Insertable, Selectable } from 'kysely';
+import type { ColumnDefinitionBuilder, Generated, Insertable, RawBuilder, Selectable } from 'kysely';
 
 import type { BatchEndpoint, BatchStatus } from '../../contract/batch.ts';
 import type {
@@ -43,6 +43,15 @@ export interface Tables {
   };
   segments: SegmentsTable;
   results: { batch_seq: number; line: number; ok: number; payload: Uint8Array };
+}
+
+/** The spellings that the two databases do not share. */
+export interface ColumnTypes {
+  /** Compared by bytes, so that both databases order alike. */
+  readonly text: 'text' | RawBuilder<unknown>;
+  readonly bytes: 'blob' | 'bytea';
+  /** Numbers that are never given twice. */
+  readonly identity: (column: ColumnDefinitionBuilder) => ColumnDefinitionBuilder;
 }
 
 interface ResourcesTable {

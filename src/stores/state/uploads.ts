@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import type { PartRow, UploadRow } from '../../contract/upload.ts';
 import type { Database, Trx } from './database.ts';
 import { insertInput, noteRemovals } from './files.ts';
+import { withResource } from './lock-order.ts';
 import type { PartOutcome, UploadLimits, UploadStore } from './ports.ts';
 import type { PartRecord, UploadRecord } from './schema.ts';
 
@@ -12,10 +13,9 @@ const REMEMBERED_S = 24 * 3_600;
 export function createUploadStore(database: Database): UploadStore {
   return {
     start: (scope, upload, limits) =>
-      database.transact(async (trx) => {
-        await database.lock(trx, 'resource', scope.resourceId);
-        return start(trx, { ...upload, resourceId: scope.resourceId }, limits);
-      }),
+      withResource(database, scope.resourceId, (trx) =>
+        start(trx, { ...upload, resourceId: scope.resourceId }, limits),
+      ),
 
     get: (scope, uploadId) =>
       database.read(async (db) => {
@@ -43,14 +43,12 @@ export function createUploadStore(database: Database): UploadStore {
       }),
 
     complete: (scope, uploadId, completion) =>
-      database.transact(async (trx) => {
-        await database.lock(trx, 'resource', scope.resourceId);
-        return complete(trx, { resourceId: scope.resourceId, uploadId }, completion);
-      }),
+      withResource(database, scope.resourceId, (trx) =>
+        complete(trx, { resourceId: scope.resourceId, uploadId }, completion),
+      ),
 
     cancel: (scope, uploadId) =>
-      database.transact(async (trx) => {
-        await database.lock(trx, 'resource', scope.resourceId);
+      withResource(database, scope.resourceId, async (trx) => {
         const cancelled = await trx
           .updateTable('uploads')
           .set({ status: 'cancelled' })
@@ -168,6 +166,8 @@ async function complete(
 
 /** In the transaction that deletes a resource: what its uploads had stored. */
 export async function deleteUploads(trx: Trx, resourceId: string): Promise<void> {
+  // The rows are locked first, so that no part is added while the parts go: its bytes would be in no record.
+  await trx.selectFrom('uploads').select('id').where('resource_id', '=', resourceId).forUpdate().execute();
   const parts = trx.deleteFrom('upload_parts').where('resource_id', '=', resourceId);
   await noteRemovals(trx, await parts.returning(['id', 'blob_id', 'bytes', 'sha256']).execute());
   await trx.deleteFrom('uploads').where('resource_id', '=', resourceId).execute();

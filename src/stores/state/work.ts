@@ -1,6 +1,7 @@
 import type { SegmentPlan } from '../../contract/inspection.ts';
-import { lockBatch, withWork } from './batch-rows.ts';
+import { withWork } from './batch-rows.ts';
 import type { Database, Db, Trx } from './database.ts';
+import { inLockOrder, lockBatch } from './lock-order.ts';
 import type { ClaimedSegment, WorkStore } from './ports.ts';
 import type { BatchRecord, SegmentRecord } from './schema.ts';
 
@@ -15,8 +16,7 @@ export function createWorkStore(database: Database): WorkStore {
 
     release: (segments) =>
       database.transact(async (trx) => {
-        const bySeq = [...Map.groupBy(segments, ({ batchSeq }) => batchSeq)].sort(([a], [b]) => a - b);
-        for (const [batchSeq, parts] of bySeq) await release(trx, batchSeq, parts);
+        for (const [batchSeq, parts] of inLockOrder(segments)) await release(trx, batchSeq, parts);
       }),
 
     reclaim: (owner) => database.transact((trx) => reclaim(trx, owner)),

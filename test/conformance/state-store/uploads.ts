@@ -219,4 +219,26 @@ export function uploadConformance(subject: () => Subject): void {
     expect(await ids()).toEqual([]);
     expect(await uploads().get(stranger, 'foreign')).toBeDefined();
   });
+
+  test('of a part that comes while its resource is deleted, the bytes have a record', async () => {
+    const { resources, files } = subject().store;
+    const rounds = numbers(20).map((n) => `r${n}`);
+    for (const id of rounds) {
+      await resources.put(resourceOf(id), change);
+      await uploads().start({ ...scope, resourceId: id }, uploadOf(id), LIMITS);
+    }
+    const parts = rounds.flatMap((id) => numbers(5).map((n) => partOf(`${id}-${n}`, { uploadId: id })));
+
+    const outcomes = await Promise.all(
+      parts.map(async (part) => {
+        const resourceId = part.uploadId;
+        const adding = uploads().addPart({ ...scope, resourceId }, part, { ...LIMITS, atS: NOW });
+        if (part.id.endsWith('2')) await resources.delete(resourceId, change);
+        return adding;
+      }),
+    );
+
+    const added = parts.filter((_, index) => outcomes[index] === 'added').map(({ blobId }) => blobId);
+    expect((await files.existing(added)).toSorted()).toEqual(added.toSorted());
+  });
 }

@@ -1,6 +1,6 @@
 import { PostgresDialect, PostgresQueryCompiler, sql } from 'kysely';
 
-import type { ColumnTypes } from '../migrations.ts';
+import type { ColumnTypes } from '../schema.ts';
 
 export const POSTGRES_TYPES: ColumnTypes = {
   text: sql`text collate "C"`,

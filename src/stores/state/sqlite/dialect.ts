@@ -10,7 +10,7 @@ import type {
   SelectModifierNode,
 } from 'kysely';
 
-import type { ColumnTypes } from '../migrations.ts';
+import type { ColumnTypes } from '../schema.ts';
 
 export const SQLITE_TYPES: ColumnTypes = {
   text: 'text',
