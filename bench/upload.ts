@@ -38,7 +38,7 @@ export async function run(): Promise<Measurement> {
       },
       { actor: scope.actor, atS: 0 },
     );
-    const diskGuard = createDiskGuard({ dir, clock: systemClock, ballastBytes: 0 });
+    const diskGuard = createDiskGuard({ dir, clock: systemClock, freeBytesMin: 0, ballastBytes: 0 });
     const uploader = createUploader({
       state,
       blobs,

@@ -310,7 +310,7 @@ export class Engine {
       reasonOf: (batch) => this.#progress.of(batch)?.waiting ?? 'Waits for room.',
     });
     this.#dispatchers.wake();
-    this.#retryStorms.tell();
+    this.#retryStorms.report();
     while (!this.#stopping.signal.aborted && (await this.#deps.state.results.purge(PURGE_ROWS)));
   }
 

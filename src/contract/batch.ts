@@ -24,7 +24,7 @@ export type TerminalStatus = (typeof TERMINAL_STATUSES)[number];
 export const isTerminal = (status: BatchStatus): status is TerminalStatus =>
   (TERMINAL_STATUSES as readonly BatchStatus[]).includes(status);
 
-/** Which transitions exist (docs/contract.md §2). A batch that ran past a strict window is finalized as `expired`. */
+/** Which transitions exist (docs/contract.md §2). A batch that passed a strict completion window ends as `expired`. */
 export const TRANSITIONS: Readonly<Record<BatchStatus, readonly BatchStatus[]>> = {
   validating: ['in_progress', 'failed', 'cancelling'],
   in_progress: ['finalizing', 'failed', 'cancelling', 'expired'],
@@ -40,7 +40,7 @@ export const TRANSITIONS: Readonly<Record<BatchStatus, readonly BatchStatus[]>> 
 export const BATCH_ENDPOINTS = ['/chat/completions', '/completions', '/embeddings', '/responses'] as const;
 export type BatchEndpoint = (typeof BATCH_ENDPOINTS)[number];
 
-/** Strips the optional `/v1`; undefined for anything that is not exactly an endpoint. */
+/** Strips the optional `/v1`. Undefined: the url is no endpoint. */
 export function toBatchEndpoint(url: string): BatchEndpoint | undefined {
   const bare = url.startsWith('/v1/') ? url.slice(3) : url;
   return BATCH_ENDPOINTS.find((endpoint) => endpoint === bare);
@@ -75,12 +75,12 @@ export type BatchErrorCode =
 export interface BatchErrors {
   /** At most `BATCH_ERRORS_MAX`, in line order. */
   readonly data: readonly BatchError[];
-  /** How many more there were. */
+  /** How many more faults there were. */
   readonly omitted: number;
 }
 export const BATCH_ERRORS_MAX = 1_000;
 
-/** How long an `Idempotency-Key` stands for its batch. */
+/** How long an `Idempotency-Key` is remembered. */
 export const IDEMPOTENCY_KEY_S = 24 * 60 * 60;
 
 export const REQUESTS_MAX = 100_000;
@@ -103,28 +103,28 @@ export interface Usage {
 
 /** A job over one input file. Timestamps are Unix seconds and never go back within one batch. */
 export interface Batch {
-  /** Dense internal number: the key of segments and results. Never on the wire. */
+  /** A dense internal number, which is the key of segments and results. It is never on the wire. */
   readonly seq: number;
   readonly id: string;
   readonly resourceId: string;
   readonly status: BatchStatus;
   readonly endpoint: BatchEndpoint;
-  /** Of the surface that it was created on: whose rules and words its faults have. */
+  /** The dialect of the surface that the batch was created on. Its faults follow the rules and words of that dialect. */
   readonly dialect: Dialect;
   readonly completionWindow: '24h';
   readonly inputFileId: string;
   /** The input's bytes in the blob store. They stay while the batch is live, also when the file is deleted. */
   readonly inputBlobId: string;
-  /** Reserved at create, shown on the wire only once the files exist. */
+  /** Both ids are reserved at create. The wire shows them once the files exist. */
   readonly outputFileId: string;
   readonly errorFileId: string;
-  /** The deployment that the lines name; null while unknown (validation not done, or failed). */
+  /** The deployment that the lines name. Null: validation has not found it, or not yet. */
   readonly deployment: string | null;
   /** Input tokens (estimate) that count against the deployment's limit until the batch is terminal. */
   readonly enqueuedTokens: number;
-  /** What to do when its deployment has no room for its tokens; null: what the deployment says once it is known. */
+  /** What happens when its deployment has no room for its tokens. Null: the deployment decides, once it is known. */
   readonly whenFull: WhenFull | null;
-  /** The tokens that it waits for room for, holding none; null: it does not wait. */
+  /** The tokens for which it waits for room; it holds none meanwhile. Null: it does not wait. */
   readonly waitingTokens: number | null;
   readonly createdAt: number;
   readonly expiresAt: number;

@@ -9,7 +9,7 @@ export const SKUS = [
 ] as const;
 export type Sku = (typeof SKUS)[number];
 
-/** The others serve single requests. */
+/** The other SKUs serve single requests. */
 export const BATCH_SKUS: readonly Sku[] = ['GlobalBatch', 'DataZoneBatch'];
 
 /** Subscription offers, which decide the quota; `unlimited` is ours, for people with their own GPUs. */
@@ -26,26 +26,26 @@ export type VersionUpgradeOption = (typeof VERSION_UPGRADE_OPTIONS)[number];
 /** Who may change an object: what the configuration declares is read-only over the API. */
 export type Owner = 'configuration' | 'api';
 
-/** What becomes of a batch that does not fit its deployment's quota just now. */
+/** What happens to a batch for which its deployment has no room now. */
 export const WHEN_FULL = ['fail', 'wait'] as const;
 export type WhenFull = (typeof WHEN_FULL)[number];
 
 /** One capacity unit of a batch SKU, in enqueued tokens (docs/contract.md §0). */
 export const TOKENS_PER_CAPACITY = 1_000;
 
-/** For how long younger batches may pass one that waits for room; from then on the room is kept for it. */
+/** So long younger batches may pass a batch that waits for room. From then on the room is kept for it. */
 export const QUEUE_PASS_S = 15 * 60;
 
 /** The tenant. */
 export interface Resource {
   /** Its name: a DNS label, unique over the service. */
   readonly id: string;
-  /** Region, as `koreacentral`. */
+  /** Region, such as `koreacentral`. */
   readonly location: string;
   readonly subscriptionId: string;
   readonly resourceGroup: string;
   readonly offer: Offer;
-  /** True: only tokens open it. */
+  /** True: the resource accepts tokens only. */
   readonly keyAuthDisabled: boolean;
   readonly owner: Owner;
   readonly tags: Readonly<Record<string, string>>;
@@ -53,7 +53,7 @@ export interface Resource {
   readonly createdAt: number;
 }
 
-/** One of the two keys of a resource. The key itself was shown once and is kept nowhere. */
+/** One of the two keys of a resource. The key itself was shown once, and is kept nowhere. */
 export interface ResourceKey {
   readonly slot: 1 | 2;
   /** HMAC-SHA256 (hex). */
@@ -62,11 +62,11 @@ export interface ResourceKey {
   readonly hint: string;
 }
 
-/** What can be said of a deployment besides its name and its share of the quota, whoever says it. */
+/** What a deployment has besides its name and its share of the quota, whoever declares it. */
 export interface DeploymentSettings {
   /** Base model, as in the catalog. */
   readonly model: string;
-  /** Of the model. Null: in a configuration, the default one; else a model of the operator's own that has none. */
+  /** Version of the model. Null in a configuration: the default one. Null elsewhere: a model of the operator's own has none. */
   readonly version: string | null;
   readonly sku: Sku;
   /** May go beyond its share while the quota that it belongs to is idle. */
@@ -82,7 +82,7 @@ export interface DeploymentSettings {
   readonly tags: Readonly<Record<string, string>>;
 }
 
-/** A deployment as it was asked for; `deployments/port.ts` has what it comes to while it serves. */
+/** A deployment as it was asked for. `deployments/port.ts` has what it is while it serves. */
 export interface DeploymentRow extends DeploymentSettings {
   readonly resourceId: string;
   /** What callers put in `model`. Unique in its resource, case-sensitive. */
@@ -94,7 +94,7 @@ export interface DeploymentRow extends DeploymentSettings {
   readonly updatedAt: number;
 }
 
-/** What deployments share one quota: all of one subscription, region, model and SKU. */
+/** All deployments of one subscription, region, model and SKU share one quota. */
 export interface QuotaGroup {
   readonly subscriptionId: string;
   readonly location: string;
@@ -104,9 +104,9 @@ export interface QuotaGroup {
 
 /** Tokens of one deployment at one moment. */
 export interface EnqueuedTokens {
-  /** Held by live batches; counts against the limit. */
+  /** Tokens of live batches. They count against the limit. */
   readonly held: number;
-  /** Wanted by batches that wait for room, and how many those are. */
+  /** Tokens that waiting batches need, and how many of these batches there are. */
   readonly waiting: number;
   readonly waitingBatches: number;
 }
@@ -120,9 +120,9 @@ export interface AuditEntry {
   /** As in `Scope.actor`. */
   readonly actor: string;
   readonly action: AuditAction;
-  /** What it was done to: a deployment's name, a batch or file id, `key1`. */
+  /** The object of the action: a deployment's name, the id of a batch or file, `key1`. */
   readonly target: string;
-  /** What changed, by field; never a secret. */
+  /** What changed, by field. It never has a secret. */
   readonly detail: Readonly<Record<string, unknown>>;
 }
 

@@ -1,14 +1,14 @@
-/** Whose words an answer has: those of the Azure surfaces, or those of `/v1`. */
+/** Whose rules and words an answer has: those of the Azure surfaces, or those of `/v1`. */
 export type Dialect = 'azure' | 'openai';
 
 /**
- * Every error that a caller can get, in one table: status, the code in Azure's dialect (`/openai/...`), the code in
- * OpenAI's (`/v1/...`), and the text. Codes are never renamed or reused. The text says what, which, what next.
+ * An error that a caller can get: the status, the code in Azure's dialect (`/openai/...`), and the code in OpenAI's
+ * (`/v1/...`). Codes are never renamed or reused.
  * Source: docs/contract.md §1, §3, §8.
  */
 export interface ErrorEntry {
   readonly status: number;
-  /** On `/v1`, where it differs. A 409 goes out with `x-should-retry: false`: SDKs would try again. */
+  /** The status on `/v1`, where it differs. A 409 has `x-should-retry: false`, since SDKs would try again. */
   readonly openaiStatus?: number;
   readonly azure: string;
   readonly openai: string | null;
@@ -90,13 +90,13 @@ interface OpenAiWords {
   readonly param: string | null;
 }
 
-/** Thrown where a caller must act; `http` renders it in the caller's dialect. */
+/** Thrown where a caller must act. `http` renders it in the caller's dialect. */
 export class ApiError extends Error {
   override name = 'ApiError';
   readonly code: ApiErrorCode;
   /** The parameter at fault, as the caller spelled it. */
   readonly param: string | null;
-  /** OpenAI's words, where it has its own. */
+  /** The words of OpenAI, where they differ. */
   readonly openai: OpenAiWords | null;
   readonly retryAfterS: number | null;
   constructor(

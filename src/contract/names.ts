@@ -1,6 +1,6 @@
 /**
- * First words of our own URLs, and labels that hosts have for other things. No resource has such a name, since
- * `/{resource}/openai/...` and `{resource}.domain` must never lead elsewhere.
+ * No resource may have these names. They begin our own URLs or are common names of hosts, and `/{resource}/openai/...` and
+ * `{resource}.domain` must lead to the resource alone.
  */
 export const RESERVED_NAMES: readonly string[] = [
   'admin',

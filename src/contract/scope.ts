@@ -1,6 +1,6 @@
 /**
- * Whose data a call may touch. Made by authentication, taken first by every store call on a tenant's data:
- * what belongs to another resource is indistinguishable from what does not exist.
+ * Whose data a call may touch. Authentication makes it, and every store call on a tenant's data takes it first. Invariant:
+ * what belongs to another resource looks as if it did not exist.
  */
 export interface Scope {
   readonly resourceId: string;

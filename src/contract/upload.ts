@@ -1,11 +1,11 @@
-/** A file that comes in parts: an upload is started, gets its parts in any order, and is completed to a file. */
+/** A file may come in parts: an upload is started, gets its parts in any order, and is completed to a file. */
 import type { FilePurpose } from './file.ts';
 
 export const UPLOAD_STATUSES = ['pending', 'completed', 'cancelled', 'expired'] as const;
 export type UploadStatus = (typeof UPLOAD_STATUSES)[number];
 
 export const PART_BYTES_MAX = 64 * 1024 * 1024;
-/** Azure's; OpenAI gives one hour. */
+/** Azure gives two hours; OpenAI gives one. */
 export const UPLOAD_LIFETIME_S = 2 * 3_600;
 
 export interface UploadRow {
@@ -13,22 +13,22 @@ export interface UploadRow {
   readonly resourceId: string;
   readonly filename: string;
   readonly purpose: FilePurpose;
-  /** What the parts must have together. */
+  /** The bytes of all parts together must be so many. */
   readonly bytes: number;
   readonly status: UploadStatus;
   /** Unix seconds. */
   readonly createdAt: number;
-  /** Unix seconds: it takes no parts from then on, and cannot be completed. */
+  /** Unix seconds. From then on it takes no parts and cannot be completed. */
   readonly expiresAt: number;
-  /** Of the file, counted from its creation; null: never. */
+  /** Expiry of the file, counted from its creation. Null: it never expires. */
   readonly fileExpiresAfterS: number | null;
-  /** Set when completed. */
+  /** Null until the upload is completed. */
   readonly completion: UploadCompletion | null;
 }
 
 interface UploadCompletion {
   readonly fileId: string;
-  /** Tells a repeated call, which gets the same answer, from another one. */
+  /** A repeated call has the same digest, and gets the same answer. */
   readonly digest: string;
 }
 

@@ -1,4 +1,4 @@
-/** What travels over the wire about deployments, quotas, models and the audit log, as zod schemas. */
+/** The bodies of deployments, quotas, models and the audit log, as zod schemas. */
 import { z } from 'zod';
 import { AUDIT_ACTIONS, SKUS } from './control.ts';
 
@@ -56,7 +56,7 @@ export type WireQuotaUsage = z.infer<typeof WireQuotaUsage>;
 
 export const WireQuotaUsageList = plainListOf(WireQuotaUsage).meta({ id: 'QuotaUsageList' });
 
-/** OpenAI's: what callers put in `model`. */
+/** A model as OpenAI lists it: what callers put in `model`. */
 export const WireModel = z
   .object({
     id: z.string(),
@@ -67,7 +67,7 @@ export const WireModel = z
   .meta({ id: 'Model' });
 export type WireModel = z.infer<typeof WireModel>;
 
-/** Azure's: a base model of the catalog. */
+/** A model as Azure lists it: a base model of the catalog. */
 export const WireBaseModel = z
   .object({
     id: z.string().meta({ description: 'Name and version' }),

@@ -1,6 +1,6 @@
 /**
- * What travels over the wire, as zod schemas: the server renders and documents with them, the command line reads
- * answers with them. Every key is present, with null when unset. Source: docs/contract.md §1, §2.
+ * The bodies of the wire, as zod schemas. The server renders and documents with them, and the command line reads answers
+ * with them. Every key is present, and null when unset. Source: docs/contract.md §1, §2.
  */
 import { z } from 'zod';
 import { BATCH_STATUSES } from './batch.ts';
@@ -109,7 +109,7 @@ const ReadableFileId = z.string().nullable().meta({
   description: 'Readable while the batch runs; null: the batch has ended, and there is no such file',
 });
 
-/** What Offpeak says beyond the original. */
+/** What Offpeak adds to the original. */
 const WireBatchExtras = z
   .object({
     progress: z.number().min(0).max(1),
@@ -161,7 +161,7 @@ export type WireBatch = z.infer<typeof WireBatch>;
 export const WireBatchList = listOf(WireBatch).meta({ id: 'BatchList' });
 export type WireBatchList = z.infer<typeof WireBatchList>;
 
-/** Azure's shape fills `code`, `message` and `target`; OpenAI's `message`, `type`, `param` and `code`. */
+/** Azure's shape has `code`, `message` and `target`; OpenAI's has `message`, `type`, `param` and `code`. */
 export const WireError = z
   .object({
     error: z.object({

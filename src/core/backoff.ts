@@ -1,4 +1,4 @@
-/** Exponential back-off with equal jitter: between half of and all of `baseMs * 2^n`, capped. `n` counts from 0. */
+/** Exponential back-off with equal jitter: the wait is between half of `baseMs * 2^n` and all of it. `n` counts from 0. */
 export function backoffMs(
   n: number,
   options: { readonly baseMs: number; readonly capMs: number; readonly random: () => number },

@@ -4,19 +4,19 @@ import { chmod, mkdir, open, readdir, readFile, rename } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
-/** The one directory that a server writes to, held by it alone. */
+/** The directory that a server writes to. One server holds it at a time. */
 export interface DataDir {
   readonly path: string;
   readonly blobsDir: string;
-  /** 32 secret bytes that key the digests of api-keys. Undefined: none were made here. */
+  /** 32 secret bytes that key the digests of api-keys. Undefined: there are none yet. */
   readonly pepper: Uint8Array | undefined;
-  /** Makes them, in place of others. */
+  /** Makes a new pepper, in place of an older one. */
   makePepper(): Promise<Uint8Array>;
-  /** Lets another server have the directory. The end of the process does too, however it comes. */
+  /** Releases the directory. However the process ends, its end releases the directory too. */
   close(): void;
 }
 
-/** What an operator must put right; the message names the directory and says how. */
+/** The operator must put this right. The message names the directory and says how. */
 export class DataDirError extends Error {
   override name = 'DataDirError';
 }
@@ -24,7 +24,7 @@ export class DataDirError extends Error {
 const LOCK_FILE = 'lock.db';
 export const PEPPER_FILE = 'pepper';
 const PEPPER_BYTES = 32;
-/** A server that was just killed may need a moment to be gone. */
+/** A server that was just killed may need a moment to end. */
 const LOCK_WAIT_MS = 500;
 
 export async function openDataDir(dataDir: string): Promise<DataDir> {
@@ -48,7 +48,7 @@ export async function openDataDir(dataDir: string): Promise<DataDir> {
   }
 }
 
-/** For looking only, also beside the server that holds it. */
+/** Reads the directory, also while a server holds it. */
 export async function readDataDir(dataDir: string): Promise<Pick<DataDir, 'path' | 'blobsDir' | 'pepper'>> {
   const path = resolve(dataDir);
   try {
@@ -64,16 +64,16 @@ export async function readDataDir(dataDir: string): Promise<Pick<DataDir, 'path'
   }
 }
 
-/** Others on this host may not look in. A directory that holds somebody else's files keeps its mode. */
+/** No other user of this host may read it. A directory with files of somebody else keeps its mode. */
 async function makePrivate(path: string): Promise<void> {
   if (await makeDurably(path)) return;
   const names = await readdir(path);
   const ours = names.length === 0 || names.includes(LOCK_FILE);
-  // A mounted volume may belong to another user: what is in it is still for the owner only.
+  // A mounted volume may belong to another user. The files in it are still for their owner only.
   if (ours) await chmod(path, 0o700).catch(() => {});
 }
 
-/** Makes `path` and its parents, and their names durable. False: it was there. */
+/** Makes `path` and its parents, and makes their names durable. False: the directory was there. */
 async function makeDurably(path: string): Promise<boolean> {
   const first = await mkdir(path, { recursive: true, mode: 0o700 });
   if (first === undefined) return false;
@@ -82,9 +82,9 @@ async function makeDurably(path: string): Promise<boolean> {
 }
 
 /**
- * An exclusive transaction of SQLite that is never ended holds a lock of the kernel's: it goes with the process, also by
- * kill -9, so no stale lock can keep a restart out. Nothing else may open the file in this process: closing it would
- * drop the lock.
+ * The lock is an exclusive transaction of SQLite that never ends. The kernel releases it when the process ends, also by
+ * kill -9, so no stale lock keeps a restart out. Invariant: nothing else in this process opens the file, since closing it
+ * would release the lock.
  */
 function lock(path: string): () => void {
   const db = new DatabaseSync(join(path, LOCK_FILE), { timeout: LOCK_WAIT_MS });
@@ -98,7 +98,7 @@ function lock(path: string): () => void {
     process.off('exit', unlock);
     if (db.isOpen) db.close();
   };
-  // Keeps `db` reachable: collected as garbage it would be closed, and the lock lost.
+  // This keeps `db` reachable. Garbage collection would close it and release the lock.
   process.on('exit', unlock);
   return unlock;
 }
@@ -123,7 +123,7 @@ async function makePepper(file: string): Promise<Uint8Array> {
   return pepper;
 }
 
-/** A file for this user alone that is there whole, also after a power cut, or as it was before. */
+/** Writes a file that this user alone can read. After a power cut the file is whole, or as it was before. */
 export async function writeDurably(file: string, content: string | Uint8Array): Promise<void> {
   const handle = await open(`${file}.new`, 'w', 0o600);
   try {
@@ -179,7 +179,7 @@ function adviceFor(path: string, fault: { code: string; sqlite: number; message:
     return `The data directory ${path} is, or lies under, something that is not a directory. Name another with --data-dir.`;
   }
   if (fault.code === 'ENOSPC' || fault.sqlite === SQLITE_FULL) {
-    return `The disk of the data directory ${path} is full. Make room, or name another with --data-dir.`;
+    return `The disk of the data directory ${path} is full. Free some space, or name another with --data-dir.`;
   }
   return `The data directory ${path} cannot be used: ${fault.message}. Put that right, or name another with --data-dir.`;
 }

@@ -3,20 +3,21 @@ import { open, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from './clock.ts';
 
-/** Knows whether the disk has room for new work, so that none is begun whose results could not be stored (P10). */
+/**
+ * Knows whether the disk has space for new work, so that no work starts whose results could not be stored (P10).
+ *
+ * On a full disk even a cancel or a delete cannot be recorded, so the guard keeps a ballast: a file that can be removed then.
+ * The ballast is `missing` from the start until the disk has space for it; `made`; or `dropped`, to free its space. While it
+ * is dropped there is no space for new work: the disk must prove that it can take the ballast again.
+ */
 export interface DiskGuard {
-  /** Whether `bytes` more still leave the free bytes that the guard keeps. As of at most a tenth of a second ago. */
+  /** Whether `bytes` more leave the free bytes that the guard keeps. The answer is a tenth of a second old at most. */
   hasSpace(bytes?: number): Promise<boolean>;
-  /** Resolves when there is room; rejects with the signal's reason. */
-  waitForSpace(signal: AbortSignal): Promise<void>;
-  /** New work met a full disk and has undone its part: there is no room until the next look. The ballast stays. */
+  /** New work met a full disk and has undone its part. There is no space until the next check; the ballast stays. */
   noteFull(): void;
-  /**
-   * Not even the record of a cancel or a delete found space: gives up the ballast for it, and says there is no room until
-   * the ballast could be made again.
-   */
+  /** Not even the record of a cancel or a delete found space. Drops the ballast. */
   dropBallast(): Promise<void>;
-  /** Looks at the disk every second until aborted, so that the ballast is given up and made again unasked. */
+  /** Checks the disk every second until aborted, so that the ballast is dropped and made again unasked. */
   watch(signal: AbortSignal): Promise<void>;
 }
 
@@ -24,7 +25,7 @@ export interface DiskGuard {
 export interface GuardedDisk {
   /** What an unprivileged process may still write. */
   freeBytes(): Promise<number>;
-  /** Makes the ballast durable, of bytes that really occupy the disk. Leaves nothing when it fails. */
+  /** Makes a durable ballast, of bytes that really occupy the disk. It leaves nothing when it fails. */
   makeBallast(bytes: number): Promise<void>;
   dropBallast(): Promise<void>;
 }
@@ -32,25 +33,25 @@ export interface GuardedDisk {
 export interface DiskGuardOptions {
   readonly dir: string;
   readonly clock: Clock;
-  readonly freeBytesMin?: number;
-  /** 0: none. */
-  readonly ballastBytes?: number;
+  readonly freeBytesMin: number;
+  /** 0: there is no ballast. */
+  readonly ballastBytes: number;
   readonly disk?: GuardedDisk;
 }
 
 const MIB = 1024 * 1024;
-const LOOK_EVERY_MS = 1_000;
+const CHECK_EVERY_MS = 1_000;
 /** A fast upload writes less in this time than the guard keeps free. */
 const STALE_AFTER_MS = 100;
 
 export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
-  const { clock, freeBytesMin = 256 * MIB, ballastBytes = 64 * MIB } = options;
+  const { clock, freeBytesMin, ballastBytes } = options;
   const disk = options.disk ?? diskUnder(options.dir);
   const dropBallastBelow = freeBytesMin / 8;
   let ballast: 'missing' | 'made' | 'dropped' = 'missing';
   let freeBytes = 0;
   let staleAtMs = -Infinity;
-  let looking: Promise<void> | undefined;
+  let checking: Promise<void> | undefined;
   let making: Promise<void> | undefined;
   let dropping: Promise<void> | undefined;
 
@@ -59,52 +60,48 @@ export function createDiskGuard(options: DiskGuardOptions): DiskGuard {
       if (ballastBytes > 0) await disk.makeBallast(ballastBytes);
       ballast = 'made';
     } catch {
-      // Nothing is lost with it: while the disk cannot take it the state stays, and a later look tries again.
+      // Nothing is lost: the disk cannot take the ballast now, and a later check tries again.
     }
   };
-  const look = async () => {
+  const check = async () => {
     freeBytes = await disk.freeBytes();
     staleAtMs = clock.mono() + STALE_AFTER_MS;
     if (freeBytes < dropBallastBelow) return guard.dropBallast();
     if (ballast === 'made' || freeBytes < freeBytesMin + ballastBytes) return;
     making ??= make().finally(() => (making = undefined));
-    // Who waits for room must see it proven; at the first start nobody needs to wait for 64 MiB.
+    // After a full disk the space must be proven. At a first start nobody needs to wait for 64 MiB.
     if (ballast === 'dropped') await making;
   };
-  const lookIfStale = async () => {
+  const checkIfStale = async () => {
     if (clock.mono() < staleAtMs) return;
-    looking ??= look().finally(() => (looking = undefined));
-    await looking;
+    checking ??= check().finally(() => (checking = undefined));
+    await checking;
   };
 
   const guard: DiskGuard = {
     async hasSpace(bytes = 0) {
-      await lookIfStale();
+      await checkIfStale();
       return ballast !== 'dropped' && freeBytes - bytes >= freeBytesMin;
-    },
-    async waitForSpace(signal) {
-      signal.throwIfAborted();
-      while (!(await guard.hasSpace())) await clock.sleep(LOOK_EVERY_MS, signal);
     },
     noteFull() {
       freeBytes = 0;
-      staleAtMs = clock.mono() + LOOK_EVERY_MS;
+      staleAtMs = clock.mono() + CHECK_EVERY_MS;
     },
     async dropBallast() {
       guard.noteFull();
       await making;
       if (ballast !== 'dropped') {
         ballast = 'dropped';
-        // A ballast that cannot be removed changes nothing for the caller: the disk is full.
+        // When the ballast cannot be removed, the caller meets a full disk again.
         dropping = ballastBytes > 0 ? disk.dropBallast().catch(() => {}) : undefined;
       }
-      // Whoever comes meanwhile needs the space as well, and not just the news of it.
+      // A second caller waits too: it needs the space, not only the state.
       await dropping;
     },
     async watch(signal) {
       while (!signal.aborted) {
-        await lookIfStale();
-        await clock.sleep(LOOK_EVERY_MS, signal).catch(() => {});
+        await checkIfStale();
+        await clock.sleep(CHECK_EVERY_MS, signal).catch(() => {});
       }
       await making;
     },
@@ -133,7 +130,7 @@ function diskUnder(dir: string): GuardedDisk {
   };
 }
 
-/** Random bytes, since a file system that compresses would make zeros weigh nothing. */
+/** The bytes are random, since a file system that compresses would store zeros in no space. */
 async function writeNoise(path: string, bytes: number): Promise<void> {
   const block = randomFillSync(Buffer.allocUnsafe(MIB));
   const handle = await open(path, 'w', 0o600);

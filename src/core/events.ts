@@ -1,6 +1,6 @@
 /**
- * Everything that the service tells its operator: each event once, with its level, its message and its fields. The log has
- * nothing else. A part of docs/operations.md is made from these tables.
+ * Every event that the log can have: its level, its message and its fields. Nothing else can be logged. `npm run fix` writes
+ * these tables into docs/operations.md.
  */
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
@@ -20,7 +20,7 @@ export const FIELDS = {
   line: number('number of the line in the input file, from 1'),
   request: text('id of the request, as in the header `x-request-id`'),
   actor: text('who called, as in the audit log'),
-  caller: text('from which address; behind a trusted proxy the one that it names'),
+  caller: text('address of the caller; behind a trusted proxy, the one that the proxy names'),
   reason: text('why, in words'),
   error: text('the error as the program met it'),
   url: text('address'),
@@ -37,7 +37,7 @@ export const FIELDS = {
   inputTokens: number('tokens that the upstream counted in the requests'),
   outputTokens: number('tokens that the upstream counted in the answers'),
   retries: number('calls that were made again'),
-  resent: number('requests that were perhaps sent a second time after a crash'),
+  resent: number('requests that may have been sent a second time after a crash'),
   attempts: number('calls that were held against the line'),
   model: text('model'),
   version: text('version'),
@@ -51,9 +51,9 @@ export const FIELDS = {
   count: number('how many'),
   faults: number('how many faults'),
   segments: number('runs of lines that were claimed'),
-  requests: number('lines that were perhaps in flight'),
-  files: text('ids of the files, of many the first twenty'),
-  database: text('path of the embedded database, or address of the other one'),
+  requests: number('lines that may have been in flight'),
+  files: text('ids of the files; the first twenty of many'),
+  database: text('path of the embedded database, or address of the PostgreSQL database'),
   bytes: number('size in bytes'),
   ms: number('how long the answer took'),
   durationMs: number('how long it took'),
@@ -66,7 +66,7 @@ export type FieldName = keyof typeof FIELDS;
 interface Event<Field extends FieldName | `${FieldName}?`> {
   readonly level: Level;
   readonly message: string;
-  /** Those with a question mark may be absent. */
+  /** A field with a question mark may be absent. */
   readonly fields: readonly Field[];
 }
 
@@ -85,9 +85,11 @@ export const EVENTS = {
     ['signal', 'waitMs'],
   ),
   'service.stopped': event('info', 'the service has stopped', ['durationMs']),
-  'service.failed': event('error', 'the service ends at once, to lose nothing; the next start goes on', [
+  'service.failed': event(
     'error',
-  ]),
+    'the service ends at once so that nothing is lost; the next start goes on',
+    ['error'],
+  ),
   'installation.adopted': event(
     'warn',
     'the data directory and the database are one installation from now on, as --adopt says',
@@ -95,7 +97,7 @@ export const EVENTS = {
   ),
   'installation.adopt_unneeded': event(
     'info',
-    'the data directory and the database belong together already, without --adopt',
+    'the data directory and the database belong together already; --adopt is not needed',
     ['path', 'database'],
   ),
   'keys.dropped': event(
@@ -107,12 +109,12 @@ export const EVENTS = {
     'segments',
     'requests',
   ]),
-  'log.dropped': event('warn', 'lines of this log were dropped, as it could not be written', ['count']),
+  'log.dropped': event('warn', 'lines of this log were dropped, because it could not be written', ['count']),
 
   // Upstreams
   'upstream.ready': event('info', 'an upstream is ready', ['upstream', 'reason']),
   'upstream.unready': event('warn', 'an upstream cannot serve as it is', ['upstream', 'reason']),
-  'upstream.unknown': event('warn', 'an upstream does not tell whether it can serve', ['upstream', 'reason']),
+  'upstream.unknown': event('warn', 'an upstream does not say whether it can serve', ['upstream', 'reason']),
   'upstream.simulated': event('warn', 'answers are simulated: no model is asked', ['upstream']),
   'upstream.unchecked': event('warn', 'the upstreams could not be asked whether they can serve', ['error']),
   'upstream.slow': event('info', 'an upstream asks to slow down', ['upstream', 'reason', 'waitMs?']),
@@ -137,24 +139,20 @@ export const EVENTS = {
     'an upstream streams unasked; its answers are put together from the events',
     ['upstream'],
   ),
-  'upstream.unclosed': event('warn', 'an upstream did not close', ['upstream', 'error']),
+  'upstream.unclosed': event('warn', 'the connections to an upstream did not close', ['upstream', 'error']),
 
   // Batches and files
   'file.uploaded': event('info', 'a file is uploaded', ['file', 'bytes', 'resource', 'actor']),
   'files.expired': event('info', 'expired files are deleted', ['count']),
-  'files.bytes_removed': event('debug', 'bytes of deleted files that had stayed behind are removed', [
-    'count',
-  ]),
-  'files.not_expired': event('warn', 'expired files could not be deleted; it is tried again later', [
+  'files.bytes_removed': event('debug', 'bytes that deleted files had left behind are removed', ['count']),
+  'files.not_expired': event('warn', 'expired files could not be deleted; the service tries again later', [
     'error',
   ]),
-  'retention.batches_removed': event('info', 'ended batches that are older than they are kept are removed', [
+  'retention.batches_removed': event('info', 'ended batches that were kept long enough are removed', [
     'count',
   ]),
-  'retention.files_removed': event('info', 'files that are older than they are kept are removed', ['count']),
-  'retention.audit_removed': event('info', 'audit entries that are older than they are kept are removed', [
-    'count',
-  ]),
+  'retention.files_removed': event('info', 'files that were kept long enough are removed', ['count']),
+  'retention.audit_removed': event('info', 'audit entries that were kept long enough are removed', ['count']),
   'strays.set_aside': event(
     'warn',
     'files on the disk that the database does not name are set aside; they are removed after 7 days',
@@ -162,17 +160,17 @@ export const EVENTS = {
   ),
   'files.missing': event(
     'warn',
-    'files that the database names are not on the disk, as after a partial restore; `offpeak verify` names all of them',
+    'the disk lacks files that the database names, as after a partial restore; `offpeak verify` names all of them',
     ['count', 'files', 'path'],
   ),
-  'strays.back': event('warn', 'files that were set aside are back, as the database names them', [
+  'strays.back': event('warn', 'files that were set aside are back, because the database names them', [
     'count',
     'files',
     'path',
   ]),
   'strays.removed': event(
     'warn',
-    'files that were set aside 7 days ago are removed, as the database still does not name them',
+    'files that were set aside 7 days ago are removed; the database still does not name them',
     ['count', 'files', 'path'],
   ),
   'batch.created': event('info', 'a batch is created', [
@@ -246,15 +244,15 @@ export const EVENTS = {
     'batch',
     'error',
   ]),
-  'inspection.not_saved': event('debug', 'an inspection was not saved; a create makes another', [
+  'inspection.not_saved': event('debug', 'an inspection was not saved; creating a batch makes another', [
     'file',
     'error',
   ]),
 
   // Stores
   'disk.low': event('warn', 'the disk is nearly full: uploads are refused and nothing is sent', ['path']),
-  'disk.ok': event('info', 'the disk has room again: work goes on', ['path']),
-  'store.trouble': event('warn', 'a store is in trouble; it is tried again', ['error', 'waitMs']),
+  'disk.ok': event('info', 'the disk has space again: work goes on', ['path']),
+  'store.trouble': event('warn', 'a call of a store failed; it is tried again', ['error', 'waitMs']),
 
   // What operators change
   'key.made': event('info', 'a key is made', ['resource', 'slot', 'actor', 'path?']),
@@ -326,7 +324,7 @@ export type EventName = keyof typeof EVENTS;
 type Value<Name extends FieldName> = (typeof FIELDS)[Name]['kind'] extends 'text' ? string : number;
 type Fields<Name extends EventName> = (typeof EVENTS)[Name]['fields'][number];
 
-/** What an event must say, and what it may say: null and undefined are left out. */
+/** The fields that an event must have, and those that it may have. Null and undefined are left out. */
 export type EventFields<Name extends EventName> = {
   readonly [Field in Extract<Fields<Name>, FieldName>]: Value<Field>;
 } & {

@@ -1,7 +1,4 @@
-/**
- * Named pause points between durable steps. Production passes `noFailpoints`; a simulation crashes at one of them,
- * a crash test kills the process there.
- */
+/** Called between durable steps, with the name of the place. There a simulation crashes, and a crash test kills the process. */
 export type Failpoint = (name: string) => void;
 
 export const noFailpoints: Failpoint = () => {};

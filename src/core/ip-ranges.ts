@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net';
 
-/** `10.0.0.0/8`, `fd00::/8`, or a single address. */
+/** A range of addresses: `10.0.0.0/8`, `fd00::/8`, or a single address. */
 export interface IpRange {
   readonly address: string;
   readonly bits: number;
@@ -17,7 +17,7 @@ export function parseIpRange(text: string): IpRange | undefined {
   return { address, bits, family: version === 4 ? 'ipv4' : 'ipv6' };
 }
 
-/** Whether an address lies in one of the ranges. IPv4 addresses that are written as IPv6 are IPv4 addresses. */
+/** Whether an address lies in one of the ranges. An IPv4 address that is written as IPv6 counts as IPv4. */
 export function inRanges(ranges: readonly IpRange[]): (address: string) => boolean {
   const list = new BlockList();
   for (const { address, bits, family } of ranges) list.addSubnet(address, bits, family);
@@ -27,7 +27,7 @@ export function inRanges(ranges: readonly IpRange[]): (address: string) => boole
   };
 }
 
-/** The one spelling of an address, without a port, brackets and zone; undefined: it is none. */
+/** An address in its one spelling, without port, brackets and zone. Undefined: the text is no address. */
 export function plainAddress(text: string): string | undefined {
   const bare = /^\[([^\]]+)\](?::\d{1,5})?$/.exec(text)?.[1] ?? /^([\d.]+):\d{1,5}$/.exec(text)?.[1] ?? text;
   const [address = ''] = bare.split('%');

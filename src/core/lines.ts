@@ -10,7 +10,7 @@ export interface Line {
   readonly byteLength: number;
 }
 
-/** A line beyond the limit: its bytes were let go as they came. */
+/** A line beyond the limit. Its bytes were dropped as they came. */
 export interface OversizedLine {
   readonly line: number;
   readonly bytes: undefined;
@@ -37,7 +37,7 @@ export class LineSplitter {
   /** Copies of what earlier chunks held of the current line, so that a reader may reuse its buffer. */
   #held: Buffer[] = [];
   #heldBytes = 0;
-  /** Of the current line, held or let go. */
+  /** Bytes of the current line, held or dropped. */
   #seenBytes = 0;
 
   constructor(options: { readonly lineBytesMax: number }) {
@@ -79,7 +79,7 @@ export class LineSplitter {
 
   #hold(bytes: Buffer): void {
     this.#seenBytes += bytes.length;
-    // Room for what is stripped from the line in the end: a mark and a CR.
+    // A line may be longer by the mark and the CR that are stripped in the end.
     if (this.#seenBytes > this.#lineBytesMax + BOM.length + 1) {
       this.#held = [];
       this.#heldBytes = 0;
@@ -107,7 +107,7 @@ export class LineSplitter {
     return { line, bytes, byteStart: fileOffset + mark, byteLength: wholeLength - mark };
   }
 
-  /** The line that ends with `rest`; undefined when its beginning was let go. */
+  /** The line that ends with `rest`. Undefined: its beginning was dropped. */
   #joined(rest: Buffer): Buffer | undefined {
     if (this.#seenBytes === 0) return rest;
     return this.#heldBytes === this.#seenBytes ? Buffer.concat([...this.#held, rest]) : undefined;
@@ -117,7 +117,7 @@ export class LineSplitter {
 const asBuffer = (bytes: Uint8Array): Buffer =>
   Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** Nothing but the white space of JSON. */
+/** Whether the line is nothing but the white space of JSON. */
 function isBlank(line: Buffer): boolean {
   let at = 0;
   while (line[at] === SPACE || line[at] === TAB || line[at] === CR) at++;

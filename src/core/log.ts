@@ -1,11 +1,11 @@
 import { EVENTS, type EventFields, type EventName, type FieldName, type Level } from './events.ts';
 
-/** Tells the operator. It never throws and never waits: no request, no batch and no shutdown depends on it. */
+/** What the operator reads. It never throws and never waits: no request, no batch and no shutdown depends on it. */
 export interface Log {
   event<Name extends EventName>(name: Name, fields: EventFields<Name>): void;
 }
 
-/** An event as it is written: in the order of the table, without what is absent. */
+/** An event as it is written. Its fields are in the order of the table; absent ones are left out. */
 export interface LogEntry {
   readonly event: EventName;
   readonly level: Level;
@@ -13,14 +13,14 @@ export interface LogEntry {
   readonly fields: readonly (readonly [name: FieldName, value: string | number])[];
 }
 
-/** `isTold`: whether events of a level are written at all. */
+/** `isLogged`: whether events of a level are written at all. */
 export const createLog = (
   write: (entry: LogEntry) => void,
-  isTold: (level: Level) => boolean = () => true,
+  isLogged: (level: Level) => boolean = () => true,
 ): Log => ({
   event(name, given) {
     const { level, message, fields } = EVENTS[name];
-    if (!isTold(level)) return;
+    if (!isLogged(level)) return;
     const values: Partial<Record<FieldName, string | number | null>> = given;
     try {
       write({
@@ -34,7 +34,7 @@ export const createLog = (
         }),
       });
     } catch {
-      // There is nobody to tell.
+      // Nobody can learn of it: the log is the way to tell.
     }
   },
 });

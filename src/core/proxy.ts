@@ -1,11 +1,11 @@
 import { BlockList, isIP, isIPv6 } from 'node:net';
 
-/** The proxy that stands before an address; null: it is asked directly. */
+/** The proxy that stands before an address. Null: the address is asked directly. */
 export type ProxyFor = (url: URL) => URL | null;
 
 export const noProxy: ProxyFor = () => null;
 
-/** A variable that names no proxy. Its value may carry a password, so it is not repeated. */
+/** A variable names no proxy. Its value may carry a password, so the message does not repeat it. */
 export class ProxyError extends Error {
   override name = 'ProxyError';
 }
@@ -36,7 +36,7 @@ function proxyOf(env: Readonly<Record<string, string | undefined>>, name: string
 
 const PROXY_EXAMPLE = 'http://proxy.example.com:3128';
 
-/** Undefined: no http or https proxy. A bare `host:port` is one. */
+/** Undefined: the value is no http or https proxy. A bare `host:port` is one. */
 export function toProxy(value: string): URL | undefined {
   const text = value.trim();
   const url = URL.parse(text.includes('://') ? text : `http://${text}`);
@@ -44,7 +44,7 @@ export function toProxy(value: string): URL | undefined {
   return isProxy ? url : undefined;
 }
 
-/** For people: without user and password. */
+/** The proxy as people may see it, without user and password. */
 export const describeProxy = ({ origin }: URL): string => origin;
 
 /** `Proxy-Authorization`; null: it has no user. */
@@ -97,7 +97,7 @@ function blocks(subnets: readonly string[]): BlockList {
   for (const subnet of subnets) {
     const [net = '', bits = ''] = subnet.split('/');
     const max = isIPv6(net) ? 128 : 32;
-    // What is no subnet covers nothing.
+    // An entry that is no subnet covers nothing.
     if (isIP(net) === 0 || !/^\d+$/.test(bits) || Number(bits) > max) continue;
     list.addSubnet(net, Number(bits), isIPv6(net) ? 'ipv6' : 'ipv4');
   }

@@ -1,4 +1,4 @@
-/** What a caller wrote, as a message can show it: on one line, and not too much of it. */
+/** What a caller wrote, as a message can show it: on one line, and cut when it is long. */
 export const quote = (text: string): string => JSON.stringify(shorten(text));
 
 const SHOWN_CHARS_MAX = 64;

@@ -12,12 +12,12 @@ function storms() {
 test('a storm of retries is told once a minute, with what came', () => {
   const { clock, told, storms: of } = storms();
   for (let call = 0; call < 300; call += 1) of.note({ upstream: 'vllm', reason: call % 3 ? '429' : '503' });
-  of.tell();
+  of.report();
   expect(told).toEqual([]);
 
   clock.nowMs = 60_000;
-  of.tell();
-  of.tell();
+  of.report();
+  of.report();
 
   expect(told).toEqual([
     {
@@ -35,7 +35,7 @@ test('a few retries in a minute are not told, and not kept for the next', () => 
   for (let minute = 1; minute <= 3; minute += 1) {
     for (let call = 0; call < 9; call += 1) of.note({ upstream: 'vllm', reason: '500' });
     clock.nowMs = minute * 60_000;
-    of.tell();
+    of.report();
   }
 
   expect(told).toEqual([]);

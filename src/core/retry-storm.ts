@@ -2,7 +2,7 @@ import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
 
 const EVERY_MS = 60_000;
-/** Fewer in a minute are what networks do. */
+/** Fewer retries in a minute are normal for a network. */
 const RETRIES_MIN = 10;
 
 /** Sums up the retries of each upstream, so that a storm is one line of the log a minute and not thousands. */
@@ -18,15 +18,15 @@ export class RetryStorms {
     this.#sinceMs = clock.mono();
   }
 
-  /** `reason` in a few words, such as `429`: it is counted. */
+  /** `reason` is a few words, such as `429`. Equal reasons are counted together. */
   note({ upstream, reason }: { readonly upstream: string; readonly reason: string }): void {
     const reasons = this.#reasons.get(upstream) ?? new Map<string, number>();
     reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
     this.#reasons.set(upstream, reasons);
   }
 
-  /** Call it often: it tells once a minute. */
-  tell(): void {
+  /** Call it often: it logs once a minute. */
+  report(): void {
     const durationMs = this.#clock.mono() - this.#sinceMs;
     if (durationMs < EVERY_MS) return;
     for (const [upstream, reasons] of this.#reasons) {

@@ -1,4 +1,4 @@
-/** Waits for `work` no longer than until `signal` aborts; then rejects with its reason, and `work` goes on unheard. */
+/** Waits for `work` until `signal` aborts, then rejects with the signal's reason. `work` goes on, and nobody waits for it. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work;
   signal.throwIfAborted();

@@ -1,4 +1,4 @@
-/** Who a credential belongs to at the address that it is shown at. */
+/** Finds out who a caller is, by the credential and the address that it is sent to. */
 import type { Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import type { ResourceStore } from '../stores/state/ports.ts';
@@ -9,9 +9,9 @@ import { createTokenVerifier, type VerifyToken } from './tokens.ts';
 
 export interface Identity {
   readonly authenticate: Authenticate;
-  /** The store, for whoever changes resources and keys: a change counts at once. */
+  /** Whoever changes resources and keys uses this store, so that a change counts at once. */
   readonly resources: ResourceStore;
-  /** What applies from now on; keys of an issuer that stays are kept. */
+  /** Applies another configuration. The keys of an issuer that stays are kept. */
   replace(config: IdentityConfig): void;
 }
 

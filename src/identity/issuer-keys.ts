@@ -1,4 +1,4 @@
-/** The public keys of an issuer, from the configured address and nowhere else, whatever a token says. */
+/** The public keys of an issuer. They come from the configured address alone, whatever a token says. */
 import {
   createRemoteJWKSet,
   customFetch,
@@ -11,16 +11,16 @@ import type { Log } from '../core/log.ts';
 
 const TIMEOUT_MS = 5_000;
 const BYTES_MAX = 1024 * 1024;
-/** Keys are asked for again at this age, so that withdrawn ones end. */
+/** Keys are fetched again at this age, so that withdrawn keys end. */
 const REFRESH_MS = 10 * 60_000;
-/** An unknown key id makes us ask, at most this often. */
+/** An unknown key id makes us fetch, at most this often. */
 const ASK_AGAIN_MS = 60_000;
-/** As long as there are no keys at all, nobody is let in, so we ask sooner. */
+/** Without any keys nobody is let in, so we fetch sooner. */
 const FIRST_AGAIN_MS = 5_000;
-/** An issuer may be down for as long; after that, its keys are no longer trusted. */
+/** When an issuer is down for longer, its keys are no longer trusted. */
 const TRUSTED_MS = 24 * 3_600_000;
 
-/** No keys could be had, so nothing can be said about a token. */
+/** The keys could not be fetched, so no token can be checked. */
 export class IssuerUnavailable extends Error {
   override name = 'IssuerUnavailable';
   readonly retryAfterS = FIRST_AGAIN_MS / 1_000;
@@ -30,7 +30,7 @@ export function createIssuerKeys(
   jwksUri: string,
   { clock, log }: { readonly clock: Clock; readonly log: Log },
 ): JWTVerifyGetKey {
-  // When to ask is decided here, since jose would ask for every token while the issuer is down.
+  // We decide when to fetch, since jose would fetch for every token while the issuer is down.
   const keys = createRemoteJWKSet(new URL(jwksUri), {
     timeoutDuration: TIMEOUT_MS,
     cooldownDuration: Infinity,
@@ -56,7 +56,7 @@ export function createIssuerKeys(
     (asking ??= fetchKeys().finally(() => {
       asking = undefined;
     }));
-  /** At most once per `ms`; whoever comes while we wait for an answer waits too. */
+  /** Fetches at most once per `ms`. Whoever comes while a fetch is under way waits for it. */
   const askAtMostEvery = async (ms: number): Promise<void> => {
     if (asking !== undefined || !askedWithin(ms)) await ask();
   };
@@ -76,7 +76,7 @@ export function createIssuerKeys(
   };
 }
 
-/** A redirect is no answer: jose asks for none to be followed, and takes nothing but a 200. */
+/** A redirect is refused: jose asks that none be followed, and takes a 200 alone. */
 const fetchBounded: FetchImplementation = async (url, options) => {
   const response = await fetch(url, options);
   if (response.status !== 200) {
@@ -93,7 +93,7 @@ const fetchBounded: FetchImplementation = async (url, options) => {
   return new Response(Buffer.concat(chunks));
 };
 
-/** `fetch failed` says nothing; its cause does. */
+/** The message of fetch is `fetch failed`. Its cause says more. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;

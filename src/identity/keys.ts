@@ -1,23 +1,23 @@
-/** Keys are stored and looked up as digests; a key itself is never kept, logged or compared. */
+/** Keys are stored and looked up as digests. Invariant: a key itself is never kept, logged or compared, so none can leak. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Resource } from '../contract/control.ts';
 import type { Clock } from '../core/clock.ts';
 import type { ResourceStore } from '../stores/state/ports.ts';
 
-/** HMAC-SHA256, so that a stolen database does not allow guesses without the pepper. Lower-case hex. */
+/** HMAC-SHA256 in lower-case hex. Without the pepper, a stolen database is no help in guessing keys. */
 export const keyDigest = (pepper: string | Uint8Array, key: string): string =>
   createHmac('sha256', pepper).update(key).digest('hex');
 
-/** How long another process' change of a key may go unseen; this one's own counts at once. */
+/** How long a key that another process changed may still be taken. A change by this process counts at once. */
 const MEMORY_MS = 5_000;
 const REMEMBERED_MAX = 1_000;
 
 export interface Keys {
-  /** Whose key it is. */
+  /** The resource that the key belongs to. */
   find(key: string): Promise<{ readonly resource: Resource; readonly slot: 1 | 2 } | undefined>;
   isAdminKey(key: string): Promise<boolean>;
   resource(resourceId: string): Promise<Resource | undefined>;
-  /** The store, for whoever changes resources and keys: what is remembered of them is forgotten with each change. */
+  /** Whoever changes resources and keys uses this store: every change empties the memory. */
   readonly resources: ResourceStore;
 }
 
@@ -67,7 +67,7 @@ function sameDigest(stored: string, presented: string): boolean {
   return one.length === other.length && timingSafeEqual(one, other);
 }
 
-/** Also when a change fails: its answer may have been lost after it was made. */
+/** The memory is emptied also when a change fails: it may have been made, and only its answer lost. */
 function forgetting(resources: ResourceStore, forget: () => void): ResourceStore {
   const then = <T>(change: Promise<T>): Promise<T> => change.finally(forget);
   return {
@@ -80,7 +80,7 @@ function forgetting(resources: ResourceStore, forget: () => void): ResourceStore
   };
 }
 
-/** What the store said a moment ago. What it does not have is asked for again. */
+/** Remembers what the store answered a moment ago. An absent entry is not remembered. */
 class Memory<T> {
   readonly #clock: Clock;
   readonly #forMs: number;
@@ -97,7 +97,7 @@ class Memory<T> {
     this.#entries.delete(key);
     const generation = this.#generation;
     const value = await ask();
-    // An answer from before a change is not kept past it.
+    // Invariant: an answer from before a change is not kept after it. Otherwise a deleted key would still open.
     if (value === undefined || generation !== this.#generation) return value;
     if (this.#entries.size >= REMEMBERED_MAX) this.#entries.clear();
     this.#entries.set(key, { value, untilMs: this.#clock.mono() + this.#forMs });

@@ -3,15 +3,15 @@ import type { Action, Role } from '../contract/control.ts';
 import type { Scope } from '../contract/scope.ts';
 
 export interface Principal {
-  /** On the data plane the addressed resource; on the control plane the one of the route, or none: ''. */
+  /** The resource that is addressed. On the control plane it may be none: ''. */
   readonly scope: Scope;
-  /** Region of the addressed resource. Null: no such resource exists, or none is addressed. */
+  /** Region of the addressed resource. Null: the resource does not exist, or none is addressed. */
   readonly location: string | null;
-  /** As refusals name it: a token's `oid` or `sub`, else the actor. */
+  /** The name in refusals: a token's `oid` or `sub`, else the actor. */
   readonly id: string;
-  /** `null`: on every resource and the service as a whole. */
+  /** `resourceId` null: on every resource, and on the service as a whole. */
   allows(action: Action, resourceId: string | null): boolean;
-  /** On one resource at least: for lists of what the caller may see, each entry asked for with `allows`. */
+  /** Whether the action is allowed on one resource at least. A list then asks `allows` for each entry. */
   allowsSome(action: Action): boolean;
 }
 
@@ -22,36 +22,36 @@ export type Credential =
 
 export interface Address {
   readonly plane: 'data' | 'control';
-  /** '' where the control plane addresses none. It may not exist. */
+  /** '' when the control plane addresses none. The resource may not exist. */
   readonly resourceId: string;
 }
 
 export type Authentication =
   | { readonly kind: 'known'; readonly principal: Principal }
-  /** No credential, a wrong one, or one of another resource: all the same. */
+  /** The credential is absent, wrong, or of another resource. The caller cannot tell which. */
   | { readonly kind: 'unknown' }
-  /** The key is right, and keys are turned off for its resource. */
+  /** The key is right, but keys are turned off for its resource. */
   | { readonly kind: 'key_auth_disabled' }
-  /** The keys that tokens are checked with cannot be had just now. */
+  /** The public keys for checking tokens cannot be fetched now. */
   | { readonly kind: 'issuer_unavailable'; readonly retryAfterS: number };
 
 export type Authenticate = (credential: Credential, address: Address) => Promise<Authentication>;
 
-/** Which tokens are good: of one Entra tenant, or of any OIDC issuer. */
+/** Which tokens are accepted: those of one Entra tenant, or of any OIDC issuer. */
 export interface TokenConfig {
-  /** Entra's: brings its issuers and keys, and every token must name it as `tid`. */
+  /** A tenant of Entra. It brings its issuers and keys, and every token must name it as `tid`. */
   readonly tenant?: string | undefined;
-  /** `iss`, exactly. Default: both issuers of the tenant. */
+  /** Exact values of `iss`. Default: both issuers of the tenant. */
   readonly issuers?: readonly string[] | undefined;
-  /** `aud`. Default: those of Azure. */
+  /** Accepted values of `aud`. Default: those of Azure. */
   readonly audiences?: readonly string[] | undefined;
-  /** Where the public keys are. Default: the tenant's. */
+  /** Address of the public keys. Default: the tenant's. */
   readonly jwksUri?: string | undefined;
-  /** Between the issuer's clock and ours. */
+  /** How far the issuer's clock and ours may differ. */
   readonly clockSkewMs?: number | undefined;
 }
 
-/** Gives a role on one resource, or on `*`, to who the token names: by `oid` (else `sub`), `groups` or `roles`. */
+/** Gives a role on one resource, or on `*`, to those that a token names by `oid` (else `sub`), `groups` or `roles`. */
 export interface RoleAssignment {
   readonly role: Role;
   readonly resource: string;
@@ -61,7 +61,7 @@ export interface RoleAssignment {
 }
 
 export interface IdentityConfig {
-  /** Null: no token opens anything. */
+  /** Null: no token is accepted. */
   readonly tokens: TokenConfig | null;
   readonly roleAssignments: readonly RoleAssignment[];
 }

@@ -1,4 +1,4 @@
-/** What each role allows, and to whom roles are given. A good token without a role may do nothing. */
+/** What each role allows, and who has it. A valid token without a role allows nothing. */
 import { ACTIONS, type Action, type DataAction, type Role } from '../contract/control.ts';
 import type { Principal, RoleAssignment } from './port.ts';
 
@@ -45,7 +45,7 @@ const EVERY_RESOURCE = '*';
 
 type Permissions = Pick<Principal, 'allows' | 'allowsSome'>;
 
-/** What a good token says of who shows it. */
+/** Who a valid token is for. */
 export interface TokenSubject {
   readonly id: string;
   readonly groups: readonly string[];
@@ -69,13 +69,13 @@ export function permissionsOf(subject: TokenSubject, assignments: readonly RoleA
   };
 }
 
-/** A resource's key opens all of its data, and nothing of the control plane. */
+/** A key of a resource opens all of its data, and nothing of the control plane. */
 export const permissionsOfKey = (resourceId: string): Permissions => ({
   allows: (action, wanted) => isDataAction(action) && wanted === resourceId,
   allowsSome: isDataAction,
 });
 
-/** The admin key opens the control plane, and nobody's data. */
+/** The admin key opens the control plane, and no data. */
 export const permissionsOfAdmin: Permissions = {
   allows: (action) => !isDataAction(action),
   allowsSome: (action) => !isDataAction(action),

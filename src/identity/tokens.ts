@@ -13,7 +13,7 @@ const AZURE_AUDIENCES = [
   'https://management.core.windows.net',
 ] as const;
 
-/** The older form of Entra's tokens, and the newer one. */
+/** Entra's tokens have an older form and a newer one, with an issuer each. */
 const entraIssuers = (tenant: string): string[] => [
   `https://sts.windows.net/${tenant}/`,
   `https://login.microsoftonline.com/${tenant}/v2.0`,
@@ -24,12 +24,12 @@ const entraKeys = (tenant: string): string =>
 const CLOCK_SKEW_MS = 300_000;
 const TOKEN_CHARS_MAX = 12 * 1024;
 const SUBJECT = /^[\x21-\x7e]{1,256}$/;
-/** Names that the audit log has for others. */
+/** The audit log has these names for others. */
 const NOT_A_SUBJECT = /^(?:key:|admin-key$|cli$|configuration$|app$)/;
 
 export type Verdict =
   | { readonly kind: 'good'; readonly subject: TokenSubject }
-  /** `why` is for the log: the caller learns only that it is refused. */
+  /** `why` is for the log. The caller learns only that the token is refused. */
   | { readonly kind: 'bad'; readonly why: string }
   | { readonly kind: 'unavailable'; readonly retryAfterS: number };
 
@@ -40,7 +40,7 @@ export function createTokenVerifier(
   { clock, log }: { readonly clock: Clock; readonly log: Log },
 ): VerifyToken {
   const { clockSkewMs = CLOCK_SKEW_MS } = config;
-  // As Entra writes it in its tokens.
+  // Entra writes it in lower case in its tokens.
   const tenant = config.tenant?.toLowerCase();
   const issuers = config.issuers ?? (tenant === undefined ? [] : entraIssuers(tenant));
   const jwksUri = config.jwksUri ?? (tenant === undefined ? undefined : entraKeys(tenant));
@@ -69,7 +69,7 @@ export function createTokenVerifier(
   };
 }
 
-/** What can be told without keys, so that nonsense never makes us ask the issuer for any. */
+/** Finds faults without any keys, so that nonsense never makes us fetch them. */
 function faultBeforeKeys(token: string, issuers: readonly string[]): string | undefined {
   if (token.length > TOKEN_CHARS_MAX) return `it is longer than ${TOKEN_CHARS_MAX} characters`;
   try {

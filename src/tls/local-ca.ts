@@ -5,25 +5,25 @@ import { join } from 'node:path';
 import { DataDirError } from '../core/data-dir.ts';
 
 interface KeyedCertificate {
-  /** PEM, with whoever signed it. */
+  /** PEM, together with the certificate that signed it. */
   readonly cert: string;
   readonly key: string;
 }
 
-/** A certificate authority for this machine alone: clients trust its certificate once, whatever names are added later. */
+/** A certificate authority for this machine alone. Clients trust its certificate once, whatever names are added later. */
 export interface LocalCa {
   readonly certPath: string;
-  /** A certificate for these names and addresses, good as long as the authority's. */
+  /** Makes a certificate for these names and addresses. It ends with the authority's. */
   issue(names: readonly string[]): Promise<KeyedCertificate>;
 }
 
 const DAY_MS = 24 * 3_600_000;
-/** What browsers and systems accept at most. */
+/** Browsers and systems accept no longer validity. */
 const VALID_MS = 800 * DAY_MS;
-/** A new one is made at a start this near to the end. */
+/** A start this near to its end makes a new authority. */
 const RENEW_MS = 60 * DAY_MS;
 
-/** Takes up the authority of the directory, or makes one: `ca.pem` for everybody, `ca.key` for this user alone. */
+/** Opens the authority of the directory, or makes one: `ca.pem` for everybody, `ca.key` for this user alone. */
 export async function openLocalCa(dir: string, { nowMs }: { readonly nowMs: number }): Promise<LocalCa> {
   const [certPath, keyPath] = [join(dir, 'ca.pem'), join(dir, 'ca.key')];
   const ca =
@@ -49,7 +49,7 @@ export async function openLocalCa(dir: string, { nowMs }: { readonly nowMs: numb
           new x509.SubjectAlternativeNameExtension(
             names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value })),
           ),
-          // Python asks for both.
+          // Python wants both identifiers.
           await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
           await x509.AuthorityKeyIdentifierExtension.create(authority),
         ],
@@ -59,7 +59,7 @@ export async function openLocalCa(dir: string, { nowMs }: { readonly nowMs: numb
   };
 }
 
-/** It is a lot of code, which only this needs. */
+/** Loaded on demand: it is a lot of code, and only this needs it. */
 const loadX509 = () => import('@peculiar/x509');
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
@@ -83,10 +83,10 @@ interface CaPaths {
   readonly keyPath: string;
 }
 
-/** Undefined: there is none, or it is about to end. Clients trust the one that is there, so it is never replaced before. */
+/** Undefined: there is no authority, or it is about to end. Invariant: no other one is replaced, since clients trust it. */
 async function readCa({ certPath, keyPath }: CaPaths, nowMs: number): Promise<KeyedCertificate | undefined> {
   const [cert, key] = await Promise.all([readIfThere(certPath), readIfThere(keyPath)]);
-  // A first start that was interrupted has written the key alone.
+  // A first start that was interrupted may have written the key alone.
   if (cert === undefined) return undefined;
   try {
     const x509 = new X509Certificate(cert);
@@ -122,7 +122,7 @@ async function makeCa(dir: string, { certPath, keyPath }: CaPaths, nowMs: number
   });
   const [cert, key] = [`${made.toString('pem')}\n`, await exportKey(keys.privateKey)];
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  // Where the certificate is, its key is.
+  // Invariant: the key is written first. A certificate without its key would stop every start.
   await writeWhole(keyPath, key, 0o600);
   await writeWhole(certPath, cert, 0o644);
   return { cert, key };

@@ -6,7 +6,7 @@ import { createSecureContext, type SecureContext } from 'node:tls';
 import { callbackify } from 'node:util';
 import { openLocalCa, type LocalCa } from './local-ca.ts';
 
-/** What a server needs to speak HTTPS; options of `node:https`. */
+/** What a server needs for HTTPS: options of `node:https`. */
 export interface ServerTls {
   readonly cert: string;
   readonly key: string;
@@ -14,12 +14,12 @@ export interface ServerTls {
   readonly SNICallback?: (name: string, done: (error: Error | null, context?: SecureContext) => void) => void;
 }
 
-/** What an operator must put right; the message says how. */
+/** The operator must put this right. The message says how. */
 export class TlsError extends Error {
   override name = 'TlsError';
 }
 
-/** A certificate of the operator's own. */
+/** Reads a certificate of the operator. */
 export async function readServerTls(paths: {
   readonly certPath: string;
   readonly keyPath: string;
@@ -36,7 +36,7 @@ export async function readServerTls(paths: {
   throw new TlsError(`The certificate ${paths.certPath} ended on ${validTo}. Renew it.`);
 }
 
-/** One of this machine's own: for its names and addresses, and for resources by their host names as they are asked for. */
+/** Makes certificates of this machine's authority: one for its names and addresses, and one for each resource when its host is asked for. */
 export async function makeServerTls(options: {
   readonly dir: string;
   /** Address that the server listens on. */
@@ -65,7 +65,7 @@ function namesOf(host: string): string[] {
         ...Object.values(networkInterfaces()).flatMap((all) => all?.map((one) => one.address) ?? []),
       ]
     : [host];
-  // A link-local address carries the interface, which no certificate can.
+  // A link-local address names the interface, which a certificate cannot.
   const usable = outside.filter((name) => isIP(name) !== 0 || /^[a-z0-9.-]+$/i.test(name));
   return [...new Set(['localhost', '*.localhost', '127.0.0.1', '::1', ...usable])];
 }
@@ -82,7 +82,7 @@ class Contexts {
     this.#domains = domains;
   }
 
-  /** Undefined: the server's own will do. */
+  /** Undefined: the certificate of the server fits. */
   async find(name: string): Promise<SecureContext | undefined> {
     const [label = '', ...rest] = name.split('.');
     if (!/^[a-z0-9-]{1,63}$/.test(label) || !this.#domains.includes(rest.join('.'))) return undefined;

@@ -1,6 +1,6 @@
 import type { BatchError, BatchErrors } from '../../contract/batch.ts';
 import { BATCH_SKUS } from '../../contract/control.ts';
-import { toldIn, type FaultOfLine, type Inspection } from '../../contract/inspection.ts';
+import { inDialect, type FaultOfLine, type Inspection } from '../../contract/inspection.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { assert } from '../../core/assert.ts';
 import type { Deployment, Deployments } from '../../deployments/port.ts';
@@ -33,7 +33,7 @@ export async function judge(
     },
     faultsOfUrls(inspection, batch),
   );
-  if (faults !== null) return { kind: 'faulty', errors: toldIn(batch.dialect, faults) };
+  if (faults !== null) return { kind: 'faulty', errors: inDialect(batch.dialect, faults) };
   assert(deployment, 'a file without faults names a deployment');
   const images = deployment.takesImages ? null : refusedImages(inspection, deployment);
   return images === null ? { kind: 'runnable', deployment } : { kind: 'faulty', errors: images };

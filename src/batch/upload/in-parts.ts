@@ -10,7 +10,7 @@ import {
   type UploadRow,
 } from '../../contract/upload.ts';
 import { type Clock, nowS } from '../../core/clock.ts';
-import { newMultipartId, newPartId, type UuidSource } from '../../core/ids.ts';
+import { newPartId, newUploadId, type UuidSource } from '../../core/ids.ts';
 import { BlobNotFound, BlobStoreError, type BlobStore } from '../../stores/blobs/port.ts';
 import type { FileLimits, PartOutcome, UploadLimits } from '../../stores/state/ports.ts';
 import { toFilename } from './filename.ts';
@@ -81,7 +81,7 @@ export class PartUploads {
     const { state, uuid } = this.#options;
     const createdAt = this.#nowS();
     const upload: UploadRow = {
-      id: newMultipartId(uuid),
+      id: newUploadId(uuid),
       resourceId: scope.resourceId,
       filename: toFilename(filename, { purpose, dialect, param: 'filename' }),
       purpose,

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { INPUT_BYTES_MAX } from '../../contract/batch.ts';
 import type { FileRow } from '../../contract/file.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
-import { createDiskGuard, type DiskGuard, type GuardedDisk } from '../../core/disk-guard.ts';
+import { createDiskGuard, type DiskGuard } from '../../core/disk-guard.ts';
 import { systemUuid } from '../../core/ids.ts';
 import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../stores/blobs/disk.ts';
@@ -333,19 +333,21 @@ describe('an inspection made while the file comes in', () => {
 });
 
 describe('a full disk', () => {
-  /** A disk of so many free bytes. */
-  const diskWith = (freeBytes: () => number): GuardedDisk => ({
-    freeBytes: async () => freeBytes(),
-    makeBallast: async () => {},
-    dropBallast: async () => {},
-  });
+  const guardOf = (freeBytes: () => number, clock: Clock = systemClock): DiskGuard => {
+    const disk = {
+      freeBytes: async () => freeBytes(),
+      makeBallast: async () => {},
+      dropBallast: async () => {},
+    };
+    return createDiskGuard({ dir, clock, disk, freeBytesMin: 256 * MIB, ballastBytes: 64 * MIB });
+  };
   const movingClock = (): Clock => {
     let ms = 0;
     return { ...systemClock, mono: () => (ms += 2_000) };
   };
 
   test('refuses before a byte is read', async () => {
-    const full = createDiskGuard({ dir, clock: systemClock, disk: diskWith(() => 100 * MIB) });
+    const full = guardOf(() => 100 * MIB);
     let read = false;
     async function* source() {
       read = true;
@@ -362,7 +364,7 @@ describe('a full disk', () => {
 
   test('stops an upload that would use up what is kept for results', async () => {
     let free = 300 * MIB;
-    const filling = createDiskGuard({ dir, clock: movingClock(), disk: diskWith(() => free) });
+    const filling = guardOf(() => free, movingClock());
     let sent = 0;
     async function* source() {
       for (;;) {
@@ -394,7 +396,7 @@ describe('a full disk', () => {
       }),
     };
     const failing = await openDiskBlobs({ dir: join(dir, 'blobs'), fs });
-    const guard = createDiskGuard({ dir, clock: systemClock, disk: diskWith(() => 1_000 * MIB) });
+    const guard = guardOf(() => 1_000 * MIB);
     const failingUploader = makeUploader({ blobs: failing, diskGuard: guard });
 
     await expect(failingUploader.uploadFile(scope, upload(randomBytes(10)))).rejects.toMatchObject({

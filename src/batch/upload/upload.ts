@@ -4,7 +4,7 @@ import type { FilePurpose, FileRow } from '../../contract/file.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { type Clock, nowS } from '../../core/clock.ts';
 import type { DiskGuard } from '../../core/disk-guard.ts';
-import { newUploadId, type UuidSource } from '../../core/ids.ts';
+import { newUploadedFileId, type UuidSource } from '../../core/ids.ts';
 import type { Log } from '../../core/log.ts';
 import type { BlobStore, StoredBlob } from '../../stores/blobs/port.ts';
 import type { FileLimits, StateStore } from '../../stores/state/ports.ts';
@@ -71,7 +71,7 @@ export function createUploader(options: UploaderOptions): Uploader {
   const intake = new Intake({ blobs, diskGuard });
 
   const storeFile: StoreFile = async (scope, upload, insert) => {
-    const id = newUploadId(uuid);
+    const id = newUploadedFileId(uuid);
     const pass = inspectAhead?.inspect(id);
     try {
       const incoming = {

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { faultsFor } from '../../batch/queue/faults.ts';
 import { inspectInput } from '../../batch/validate/inspect.ts';
 import type { BatchErrors } from '../../contract/batch.ts';
-import { type Inspection, toldIn } from '../../contract/inspection.ts';
+import { type Inspection, inDialect } from '../../contract/inspection.ts';
 import { CliError, EXIT } from '../process/exit.ts';
 import { reasonOf } from '../process/system-error.ts';
 import { firstFaults } from '../terminal/fault-lines.ts';
@@ -36,7 +36,7 @@ export function faultsIn(inspection: Inspection): BatchErrors | null {
   const endpoint = inspection.groups[0]?.url;
   const found =
     endpoint === undefined ? inspection.errors : faultsFor(inspection, { endpoint, dialect: 'azure' });
-  return found && toldIn('azure', found);
+  return found && inDialect('azure', found);
 }
 
 /** The faults with their places as `file:line`, so that an editor can go there. */

@@ -3,11 +3,11 @@ import { onDisk } from './errors.ts';
 
 interface BlockWriterOptions {
   readonly blockBytes: number;
-  /** Hears of all the bytes that are in the file so far. */
+  /** Is called with the number of bytes that are in the file so far. */
   readonly onWritten: (bytes: number) => void;
 }
 
-/** Gathers chunks of any size into blocks; while one block is being written the next one fills. */
+/** Gathers chunks of any size into blocks. While one block is written, the next one fills. */
 export class BlockWriter {
   readonly #file: BlobFile;
   readonly #onWritten: (bytes: number) => void;
@@ -41,7 +41,7 @@ export class BlockWriter {
     await this.#writing;
   }
 
-  /** No write is under way any more, so the file may be closed. */
+  /** Resolves when no write is under way, so that the file may be closed. */
   async settle(): Promise<void> {
     await this.#writing.catch(() => {});
   }
@@ -52,7 +52,7 @@ export class BlockWriter {
     this.#filling = this.#spare ?? Buffer.allocUnsafeSlow(this.#blockBytes);
     this.#spare = block;
     this.#writing = this.#write(block.subarray(0, this.#used));
-    // Its failure is met by the next await of it; until then it must not count as unhandled.
+    // The next await meets a failure. Until then the rejection must not count as unhandled.
     this.#writing.catch(() => {});
     this.#used = 0;
   }

@@ -25,7 +25,7 @@ export interface DiskBlobsOptions {
   readonly uuid?: UuidSource;
   /** Files kept open between calls of `readBytes`. */
   readonly openFilesMax?: number;
-  /** Written at a time. */
+  /** How many bytes one write has. */
   readonly blockBytes?: number;
 }
 
@@ -36,11 +36,11 @@ export async function openDiskBlobs(options: DiskBlobsOptions): Promise<DiskBlob
   return new DiskBlobs({ dir, fs, uuid, openFilesMax, blockBytes });
 }
 
-/** For looking only: makes nothing, and leaves empty directories where they are. */
+/** For reading only. It makes nothing, and leaves empty directories where they are. */
 export const readDiskBlobs = ({ dir }: Pick<DiskBlobsOptions, 'dir'>): DiskBlobs =>
   new DiskBlobs({
     dir,
-    fs: { ...nodeBlobFs, rmdir: () => Promise.reject(new Error('only looking')) },
+    fs: { ...nodeBlobFs, rmdir: () => Promise.reject(new Error('opened for reading only')) },
     uuid: systemUuid,
     openFilesMax: 1,
     blockBytes: BLOCK_BYTES,
@@ -50,16 +50,23 @@ const BLOB_ID = /^[A-Za-z0-9_-]{1,128}$/;
 const SHARD = /^[0-9a-f]{2}$/;
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
 const TEMPORARY = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-/** Names of blobs that were checked are kept for so many; the others are read again. */
+/** The result of a check is kept for so many blobs. Others are read again. */
 const CHECKED_MAX = 20_000;
-/** A directory goes while a blob comes: rare, and hardly twice in a row. */
+/** An empty directory may be removed while a blob is renamed into it. That is rare, and hardly happens twice in a row. */
 const RENAMES_MAX = 10;
 const BLOCK_BYTES = 1024 * 1024;
 const READ_CHUNK_BYTES = 256 * 1024;
 
 /**
- * Blobs as files `ab/cd/<id>` under `dir`, where `abcd` is from a hash of the id; what is being written is in `tmp`, what
- * was set aside in `strays/<day>`. Whatever else lies there is somebody else's, and left alone.
+ * Blobs as files under `dir`. A file is in one of three places:
+ *
+ * - `tmp/<uuid>`: it is being written. `put` syncs its bytes, renames it into its shard and syncs the shard. `sweep` removes
+ *   what a crash left here.
+ * - `ab/cd/<id>`, where `abcd` begins a hash of the id: it is a blob, whole and durable.
+ * - `strays/<day>/<id>`: it was set aside, because no row names it.
+ *
+ * Shards and days are made when they are needed and removed when they are empty, at any time: a rename makes its directory
+ * again when it finds none. Files with other names belong to somebody else, and stay.
  */
 export class DiskBlobs implements BlobStore {
   readonly #dir: string;
@@ -70,10 +77,10 @@ export class DiskBlobs implements BlobStore {
   readonly #dirs: DurableDirs;
   readonly #openFiles: OpenFiles;
   readonly #blockBytes: number;
-  /** The version of a file whose bytes are known to have this hash. */
+  /** Files whose bytes are known to have this hash, as long as their version is this one. */
   readonly #checked = new Map<string, { readonly version: string; readonly sha256: string }>();
 
-  /** Where the bytes of a blob are, for a worker thread that reads them itself. */
+  /** For a worker thread that reads the bytes itself. */
   readonly pathOf = (id: string): string => {
     if (!BLOB_ID.test(id)) throw new BlobNotFound('No blob can have such an id.');
     const hash = createHash('sha256').update(id).digest('hex');
@@ -103,7 +110,7 @@ export class DiskBlobs implements BlobStore {
       this.#noteChecked(id, await onDisk('stat', this.#fs.stat(path)), written.sha256);
       return { id, ...written };
     } catch (error) {
-      // Best effort: this failure is the one to report, and what stays is swept at the next start.
+      // This failure is the one to report. If the file cannot be removed now, the next start does it.
       await this.#fs.unlink(at).catch(() => {});
       throw error;
     } finally {
@@ -137,7 +144,7 @@ export class DiskBlobs implements BlobStore {
     if (stat.bytes !== bytes) throw damaged(`${path} has ${stat.bytes} bytes and was stored with ${bytes}`);
     const checked = this.#checked.get(id);
     if (checked?.version === stat.version && checked.sha256 === sha256) return;
-    // A file that is kept open may be another one than the name leads to now.
+    // The name may lead to another file now than to the one that is kept open.
     await this.#openFiles.forget(id);
     const hash = createHash('sha256');
     for await (const chunk of this.#chunks(id, { start: 0 })) hash.update(chunk);
@@ -210,19 +217,19 @@ export class DiskBlobs implements BlobStore {
     return join(this.#straysDir, day, id);
   }
 
-  /** A regular file, to where nothing is. */
+  /** Moves a regular file to a name that is free. */
   async #move(from: string, to: string): Promise<boolean> {
     if (!(await this.#isFile(from)) || (await this.#statOf(to)) !== undefined) return false;
     await this.#rename(from, to);
     await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(to)));
     await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(from))).catch((error: unknown) => {
-      // Removed since, as it was empty.
+      // The directory was removed meanwhile, as it was empty.
       if (!(error instanceof BlobNotFound)) throw error;
     });
     return true;
   }
 
-  /** Into a directory that is there and durable, though empty ones are removed at any time. */
+  /** Invariant: on return the directory of `to` is durable. Without it a power cut could lose the blob with its directory. */
   async #rename(from: string, to: string): Promise<void> {
     const dir = dirname(to);
     for (let attempt = 1; ; attempt += 1) {
@@ -236,19 +243,19 @@ export class DiskBlobs implements BlobStore {
         this.#dirs.forget(dir);
       }
     }
-    // It may have been made again by another, who is still at making that durable.
+    // Another call may have made the directory again, and may still be syncing it.
     await this.#dirs.ensure(dir);
   }
 
-  /** Best effort: what is not empty stays, and so does one that cannot be removed. */
+  /** A directory that is not empty, or cannot be removed, stays. */
   async #dropIfEmpty(dir: string): Promise<void> {
     this.#dirs.forget(dir);
     await this.#fs.rmdir(dir).catch(() => {
-      // Something is in it.
+      // As a rule, the directory is not empty.
     });
   }
 
-  /** None of a directory that is not there, or no more. */
+  /** A directory that is absent has no names. */
   async #namesIn(dir: string): Promise<string[]> {
     try {
       return await onBlob(`list ${dir}`, this.#fs.readdir(dir));

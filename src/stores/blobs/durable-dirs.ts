@@ -2,10 +2,10 @@ import { dirname } from 'node:path';
 import { onBlob, onFsync } from './errors.ts';
 import type { BlobFs } from './fs.ts';
 
-/** Makes directories below `root`. A promise resolves once the name is durable, for every caller that waits for it. */
+/** Makes directories below `root`. For every caller the promise resolves when the name is durable. */
 export class DurableDirs {
   readonly #fs: BlobFs;
-  /** A directory found at start may not have reached the disk, so each is synced once in every process. */
+  /** A directory that is there at start may not have reached the disk, so every process syncs it once. */
   readonly #made: Map<string, Promise<void>>;
 
   constructor(fs: BlobFs, root: string) {
@@ -24,14 +24,14 @@ export class DurableDirs {
     return making;
   }
 
-  /** The directory is about to be removed, or was: whoever needs it makes it again. */
+  /** The directory is removed, or about to be. Whoever needs it makes it again. */
   forget(dir: string): void {
     this.#made.delete(dir);
   }
 
   async #make(dir: string): Promise<void> {
     await this.ensure(dirname(dir));
-    // It may be removed in the middle, as it is empty.
+    // Another call may remove the directory in between, as it is empty.
     await onBlob('make a blob directory', this.#fs.mkdir(dir));
     await onFsync('fsync of a blob directory', this.#fs.fsyncDir(dirname(dir)));
   }

@@ -9,17 +9,17 @@ const REASONS: Readonly<Record<string, BlobStoreError['reason']>> = {
   EMFILE: 'busy',
   ENFILE: 'busy',
   ENOMEM: 'busy',
-  // A link or a directory has taken the place of the file.
+  // A link or a directory stands in the place of the file.
   ELOOP: 'damaged',
   EISDIR: 'damaged',
   ENXIO: 'damaged',
 };
 
-/** The system's `ENOSPC`, `EIO` ... of an error, '' when it has none. */
+/** The system's code of an error, such as `ENOSPC`; '' when it has none. */
 const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 
-/** Awaits a call of the file system and says its failure in the store's words. What is not known is `io` (P9). */
+/** Awaits a call of the file system and turns its failure into the store's error. A code that is not known is `io` (P9). */
 export async function onDisk<T>(what: string, call: Promise<T>): Promise<T> {
   try {
     return await call;
@@ -29,7 +29,7 @@ export async function onDisk<T>(what: string, call: Promise<T>): Promise<T> {
   }
 }
 
-/** As `onDisk`, of a file that may be absent. */
+/** Like `onDisk`, for a file that may be absent. */
 export async function onBlob<T>(what: string, call: Promise<T>): Promise<T> {
   try {
     return await call;
@@ -40,12 +40,12 @@ export async function onBlob<T>(what: string, call: Promise<T>): Promise<T> {
   }
 }
 
-/** An fsync that failed may have dropped the bytes: it is never tried again, whatever its code was. */
+/** Invariant: a failed fsync is never tried again. The kernel may have dropped the bytes, and a second one would succeed without them. */
 export async function onFsync(what: string, call: Promise<void>): Promise<void> {
   try {
     await call;
   } catch (error) {
-    // Nothing was to be synced: the directory has been removed, as it was empty.
+    // The directory was removed, as it was empty. There is nothing to sync.
     if (codeOf(error) === 'ENOENT') throw new BlobNotFound('There is no such blob.', { cause: error });
     throw new BlobStoreError(`${what}: ${codeOf(error) || 'failed'}`, 'io', { cause: error });
   }

@@ -2,38 +2,38 @@ import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, rename, rmdir, unlink } from 'node:fs/promises';
 
 /**
- * The file system as the disk store needs it, so that a simulation can put in its own: one that tears unsynced bytes,
- * forgets unsynced names, or fails. Rejections carry Node's `code` (`ENOENT`, `ENOSPC`, `EIO` ...).
+ * The file system as the disk store needs it. A simulation has its own, which tears unsynced bytes, forgets unsynced names,
+ * or fails. Rejections carry Node's `code` (`ENOENT`, `ENOSPC`, `EIO` ...).
  */
 export interface BlobFs {
-  /** For the owner only. Fine when it is there already. */
+  /** Makes a directory for the owner only. It may be there already. */
   mkdir(dir: string): Promise<void>;
   readdir(dir: string): Promise<string[]>;
-  /** A new empty file for the owner only, open for `append`. */
+  /** Makes an empty file for the owner only, open for `append`. */
   create(path: string): Promise<BlobFile>;
-  /** An existing file, open for `read`. */
+  /** Opens an existing file for `read`. */
   open(path: string): Promise<BlobFile>;
-  /** Of the name itself: a link is not followed. */
+  /** Looks at the name itself; a link is not followed. */
   stat(path: string): Promise<BlobStat>;
   /** Replaces what is at `to`. */
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
-  /** Fails when something is in it. */
+  /** Fails when the directory is not empty. */
   rmdir(dir: string): Promise<void>;
   /** Makes the names in `dir` survive a power cut. */
   fsyncDir(dir: string): Promise<void>;
 }
 
 export interface BlobStat {
-  /** A regular file: no directory, link, pipe or device. */
+  /** Whether it is a regular file: no directory, link, pipe or device. */
   readonly isFile: boolean;
   readonly bytes: number;
-  /** Differs once the file was written to or replaced. */
+  /** Changes when the file is written to or replaced. */
   readonly version: string;
 }
 
 export interface BlobFile {
-  /** Writes all of `bytes`, which the caller leaves alone until then. */
+  /** Writes all of `bytes`. The caller must not change them until then. */
   append(bytes: Uint8Array): Promise<void>;
   fsync(): Promise<void>;
   /** Fills `into` from `position`; returns how many bytes there were, 0 at the end. */
@@ -47,7 +47,7 @@ export const nodeBlobFs: BlobFs = {
   },
   readdir: (dir) => readdir(dir),
   create: (path) => openFile(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY),
-  // A pipe that somebody has put there must not hold us up until it has a writer.
+  // Without NONBLOCK, opening a pipe that somebody has put there would wait for a writer.
   open: (path) => openFile(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK),
   async stat(path) {
     const { dev, ino, size, mtimeNs, ctimeNs, ...stats } = await lstat(path, { bigint: true });

@@ -6,11 +6,11 @@ interface Entry {
   forgotten: boolean;
 }
 
-/** Files kept open between reads, the least recently used closed first. */
+/** Keeps files open between reads, and closes the least recently used first. */
 export class OpenFiles {
   readonly #open: (id: string) => Promise<BlobFile>;
   readonly #filesMax: number;
-  /** In order of use. */
+  /** The order of the entries is that of their last use. */
   readonly #entries = new Map<string, Entry>();
 
   constructor(open: (id: string) => Promise<BlobFile>, filesMax: number) {
@@ -26,7 +26,7 @@ export class OpenFiles {
     try {
       return await work(await entry.file);
     } catch (error) {
-      // An open that failed must not be remembered, and after a failed read a fresh handle is the better start.
+      // A failed open must not be remembered, and after a failed read the next one needs a new handle.
       if (this.#entries.get(id) === entry) this.#entries.delete(id);
       entry.forgotten = true;
       throw error;
@@ -37,7 +37,7 @@ export class OpenFiles {
     }
   }
 
-  /** Closes the file of `id` as soon as nobody reads it; the next read opens what is there then. */
+  /** Closes the file of `id` as soon as nobody reads it. The next read opens the file anew. */
   async forget(id: string): Promise<void> {
     const entry = this.#entries.get(id);
     if (!entry) return;
@@ -60,6 +60,6 @@ export class OpenFiles {
 
 async function closeIfDone(entry: Entry): Promise<void> {
   if (!entry.forgotten || entry.users > 0) return;
-  // Only read from, so a failed open or close loses nothing.
+  // The file was only read, so a failed open or close loses nothing.
   await entry.file.then((file) => file.close()).catch(() => {});
 }

@@ -1,32 +1,32 @@
 import type { Readable } from 'node:stream';
 
-/** Bytes of files under server-made ids. A blob appears whole and durable, or not at all (P1, P11). */
+/** The bytes of files, under ids that the server made. A blob appears whole and durable, or not at all (P1, P11). */
 export interface BlobStore {
   /**
-   * Streams `chunks` into a temporary file, fsyncs, renames, fsyncs the directory. Replaces an older blob of that id.
-   * Chunks are copied, so their owner may reuse them. Rejects with what the source threw, `BlobTooLarge`, or `BlobStoreError`; then nothing is left behind.
+   * Resolves when the bytes are durable under `id`, in place of an older blob. Chunks are copied, so their owner may reuse
+   * them. Rejects with what the source threw, `BlobTooLarge`, or `BlobStoreError`; then nothing is left behind.
    */
   put(id: string, chunks: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<StoredBlob>;
-  /** Bytes `[start, start + length)`; the end of the blob when `length` is omitted. Rejects with `BlobNotFound`. */
+  /** Reads `[start, start + length)`, to the end of the blob when `length` is omitted. Fails with `BlobNotFound`. */
   read(id: string, range?: { readonly start: number; readonly length?: number }): Readable;
-  /** Exactly `length` bytes. Rejects with `BlobNotFound`, or `BlobStoreError` when the blob is shorter. */
+  /** Reads exactly `length` bytes. Rejects with `BlobNotFound`, or `BlobStoreError` when the blob is shorter. */
   readBytes(id: string, range: { readonly start: number; readonly length: number }): Promise<Uint8Array>;
   size(id: string): Promise<number | undefined>;
   /**
-   * Resolves when the bytes are those that were stored. Reads them all, save where nothing has touched the file since they
-   * were stored or checked last. Rejects with `BlobNotFound`, or `BlobStoreError` when the blob is damaged.
+   * Resolves when the bytes are those that were stored. It reads them all, unless the file is untouched since they were
+   * stored or checked last. Rejects with `BlobNotFound`, or `BlobStoreError` when the blob is damaged.
    */
   check(blob: StoredBlob): Promise<void>;
-  /** Absent is fine. */
+  /** The blob may be absent. */
   delete(id: string): Promise<void>;
-  /** Ids of every stored blob, for finding strays. */
+  /** The ids of all blobs, for finding strays. */
   list(): AsyncIterable<string>;
-  /** Removes what interrupted puts left. Call at start, before the first put. */
+  /** Removes what interrupted puts left. Called at start, before the first put. */
   sweep(): Promise<void>;
-  /** Moves a blob out of the way of readers, to be brought back or removed later. False: there is none that may be moved. */
+  /** Moves a blob out of the way of readers, to be brought back or removed later. False: there is no such blob. */
   setAside(stray: Stray): Promise<boolean>;
   listAside(): AsyncIterable<Stray>;
-  /** Makes it a blob again. False: one of that id is there, or the stray is gone. */
+  /** Makes the stray a blob again. False: a blob of that id is there, or the stray is gone. */
   bringBack(stray: Stray): Promise<boolean>;
   removeAside(stray: Stray): Promise<void>;
 }
@@ -61,8 +61,8 @@ export class BlobTooLarge extends Error {
   override name = 'BlobTooLarge';
 }
 /**
- * `disk_full`, `busy` (no descriptor or memory was free): try later. `damaged`: the bytes of this blob are not those that
- * were stored; others are fine. `io`: fsync or the device failed; the process must end (P9).
+ * `disk_full`, `busy` (no descriptor or memory was free): a later try may succeed. `damaged`: the bytes of this blob are not
+ * those that were stored; others are fine. `io`: fsync or the device failed, and the process must end (P9).
  */
 export class BlobStoreError extends Error {
   override name = 'BlobStoreError';
