@@ -89,6 +89,7 @@ export class Failures {
       case 'hold':
         backlog.held.push(call);
         this.#probeServer(backlog, batchRoute);
+        this.#transitions.own(this.#transitions.acquit(line));
         return this.#transitions.leave(backlog);
       case 'count':
         if (line.trouble !== null) line.trouble.attempts += 1;
@@ -121,7 +122,7 @@ export class Failures {
     const now = { nowMs: this.#deps.clock.mono(), wallMs: this.#deps.clock.now() };
     for (const { line, failure, batchRoute } of setUp) {
       batchRoute.holdBack(failure, now);
-      backlog.ready.unshift(line);
+      backlog.requeue(line);
     }
   }
 

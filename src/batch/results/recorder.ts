@@ -21,7 +21,7 @@ export interface RecorderOptions {
 }
 
 export interface RecorderDeps {
-  readonly results: ResultStore;
+  readonly results: Pick<ResultStore, 'commit'>;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
