@@ -1,7 +1,4 @@
 /** Dispatchers over a real SQLite file. Model servers answer when the test says so; the clock stands until it is moved. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Dispatcher, type Capacity, type DispatchDeps } from '../../src/batch/dispatch/dispatcher.ts';
 import type { FailureOptions } from '../../src/batch/dispatch/failures.ts';
 import { Recorder } from '../../src/batch/results/recorder.ts';
@@ -12,12 +9,12 @@ import { noFailpoints } from '../../src/core/failpoint.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { RetryStorms } from '../../src/core/retry-storm.ts';
 import { Servers } from '../../src/serving/servers.ts';
-import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
 import type { ResultStore, StateStore } from '../../src/stores/state/ports.ts';
 import type { Upstream, UpstreamReply } from '../../src/upstream/port.ts';
 import { ok } from './engine.ts';
 import { ManualClock } from './manual-clock.ts';
-import { batchBySeq, batchOf, change, planOf, resourceOf, scope, startBatch } from './state-store.ts';
+import { temporarySqlite } from './sqlite.ts';
+import { batchBySeq, batchOf, planOf, startBatch } from './state-store.ts';
 
 /** A request that a model server has, and has not answered. */
 interface Pending {
@@ -27,14 +24,13 @@ interface Pending {
 }
 
 export async function openDispatchBench(): Promise<DispatchBench> {
-  const dir = await mkdtemp(join(tmpdir(), 'offpeak-dispatch-'));
-  const store = await openSqliteInline({ path: join(dir, 'state.db') });
-  await store.resources.put(resourceOf(scope.resourceId), change);
-  return new DispatchBench(dir, store);
+  const { store, remove } = await temporarySqlite();
+  return new DispatchBench(store, remove);
 }
 
 export class DispatchBench {
   readonly store: StateStore;
+  readonly close: () => Promise<void>;
   readonly clock = new ManualClock();
   hasDiskSpace = true;
   /** Commits of results begin when it resolves. */
@@ -44,13 +40,12 @@ export class DispatchBench {
   pending: Pending[] = [];
   /** Bytes of inputs by the ids of their blobs. */
   readonly inputs = new Map<string, Buffer>();
-  readonly #dir: string;
   #deps: DispatchDeps;
   #owners = 0;
 
-  constructor(dir: string, store: StateStore) {
-    this.#dir = dir;
+  constructor(store: StateStore, close: () => Promise<void>) {
     this.store = store;
+    this.close = close;
     this.#deps = this.#newProcess();
   }
 
@@ -147,11 +142,6 @@ export class DispatchBench {
       if (this.pending.length === 0) return;
       for (const { answer } of this.pending) answer(reply);
     }
-  }
-
-  async close(): Promise<void> {
-    await this.store.close();
-    await rm(this.#dir, { recursive: true, force: true });
   }
 
   #newProcess(): DispatchDeps {
