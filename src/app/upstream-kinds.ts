@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { AppConfig } from '../config/config.ts';
 import { ConfigError } from '../config/fault.ts';
 import type { HttpUpstreamConfig, UpstreamConfig } from '../config/upstream.ts';
+import { CONCURRENCY_MAX } from '../contract/control.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
 import { proxiesOf, toProxy } from '../core/proxy.ts';
@@ -11,9 +12,6 @@ import { createHttpUpstream } from '../upstream/openai-http.ts';
 import type { Behaviour } from '../upstream/simulator/behaviour.ts';
 import { createSimulator } from '../upstream/simulator/simulator.ts';
 import { scriptOf, simulatorOptions } from './simulator.ts';
-
-/** As many as one deployment may have in flight; more of them share. */
-const CONNECTIONS_MAX = 10_000;
 
 interface Context {
   readonly config: AppConfig;
@@ -64,7 +62,8 @@ async function toHttp(upstream: HttpUpstreamConfig, { log }: Context): Promise<C
         azureApiVersion: apiVersion ?? undefined,
         model,
         timeoutMs: requestTimeoutMs,
-        connectionsMax: CONNECTIONS_MAX,
+        // More deployments than one share them.
+        connectionsMax: CONCURRENCY_MAX,
         proxy: proxyBefore(upstream),
         log,
         ...(ca !== undefined && { tls: { ca } }),

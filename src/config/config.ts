@@ -1,4 +1,5 @@
 import type { CatalogModel } from '../contract/catalog.ts';
+import { DEPLOYMENT_DEFAULTS } from '../contract/control.ts';
 import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import type { Declared, DeclaredDeployment, DeclaredResource } from './declared.ts';
 import type { DeploymentEntry } from './deployment.ts';
@@ -126,12 +127,12 @@ function resolveDeployment(entry: DeploymentEntry, values: Values, source: strin
     name: entry.name,
     model: entry.model ?? entry.name,
     version: entry.version ?? null,
-    sku: entry.sku ?? 'GlobalBatch',
+    sku: entry.sku ?? DEPLOYMENT_DEFAULTS.sku,
     enqueuedTokensMax: entry.enqueuedTokens ?? values.enqueuedTokensMax,
-    dynamicQuota: entry.dynamicQuota ?? false,
-    whenFull: entry.whenFull ?? 'fail',
-    versionUpgradeOption: entry.versionUpgradeOption ?? 'OnceNewDefaultVersionAvailable',
-    contentFilter: entry.contentFilter ?? null,
+    dynamicQuota: entry.dynamicQuota ?? DEPLOYMENT_DEFAULTS.dynamicQuota,
+    whenFull: entry.whenFull ?? DEPLOYMENT_DEFAULTS.whenFull,
+    versionUpgradeOption: entry.versionUpgradeOption ?? DEPLOYMENT_DEFAULTS.versionUpgradeOption,
+    contentFilter: entry.contentFilter ?? DEPLOYMENT_DEFAULTS.contentFilter,
     concurrencyMax: entry.concurrency ?? values.concurrencyMax,
     upstreams: entry.upstreams?.filter((upstream) => typeof upstream === 'string') ?? null,
     tags: entry.tags ?? {},

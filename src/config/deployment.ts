@@ -1,5 +1,11 @@
 import { z } from 'zod';
-import { SKUS, VERSION_UPGRADE_OPTIONS, WHEN_FULL } from '../contract/control.ts';
+import {
+  CONCURRENCY_MAX,
+  ENQUEUED_TOKENS_MAX,
+  SKUS,
+  VERSION_UPGRADE_OPTIONS,
+  WHEN_FULL,
+} from '../contract/control.ts';
 import { inlineUpstream, type InlineUpstreamEntry } from './upstream.ts';
 import { count, each, flag, mapping, name, oneOf, tags, text, textOr, type Kind } from './values.ts';
 
@@ -18,12 +24,12 @@ const schema = z.preprocess(
     model: text.schema.optional(),
     version: text.schema.optional(),
     sku: oneOf(...SKUS).schema.optional(),
-    enqueuedTokens: count(1, 1e15).schema.optional(),
+    enqueuedTokens: count(1, ENQUEUED_TOKENS_MAX).schema.optional(),
     dynamicQuota: flag.schema.optional(),
     whenFull: oneOf(...WHEN_FULL).schema.optional(),
     versionUpgradeOption: oneOf(...VERSION_UPGRADE_OPTIONS).schema.optional(),
     contentFilter: text.schema.optional(),
-    concurrency: count(1, 10_000).schema.optional(),
+    concurrency: count(1, CONCURRENCY_MAX).schema.optional(),
     upstreams: each(upstreamOfDeployment, 'upstream').optional(),
     tags: tags.optional(),
   }),

@@ -25,7 +25,7 @@ export const identity = mapping({
   issuers: each(issuer, 'issuer').optional(),
   audiences: each(text.schema, 'audience').optional(),
   jwksUri: jwksUri.optional(),
-  clockSkew: duration(0, CLOCK_SKEW_MS_MAX).schema.optional(),
+  clockSkew: duration(0, CLOCK_SKEW_MS_MAX).schema.default(CLOCK_SKEW_MS_MAX),
 }).superRefine(({ tenant: ofEntra, issuers, audiences, jwksUri: keys }, context) => {
   if (ofEntra !== undefined) return;
   const missing = Object.entries({ issuers, audiences, jwksUri: keys }).filter(

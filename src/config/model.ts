@@ -1,12 +1,15 @@
 import { z } from 'zod';
 import type { CatalogModel } from '../contract/catalog.ts';
-import { OFFERS, SKUS } from '../contract/control.ts';
+import { ENQUEUED_TOKENS_MAX, OFFERS, SKUS } from '../contract/control.ts';
 import { count, each, flag, mapping, name, oneOf, price, region, text, textOr } from './values.ts';
 
 const everywhere = oneOf('everywhere').schema;
 const regions = textOr(everywhere, each(region.schema, 'region'));
 /** `none`: the offer has none to give. */
-const tokens = z.preprocess((raw) => (raw === 'none' ? null : raw), count(1, 1e15).schema.nullable());
+const tokens = z.preprocess(
+  (raw) => (raw === 'none' ? null : raw),
+  count(1, ENQUEUED_TOKENS_MAX).schema.nullable(),
+);
 
 const by = <const Key extends string, T>(keys: readonly Key[], schema: z.ZodType<T>) =>
   // One property for each of the keys.

@@ -382,7 +382,7 @@ describe('identity', () => {
   test('a tenant of Entra is enough', async () => {
     const { identity } = await config(`identity:\n  tenant: ${TENANT}\n`);
 
-    expect(identity).toEqual({ tenant: TENANT });
+    expect(identity).toEqual({ tenant: TENANT, clockSkew: 300_000 });
   });
 
   test('any other issuer says who it is, for whom, and where its keys are', async () => {

@@ -1,4 +1,4 @@
-import { OFFERS } from '../contract/control.ts';
+import { CONCURRENCY_MAX, ENQUEUED_TOKENS_MAX, OFFERS } from '../contract/control.ts';
 import { deployment, type DeploymentEntry } from './deployment.ts';
 import { KEEP_OPTIONS } from './keep-options.ts';
 import { option, type Option, type OptionCommand } from './option.ts';
@@ -125,7 +125,7 @@ export const OPTIONS = {
   }),
   enqueuedTokensMax: option({
     flag: 'enqueued-tokens',
-    kind: count(1, 1e15),
+    kind: count(1, ENQUEUED_TOKENS_MAX),
     placeholder: 'TOKENS',
     default: null,
     defaultText: "an equal share of the model's quota, or 5B without one",
@@ -239,7 +239,7 @@ export const OPTIONS = {
   }),
   concurrencyMax: option({
     flag: 'concurrency',
-    kind: count(1, 10_000),
+    kind: count(1, CONCURRENCY_MAX),
     placeholder: 'N',
     default: 32,
     help: 'Requests that one deployment may have in flight.',

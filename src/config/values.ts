@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { TAGS_MAX } from '../contract/control.ts';
 import { parseIpRange } from '../core/ip-ranges.ts';
 import { toProxy } from '../core/proxy.ts';
 import { didYouMean } from '../core/suggest.ts';
@@ -139,7 +140,6 @@ export const textOr = <A, B>(ofText: z.ZodType<A>, other: z.ZodType<B>): z.ZodTy
   });
 
 /** Names and values that the user makes up. */
-const TAGS_MAX = 50;
 export const tags = z
   .record(z.string().max(512), text.schema, { error: 'expected names and values' })
   .refine((given) => Object.keys(given).length <= TAGS_MAX, `at most ${TAGS_MAX} tags`);

@@ -82,6 +82,24 @@ export interface DeploymentSettings {
   readonly tags: Readonly<Record<string, string>>;
 }
 
+/** What a deployment is that says no more than its name and model. */
+export const DEPLOYMENT_DEFAULTS = {
+  sku: 'GlobalBatch',
+  dynamicQuota: false,
+  whenFull: 'fail',
+  versionUpgradeOption: 'OnceNewDefaultVersionAvailable',
+  contentFilter: null,
+  upstreams: null,
+  tags: {},
+} as const satisfies Partial<DeploymentSettings>;
+
+export const ENQUEUED_TOKENS_MAX = 1e15;
+/** Of one deployment. */
+export const CONCURRENCY_MAX = 10_000;
+export const UPSTREAMS_NAMED_MAX = 100;
+/** Of a resource or deployment. */
+export const TAGS_MAX = 50;
+
 /** A deployment as it was asked for. `deployments/port.ts` has what it is while it serves. */
 export interface DeploymentRow extends DeploymentSettings {
   readonly resourceId: string;

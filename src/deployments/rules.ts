@@ -1,4 +1,14 @@
-import { OFFERS, SKUS, TOKENS_PER_CAPACITY, type DeploymentRow, type Resource } from '../contract/control.ts';
+import {
+  CONCURRENCY_MAX,
+  ENQUEUED_TOKENS_MAX,
+  OFFERS,
+  SKUS,
+  TAGS_MAX,
+  TOKENS_PER_CAPACITY,
+  UPSTREAMS_NAMED_MAX,
+  type DeploymentRow,
+  type Resource,
+} from '../contract/control.ts';
 import { ApiError, type ApiErrorCode } from '../contract/error.ts';
 import { RESERVED_NAMES } from '../contract/names.ts';
 import { didYouMean } from '../core/suggest.ts';
@@ -24,12 +34,8 @@ const DEPLOYMENT_NAME = /^[A-Za-z0-9._-]{1,64}$/;
 const CONFIGURED_NAME = /^[^\s\p{C}]{1,256}$/u;
 const FINE_TUNED = /^ft:|\.ft-/;
 
-const ENQUEUED_TOKENS_MAX = 1e15;
-const CONCURRENCY_MAX = 10_000;
 const CONTENT_FILTER_CHARS_MAX = 256;
-const TAGS_MAX = 50;
 const TAG_CHARS_MAX = 512;
-const UPSTREAMS_NAMED_MAX = 100;
 const LISTED_MAX = 30;
 
 const invalid = (message: string, param: string): ApiError =>

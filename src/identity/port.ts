@@ -48,7 +48,7 @@ export interface TokenConfig {
   /** Address of the public keys. Default: the tenant's. */
   readonly jwksUri?: string | undefined;
   /** How far the issuer's clock and ours may differ. */
-  readonly clockSkewMs?: number | undefined;
+  readonly clockSkewMs: number;
 }
 
 /** Gives a role on one resource, or on `*`, to those that a token names by `oid` (else `sub`), `groups` or `roles`. */

@@ -21,7 +21,6 @@ const entraIssuers = (tenant: string): string[] => [
 const entraKeys = (tenant: string): string =>
   `https://login.microsoftonline.com/${tenant}/discovery/v2.0/keys`;
 
-const CLOCK_SKEW_MS = 300_000;
 const TOKEN_CHARS_MAX = 12 * 1024;
 const SUBJECT = /^[\x21-\x7e]{1,256}$/;
 /** The audit log has these names for others. */
@@ -39,7 +38,6 @@ export function createTokenVerifier(
   config: TokenConfig,
   { clock, log }: { readonly clock: Clock; readonly log: Log },
 ): VerifyToken {
-  const { clockSkewMs = CLOCK_SKEW_MS } = config;
   // Entra writes it in lower case in its tokens.
   const tenant = config.tenant?.toLowerCase();
   const issuers = config.issuers ?? (tenant === undefined ? [] : entraIssuers(tenant));
@@ -57,7 +55,7 @@ export function createTokenVerifier(
         issuer: [...issuers],
         audience,
         requiredClaims: ['exp'],
-        clockTolerance: clockSkewMs / 1_000,
+        clockTolerance: config.clockSkewMs / 1_000,
         currentDate: new Date(clock.now()),
       });
       return judgeClaims(payload, tenant);

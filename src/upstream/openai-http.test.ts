@@ -74,7 +74,7 @@ async function listen(server: Server): Promise<number> {
 }
 
 function upstream(options: Partial<HttpUpstreamOptions> & { baseUrl: string }) {
-  const created = createHttpUpstream({ name: 'vllm', apiKey: CANARY, ...options });
+  const created = createHttpUpstream({ name: 'vllm', apiKey: CANARY, timeoutMs: 60_000, ...options });
   endings.push(() => created.close());
   return created;
 }
@@ -171,7 +171,7 @@ describe('what is sent', () => {
 
   test('no key is sent where none is configured', async () => {
     const { baseUrl, seen } = await serve((response) => json(response, '{}'));
-    const keyless = createHttpUpstream({ name: 'ollama', baseUrl });
+    const keyless = createHttpUpstream({ name: 'ollama', baseUrl, timeoutMs: 60_000 });
     endings.push(() => keyless.close());
 
     await keyless.call(request(), never);
@@ -228,13 +228,16 @@ describe('what is sent', () => {
     'http://host/v1?key=1',
     'http://host/v1#x',
   ])('the base URL %s is refused without being repeated', (baseUrl) => {
-    expect(() => createHttpUpstream({ name: 'bad', baseUrl })).toThrow(/^Upstream 'bad': its base URL/);
-    expect(() => createHttpUpstream({ name: 'bad', baseUrl })).not.toThrow(/pw|key=1/);
+    expect(() => createHttpUpstream({ name: 'bad', baseUrl, timeoutMs: 1 })).toThrow(
+      /^Upstream 'bad': its base URL/,
+    );
+    expect(() => createHttpUpstream({ name: 'bad', baseUrl, timeoutMs: 1 })).not.toThrow(/pw|key=1/);
   });
 });
 
 test.each(['', 'key\n', 'a key', 'schlüssel'])('the key %j is refused without being repeated', (apiKey) => {
-  const create = () => createHttpUpstream({ name: 'bad', baseUrl: 'http://127.0.0.1:1/v1', apiKey });
+  const create = () =>
+    createHttpUpstream({ name: 'bad', baseUrl: 'http://127.0.0.1:1/v1', apiKey, timeoutMs: 1 });
 
   expect(create).toThrow(/^Upstream 'bad': its API key is empty or has characters that no header can carry/);
 });

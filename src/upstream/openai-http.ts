@@ -26,7 +26,7 @@ export interface HttpUpstreamOptions {
   /** The model's name at the upstream. Default: the name that the line carries. */
   readonly model?: string;
   /** From the call to the last byte of the answer. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs: number;
   readonly connectTimeoutMs?: number;
   /** At least the deployment's `concurrencyMax`, or requests wait here with their deadline running. */
   readonly connectionsMax?: number;
@@ -48,7 +48,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
       : azurePaths(base, options, options.azureApiVersion);
   const ownHeaders = [...headersOf(options), ...proxyHeaders(base, options.proxy ?? null)];
   const modelJson = options.model === undefined ? null : Buffer.from(JSON.stringify(options.model));
-  const timeoutMs = Math.min(options.timeoutMs ?? 600_000, TIMER_MS_MAX);
+  const timeoutMs = Math.min(options.timeoutMs, TIMER_MS_MAX);
   const settings = {
     base,
     proxy: options.proxy ?? null,

@@ -55,7 +55,7 @@ export async function startEntra(): Promise<Entra> {
   const { port } = server.address() as AddressInfo;
 
   return {
-    config: { tenant: TENANT, jwksUri: `http://127.0.0.1:${port}/keys` },
+    config: { tenant: TENANT, jwksUri: `http://127.0.0.1:${port}/keys`, clockSkewMs: 300_000 },
     get key() {
       return key;
     },

@@ -50,7 +50,7 @@ export class OddServers {
   }
 
   upstream(options: Partial<HttpUpstreamOptions> & { readonly baseUrl: string }): Upstream {
-    const created = createHttpUpstream({ name: 'vllm', apiKey: KEY, ...options });
+    const created = createHttpUpstream({ name: 'vllm', apiKey: KEY, timeoutMs: 60_000, ...options });
     this.#endings.push(() => created.close());
     return created;
   }

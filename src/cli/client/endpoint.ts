@@ -1,6 +1,7 @@
 import { faultsText } from '../../config/fault.ts';
 import { isFromKubernetes } from '../../config/kubernetes.ts';
 import { misspelt } from '../../config/load.ts';
+import { OPTIONS } from '../../config/options.ts';
 import { CALLED_AS } from '../process/command-name.ts';
 import { CliError, EXIT } from '../process/exit.ts';
 import type { Service } from './http.ts';
@@ -124,7 +125,7 @@ const offpeakVariables = (env: NodeJS.ProcessEnv): string[] =>
 
 function localUrl(env: NodeJS.ProcessEnv): string {
   const port = env.OFFPEAK_PORT?.trim() ?? '';
-  return `http://127.0.0.1:${/^[1-9]\d{0,4}$/.test(port) ? port : 8080}`;
+  return `http://127.0.0.1:${/^[1-9]\d{0,4}$/.test(port) ? port : OPTIONS.port.default}`;
 }
 
 /** The owner of a URL that the user typed. */

@@ -1,4 +1,4 @@
-import { SKUS, TOKENS_PER_CAPACITY, type WhenFull } from '../../contract/control.ts';
+import { DEPLOYMENT_DEFAULTS, SKUS, TOKENS_PER_CAPACITY, type WhenFull } from '../../contract/control.ts';
 import { type ControlClient, type ControlCommandFlags, openControl } from '../client/control-client.ts';
 import type { Deployment } from '../client/control-shapes.ts';
 import { CliError, EXIT, type ExitCode } from '../process/exit.ts';
@@ -46,7 +46,7 @@ export interface DeploymentFlags extends InResourceFlags {
 }
 
 export async function createDeployment(name: string, flags: DeploymentFlags): Promise<ExitCode> {
-  const body = bodyOf({ ...flags, sku: flags.sku ?? 'GlobalBatch' });
+  const body = bodyOf({ ...flags, sku: flags.sku ?? DEPLOYMENT_DEFAULTS.sku });
   show(await (await openControl(flags)).putDeployment(flags.resource, name, body), flags);
   return EXIT.ok;
 }
@@ -171,7 +171,7 @@ const modelOf = ({ properties: { model } }: Deployment): string =>
   oneLine(model.version ? `${model.name} ${model.version}` : model.name);
 
 const whenFull = ({ properties: { offpeak, dynamicThrottlingEnabled } }: Deployment): string =>
-  `${oneLine(offpeak?.whenFull ?? 'fail')}${dynamicThrottlingEnabled ? ', dynamic quota' : ''}`;
+  `${oneLine(offpeak?.whenFull ?? DEPLOYMENT_DEFAULTS.whenFull)}${dynamicThrottlingEnabled ? ', dynamic quota' : ''}`;
 
 const servedBy = ({ properties }: Deployment): string =>
   oneLine((properties.offpeak?.servedBy ?? []).join(', ') || 'no upstream');

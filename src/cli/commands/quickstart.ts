@@ -4,6 +4,7 @@ import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { createApp } from '../../app.ts';
 import { resolveConfig } from '../../config/config.ts';
+import { OPTIONS } from '../../config/options.ts';
 import { defaultValues } from '../../config/sections.ts';
 import { silentLog } from '../../core/log.ts';
 import { Client } from '../client/batch-client.ts';
@@ -67,8 +68,8 @@ export async function quickstart({ json = false }: { readonly json?: boolean }):
 
 /** `serve` keeps its data in this directory by default, so it must be as private as that. */
 async function resultPaths(): Promise<{ output: string; errors: string }> {
-  const dir = resolve('.offpeak', 'quickstart');
-  await mkdir(resolve('.offpeak'), { recursive: true, mode: 0o700 });
+  const dir = resolve(OPTIONS.dataDir.default, 'quickstart');
+  await mkdir(resolve(OPTIONS.dataDir.default), { recursive: true, mode: 0o700 });
   await mkdir(dir, { recursive: true });
   return { output: join(dir, 'output.jsonl'), errors: join(dir, 'errors.jsonl') };
 }

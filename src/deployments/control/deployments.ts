@@ -1,6 +1,7 @@
 import { findDeclaredDeployment } from '../../config/declared.ts';
 import {
   BATCH_SKUS,
+  DEPLOYMENT_DEFAULTS,
   TOKENS_PER_CAPACITY,
   type DeploymentRow,
   type Resource,
@@ -135,7 +136,9 @@ function toRow(
       { param: 'model.name' },
     );
   }
-  const sku = wanted.sku ?? before?.sku ?? 'GlobalBatch';
+  const { name } = wanted;
+  const present = before ?? DEPLOYMENT_DEFAULTS;
+  const sku = wanted.sku ?? present.sku;
   const keepsVersion = before?.model === model;
   const version =
     wanted.version ?? (keepsVersion ? before.version : (catalog().defaultVersion(model)?.version ?? null));
@@ -143,7 +146,7 @@ function toRow(
   const now = nowS(clock);
   return {
     resourceId,
-    name: wanted.name,
+    name,
     model,
     version,
     sku,
@@ -151,23 +154,18 @@ function toRow(
       wanted.enqueuedTokensMax ??
       before?.enqueuedTokensMax ??
       (hasQuota ? CAPACITY_DEFAULT * TOKENS_PER_CAPACITY : declared().enqueuedTokensDefault),
-    dynamicQuota: wanted.dynamicQuota ?? before?.dynamicQuota ?? false,
-    whenFull: wanted.whenFull ?? before?.whenFull ?? 'fail',
-    versionUpgradeOption:
-      wanted.versionUpgradeOption ?? before?.versionUpgradeOption ?? 'OnceNewDefaultVersionAvailable',
-    contentFilter: given(wanted.contentFilter, before?.contentFilter),
+    dynamicQuota: wanted.dynamicQuota ?? present.dynamicQuota,
+    whenFull: wanted.whenFull ?? present.whenFull,
+    versionUpgradeOption: wanted.versionUpgradeOption ?? present.versionUpgradeOption,
+    contentFilter: wanted.contentFilter === undefined ? present.contentFilter : wanted.contentFilter,
     concurrencyMax: wanted.concurrencyMax ?? before?.concurrencyMax ?? declared().concurrencyMax,
-    upstreams: given(wanted.upstreams, before?.upstreams),
+    upstreams: wanted.upstreams === undefined ? present.upstreams : wanted.upstreams,
     owner: 'api',
-    tags: wanted.tags ?? before?.tags ?? {},
+    tags: wanted.tags ?? present.tags,
     createdAt: before?.createdAt ?? now,
     updatedAt: now,
   };
 }
-
-/** Null is a wish, undefined is none. */
-const given = <T>(wanted: T | null | undefined, before: T | null | undefined): T | null =>
-  wanted === undefined ? (before ?? null) : wanted;
 
 const isOfSameQuota = (one: DeploymentRow, other: DeploymentRow): boolean =>
   one.model === other.model && one.sku === other.sku;

@@ -1,9 +1,12 @@
 /** What callers of the ARM routes may send. Unknown members are let through, as ARM does. */
 import { z } from 'zod';
 import {
+  CONCURRENCY_MAX,
   OFFERS,
   SKUS,
+  TAGS_MAX,
   TOKENS_PER_CAPACITY,
+  UPSTREAMS_NAMED_MAX,
   VERSION_UPGRADE_OPTIONS,
   WHEN_FULL,
   type Resource,
@@ -14,7 +17,6 @@ import { DEFAULT_CONTENT_FILTER, KIND } from './words.ts';
 /** ARM's capacities are 32-bit integers. */
 export const CAPACITY_MAX = 2 ** 31 - 1;
 
-const TAGS_MAX = 50;
 const TAG_NAME_CHARS_MAX = 512;
 const TAG_VALUE_CHARS_MAX = 256;
 
@@ -81,15 +83,12 @@ const Capacity = z
   .min(1, 'It must be at least 1: one unit is 1,000 enqueued tokens')
   .max(CAPACITY_MAX, `It must be at most ${CAPACITY_MAX}`);
 
-const CONCURRENCY_MAX = 10_000;
-const UPSTREAMS_MAX = 100;
-
 /** Members that ARM does not have. */
 const DeploymentExtras = z.looseObject({
   whenFull: optional(z.enum(WHEN_FULL)),
   concurrency: optional(z.int().min(1).max(CONCURRENCY_MAX)),
   /** Null means every upstream that serves the model and that the SKU allows. */
-  upstreams: z.array(z.string().min(1)).min(1).max(UPSTREAMS_MAX).nullish(),
+  upstreams: z.array(z.string().min(1)).min(1).max(UPSTREAMS_NAMED_MAX).nullish(),
 });
 
 export const DeploymentBody = z.looseObject({

@@ -107,6 +107,7 @@ test('the HTTP upstream gets from it the answer that the simulator in process gi
   const upstream = createHttpUpstream({
     name: 'simulator',
     baseUrl: `${await start({ model: 'gpt-4o' })}/v1`,
+    timeoutMs: 60_000,
   });
   endings.push(() => upstream.close());
   const body = Buffer.from(JSON.stringify(CHAT));
