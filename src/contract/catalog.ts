@@ -10,7 +10,7 @@ export interface CatalogModel {
   readonly inputs: readonly ('text' | 'image')[];
   /** The regions of each SKU. An absent SKU cannot be deployed. */
   readonly regions: Readonly<Partial<Record<Sku, readonly string[] | 'everywhere'>>>;
-  /** Enqueued tokens of a subscription in each region, by SKU and offer. Absent SKU: no quota limits it. Null: none can be had. */
+  /** Enqueued tokens of a subscription in each region, by SKU and offer. Absent SKU: no quota. Null: it can have none. */
   readonly quotaTokens: Readonly<Partial<Record<Sku, Readonly<Partial<Record<Offer, number | null>>>>>>;
   /** USD per million tokens on a batch SKU; null: not known. */
   readonly batchPrice: { readonly input: number; readonly output: number } | null;

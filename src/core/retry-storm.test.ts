@@ -9,7 +9,7 @@ function storms() {
   return { clock, told, storms: new RetryStorms({ clock, log }) };
 }
 
-test('a storm of retries is told once a minute, with what came', () => {
+test('a storm of retries is logged once a minute, with its reasons', () => {
   const { clock, told, storms: of } = storms();
   for (let call = 0; call < 300; call += 1) of.note({ upstream: 'vllm', reason: call % 3 ? '429' : '503' });
   of.report();
@@ -30,7 +30,7 @@ test('a storm of retries is told once a minute, with what came', () => {
   ]);
 });
 
-test('a few retries in a minute are not told, and not kept for the next', () => {
+test('a few retries in a minute are not logged, and do not count for the next minute', () => {
   const { clock, told, storms: of } = storms();
   for (let minute = 1; minute <= 3; minute += 1) {
     for (let call = 0; call < 9; call += 1) of.note({ upstream: 'vllm', reason: '500' });

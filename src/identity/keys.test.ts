@@ -55,7 +55,7 @@ test('a key names its resource, and which of the two it is', async () => {
   expect(await keys.find('')).toBeUndefined();
 });
 
-test('the admin key is none of a resource, and the other way round', async () => {
+test('the admin key is no key of a resource, and a key of a resource is no admin key', async () => {
   expect(await keys.isAdminKey('operator')).toBe(false);
   await keys.resources.setAdminKeyDigest(digest('operator'), change);
 
@@ -84,7 +84,7 @@ describe('a change', () => {
     expect(await keys.find('first')).toBeUndefined();
   });
 
-  test('that overtakes a question is not undone by its answer', async () => {
+  test('that is made during a lookup is not undone by the answer of that lookup', async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     const slow = createKeys({
       resources: {
@@ -107,7 +107,7 @@ describe('a change', () => {
     expect(await slow.find('first')).toBeUndefined();
   });
 
-  test('of the resource counts at once, too: its keys turned off, and itself gone', async () => {
+  test('of the resource counts at once too: its keys are turned off, or it is deleted', async () => {
     await keys.find('first');
     await keys.resource('beta');
     await keys.resources.put({ ...resource, keyAuthDisabled: true }, change);

@@ -14,7 +14,7 @@ describe('a role', () => {
     ['of somebody else', { oid: 'oid-2' }, false],
     ['of a group by the name of a person', { group: 'oid-1' }, false],
     ['of nobody', {}, false],
-  ])('given %s counts for whom it names', (_name, to, allowed) => {
+  ])('given %s applies to those that it names', (_name, to, allowed) => {
     const permissions = permissionsOf(somebody, [
       { role: 'Cognitive Services OpenAI User', resource: 'alpha', ...to },
     ]);

@@ -267,7 +267,7 @@ describe('the keys of the issuer', () => {
   }
   const MINUTE_MS = 60_000;
 
-  test('are asked for once, however many tokens come', () =>
+  test('are fetched once, however many tokens come', () =>
     trial(async ({ issuer: own, judge }) => {
       const token = await own.token();
 
@@ -277,7 +277,7 @@ describe('the keys of the issuer', () => {
       expect(own.asked()).toBe(1);
     }));
 
-  test('are never asked for because of nonsense', () =>
+  test('are never fetched for a token that is nonsense', () =>
     trial(async ({ issuer: own, judge }) => {
       for (const token of ['eyJ.eyJ.eyJ', `${part({ alg: 'none' })}.${part(claimsWith())}.`])
         expect(await judge(token)).toBe('bad');
@@ -286,7 +286,7 @@ describe('the keys of the issuer', () => {
       expect(own.asked()).toBe(0);
     }));
 
-  test('that were never to be had make a token neither good nor bad, and are asked for every five seconds', () =>
+  test('that could never be fetched make a token neither good nor bad, and are fetched every five seconds', () =>
     trial(async ({ issuer: own, advance, judge }) => {
       own.answer((_request, response) => response.writeHead(503).end());
       const token = await own.token();
@@ -313,7 +313,7 @@ describe('the keys of the issuer', () => {
     }),
   );
 
-  test('are asked for again for an unknown key id, once a minute at most', () =>
+  test('are fetched again for an unknown key id, once a minute at most', () =>
     trial(async ({ issuer: own, advance, judge }) => {
       expect(await judge(await own.token())).toBe('good');
       await own.rotate();

@@ -69,7 +69,7 @@ test('the strictest reading of the standard, which Python has by default, finds 
   expect(verified.stdout).toContain('OK');
 });
 
-test('a name that is not ours is not vouched for', async () => {
+test('a host that is not ours gets no certificate for its name', async () => {
   const { tls, certPath } = await make();
   const port = await serve(tls);
   const ca = await readFile(certPath, 'utf8');
@@ -121,7 +121,7 @@ test.each([
   expect(await readFile(certPath, 'utf8')).toBe(before);
 });
 
-test('one that is about to end is renewed', async () => {
+test('an authority that is about to end is renewed', async () => {
   const first = await make();
   const before = await readFile(first.certPath, 'utf8');
   await make(Date.now() + 760 * DAY_MS);
@@ -129,7 +129,7 @@ test('one that is about to end is renewed', async () => {
   expect(await readFile(first.certPath, 'utf8')).not.toBe(before);
 });
 
-test('files of the operator are taken as they are, and faults in them are told', async () => {
+test('files of the operator are taken as they are, and faults in them are reported', async () => {
   const { tls } = await make();
   const [certPath, keyPath] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
   await writeFile(certPath, tls.cert);

@@ -36,7 +36,7 @@ export async function readServerTls(paths: {
   throw new TlsError(`The certificate ${paths.certPath} ended on ${validTo}. Renew it.`);
 }
 
-/** Makes certificates of this machine's authority: one for its names and addresses, and one for each resource when its host is asked for. */
+/** Makes certificates of this machine's authority: one for its names, and one for each resource when its host is asked for. */
 export async function makeServerTls(options: {
   readonly dir: string;
   /** Address that the server listens on. */

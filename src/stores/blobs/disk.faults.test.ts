@@ -83,7 +83,7 @@ async function expectWhole(store: DiskBlobs, blobs: ReadonlyMap<string, Buffer>)
 }
 
 test.each(['EIO', 'ENOSPC', 'EROFS', 'EMFILE'])(
-  'whichever call of a put fails with %s, what was stored stays, nothing half is seen, nothing is left',
+  'whichever call of a put fails with %s, stored blobs stay, no half blob is seen, and nothing is left behind',
   async (code) => {
     const faults = faulty();
     const blobs = new Map<string, Buffer>();
@@ -157,7 +157,7 @@ test('a failed fsync is not tried again', async () => {
 });
 
 test.each(['EIO', 'EMFILE'])(
-  'whichever call of a read fails with %s, the reader is told, and the next read is right',
+  'whichever call of a read fails with %s, the reader gets the error, and the next read is right',
   async (code) => {
     const faults = faulty();
     const store = await openDiskBlobs({ dir, fs: faults.fs });

@@ -126,7 +126,7 @@ test('every acknowledged blob survives a power cut at the moment of its acknowle
   );
 });
 
-test('a blob that comes while its directory goes with another survives a power cut as any', async () => {
+test('a blob that is put while its directory is removed survives a power cut', async () => {
   const disk = new HarshDisk();
   const store = await openDiskBlobs({ dir: '/data/blobs', fs: disk.fs });
   await disk.fs.fsyncDir('/');
@@ -147,7 +147,7 @@ test('a blob that comes while its directory goes with another survives a power c
   );
 });
 
-test('a put into a directory that an earlier process had only begun to make is as durable as any', async () => {
+test('a put into a directory that an earlier process had only begun to make survives a power cut', async () => {
   const disk = new HarshDisk();
   const bytes = randomBytes(1_000);
   const first = await openDiskBlobs({ dir: '/data/blobs', fs: disk.fs });

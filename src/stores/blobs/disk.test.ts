@@ -424,7 +424,7 @@ describe('a check', () => {
     expect(opened).toBe(1);
   });
 
-  test('is needed by a reader, who hangs on nothing and ends nothing: what is no file is damaged', async () => {
+  test('is not needed for a link or directory in the place of a blob: a reader does not hang, and reports damage', async () => {
     const { pathOf } = blobs;
     await stored('x');
     await rm(pathOf('file-1'));

@@ -40,7 +40,7 @@ export async function onBlob<T>(what: string, call: Promise<T>): Promise<T> {
   }
 }
 
-/** Invariant: a failed fsync is never tried again. The kernel may have dropped the bytes, and a second one would succeed without them. */
+/** Invariant: a failed fsync is never tried again. The kernel may have dropped the bytes, and a second try would succeed. */
 export async function onFsync(what: string, call: Promise<void>): Promise<void> {
   try {
     await call;

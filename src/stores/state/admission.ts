@@ -6,28 +6,28 @@ import type { Room } from './ports.ts';
 import { heldTokens, sharedHeldTokens } from './quota.ts';
 import { withLive } from './batch-rows.ts';
 
-/** Tokens that a batch asks for, and what stands between it and them. */
+/** The tokens that a batch asks for, and what decides whether it gets them. */
 export interface Admission {
   readonly tokens: number;
-  /** Held by the live batches of its deployment, without these tokens. */
+  /** Tokens that the live batches of its deployment hold, without these. */
   readonly held: number;
-  /** Held by all live batches of the deployment's quota group, likewise. */
+  /** Tokens that all live batches of the quota group hold, without these. */
   readonly sharedHeld: number;
   readonly room: Room;
-  /** Of the same deployment, waiting and older; those that can never be admitted do not count. */
+  /** Older batches of the deployment that wait. Those that can never be admitted do not count. */
   readonly older: Waiters;
   readonly nowS: number;
 }
 
-/** What matters of batches that wait. Infinity where there is none. */
+/** The facts about waiting batches that decide. Infinity: there is no such batch. */
 interface Waiters {
   readonly fewestTokens: number;
-  /** When the oldest one began to wait, of those that the deployment's own limit can take, and of the others. */
+  /** When the oldest one began to wait: of those that fit the deployment's own limit, and of the others. */
   readonly ownSinceS: number;
   readonly sharedSinceS: number;
 }
 
-/** See `Room`. */
+/** The rule is described at `Room`. */
 export function isAdmitted({ tokens, held, sharedHeld, room, older, nowS }: Admission): boolean {
   const own = room.enqueuedTokensMax - held;
   const shared = room.sharedTokensMax === null ? -Infinity : room.sharedTokensMax - sharedHeld;
@@ -35,17 +35,17 @@ export function isAdmitted({ tokens, held, sharedHeld, room, older, nowS }: Admi
   const isKept = (sinceS: number) => nowS - sinceS > QUEUE_PASS_S;
   if (isKept(older.ownSinceS)) return false;
   if (tokens <= own) return true;
-  // Idle capacity is kept for whom only that can take; the deployment's own share is not held up by them.
+  // Batches that only shared room can take keep shared room free. They do not hold up the deployment's own share.
   return tokens <= shared && !isKept(older.sharedSinceS);
 }
 
-/** Whether it could be admitted if it were the only batch. */
+/** Whether the tokens would be admitted if there were no other batch. */
 export const couldEverFit = (tokens: number, room: Room): boolean => tokens <= largestOf(room);
 
 const largestOf = ({ enqueuedTokensMax, sharedTokensMax }: Room): number =>
   Math.max(enqueuedTokensMax, sharedTokensMax ?? 0);
 
-/** `tokens`: beyond those that it holds already. `olderThanSeq`: undefined for a batch that is not there yet. */
+/** `tokens`: those that the batch needs beyond what it holds. `olderThanSeq`: undefined for a batch that has no row yet. */
 export async function hasRoom(
   db: Db,
   { resourceId, deployment }: { readonly resourceId: string; readonly deployment: string },

@@ -18,7 +18,7 @@ export function createAuditStore(database: Database): AuditStore {
   };
 }
 
-/** In the transaction of the change, so that there is never one without the other. */
+/** Invariant: called in the transaction of the change. Otherwise a crash could leave a change without its entry. */
 export async function writeAudit(
   trx: Trx,
   { atS, resourceId, actor, action, target, detail }: Omit<AuditEntry, 'seq'>,
@@ -36,7 +36,7 @@ export async function writeAudit(
     .execute();
 }
 
-/** Fields that differ, each with what it was and what it is; undefined: none does. */
+/** The fields that differ, each with its value before and after. Undefined: no field differs. */
 export function changesOf<T extends object>(
   before: T,
   after: T,

@@ -3,20 +3,20 @@ import type { Db, Trx } from './database.ts';
 import type { BatchRecord, ColumnTypes } from './schema.ts';
 import { toBatch } from './batch-rows.ts';
 
-/** What a list shows of each batch: the row has it, so that a list reads no more. */
+/** A list shows so much of each batch's faults. The row has it, so that a list reads nothing else. */
 const EXCERPT = { faultsMax: 10, charsMax: 4_000 };
-/** Of the longest list of faults that a batch keeps. */
+/** The faults that a batch keeps have so many characters at most. */
 const CHARS_MAX = 500_000;
 const MESSAGE_CHARS_MAX = 1_000;
 const PARAM_CHARS_MAX = 200;
 
-/** The faults as a row has them, and all of them when those are more. */
+/** The faults as the row has them, and all of them where the row lacks some. */
 export interface SplitErrors {
   readonly excerpt: string;
   readonly all: string | null;
 }
 
-/** Each fault and all together are bounded; what is left out is counted. */
+/** Bounds each fault and all together. Faults that are left out are counted. */
 export function splitErrors({ data, omitted }: BatchErrors): SplitErrors {
   const kept = firstOf(data.map(shorten), { faultsMax: Infinity, charsMax: CHARS_MAX });
   const shown = firstOf(kept, EXCERPT);
@@ -51,7 +51,7 @@ export async function keepErrors(trx: Trx, batchSeq: number, { all }: SplitError
   await trx.insertInto('batch_errors').values({ batch_seq: batchSeq, errors: all }).execute();
 }
 
-/** With every fault that is kept, where the row has only the first. */
+/** The batch with every fault that is kept, also where the row has only the first ones. */
 export async function toWholeBatch(db: Db, row: BatchRecord): Promise<Batch> {
   const batch = toBatch(row);
   if (batch.errors === null || batch.errors.omitted === 0) return batch;
@@ -65,7 +65,7 @@ export async function toWholeBatch(db: Db, row: BatchRecord): Promise<Batch> {
 
 const ROWS_PER_STATEMENT = 50;
 
-/** Rows have had all faults until now. */
+/** A migration: rows had all faults before it. */
 export async function splitAllErrors(db: Db, { text }: ColumnTypes): Promise<void> {
   await db.schema
     .createTable('batch_errors')

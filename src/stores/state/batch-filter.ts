@@ -6,21 +6,21 @@ import type { BatchFilter } from './ports.ts';
 
 export type Comparison = Extract<BatchFilter, { kind: 'compare' }>;
 
-/** What all batches of one part of an index have in common. */
+/** The batches of one part of an index have these in common. */
 export interface Part {
   readonly status: BatchStatus;
   readonly endpoint: BatchEndpoint;
 }
 
 /**
- * What is left of a filter once the part is known, or its verdict. Statuses and endpoints are few, so a filter on them
- * decides for each part as a whole, and no batch is read that does not pass.
+ * What is left of a filter once the part is known, or the answer for the whole part. Statuses and endpoints are few, so a
+ * filter on them takes or leaves a part as a whole, and no batch is read that does not pass.
  */
 export function filterWithin(filter: BatchFilter, part: Part | null): BatchFilter | boolean {
   if (filter.kind === 'compare') return compareWithin(filter, part);
   const left = filterWithin(filter.left, part);
   const right = filterWithin(filter.right, part);
-  // The side that decides alone: true of an `or`, false of an `and`.
+  // One side decides alone when it is true in an `or`, or false in an `and`.
   const decides = filter.kind === 'or';
   if (left === decides || right === decides) return decides;
   if (typeof left === 'boolean') return right;
@@ -32,12 +32,12 @@ function compareWithin(comparison: Comparison, part: Part | null): BatchFilter |
   const { field, op, value } = comparison;
   const isTime = field === 'created_at' || field === 'completed_at';
   if (value === null) {
-    // An order with null holds for nothing, and of these fields one alone can be null: that of what did not complete.
+    // No comparison of order holds with null. Only `completed_at` can be null.
     if (op !== 'eq' && op !== 'ne') return false;
     if (field !== 'completed_at') return op === 'ne';
     return part === null ? comparison : (part.status === 'completed') === (op === 'ne');
   }
-  // A value of the other type equals nothing and has no order.
+  // A value of the wrong type equals nothing and has no order.
   if (isTime !== (typeof value === 'number')) return op === 'ne';
   if (field === 'completed_at' && part !== null && part.status !== 'completed') return op === 'ne';
   if (isTime) return inWholeSeconds(comparison, Number(value));
@@ -45,7 +45,7 @@ function compareWithin(comparison: Comparison, part: Part | null): BatchFilter |
   return OPERATORS[op](part[field], String(value));
 }
 
-/** Unlike SQL's, these hold for statuses and endpoints alone, which are ASCII and never null. */
+/** These are for statuses and endpoints, which are ASCII and never null. SQL's operators differ elsewhere. */
 const OPERATORS: Readonly<Record<Comparison['op'], (a: string, b: string) => boolean>> = {
   eq: (a, b) => a === b,
   ne: (a, b) => a !== b,
@@ -55,7 +55,7 @@ const OPERATORS: Readonly<Record<Comparison['op'], (a: string, b: string) => boo
   le: (a, b) => a <= b,
 };
 
-/** A number of any size or fraction, as an integer that compares alike with whole seconds. */
+/** Turns any number into an integer that compares alike with whole seconds. */
 function inWholeSeconds(comparison: Comparison, value: number): BatchFilter | boolean {
   const { op } = comparison;
   if ((op === 'eq' || op === 'ne') && !Number.isInteger(value)) return op === 'ne';
@@ -64,13 +64,14 @@ function inWholeSeconds(comparison: Comparison, value: number): BatchFilter | bo
   return { ...comparison, value: Math.min(max, Math.max(-max, whole)) };
 }
 
-/** What all must hold. */
+/** The comparisons that must all hold. */
 export const conjuncts = (filter: BatchFilter): BatchFilter[] =>
   filter.kind === 'and' ? [...conjuncts(filter.left), ...conjuncts(filter.right)] : [filter];
 
 /**
- * What bounds a walk along an index that is ordered by `field`: comparisons of its `own`, which an index answers as a whole,
- * and what follows from those of the other time, as no batch completes before it was created. `rest` is still to be asked.
+ * The bounds of a walk along an index that is ordered by `field`. `own` are comparisons of that field, which the index answers
+ * as a whole. `bounds` also has what follows from the other time, as no batch completes before it was created. Each batch is
+ * still checked against `rest`.
  */
 export function boundsOf(
   filter: BatchFilter,
@@ -115,7 +116,7 @@ const SQL_OPERATORS = {
   le: '<=',
 } as const satisfies Record<Comparison['op'], string>;
 
-/** Of what `filterWithin` left. */
+/** The SQL of what `filterWithin` left. */
 export function toCondition(filter: BatchFilter): RawBuilder<SqlBool> {
   if (filter.kind !== 'compare') {
     const [left, right] = [toCondition(filter.left), toCondition(filter.right)];

@@ -94,7 +94,7 @@ describe.each([
   ['SQLite', onSqlite],
   ['PostgreSQL', onPostgres],
 ] as const)('lists on %s', (name, on) => {
-  test('a page is what a look at every batch finds, for any filter, order, place and stretch', () =>
+  test('a page is what reading every batch finds, for any filter, order, place and stretch', () =>
     on(async ({ db }, types) => {
       await migrate(db, types);
       const all = await fillOdd(db);

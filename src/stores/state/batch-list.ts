@@ -9,17 +9,17 @@ import type { Database, Db } from './database.ts';
 import type { BatchQuery } from './ports.ts';
 
 interface Reach {
-  /** Of so many batches at a time it is asked whether they pass: a few milliseconds. */
+  /** The filter is checked on so many batches at a time, which takes a few milliseconds. */
   readonly stretchRows: number;
-  /** So few are read and sorted, rather than looked for along the order of the page. */
+  /** When another index finds so few batches, they are read and sorted, instead of walking along the order of the page. */
   readonly fewRows: number;
 }
 
 const REACH: Reach = { stretchRows: 10_000, fewRows: 1_000 };
 
 /**
- * One page, by indexes alone: of a million batches, too, only those of the page are read, save where a filter compares
- * what the order does not go by. Such a walk is made in stretches, between which other calls have their turn.
+ * Reads one page, by indexes alone. Even of a million batches it reads those of the page, unless the filter compares a field
+ * that the order does not have. Such a walk goes in stretches, and other calls have their turn in between.
  */
 export async function listBatches(
   { read, breathe }: Pick<Database, 'read' | 'breathe'>,
@@ -34,7 +34,7 @@ export async function listBatches(
     let found: Position[] = [];
     for (const walk of walksOf(filter ?? true, orderBy)) {
       const rowsMax = limit + 1;
-      // What is found already tells later walks how far to go.
+      // Later walks go no further than what is found already.
       const until = found[rowsMax - 1] ?? null;
       const more = await take(db, { ...orderBy, ...reach, resourceId, walk, last, until, rowsMax, breathe });
       found = [...found, ...more].sort(inOrder).slice(0, rowsMax);
@@ -66,9 +66,9 @@ const findPosition = (db: Db, resourceId: string, batchId: string): Promise<Posi
 interface Taking extends OrderBy, Reach {
   readonly resourceId: string;
   readonly walk: Walk;
-  /** The page begins behind it; null: at the end of the index. */
+  /** The page begins behind it. Null: it begins at the end of the index. */
   readonly last: Position | null;
-  /** Nothing behind it is wanted. */
+  /** The walk ends here. Null: it goes on to the other end. */
   readonly until: Position | null;
   readonly rowsMax: number;
   readonly breathe: Database['breathe'];
@@ -109,7 +109,7 @@ function along(db: Db, { resourceId, walk }: Taking) {
   return all;
 }
 
-/** By another index, if the filter leaves few there. */
+/** Reads by another index, if the filter leaves few batches there. */
 async function takeFew(db: Db, taking: Taking): Promise<Position[] | undefined> {
   const { filter, few, bounds } = taking.walk;
   if (filter === null || few === null) return undefined;
@@ -125,7 +125,7 @@ async function takeFew(db: Db, taking: Taking): Promise<Position[] | undefined> 
   return passing.filter((at) => last === null || inOrder(at, last) > 0);
 }
 
-/** Behind `start`, up to `end`, within the bounds. */
+/** The conditions for batches behind `start`, up to `end`, within the bounds. */
 function conditionsOf(
   start: Position | null,
   end: Position | null,
@@ -139,7 +139,7 @@ function conditionsOf(
   ];
 }
 
-/** Only what says most: of two conditions on one side an index takes any. */
+/** Returns the strictest condition alone: of two on one side an index takes any. */
 function sideOf(
   { bounds, valuesOf, differing }: Walk,
   { at, operator }: { readonly at: Position | null; readonly operator: '>' | '<' | '<=' | '>=' },

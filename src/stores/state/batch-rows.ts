@@ -18,7 +18,10 @@ const REACHED_AT: readonly Exclude<Timestamp, 'expires_at'>[] = [
   'cancelled_at',
 ];
 
-/** The only writer of `status`. What moves waits no longer for room. A clock that went back does not take the batch's timestamps with it. */
+/**
+ * Invariant: nothing else writes `status`, so every change of it is one that `TRANSITIONS` has. A batch that moves no longer
+ * waits for room, and its timestamps never go back, whatever the clock does.
+ */
 export async function transition(
   trx: Trx,
   batch: BatchRecord,
@@ -40,7 +43,7 @@ export async function transition(
     .executeTakeFirstOrThrow();
 }
 
-/** Batches that are live or have work to purge: few, and found through their own index. */
+/** Batches that are live or have work to purge. They are few and have an index of their own. */
 export const withWork = (db: Db) => db.selectFrom('batches').where('purged', '=', sql.lit(0));
 
 export const withLive = (db: Db) => withWork(db).where('status', 'not in', TERMINAL_STATUSES);

@@ -16,24 +16,24 @@ import type { BatchRecord } from './schema.ts';
 
 export type OrderBy = BatchQuery['orderBy'];
 
-/** Where a batch stands in each of the orders. */
+/** The place of a batch in each of the orders. */
 export type Position = Pick<BatchRecord, 'seq' | 'status' | 'created_at' | 'completed_at'>;
 
-/** Along one part of an index; what several of them find is sorted. */
+/** A walk along one part of an index. What several walks find is sorted. */
 export interface Walk {
   readonly where: readonly RawBuilder<SqlBool>[];
-  /** What the batches there are ordered by, `seq` last. */
+  /** The order of the batches there, `seq` last. */
   readonly keys: readonly RawBuilder<unknown>[];
-  /** Of them those that differ there. */
+  /** The keys that differ between batches of the walk. */
   readonly differing: readonly RawBuilder<unknown>[];
   readonly valuesOf: (at: Position) => readonly unknown[];
-  /** Below 0: in ascending order all batches of the walk come before `at`; above: behind it; 0: `valuesOf` tells. */
+  /** Below 0: in ascending order all batches of the walk come before `at`. Above 0: all come behind it. 0: `valuesOf` decides. */
   readonly rank: (at: Position) => number;
-  /** Of the first key: where the walk begins and ends. */
+  /** Comparisons of the first key: where the walk begins and ends. */
   readonly bounds: readonly Comparison[];
-  /** What is still to be asked of each batch. */
+  /** Each batch is still checked against this. */
   readonly filter: BatchFilter | null;
-  /** Another index that the filter bounds: perhaps to a few. */
+  /** Another index, which the filter may bound to a few batches. */
   readonly few: Pick<Walk, 'where' | 'keys'> | null;
 }
 
@@ -63,10 +63,10 @@ function walkWithin(part: Part, whole: BatchFilter | true, { field }: OrderBy): 
   return part.status === 'completed' ? byCompletion(where, filter) : byArrival(where, filter);
 }
 
-/** One input has few batches, in an index of their own. */
+/** The batches of one input are few, and have an index of their own. */
 function walkInput(filter: BatchFilter, { field }: OrderBy): Walk {
   const walk = byCreation([toCondition(filter)], true);
-  // As expressions, so that no index of another order looks better.
+  // Expressions keep the planner from choosing an index of another order.
   const [createdAt, seq] = [sql`coalesce(created_at, 0)`, sql.ref('seq')];
   if (field === 'created_at') return walk;
   if (field === 'completed_at')
@@ -100,14 +100,14 @@ function byCompletion(where: Walk['where'], filter: BatchFilter | true): Walk {
   };
 }
 
-/** What did not complete counts as the distant past: SQLite and PostgreSQL disagree about where nulls go. */
+/** A batch that did not complete counts as the distant past: SQLite and PostgreSQL sort nulls differently. */
 function byArrival(where: Walk['where'], filter: BatchFilter | true): Walk {
   return {
     where: [...where, sql<SqlBool>`completed_at is null`],
     bounds: [],
     filter: filter === true ? null : filter,
     few: filter === true ? null : fewOf(filter, 'created_at'),
-    // PostgreSQL takes the index's order only by its own words.
+    // PostgreSQL uses the order of the index only when the keys are spelled as there.
     keys: KEYS.completed_at,
     differing: [sql.ref('seq')],
     valuesOf: (at) => [at.seq],

@@ -23,7 +23,7 @@ import { enqueuedTokens, groupOf, heldTokens } from './quota.ts';
 import type { BatchRecord, NewBatchRecord } from './schema.ts';
 import { insertSegments, isUnfinished } from './work.ts';
 
-/** Functions that take a `seq` serve the engine, which works for every resource; all others are bound to their scope. */
+/** Methods that take a `seq` serve the engine, which works for every resource. All others are bound to their scope. */
 export function createBatchStore(database: Database): BatchStore {
   return {
     create: (scope, batch, options) =>
@@ -154,7 +154,7 @@ async function create(
     await trx
       .insertInto('idempotency_keys')
       .values({ resource_id: resourceId, key, ...use })
-      // The one before has expired, or its batch is gone.
+      // The earlier use has expired, or its batch is gone.
       .onConflict((conflict) => conflict.columns(['resource_id', 'key']).doUpdateSet(use))
       .execute();
   }
@@ -226,7 +226,7 @@ async function startWork(
   return 'planned';
 }
 
-/** What it reserved when it was created needs no room a second time. */
+/** The tokens that the batch reserved at create need no room a second time. */
 async function mayStart(trx: Trx, batch: BatchRecord, plan: BatchPlan): Promise<boolean> {
   const reserved = batch.deployment === plan.deployment ? batch.enqueued_tokens : 0;
   if (
@@ -253,7 +253,7 @@ async function keepWaiting(
   { deployment, enqueuedTokens: tokens, room, whenFull }: BatchPlan,
 ): Promise<'waiting' | 'token_limit_exceeded'> {
   if ((batch.when_full ?? whenFull) === 'fail' || !couldEverFit(tokens, room)) return 'token_limit_exceeded';
-  // Asked again and again, and mostly nothing has changed: then nothing is written.
+  // This is asked again and again. Mostly nothing has changed, and nothing is written.
   if (batch.waiting_tokens !== tokens || batch.deployment !== deployment || batch.enqueued_tokens !== 0)
     await trx
       .updateTable('batches')

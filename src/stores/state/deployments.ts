@@ -45,7 +45,7 @@ async function find(db: Db, scope: Scope, name: string): Promise<DeploymentRow |
   return row && toDeployment(row);
 }
 
-/** All but its key and its times. */
+/** All fields but its key and its times. */
 const FIELDS = [
   'model',
   'version',
@@ -76,7 +76,7 @@ async function put(
   if (before && !changes) return { kind: 'unchanged', deployment: before };
 
   const isSameGroup = before?.model === deployment.model && before.sku === deployment.sku;
-  // When the quota itself has shrunk below what is given out, giving some back must stay possible.
+  // The quota may have shrunk below what is given out. A change that gives tokens back must stay possible.
   const takesMore = !isSameGroup || deployment.enqueuedTokensMax > before.enqueuedTokensMax;
   if (quotaTokensMax !== null && takesMore) {
     const usedTokens = await allocatedTokens(trx, group, { except: deployment });

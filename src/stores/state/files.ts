@@ -8,9 +8,9 @@ import { withResource } from './lock-order.ts';
 import type { FileLimits, FileQuery, FileStore } from './ports.ts';
 import type { FileRecord } from './schema.ts';
 
-/** SQLite takes 32,766 bound values in a statement. */
+/** SQLite takes 32,766 bound values in a statement at most. */
 const IDS_PER_STATEMENT = 10_000;
-/** Of a list: a few milliseconds. */
+/** A list reads so many rows at a time, in a few milliseconds. */
 const ROWS_PER_STATEMENT = 1_000;
 const REMOVALS_PER_STATEMENT = 5_000;
 
@@ -76,7 +76,7 @@ type BlobRecords = Pick<
   'existing' | 'stored' | 'count' | 'all' | 'parts' | 'removals' | 'forgetRemovals'
 >;
 
-/** Of every resource: what the bytes in the blob store are compared with. */
+/** Records of every resource, to compare the bytes in the blob store with. */
 const blobRecords = (database: Database): BlobRecords => ({
   existing: (blobIds) => database.read((db) => existing(db, blobIds)),
 
@@ -142,7 +142,7 @@ const blobRecords = (database: Database): BlobRecords => ({
     }),
 });
 
-/** The resource is locked. */
+/** The caller has locked the resource, so that no other insert counts at the same time. */
 export async function insertInput(
   trx: Trx,
   resourceId: string,
@@ -176,7 +176,7 @@ async function existing(db: Db, blobIds: readonly string[]): Promise<string[]> {
   return found;
 }
 
-/** Takes the ids from the file's row, so that a file that is foreign or just deleted gets none. */
+/** Takes the ids from the file's row, so that a foreign or deleted file gets no inspection. */
 async function saveInspection(
   trx: Trx,
   resourceId: string,
@@ -208,7 +208,7 @@ async function deleteExpired(trx: Trx, nowS: number, limit: number): Promise<str
   return deleted.map(blobOf);
 }
 
-/** The bytes of deleted files go by this record, never because a row is absent. */
+/** Invariant: bytes are removed by this record, never because a row is absent. A stale database would remove good files. */
 export async function noteRemovals(
   trx: Trx,
   deleted: readonly Pick<FileRecord, 'id' | 'blob_id' | 'bytes' | 'sha256'>[],
@@ -230,7 +230,7 @@ async function countInputs(trx: Trx, resourceId: string, expiring: boolean): Pro
     .selectFrom('files')
     .select((eb) => eb.fn.countAll<number>().as('count'))
     .where('resource_id', '=', resourceId)
-    // As a literal, so that the index of the input files is known to fit.
+    // With a literal the planner knows that the index of the input files fits.
     .where('purpose', '<>', sql.lit<FilePurpose>('batch_output'))
     .where('expires_at', expiring ? 'is not' : 'is', null)
     .executeTakeFirstOrThrow();
@@ -257,7 +257,7 @@ export async function insertFiles(trx: Trx, resourceId: string, files: readonly 
     .execute();
 }
 
-/** A list may have 10,000 files: others have their turn in between. */
+/** A list may have 10,000 files. Other calls have their turn in between. */
 async function listInParts(
   { read, breathe }: Pick<Database, 'read' | 'breathe'>,
   resourceId: string,
@@ -268,7 +268,7 @@ async function listInParts(
     for (let { after } = query; ;) {
       const rows = Math.min(limit - files.length, ROWS_PER_STATEMENT);
       const page = await listFiles(db, resourceId, { ...query, ...(after && { after }), limit: rows });
-      // The last one was deleted meanwhile: what is there is a page, and the next one begins behind its last.
+      // The last file was deleted meanwhile. What is read is a page, and the next one begins behind its last file.
       if (page === 'unknown_after') return files.length === 0 ? page : { files, hasMore: true };
       files.push(...page.files);
       if (!page.hasMore || files.length === limit) return { files, hasMore: page.hasMore };

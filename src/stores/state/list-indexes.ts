@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 
 import type { Db } from './database.ts';
 
-/** So that each page of a list is read from one place of an index, whatever the history. */
+/** A migration: each page of a list is read from one place of an index, however long the history is. */
 export async function indexLists(db: Db): Promise<void> {
   const lists = {
     batches_by_status: ['status', 'endpoint', 'created_at', 'seq'],

@@ -11,7 +11,10 @@ import type { ColumnTypes } from './schema.ts';
 
 type Migration = (db: Db, types: ColumnTypes) => Promise<void>;
 
-/** In order; the position of the last one that ran is the version of a database. Never change one that was released. */
+/**
+ * In order. The position of the last one that ran is the version of a database. Invariant: a released migration never changes.
+ * Otherwise two databases of one version would differ.
+ */
 const MIGRATIONS: readonly Migration[] = [
   createTables,
   addControlPlane,
@@ -44,7 +47,7 @@ export async function migrate(db: Db, types: ColumnTypes, target = MIGRATIONS.le
   });
 }
 
-/** Rejects when `migrate` would have something to do: for those who only look. */
+/** Rejects when `migrate` would have something to do. For readers, which migrate nothing. */
 export async function expectCurrent(db: Db): Promise<void> {
   const version = await versionOf(db);
   if (version === MIGRATIONS.length) return;
@@ -171,7 +174,7 @@ async function createBatches(db: Db, { text, identity }: ColumnTypes): Promise<v
     .execute();
   for (const file of ['output_file_id', 'error_file_id'])
     await db.schema.createIndex(`batches_${file}`).on('batches').columns([file, 'resource_id']).execute();
-  // Small whatever the history: live batches, and those whose work is still to be purged.
+  // These indexes stay small: they have live batches, and those whose work is still to be purged.
   const open = sql<boolean>`purged = 0`;
   await db.schema.createIndex('batches_with_work').on('batches').columns(['seq']).where(open).execute();
   await db.schema
@@ -196,7 +199,7 @@ async function createBatches(db: Db, { text, identity }: ColumnTypes): Promise<v
     .execute();
 }
 
-/** No foreign keys here: batches are never deleted, and a check per result would cost more than the insert. */
+/** Without foreign keys: a check per result would cost more than the insert. */
 async function createWork(db: Db, { text, bytes }: ColumnTypes): Promise<void> {
   await db.schema
     .createTable('segments')
@@ -229,7 +232,7 @@ async function createWork(db: Db, { text, bytes }: ColumnTypes): Promise<void> {
     .execute();
 }
 
-/** What was there becomes the default resource of an enterprise, and its keys keep their order. */
+/** What was there becomes the default resource of an enterprise. Its keys keep their order. */
 async function addControlPlane(db: Db, types: ColumnTypes): Promise<void> {
   await extendResources(db, types);
   await createDeployments(db, types);
@@ -237,7 +240,7 @@ async function addControlPlane(db: Db, types: ColumnTypes): Promise<void> {
   const { text } = types;
   await db.schema.alterTable('batches').addColumn('when_full', text).execute();
   await db.schema.alterTable('batches').addColumn('waiting_tokens', 'bigint').execute();
-  // They lack what is looked for by now; who needs one makes it again.
+  // Earlier inspections lack facts that are needed now. They are made again on demand.
   await db.deleteFrom('inspections').execute();
   await db.schema
     .createTable('settings')
@@ -261,7 +264,7 @@ async function extendResources(db: Db, { text }: ColumnTypes): Promise<void> {
       .execute();
   await db.schema.alterTable('resources').addColumn('key_auth_disabled', 'integer', zero).execute();
   await db.schema.alterTable('resources').addColumn('created_at', 'bigint', zero).execute();
-  // Nobody wrote down when; its first batch is the oldest trace.
+  // The time was not recorded. The first batch is the oldest trace.
   await sql`update resources set created_at = coalesce(
     (select min(created_at) from batches where resource_id = resources.id), 0)`.execute(db);
 
@@ -326,17 +329,17 @@ async function addBlobIds(db: Db, { text }: ColumnTypes): Promise<void> {
   await db.schema.alterTable('files').addColumn('blob_id', text).execute();
 }
 
-/** Batches from before were created on an Azure surface, as most are; only faults that are still to be told would differ. */
+/** Earlier batches count as created on an Azure surface, as most were. Only faults that are not found yet would differ. */
 async function addDialect(db: Db, { text }: ColumnTypes): Promise<void> {
   await db.schema
     .alterTable('batches')
     .addColumn('dialect', text, (c) => c.notNull().defaultTo('azure'))
     .execute();
-  // They are judged by other rules now; who needs one makes it again.
+  // The rules have changed, so inspections are made again on demand.
   await db.deleteFrom('inspections').execute();
 }
 
-/** No foreign keys: the files that it tells of have no rows any more. */
+/** Without foreign keys: the files of these blobs have no rows any more. */
 async function addRemovals(db: Db, { text }: ColumnTypes): Promise<void> {
   await db.schema
     .createTable('removals')
@@ -346,7 +349,7 @@ async function addRemovals(db: Db, { text }: ColumnTypes): Promise<void> {
     .execute();
 }
 
-/** They expire by time alone, whatever the resource; a create looks for its own. */
+/** Keys expire by time alone, whatever the resource. A create finds its own key by the primary key. */
 async function indexKeysByAge(db: Db): Promise<void> {
   await db.schema.dropIndex('idempotency_keys_age').execute();
   await db.schema
@@ -356,7 +359,6 @@ async function indexKeysByAge(db: Db): Promise<void> {
     .execute();
 }
 
-/** Files that come in parts. */
 async function addUploads(db: Db, { text }: ColumnTypes): Promise<void> {
   await db.schema
     .createTable('uploads')

@@ -22,7 +22,7 @@ async function withStore(run: (state: StateStore) => Promise<void>): Promise<voi
   }
 }
 
-test('a call that finds the disk full is tried once more after room was made', () =>
+test('a call that finds the disk full is tried once more after space was freed', () =>
   withStore(async (state) => {
     let isFull = true;
     const resources = {
@@ -40,7 +40,7 @@ test('a call that finds the disk full is tried once more after room was made', (
     expect(await state.resources.get('r')).toMatchObject({ id: 'r' });
   }));
 
-test('when there is no room to make, the caller hears that the disk is full', () =>
+test('when no space can be freed, the caller gets the error that the disk is full', () =>
   withStore(async (state) => {
     const patient = onFullDisk({ ...state, resources: { ...state.resources, get: full } }, () =>
       Promise.resolve(),

@@ -14,9 +14,9 @@ import type { Scope } from '../../contract/scope.ts';
 import type { PartRow, UploadRow } from '../../contract/upload.ts';
 
 /**
- * The state store, in small ports over one database. SQLite and PostgreSQL run the same statements and pass the
- * same conformance suite, `test/conformance`. Every call is one transaction: when its promise resolves, its effect survives a power cut.
- * Arguments and results are plain data, so that the embedded store can live in its own thread.
+ * The state store, in small ports over one database. SQLite and PostgreSQL run the same statements and pass the same suite,
+ * `test/conformance`. Every call is one transaction: when its promise resolves, its effect survives a power cut. Arguments
+ * and results are plain data, so that the embedded store can live in a thread of its own.
  */
 export interface StateStore extends StatePorts {
   close(): Promise<void>;
@@ -35,7 +35,7 @@ export interface StatePorts {
   readonly retention: RetentionStore;
 }
 
-/** `transient`: trying again may help (busy, connection lost, disk full). Otherwise the process must end (P9). */
+/** `transient`: a later try may succeed (busy, connection lost, disk full). Otherwise the process must end (P9). */
 export class StoreError extends Error {
   override name = 'StoreError';
   readonly transient: boolean;
@@ -48,54 +48,54 @@ export class StoreError extends Error {
   }
 }
 
-/** Who changes something, and when: what is written to the audit log in the transaction of the change. */
+/** Who changes something, and when. The audit log has it, in the transaction of the change. */
 export interface Change {
   readonly actor: string;
   readonly atS: number;
 }
 
-/** What ties the database to the rest of its installation; a name of `settings` each. Undefined: not written yet. */
+/** The facts that tie the database to the rest of its installation. Undefined: not written yet. */
 export interface InstallationStore {
   get(fact: InstallationFact): Promise<string | undefined>;
   set(fact: InstallationFact, value: string): Promise<void>;
-  /** Whether any key was given out, whose digest the pepper has made. */
+  /** Whether there is any key, whose digest was made with the pepper. */
   hasKeys(): Promise<boolean>;
-  /** Forgets all keys, the admin key too. Audited. */
+  /** Deletes all keys, the admin key too. Audited. */
   dropKeys(change: Change): Promise<void>;
 }
 
-/** Its id; what the pepper is recognised by. */
+/** The id of the installation, and a check that recognises the pepper. */
 type InstallationFact = 'installation_id' | 'pepper_check';
 
 export interface ResourceStore {
   get(resourceId: string): Promise<Resource | undefined>;
-  /** By name. Both filters: exact. */
+  /** Ordered by name. Both filters are exact. */
   list(filter: { readonly subscriptionId?: string; readonly resourceGroup?: string }): Promise<Resource[]>;
   /** Inserts or replaces; `createdAt` stays. Audited unless nothing changes. */
   put(resource: Resource, change: Change): Promise<'created' | 'updated' | 'unchanged'>;
-  /** With its keys, deployments, files' and uploads' rows, batches and idempotency keys. `in_use`: it has live batches. */
+  /** Deletes the resource with all that it has. `in_use`: it has live batches. */
   delete(resourceId: string, change: Change): Promise<'deleted' | 'not_found' | 'in_use'>;
   keys(resourceId: string): Promise<ResourceKey[]>;
-  /** Sets one key. Audited as created or regenerated; a key that is the same already changes nothing. */
+  /** Sets one key. Audited as created or regenerated, unless nothing changes. */
   putKey(resourceId: string, key: ResourceKey, change: Change): Promise<void>;
-  /** Audited. False: the slot is empty. */
+  /** Audited. False: the slot was empty. */
   deleteKey(resourceId: string, slot: 1 | 2, change: Change): Promise<boolean>;
   findByKeyDigest(
     digest: string,
   ): Promise<{ readonly resource: Resource; readonly key: ResourceKey } | undefined>;
-  /** Digest of the key that opens the control plane; undefined until one is set. */
+  /** Digest of the key that opens the control plane. Undefined: none is set. */
   adminKeyDigest(): Promise<string | undefined>;
   setAdminKeyDigest(digest: string, change: Change): Promise<void>;
 }
 
 export interface DeploymentStore {
   get(scope: Scope, name: string): Promise<DeploymentRow | undefined>;
-  /** By name. */
+  /** Ordered by name. */
   list(scope: Scope): Promise<DeploymentRow[]>;
   /**
-   * Inserts or replaces; `createdAt` stays. The shares of all deployments of its quota group together never pass
-   * `quotaTokensMax` (null: no quota), also under concurrent calls; one that takes no more of its group than before is
-   * always possible, as the quota may have shrunk since. Audited unless nothing changes.
+   * Inserts or replaces; `createdAt` stays. Invariant: the shares of all deployments of its quota group together never pass
+   * `quotaTokensMax` (null: no quota), also under concurrent calls. A deployment that takes no more than before is always
+   * accepted, since the quota may have shrunk. Audited unless nothing changes.
    */
   put(
     scope: Scope,
@@ -104,26 +104,26 @@ export interface DeploymentStore {
   ): Promise<DeploymentPut>;
   /** `in_use`: live batches name it. */
   delete(scope: Scope, name: string, atS: number): Promise<'deleted' | 'not_found' | 'in_use'>;
-  /** What the deployments of a subscription take of its quotas, by region, model and SKU. For reading before one asks. */
+  /** What the deployments of a subscription take of its quotas, by region, model and SKU. */
   usages(filter: { readonly subscriptionId: string; readonly location?: string }): Promise<QuotaUsage[]>;
 }
 
 export type DeploymentPut =
   | { readonly kind: 'created' | 'updated' | 'unchanged'; readonly deployment: DeploymentRow }
-  /** `usedTokens`: what the other deployments of the group have. */
+  /** `usedTokens`: the shares of the other deployments of the group. */
   | { readonly kind: 'insufficient_quota'; readonly usedTokens: number }
   /** The resource was deleted meanwhile. */
   | { readonly kind: 'no_resource' };
 
 export interface QuotaUsage extends QuotaGroup {
-  /** Shares of its deployments. */
+  /** The shares of its deployments. */
   readonly allocatedTokens: number;
-  /** Held by live batches just now. */
+  /** Tokens that live batches hold now. */
   readonly heldTokens: number;
 }
 
 export interface AuditStore {
-  /** Newest first. `resourceId` null: of every resource and of the service. `before`: entries with a smaller `seq`. */
+  /** Newest first. `resourceId` null: every resource, and the service. `before`: entries with a smaller `seq`. */
   list(query: {
     readonly resourceId: string | null;
     readonly before?: number;
@@ -145,51 +145,51 @@ export interface FileLimits {
 }
 
 export interface FileStore {
-  /** Counts and inserts in one transaction; `limit` when the resource has as many input files of that kind as it may. */
+  /** Counts and inserts in one transaction. `limit`: the resource has as many input files of that kind as it may. */
   insert(scope: Scope, file: FileRow, limits: FileLimits): Promise<'inserted' | 'limit'>;
   get(scope: Scope, fileId: string): Promise<FileRow | undefined>;
   /** `unknown_after`: no file of the scope has that id. */
   list(scope: Scope, query: FileQuery): Promise<{ files: FileRow[]; hasMore: boolean } | 'unknown_after'>;
-  /** Audited. Returns the id of its blob, which is among the removals from now on; undefined: there is no such file. */
+  /** Audited. Returns the id of its blob, which is among the removals now. Undefined: there is no such file. */
   delete(scope: Scope, fileId: string, atS: number): Promise<string | undefined>;
-  /** What a pass over the file found; undefined when none was made. */
+  /** What a pass over the file found. Undefined: no pass was made. */
   inspection(scope: Scope, fileId: string): Promise<Inspection | undefined>;
   saveInspection(scope: Scope, fileId: string, inspection: Inspection): Promise<void>;
-  /** Deletes rows past their expiry, all resources, and returns the ids of their blobs, which are among the removals. */
+  /** Deletes expired files of all resources, and returns the ids of their blobs, which are among the removals now. */
   deleteExpired(nowS: number, limit: number): Promise<string[]>;
-  /** Which of these blobs belong to a file or part of any resource, or to one that was deleted: what belongs to none is a stray. */
+  /** Which of these blobs belong to a file, a part or a removal, of any resource. The others are strays. */
   existing(blobIds: readonly string[]): Promise<string[]>;
-  /** What was stored under this id, also of a deleted file whose bytes are still there. */
+  /** What was stored under this id, also for a deleted file whose bytes are still there. */
   stored(blobId: string): Promise<Pick<FileRow, 'blobId' | 'bytes' | 'sha256'> | undefined>;
-  /** Of all resources. */
+  /** How many files all resources have. */
   count(): Promise<number>;
   /** Files of all resources, newest first, before `beforeSeq`. */
   all(query: {
     readonly beforeSeq: number | null;
     readonly limit: number;
   }): Promise<(FileRow & { readonly seq: number })[]>;
-  /** Blobs of parts that wait to become files, of all resources. */
+  /** Blobs of parts of pending uploads, of all resources. */
   parts(query: {
     readonly afterId: string;
     readonly limit: number;
   }): Promise<Pick<FileRow, 'blobId' | 'bytes' | 'sha256'>[]>;
-  /** Blobs of deleted files whose bytes are not known to be gone. */
+  /** Blobs of deleted files whose bytes may still be there. */
   removals(query: { readonly afterId: string; readonly limit: number }): Promise<string[]>;
-  /** Their bytes are gone. */
+  /** Called when their bytes are removed. */
   forgetRemovals(blobIds: readonly string[]): Promise<void>;
 }
 
 export interface UploadLimits {
-  /** Pending uploads of a resource. */
+  /** Pending uploads that a resource may have. */
   readonly pendingMax: number;
-  /** Parts of one upload, and their bytes together. A part that was sent twice counts twice. */
+  /** Parts that an upload may have, and their bytes together. A part that was sent twice counts twice. */
   readonly partsMax: number;
   readonly partBytesMax: number;
 }
 
 export type PartOutcome = 'added' | 'too_many_parts' | 'too_many_bytes' | 'ended';
 
-/** Files that come in parts. The call that ends an upload returns its blobs, which are among the removals from then on. */
+/** Files that come in parts. The call that ends an upload returns its blobs, which are among the removals then. */
 export interface UploadStore {
   /** `limit`: the resource has as many pending uploads as it may. */
   start(
@@ -204,9 +204,9 @@ export interface UploadStore {
     part: PartRow,
     limits: Pick<UploadLimits, 'partsMax' | 'partBytesMax'> & { readonly atS: number },
   ): Promise<PartOutcome>;
-  /** Of a pending upload. */
+  /** The parts of a pending upload. */
   parts(scope: Scope, uploadId: string): Promise<PartRow[]>;
-  /** The file's row, the end of the upload and of its parts in one transaction. `limit`: as `FileStore.insert`. */
+  /** Inserts the file and ends the upload and its parts, in one transaction. `limit`: as `FileStore.insert`. */
   complete(
     scope: Scope,
     uploadId: string,
@@ -247,30 +247,31 @@ export interface NewBatch extends Pick<
   | 'outputExpiresAfterS'
   | 'whenFull'
 > {
-  /** Given when the faults are already known: the batch is born `failed` and holds no tokens. */
+  /** Given when the faults are known already. The batch is created as `failed`, and holds no tokens. */
   readonly errors: BatchErrors | null;
 }
 
 /**
- * What decides whether a batch may start (P21). It is admitted when its tokens fit, and when no older batch of the
- * deployment that waits for room would fit too, or has waited longer than `QUEUE_PASS_S`: oldest first, but a small one
- * passes a large one that must wait, for a while. One that is too large for the deployment's own limit can keep only
- * shared room free, so that nobody's own share stands idle for it; one too large for any room keeps none.
+ * What decides whether a batch may start (P21). A batch is admitted when its tokens fit and no older batch of its deployment
+ * is in the way. An older batch that waits is in the way when it would fit too, or when it has waited longer than
+ * `QUEUE_PASS_S`. So the oldest goes first, and a small batch may pass a large one for a while. A waiting batch that is too
+ * large for the deployment's own limit keeps only shared room free, so that the own share does not stand idle for it. A batch
+ * that is too large for any room keeps none.
  */
 export interface Room {
-  /** Limit of the deployment: its live batches never hold more together, save by dynamic quota. */
+  /** Limit of the deployment. Its live batches together never hold more, except by dynamic quota. */
   readonly enqueuedTokensMax: number;
   /**
-   * Dynamic quota: the batch is also admitted when all live batches of the deployment's quota group hold no more than
-   * this together, with it. Null: off.
+   * Limit of dynamic quota. The batch is also admitted when all live batches of the quota group, with this one, hold no more
+   * together. Null: dynamic quota is off.
    */
   readonly sharedTokensMax: number | null;
 }
 
 export interface CreateOptions {
-  /** Null: no deployment is known yet, and validation will ask. */
+  /** Null: no deployment is known yet. Validation asks for room later. */
   readonly room: Room | null;
-  /** From `Idempotency-Key`, with a digest of the request body. Kept 24 h per resource. */
+  /** The `Idempotency-Key`, with a digest of the request body. It is kept for 24 h in each resource. */
   readonly idempotency?: { readonly key: string; readonly bodyDigest: string };
 }
 
@@ -278,10 +279,10 @@ export type CreateOutcome =
   | { readonly kind: 'created'; readonly batch: Batch; readonly enqueuedTokens: number }
   | { readonly kind: 'replayed'; readonly batch: Batch; readonly enqueuedTokens: number }
   | { readonly kind: 'idempotency_mismatch' }
-  /** There is no room and the batch is not to wait, or there never will be. */
+  /** There is no room and the batch must not wait, or there never will be room. */
   | { readonly kind: 'token_limit_exceeded'; readonly enqueuedTokens: number };
 
-/** A comparison tree of `$filter`; see `http/wire/filter.ts`. Status values are lower case. */
+/** The tree of a `$filter`, as `http/wire/filter.ts` reads it. Status values are lower case. */
 export type BatchFilter =
   | { readonly kind: 'and' | 'or'; readonly left: BatchFilter; readonly right: BatchFilter }
   | {
@@ -303,31 +304,31 @@ export interface BatchQuery {
 
 export interface BatchStore {
   /**
-   * Reserves the tokens and inserts, or changes nothing (P21). A batch that is to wait when it finds no room is inserted
+   * Reserves the tokens and inserts the batch, or changes nothing (P21). A batch that may wait and finds no room is inserted
    * with `waitingTokens`, and holds none. `enqueuedTokens`: the deployment's sum afterwards.
    */
   create(scope: Scope, batch: NewBatch, options: CreateOptions): Promise<CreateOutcome>;
   get(scope: Scope, batchId: string): Promise<Batch | undefined>;
-  /** Of their faults the first ten or so; the rest counts as omitted. `get` has all that are kept. */
+  /** Each batch has its first faults; the rest counts as omitted. `get` has all that are kept. */
   list(scope: Scope, query: BatchQuery): Promise<{ batches: Batch[]; hasMore: boolean } | 'unknown_after'>;
   /** The batch that reserved this id for its output or error file, whether the file exists yet or not. */
   findByProducedFile(scope: Scope, fileId: string): Promise<Batch | undefined>;
-  /** To `cancelling` when live, audited; a batch that is already cancelling or terminal is returned unchanged. */
+  /** Moves a live batch to `cancelling`, audited. A batch that is cancelling or terminal is returned unchanged. */
   cancel(scope: Scope, batchId: string, atS: number): Promise<Batch | undefined>;
-  /** By deployment; those without live batches are absent. */
+  /** By deployment. Deployments without live batches are absent. */
   enqueuedTokens(scope: Scope): Promise<ReadonlyMap<string, EnqueuedTokens>>;
-  /** Every batch that is not terminal, all resources, oldest first. For the engine. */
+  /** The live batches of all resources, oldest first. */
   live(): Promise<Batch[]>;
   bySeq(seq: number): Promise<Batch | undefined>;
   /**
-   * `validating` → `in_progress` with its segments, in one transaction, when there is room for it. Otherwise, if it is
-   * to wait, it stays with `waitingTokens` and holds none. `token_limit_exceeded`: it is not to wait, or would for ever.
-   * `stale`: the batch is no longer `validating`.
+   * When there is room: `validating` → `in_progress` with its segments, in one transaction. Otherwise a batch that may wait
+   * stays with `waitingTokens`, and holds none. `token_limit_exceeded`: it must not wait, or would wait for ever. `stale`: it
+   * is no longer `validating`.
    */
   plan(seq: number, plan: BatchPlan): Promise<'planned' | 'waiting' | 'token_limit_exceeded' | 'stale'>;
   /**
-   * `from` → `failed`, dropping its work. False: it is in another state, and whoever found the fault is late: what
-   * another has started must not fail by what it was before.
+   * `from` → `failed`. False: the batch is in another state. Then the fault comes too late: it is about what the batch was
+   * before, and must not fail what was started since.
    */
   fail(
     seq: number,
@@ -337,9 +338,9 @@ export interface BatchStore {
       readonly errors: BatchErrors;
     },
   ): Promise<boolean>;
-  /** `in_progress` → `finalizing`, only when every request has a result. False: it is in another state, or not done. */
+  /** `in_progress` → `finalizing`, when every request has a result. False: the batch is in another state, or not done. */
   startFinalizing(seq: number, atS: number): Promise<boolean>;
-  /** Rows of the produced files, terminal state, counts and release of the tokens in one transaction. False: not in `from`. */
+  /** Inserts the produced files, sets the end and the counts, and releases the tokens, in one transaction. False: not in `from`. */
   publish(seq: number, publication: Publication): Promise<boolean>;
 }
 
@@ -348,7 +349,7 @@ export interface BatchPlan {
   readonly deployment: string;
   readonly enqueuedTokens: number;
   readonly room: Room;
-  /** For a batch that does not say itself. */
+  /** Applies when the batch has no `whenFull` of its own. */
   readonly whenFull: WhenFull;
   readonly requests: number;
   readonly segments: readonly SegmentPlan[];
@@ -356,26 +357,26 @@ export interface BatchPlan {
 
 export interface Publication {
   readonly from: Extract<BatchStatus, 'finalizing' | 'cancelling' | 'in_progress'>;
-  /** `failed`: the batch cannot go on, and what was recorded is kept. */
+  /** `failed`: the batch cannot go on. What was recorded is kept. */
   readonly to: TerminalStatus;
   readonly atS: number;
-  /** Of a failed one. */
+  /** Given when `to` is `failed`. */
   readonly errors?: BatchErrors;
-  /** Line counts of the two files; total = completed + failed, save where it failed. */
+  /** Line counts of the two files. The total is their sum, unless `to` is `failed`. */
   readonly completed: number;
   readonly failed: number;
   readonly files: readonly FileRow[];
 }
 
-/** A segment as its claimant holds it. Writes carry `epoch`; once another claim has raised it they affect nothing. */
+/** A segment as its claimant holds it. Writes carry `epoch`. Once another claim has raised it, they affect nothing. */
 export interface ClaimedSegment extends SegmentPlan {
   readonly batchSeq: number;
   /** Position in the batch, from 0. */
   readonly index: number;
   readonly epoch: number;
-  /** Ends of the process while this segment was claimed. */
+  /** How often the process ended while this segment was claimed. */
   readonly crashes: number;
-  /** The line that was tried alone when the process ended, and how often that was so. */
+  /** The line that was tried alone when the process ended, and how often that happened. */
   readonly suspectLine: number | null;
   readonly suspectCrashes: number;
   /** Lines that already have a result. */
@@ -385,8 +386,8 @@ export interface ClaimedSegment extends SegmentPlan {
 export interface WorkStore {
   /**
    * Claims up to `segmentsMax` unclaimed, unfinished segments of one batch, lowest first. Empty unless `in_progress`.
-   * `held`: the segments of the batch that the owner knows it holds; one of its others was claimed by a call whose
-   * answer was lost, and counts as unclaimed.
+   * `held`: the segments of the batch that the owner knows it holds. Others of the owner were claimed by a call whose answer
+   * was lost, and count as unclaimed.
    */
   claim(
     batchSeq: number,
@@ -397,8 +398,8 @@ export interface WorkStore {
     },
   ): Promise<ClaimedSegment[]>;
   /**
-   * Gives segments back undone, without blame. `inDoubt`: requests sent whose replies will not be known, which count as
-   * the batch's `resent`. Stale epochs are ignored.
+   * Gives unfinished segments back; no crash is counted. `inDoubt`: requests that were sent and whose replies will not be
+   * known. They count as the batch's `resent`. Stale epochs are ignored.
    */
   release(
     segments: readonly (Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'> & {
@@ -406,29 +407,29 @@ export interface WorkStore {
     })[],
   ): Promise<void>;
   /**
-   * Takes back every segment claimed by an owner other than `owner`: raises its epoch, counts a crash (and one for its
-   * suspect), and adds its requests without result to the batch's `resent`. Call once, when all other owners are dead.
+   * Takes back every segment of other owners: raises its epoch, counts a crash (and one for its suspect), and adds its
+   * requests without a result to the batch's `resent`. Called once at start, when all other owners have ended.
    */
   reclaim(owner: string): Promise<{ segments: number; requests: number }>;
-  /** Notes, before it is sent, that `line` is tried alone; 0: that none is. False: the epoch is stale. */
+  /** Records that `line` is tried alone, before it is sent. 0: no line is. False: the epoch is stale. */
   markSuspect(segment: Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>, line: number): Promise<boolean>;
 }
 
 /**
- * Gives up what is older than it is to be kept, so many rows per call at most. `byS`: what came, or ended, by then. The
- * blobs of removed files are returned, and recorded as removals.
+ * Removes what was kept long enough, so many rows a call at most. `byS`: what came, or ended, by then is removed. The blobs
+ * of removed files are returned, and are among the removals.
  */
 export interface RetentionStore {
-  /** Ended batches, with the rows of the files that they produced. */
+  /** Removes ended batches, with the rows of the files that they produced. */
   pruneBatches(query: {
     readonly byS: number;
     readonly limit: number;
   }): Promise<{ batches: number; blobIds: string[] }>;
-  /** Files without an expiry of their own that no live batch reads, uploaded or produced. */
+  /** Removes files that have no expiry of their own and that no live batch reads. */
   pruneFiles(query: { readonly byS: number; readonly limit: number }): Promise<string[]>;
   pruneAudit(query: { readonly byS: number; readonly limit: number }): Promise<number>;
   pruneIdempotencyKeys(query: { readonly byS: number; readonly limit: number }): Promise<number>;
-  /** Hands some of the space of removed rows back to the disk. False: there is little, or the database does it itself. */
+  /** Gives some of the space of removed rows back to the disk. False: there is little, or the database does it by itself. */
   shrink(): Promise<boolean>;
 }
 
@@ -438,7 +439,7 @@ export interface LineResult {
   readonly segmentIndex: number;
   readonly epoch: number;
   readonly line: number;
-  /** True: goes to the output file; false: to the error file. */
+  /** True: it goes to the output file. False: to the error file. */
   readonly ok: boolean;
   /** The whole line of the produced file, without its final newline. */
   readonly payload: Uint8Array;
@@ -455,11 +456,11 @@ export interface ResultRow {
 
 export interface ResultStore {
   /**
-   * Inserts a group, moves the counters of its batches and the progress of its segments, in one transaction.
-   * Results whose epoch is stale, or whose batch takes no more results, are dropped; returns the lost segments.
+   * Inserts a group and moves the counters of its batches and the progress of its segments, in one transaction. Results whose
+   * epoch is stale, or whose batch takes no more results, are dropped. Returns the segments that are lost.
    */
   commit(group: readonly LineResult[]): Promise<Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>[]>;
-  /** Results in line order after `afterLine`, until `bytesMax` payload bytes or `rowsMax` rows (at least one row if any). */
+  /** Results after `afterLine` in line order, up to `bytesMax` payload bytes or `rowsMax` rows, but one at least. */
   page(
     batchSeq: number,
     query: {
@@ -469,10 +470,10 @@ export interface ResultStore {
       readonly ok?: boolean;
     },
   ): Promise<ResultRow[]>;
-  /** The last line such that it and every request before it have a result; 0 when the first has none. */
+  /** The last line up to which every request has a result. 0: the first request has none. */
   completeThrough(batchSeq: number): Promise<number>;
-  /** How many results with this outcome lie at or before `throughLine`: lines of the produced file that are certain. */
+  /** How many results with this outcome lie at or before `throughLine`. */
   count(batchSeq: number, query: { readonly throughLine: number; readonly ok: boolean }): Promise<number>;
-  /** Drops payloads and segments of terminal batches, a bounded number per call. True: more is left. */
+  /** Deletes results and segments of terminal batches, `rowsMax` a call at most. True: more is left. */
   purge(rowsMax: number): Promise<boolean>;
 }

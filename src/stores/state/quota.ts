@@ -6,7 +6,7 @@ import { withLive } from './batch-rows.ts';
 import type { Db } from './database.ts';
 import type { QuotaUsage } from './ports.ts';
 
-/** Where a deployment of this model and SKU takes its quota from; undefined: its resource does not exist. */
+/** The quota group of a deployment of this model and SKU. Undefined: its resource does not exist. */
 export async function quotaGroupOf(
   db: Db,
   { resourceId }: Pick<Scope, 'resourceId'>,
@@ -20,7 +20,7 @@ export async function quotaGroupOf(
   return resource && { subscriptionId: resource.subscription_id, location: resource.location, model, sku };
 }
 
-/** Shares of the group's deployments but one. */
+/** The shares of all deployments of the group, without one. */
 export async function allocatedTokens(
   db: Db,
   group: QuotaGroup,
@@ -45,7 +45,7 @@ const deploymentsOf = (db: Db, { subscriptionId, location, model, sku }: QuotaGr
 const sumOf = (column: 'enqueued_tokens_max' | 'enqueued_tokens' | 'waiting_tokens') =>
   sql<number>`cast(coalesce(sum(${sql.ref(column)}), 0) as bigint)`;
 
-/** Groups that have a deployment, in a stable order. */
+/** The groups that have a deployment, in a stable order. */
 export async function groupUsages(
   db: Db,
   { subscriptionId, location }: { subscriptionId: string; location?: string },
@@ -80,7 +80,7 @@ export async function groupUsages(
   }));
 }
 
-/** Tokens held by the live batches of a deployment. A terminal batch holds none: its transition releases them. */
+/** The tokens that live batches of a deployment hold. A terminal batch holds none: its transition releases them. */
 export async function heldTokens(
   db: Db,
   { resourceId, deployment }: { resourceId: string; deployment: string },
@@ -93,7 +93,7 @@ export async function heldTokens(
   return tokens;
 }
 
-/** Those of its whole quota group; of its own when no quota is known for it, as it has no row. */
+/** The tokens that live batches of its quota group hold. A deployment without a row counts alone. */
 export async function sharedHeldTokens(
   db: Db,
   of: { resourceId: string; deployment: string },
@@ -128,7 +128,7 @@ export async function groupOf(
 const liveTokens = (db: Db) =>
   withLive(db).select(['resource_id', 'deployment', 'enqueued_tokens']).as('live');
 
-/** Of all deployments of the resource that have live batches. */
+/** The tokens of all deployments of the resource that have live batches. */
 export async function enqueuedTokens(db: Db, resourceId: string): Promise<Map<string, EnqueuedTokens>> {
   const rows = await withLive(db)
     .select((eb) => [

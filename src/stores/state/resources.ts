@@ -124,15 +124,15 @@ async function put(
   return before ? 'updated' : 'created';
 }
 
-/** A name that no resource has: what is left of a deleted one waits there for its purge, out of everybody's reach. */
+/** No resource has this name. Batches of a deleted resource have it until they are purged, so that nobody reaches them. */
 export const NO_RESOURCE = '';
 
-/** A few milliseconds. */
+/** A step takes a few milliseconds. */
 const ROWS_PER_STEP = 500;
 
 /**
- * At once as long as it has had little. Otherwise nobody can use it from the first step on, and its rows go in steps, between
- * which others have their turn: after a crash in between it is there, empty-handed, to be deleted again.
+ * Deletes a resource in steps, between which other calls have their turn; a small one takes one step. The first step takes
+ * its keys and deployments, so that nobody can use it. After a crash between steps it is there, and can be deleted again.
  */
 async function remove(
   database: Database,
@@ -205,14 +205,14 @@ async function putKey(
   const own = trx.selectFrom('resource_keys').where('resource_id', '=', resourceId);
   const before = await own.select(['digest', 'hint']).where('slot', '=', slot).executeTakeFirst();
   if (before?.digest === digest && before.hint === hint) return;
-  // One that was in the other slot moves to this one.
+  // A key that was in the other slot moves to this one.
   await trx
     .deleteFrom('resource_keys')
     .where('resource_id', '=', resourceId)
     .where((eb) => eb.or([eb('slot', '=', slot), eb('digest', '=', digest)]))
     .execute();
   await trx.insertInto('resource_keys').values({ resource_id: resourceId, slot, digest, hint }).execute();
-  // A key from before hints were kept has become known.
+  // Only the hint is new: keys from earlier releases have none.
   if (before?.digest === digest) return;
   await writeAudit(trx, {
     atS: change.atS,

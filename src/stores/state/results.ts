@@ -8,7 +8,7 @@ import type { ResultRow, ResultStore } from './ports.ts';
 import { NO_RESOURCE } from './resources.ts';
 import { firstUnfinished } from './work.ts';
 
-/** For the engine, which works for every resource: a result is found by its batch's seq. */
+/** The engine uses it for every resource, so a result is found by its batch's seq. */
 export function createResultStore(database: Database): ResultStore {
   const statements = new Statements();
   return {
@@ -36,7 +36,7 @@ async function page(
     .orderBy('line');
   if (ok !== undefined) query = query.where('ok', '=', ok ? 1 : 0);
 
-  // Sizes first: they are read without the payloads, and bound what is then loaded.
+  // The sizes are read first, without the payloads, to bound what is loaded.
   const sizes = await query
     .select((eb) => ['line', eb.fn<number>('length', ['payload']).as('bytes')])
     .limit(rowsMax)
@@ -51,7 +51,7 @@ async function page(
 }
 
 /**
- * Progress of the segments tells all but the lines of the first unfinished one. There a line without a result may be
+ * The progress of the segments answers for all but the first unfinished one. In that one a line without a result may be
  * blank, which only the input knows, so counting ends at the first gap.
  */
 async function completeThrough(db: Db, batchSeq: number): Promise<number> {
@@ -73,7 +73,7 @@ async function completeThrough(db: Db, batchSeq: number): Promise<number> {
   return last?.line ?? 0;
 }
 
-/** Segments that lie before `throughLine` as a whole have counted for themselves. */
+/** Whole segments before `throughLine` have their counts. Only in the one that it cuts, results are counted. */
 async function countThrough(
   db: Db,
   batchSeq: number,

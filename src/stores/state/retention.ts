@@ -5,7 +5,7 @@ import type { Database, Db, Trx } from './database.ts';
 import { blobOf, noteRemovals } from './files.ts';
 import type { RetentionStore } from './ports.ts';
 
-/** For the service itself, which keeps house for every resource. */
+/** The service itself uses it, for every resource. */
 export function createRetentionStore(database: Database): RetentionStore {
   return {
     pruneBatches: (query) => database.transact((trx) => pruneBatches(trx, query)),
@@ -31,9 +31,9 @@ async function pruneBatches(
       .selectFrom('batches')
       .select(['seq', 'output_file_id', 'error_file_id'])
       .where('resource_id', '=', resourceId)
-      // No batch ends before it was created: this finds the place in the index.
+      // No batch ends before it was created, so this condition finds the place in the index.
       .where('created_at', '<=', byS)
-      // Ended, and without work that is still to be purged.
+      // The batch has ended, and none of its work is left to purge.
       .where('purged', '=', 1)
       .where(sql<number>`coalesce(completed_at, failed_at, cancelled_at, expired_at)`, '<=', byS)
       .orderBy('created_at')
@@ -63,7 +63,7 @@ async function pruneBatches(
   return { batches: found.length, blobIds: files.map(blobOf) };
 }
 
-/** Of a live batch the input stays, whatever its age; a file with an expiry of its own keeps to that. */
+/** The input of a live batch stays, whatever its age. A file with an expiry of its own stays until then. */
 async function pruneFiles(trx: Trx, { byS, limit }: Query): Promise<string[]> {
   const blobIds: string[] = [];
   for (const resourceId of await resourceIds(trx)) {
@@ -89,7 +89,7 @@ async function pruneFiles(trx: Trx, { byS, limit }: Query): Promise<string[]> {
 const resourceIds = async (db: Db): Promise<string[]> =>
   (await db.selectFrom('resources').select('id').orderBy('id').execute()).map(({ id }) => id);
 
-/** From the first row on, in the order of arrival: one from a clock that ran ahead keeps those behind it a while longer. */
+/** Removes the oldest rows, in the order of arrival. A row from a clock that ran ahead keeps later rows a while longer. */
 async function pruneAudit(trx: Trx, { byS, limit }: Query): Promise<number> {
   const oldest = await trx.selectFrom('audit').select(['seq', 'at_s']).orderBy('seq').limit(limit).execute();
   const kept = oldest.findIndex((row) => row.at_s > byS);

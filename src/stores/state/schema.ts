@@ -19,7 +19,7 @@ import type { UploadStatus } from '../../contract/upload.ts';
  */
 export interface Tables {
   schema_version: { version: number };
-  /** What the service as a whole remembers. */
+  /** Facts of the service as a whole. */
   settings: { name: string; value: string };
   resources: ResourcesTable;
   resource_keys: { digest: string; resource_id: string; slot: 1 | 2; hint: string };
@@ -32,7 +32,7 @@ export interface Tables {
   upload_parts: UploadPartsTable;
   inspections: { file_id: string; resource_id: string; facts: string };
   batches: BatchesTable;
-  /** All faults of the batches whose row has but the first of them. */
+  /** All faults of a batch whose row has only the first ones. */
   batch_errors: { batch_seq: number; errors: string };
   idempotency_keys: {
     resource_id: string;
@@ -45,12 +45,12 @@ export interface Tables {
   results: { batch_seq: number; line: number; ok: number; payload: Uint8Array };
 }
 
-/** The spellings that the two databases do not share. */
+/** The types that the two databases spell differently. */
 export interface ColumnTypes {
-  /** Compared by bytes, so that both databases order alike. */
+  /** Text is compared by bytes, so that both databases order alike. */
   readonly text: 'text' | RawBuilder<unknown>;
   readonly bytes: 'blob' | 'bytea';
-  /** Numbers that are never given twice. */
+  /** A number that is never given twice. */
   readonly identity: (column: ColumnDefinitionBuilder) => ColumnDefinitionBuilder;
 }
 
@@ -100,7 +100,7 @@ interface FilesTable {
   /** Order of arrival, which breaks ties of `created_at`. */
   seq: Generated<number>;
   id: string;
-  /** Null: the file's own id. */
+  /** Null: the blob has the file's id. */
   blob_id: string | null;
   resource_id: string;
   filename: string;
@@ -123,7 +123,7 @@ interface UploadsTable {
   file_expires_after_s: number | null;
   file_id: string | null;
   completed_by: string | null;
-  /** Number and bytes of its parts. */
+  /** How many parts it has, and their bytes. */
   parts: Generated<number>;
   part_bytes: Generated<number>;
 }
@@ -184,22 +184,22 @@ interface SegmentsTable {
   batch_seq: number;
   index: number;
   first_line: number;
-  /** The line before the next segment's first: no other segment has a line up to here. */
+  /** The line before the next segment's first one. Up to here no other segment has a line. */
   last_line: number;
   requests: number;
   byte_start: number;
   byte_length: number;
   /** Requests with a result. */
   done: Generated<number>;
-  /** Those of `done` that go to the error file. */
+  /** How many of `done` go to the error file. */
   failed: Generated<number>;
   epoch: Generated<number>;
-  /** Who holds it; null: nobody. */
+  /** The process that has claimed it. Null: it is free. */
   owner: Generated<string | null>;
   crashes: Generated<number>;
   suspect_line: Generated<number | null>;
   suspect_crashes: Generated<number>;
-  /** The epoch in which the suspect was marked: only a crash in that epoch is its fault. */
+  /** The epoch in which the suspect was marked. Only a crash in that epoch counts against it. */
   suspect_epoch: Generated<number | null>;
 }
 

@@ -7,7 +7,7 @@ import { withResource } from './lock-order.ts';
 import type { PartOutcome, UploadLimits, UploadStore } from './ports.ts';
 import type { PartRecord, UploadRecord } from './schema.ts';
 
-/** How long an upload that has ended is remembered, for callers that ask again. */
+/** An upload that has ended is remembered for so long, for callers that ask again. */
 const REMEMBERED_S = 24 * 3_600;
 
 export function createUploadStore(database: Database): UploadStore {
@@ -88,7 +88,7 @@ async function start(
     .selectFrom('uploads')
     .select((eb) => eb.fn.countAll<number>().as('count'))
     .where('resource_id', '=', upload.resourceId)
-    // As a literal, so that the index of the pending ones is known to fit.
+    // With a literal the planner knows that the index of the pending uploads fits.
     .where('status', '=', sql.lit('pending'))
     .where('expires_at', '>', upload.createdAt)
     .executeTakeFirstOrThrow();
@@ -101,7 +101,7 @@ type Addition = Parameters<UploadStore['addPart']>[2] & { readonly part: PartRow
 
 async function addPart(trx: Trx, resourceId: string, addition: Addition): Promise<PartOutcome> {
   const { part, partsMax, partBytesMax, atS } = addition;
-  // Whoever ends the upload changes the same row, so a part is added before that or not at all.
+  // Whoever ends the upload changes the same row, so a part is added before that, or not at all.
   const upload = await trx
     .updateTable('uploads')
     .set((eb) => ({
@@ -150,7 +150,7 @@ async function complete(
 ): ReturnType<UploadStore['complete']> {
   const set = (values: Pick<UploadRecord, 'status' | 'file_id' | 'completed_by'>) =>
     trx.updateTable('uploads').set(values).where('resource_id', '=', resourceId).where('id', '=', uploadId);
-  // First of all, so that nobody else ends it meanwhile.
+  // This comes first, so that nobody else ends the upload meanwhile.
   const completed = await set({ status: 'completed', file_id: file.id, completed_by: digest })
     .where('status', '=', 'pending')
     .where('expires_at', '>', atS)
@@ -164,7 +164,7 @@ async function complete(
   return { kind: 'completed', blobIds: await deleteParts(trx, [uploadId]) };
 }
 
-/** In the transaction that deletes a resource: what its uploads had stored. */
+/** Called in the transaction that deletes the resource. */
 export async function deleteUploads(trx: Trx, resourceId: string): Promise<void> {
   // The rows are locked first, so that no part is added while the parts go: its bytes would be in no record.
   await trx.selectFrom('uploads').select('id').where('resource_id', '=', resourceId).forUpdate().execute();
@@ -173,7 +173,7 @@ export async function deleteUploads(trx: Trx, resourceId: string): Promise<void>
   await trx.deleteFrom('uploads').where('resource_id', '=', resourceId).execute();
 }
 
-/** Pending ones become expired; the others have been told of long enough. */
+/** Pending uploads become expired. The others were remembered long enough, and are deleted. */
 async function end(trx: Trx, uploads: readonly Pick<UploadRecord, 'id' | 'status'>[]): Promise<string[]> {
   const ids = (pending: boolean): string[] =>
     uploads.filter(({ status }) => (status === 'pending') === pending).map(({ id }) => id);

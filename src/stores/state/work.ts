@@ -5,7 +5,7 @@ import { inLockOrder, lockBatch } from './lock-order.ts';
 import type { ClaimedSegment, WorkStore } from './ports.ts';
 import type { BatchRecord, SegmentRecord } from './schema.ts';
 
-/** For the engine, which works for every resource: a segment is found by its batch's seq. */
+/** The engine uses it for every resource, so a segment is found by its batch's seq. */
 export function createWorkStore(database: Database): WorkStore {
   return {
     claim: (batchSeq, claimant) =>
@@ -61,7 +61,7 @@ async function claim(
       known
         ? eb.or([
             eb('owner', 'is', null),
-            // Claimed by a call whose answer was lost. No index is below 0: a list of none is not valid SQL everywhere.
+            // The call that claimed these lost its answer. -1 is no index: an empty list is not valid SQL everywhere.
             eb.and([eb('owner', '=', owner), eb('index', 'not in', [-1, ...known])]),
           ])
         : eb('owner', 'is', null),
@@ -127,7 +127,7 @@ async function release(
   if (batch) await addResent(trx, batch, inDoubt);
 }
 
-/** What is being cancelled is not sent again. */
+/** Requests of a batch that is being cancelled are not sent again. */
 async function addResent(
   trx: Trx,
   { seq, status }: Pick<BatchRecord, 'seq' | 'status'>,
@@ -176,7 +176,7 @@ async function reclaim(trx: Trx, owner: string): Promise<{ segments: number; req
   return reclaimed;
 }
 
-/** Keeps a statement's bound values, seven a row, well below SQLite's 32,766. */
+/** A row has seven bound values, and SQLite takes 32,766 in a statement at most. */
 const SEGMENTS_PER_STATEMENT = 500;
 const LINE_MAX = 2 ** 31 - 1;
 

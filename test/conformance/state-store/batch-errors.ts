@@ -24,7 +24,7 @@ export function batchErrorsConformance(subject: () => Subject): void {
     return page.batches;
   };
 
-  test('a batch that is born with faults has them all, a list only the first, and both tell how many there are', async () => {
+  test('a batch that is created with faults has them all, a list only the first, and both say how many there are', async () => {
     const { store } = subject();
     const errors = faults(1_000);
 
@@ -36,7 +36,7 @@ export function batchErrorsConformance(subject: () => Subject): void {
     expect(inList?.errors).toEqual({ data: errors.data.slice(0, 10), omitted: 990 + 7 });
   });
 
-  test('a batch that fails later does likewise', async () => {
+  test('a batch that fails later has them all too, and a list only the first', async () => {
     const { store } = subject();
     const errors = faults(50);
     const { seq } = await createBatch(store, 'b1');
@@ -54,7 +54,7 @@ export function batchErrorsConformance(subject: () => Subject): void {
     expect((await listed())[0]?.errors).toEqual(errors);
   });
 
-  test('however long the faults are, what is kept and what is listed is bounded, and every fault counts', async () => {
+  test('however long the faults are, the kept and the listed ones are bounded, and every fault counts', async () => {
     const { store } = subject();
     await createBatch(store, 'b1', { errors: faults(1_000, '가'.repeat(100_000)) });
 

@@ -302,7 +302,7 @@ function createContract(subject: () => Subject): void {
     });
   });
 
-  test('a batch with known faults is born failed and holds no tokens, whatever the limit', async () => {
+  test('a batch with known faults is created as failed and holds no tokens, whatever the limit', async () => {
     const outcome = await create('b1', { enqueuedTokens: 500, errors }, { room: upTo(10) });
 
     expect(outcome).toMatchObject({

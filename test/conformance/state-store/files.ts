@@ -161,7 +161,7 @@ export function fileConformance(subject: () => Subject): void {
     expect(await ids()).toEqual(['later', 'never']);
   });
 
-  test('existing tells which of many ids have a row, whoever owns them', async () => {
+  test('existing finds which of many ids have a row, whoever owns them', async () => {
     const { files } = subject().store;
     await insert('a');
     await insert('b', {}, stranger);
@@ -208,7 +208,7 @@ export function fileConformance(subject: () => Subject): void {
     expect([first, rest].map((page) => page.map(({ id }) => id))).toEqual([['d', 'c', 'b'], ['a']]);
   });
 
-  test('what ties an installation together is remembered, and keys can be dropped at once', async () => {
+  test('the facts of an installation are remembered, and keys can be dropped at once', async () => {
     const { installation, resources } = subject().store;
     expect(await installation.get('installation_id')).toBeUndefined();
     await resources.put(resourceOf(scope.resourceId), change);

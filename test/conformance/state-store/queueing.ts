@@ -108,7 +108,7 @@ export function queueingConformance(subject: () => Subject): void {
     expect(await plan('says-wait', 101, upTo(100))).toBe('token_limit_exceeded');
   });
 
-  test('what a batch has reserved it needs no room for again; more of it does', async () => {
+  test('the tokens that a batch has reserved need no room again; more tokens do', async () => {
     await create('a', { enqueuedTokens: 60 }, upTo(100));
     await create('b', { enqueuedTokens: 40, whenFull: 'fail' }, upTo(100));
     await create('waits', { enqueuedTokens: 1 }, upTo(100));

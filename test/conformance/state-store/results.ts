@@ -57,7 +57,7 @@ function commitContract(subject: () => Subject): void {
     });
   });
 
-  test('a group may span batches and segments; what is lost does not take the rest with it', async () => {
+  test('a group may span batches and segments; a lost segment does not lose the rest of the group', async () => {
     const { store } = subject();
     const one = await startBatch(store, 'b1', planOf(2));
     const two = await startBatch(store, 'b2', planOf(1));
@@ -302,7 +302,7 @@ function readingContract(subject: () => Subject): void {
     expect(await after(c, 10)).toBe(12);
   });
 
-  test('count tells the results of an outcome up to a line', async () => {
+  test('count has the results of an outcome up to a line', async () => {
     const { store } = subject();
     const seq = await startBatch(store, 'b1', planOf(3));
     const claimed = await claimAll(store, seq);

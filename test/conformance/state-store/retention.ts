@@ -84,7 +84,7 @@ export function retentionConformance(subject: () => Subject): void {
     expect(await store.files.removals({ afterId: '', limit: 9 })).toEqual(['old', 'read']);
   });
 
-  test('so many go at a time, over all resources', async () => {
+  test('a call removes no more than its limit, over all resources', async () => {
     const { store } = subject();
     await makeResources();
     const errors = { data: [], omitted: 0 };

@@ -119,7 +119,7 @@ export function uploadConformance(subject: () => Subject): void {
     expect(await ids()).toEqual([]);
   });
 
-  test('one that the files of a resource have no room for stays as it was', async () => {
+  test('an upload stays pending when its resource may have no more files', async () => {
     await add('p1');
 
     expect(await complete('f', { limits: { withoutExpiryMax: 0, withExpiryMax: 0 } })).toEqual({
@@ -220,7 +220,7 @@ export function uploadConformance(subject: () => Subject): void {
     expect(await uploads().get(stranger, 'foreign')).toBeDefined();
   });
 
-  test('of a part that comes while its resource is deleted, the bytes have a record', async () => {
+  test('a part that comes while its resource is deleted leaves a record of its bytes', async () => {
     const { resources, files } = subject().store;
     const rounds = numbers(20).map((n) => `r${n}`);
     for (const id of rounds) {

@@ -55,7 +55,7 @@ export function workConformance(subject: () => Subject): void {
     expect(indexes.toSorted((a, b) => a - b)).toEqual(numbers(40));
   });
 
-  test('a claim whose answer was lost is repeated by telling what is held; epochs fence off the first answer', async () => {
+  test('a claim whose answer was lost is repeated with what is held; the epochs of the first answer cannot write', async () => {
     const { store } = subject();
     const seq = await startBatch(store, 'b1', planOf(4));
     const [kept, forgotten] = await store.work.claim(seq, { owner: 'a', segmentsMax: 2 });
@@ -81,7 +81,7 @@ export function workConformance(subject: () => Subject): void {
     expect(await claimAll(store, seq + 1)).toEqual([]);
   });
 
-  test('a released segment is claimed again with a higher epoch, no blame, and the lines that it has', async () => {
+  test('a released segment is claimed again with a higher epoch, no crash counted, and the lines that it has', async () => {
     const { store } = subject();
     const seq = await startBatch(store, 'b1', planOf(2, { requestsEach: 3, blankLines: 1 }));
     const [first, second] = await claimAll(store, seq);

@@ -15,8 +15,8 @@ export class OffpeakPostgresDialect extends PostgresDialect {
 }
 
 /**
- * PostgreSQL's text cannot hold U+0000 and rejects the whole statement. An id with one, from a hostile URL, must be not
- * found instead. JSON is not touched: it spells that character as an escape.
+ * PostgreSQL's text cannot have U+0000, and rejects the whole statement. A hostile URL may have an id with it, which must be
+ * not found instead. JSON is not touched: it has that character as an escape.
  */
 class NulFreeCompiler extends PostgresQueryCompiler {
   protected override addParameter(value: unknown): void {

@@ -1,6 +1,6 @@
 import { StoreError } from '../ports.ts';
 
-/** By SQLSTATE, or its class (the first two characters). https://www.postgresql.org/docs/current/errcodes-appendix.html */
+/** Reasons by SQLSTATE, or by its class, the first two characters. https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const REASONS: Readonly<Record<string, StoreError['reason']>> = {
   '08': 'connection',
   '40001': 'busy', // serialization_failure
@@ -27,14 +27,14 @@ const SYSTEM_CODES = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
 ]);
-/** What `pg` itself reports without a code. */
+/** `pg` itself reports these without a code. */
 const DISCONNECTED =
   /^(Connection terminated|Client has encountered a connection error|Client was closed|timeout exceeded|timeout expired)/;
 
 const OTHER_TABLES =
   'The tables in it are not those of Offpeak. Is --database right? Give Offpeak a database of its own.';
 
-/** Leaves what is not the driver's own error as it is. */
+/** An error that is not the driver's own is returned as it is. */
 export function toStoreError(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || error instanceof StoreError) return error;
   const reason = toReason(error);
@@ -62,7 +62,7 @@ function adviceFor(error: Error): string {
 
 function toReason(error: Error): StoreError['reason'] | undefined {
   if (DISCONNECTED.test(error.message)) return 'connection';
-  // Several addresses of one host, all refused.
+  // One host has several addresses, and all refused.
   if (error instanceof AggregateError)
     return error.errors.some((one) => toReason(one)) ? 'connection' : undefined;
   if (!('code' in error) || typeof error.code !== 'string') return undefined;
@@ -75,6 +75,6 @@ function toReason(error: Error): StoreError['reason'] | undefined {
 const describe = (error: Error): string =>
   error instanceof AggregateError ? error.errors.map((one: Error) => one.message).join('; ') : error.message;
 
-/** Running the transaction again may succeed. */
+/** Whether the transaction may succeed when it runs again. */
 export const isConflict = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && (error.code === '40001' || error.code === '40P01');

@@ -13,7 +13,7 @@ import { takeServerLock } from './server-lock.ts';
 
 export interface PostgresOptions {
   readonly url: string;
-  /** The database may belong to another server by now: every call rejects, and the process must end. */
+  /** Called when the database may belong to another server. Every call rejects from then on, and the process must end. */
   readonly onLost?: (error: Error) => void;
 }
 
@@ -21,7 +21,7 @@ const CONNECTIONS_MAX = 8;
 const CONNECT_TIMEOUT_MS = 10_000;
 const ATTEMPTS_MAX = 10;
 const INT8_OID = 20;
-/** First halves of the keys under which transactions queue. */
+/** The first halves of the keys of advisory locks. */
 const LOCKS: Readonly<Record<LockKind, number>> = { resource: 0x0ff_9ea, quota: 0x0ff_9eb };
 
 export async function openPostgresStore({ url, onLost }: PostgresOptions): Promise<StateStore> {
@@ -40,7 +40,7 @@ export async function openPostgresStore({ url, onLost }: PostgresOptions): Promi
   }
 }
 
-/** For looking only, beside the server that holds the database. */
+/** Opens the database for reading, beside the server that holds it. */
 export async function openPostgresReadOnly({ url }: Pick<PostgresOptions, 'url'>): Promise<StateStore> {
   const pool = openPool(configOf(url));
   pool.on('connect', (client) => void client.query('set default_transaction_read_only = on').catch(() => {}));
@@ -54,10 +54,10 @@ export async function openPostgresReadOnly({ url }: Pick<PostgresOptions, 'url'>
   }
 }
 
-/** Whether no server of ours has ever used it. */
+/** Whether no server of Offpeak has ever used the database. */
 export async function isNewPostgres({ url }: Pick<PostgresOptions, 'url'>): Promise<boolean> {
   const client = new pg.Client(configOf(url));
-  client.on('error', () => {}); // The query that it breaks rejects too.
+  client.on('error', () => {}); // The query rejects too.
   try {
     await client.connect();
     const { rows } = await client.query("select to_regclass('schema_version') is null as is_new");
@@ -69,7 +69,7 @@ export async function isNewPostgres({ url }: Pick<PostgresOptions, 'url'>): Prom
   }
 }
 
-/** Its address for people: no password in it. */
+/** The address as people may see it, without the password. */
 export function postgresLabel(url: string): string {
   if (!URL.canParse(url)) return 'PostgreSQL';
   const { protocol, host, pathname } = new URL(url);
@@ -83,14 +83,14 @@ function configOf(url: string): pg.PoolConfig {
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     types: {
-      // Our bigints are seconds, bytes and counts: all exact as numbers.
+      // Our bigints are seconds, bytes and counts, which are exact as numbers.
       getTypeParser: (oid: number, format?: 'text' | 'binary') =>
         oid === INT8_OID ? Number : pg.types.getTypeParser(oid, format as 'text'),
     },
   };
 }
 
-/** Checked before the driver sees it, whose complaint would quote the password. */
+/** Checks the URL before the driver does, whose error would quote the password. */
 function parse(url: string): pg.PoolConfig {
   if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol))
     throw new StoreError(
@@ -113,8 +113,8 @@ async function openDatabase(config: pg.PoolConfig): Promise<Kysely<Tables>> {
 
 function openPool(config: pg.PoolConfig): pg.Pool {
   const pool = new pg.Pool({ ...config, max: CONNECTIONS_MAX });
-  // A broken connection is replaced when next one is needed, and whoever uses it is told by a rejected query. The
-  // pool listens to idle connections only, and an error that nobody listens to ends the process.
+  // A broken connection rejects the query that uses it, and is replaced when the next one is needed. The pool listens to
+  // idle connections only, and an error that nobody listens to would end the process.
   pool.on('error', () => {});
   pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
@@ -139,7 +139,7 @@ function createDatabase(
       await sql`select pg_advisory_xact_lock(${LOCKS[kind]}::int, hashtext(${name}))`.execute(trx);
     },
     async breathe() {}, // Other calls have other connections.
-    shrink: async () => false, // Autovacuum does.
+    shrink: async () => false, // Autovacuum does it.
     async close() {
       await db.destroy();
       await serverLock.release();

@@ -4,7 +4,7 @@ import { StoreError } from '../ports.ts';
 
 /** "offpeak" in ASCII, as a bigint: the advisory lock that the one server of a database holds. */
 const SERVER_LOCK = '31356312573272427';
-/** A server that was killed a moment ago holds the lock until PostgreSQL has noticed. */
+/** A server that was just killed holds the lock until PostgreSQL notices its end. */
 const WAIT_MS = 3_000;
 const VERSION_MIN = 140_000;
 const LOCK_NOT_AVAILABLE = '55P03';
@@ -16,8 +16,13 @@ export interface ServerLock {
 }
 
 /**
- * Holds the database for this server alone, by a session lock on a connection of its own: PostgreSQL releases it when
- * the connection ends, however that comes about. Losing the connection is therefore losing the database.
+ * Holds the database for this server alone, by a session lock on a connection of its own. The lock is in one of three modes:
+ *
+ * - Held: from here until the connection ends, for whatever reason. PostgreSQL then releases the lock.
+ * - Lost: the connection ended by itself, so another server may have the database. `assertHeld` throws from then on.
+ * - Released: `release` ended the connection.
+ *
+ * Invariant: no call starts after the lock was lost. Otherwise two servers could claim the same segments.
  */
 export async function takeServerLock(
   config: pg.ClientConfig,
@@ -37,12 +42,12 @@ export async function takeServerLock(
     onLost?.(lost);
   };
   try {
-    client.on('error', () => {}); // While connecting, the rejected promise tells.
+    client.on('error', () => {}); // While connecting, the promise rejects too.
     await client.connect();
     await checkSettings(client);
     await acquire(client);
   } catch (error) {
-    await client.end().catch(() => {}); // What went wrong first is what to report.
+    await client.end().catch(() => {}); // The first error is the one to report.
     throw error;
   }
   client.on('error', lose);
@@ -58,7 +63,7 @@ export async function takeServerLock(
   };
 }
 
-/** What this server acknowledges must survive a power cut of the database's host, too. */
+/** Acknowledged work must survive a power cut of the database's host. */
 async function checkSettings(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ name: string; setting: string }>(
     `select name, setting from pg_settings

@@ -19,8 +19,8 @@ export const SQLITE_TYPES: ColumnTypes = {
 };
 
 /**
- * Kysely over `node:sqlite`: one connection, lent to one transaction or statement at a time (Kysely queues the others,
- * because the adapter says that there is no second connection). Nothing in it waits for I/O or a timer.
+ * Kysely over `node:sqlite`. It has one connection for one transaction or statement at a time. The adapter says that there
+ * is no second connection, so Kysely queues the others. Nothing in it waits for I/O or a timer.
  */
 export const nodeSqliteDialect = (database: DatabaseSync): Dialect => ({
   createDriver: () => new NodeSqliteDriver(database),
@@ -29,7 +29,7 @@ export const nodeSqliteDialect = (database: DatabaseSync): Dialect => ({
   createIntrospector: (db) => new SqliteIntrospector(db),
 });
 
-/** Row locks are implied: a write transaction is alone. */
+/** Leaves out row locks: a write transaction has the database to itself. */
 class NodeSqliteCompiler extends SqliteQueryCompiler {
   protected override visitSelectModifier(node: SelectModifierNode): void {
     if (node.modifier !== 'ForUpdate') super.visitSelectModifier(node);
@@ -48,7 +48,7 @@ class NodeSqliteDriver implements Driver {
     return this.#connection;
   }
   async releaseConnection(): Promise<void> {}
-  /** Immediate: a transaction that begins by reading could otherwise fail when it first writes. */
+  /** `immediate` takes the write lock at once. Otherwise a transaction that begins by reading could fail at its first write. */
   async beginTransaction(): Promise<void> {
     this.#connection.run('begin immediate');
   }
@@ -64,7 +64,7 @@ class NodeSqliteDriver implements Driver {
   }
 }
 
-/** Filters make many texts; the oldest statement goes when there are this many. */
+/** Filters make many SQL texts. With so many statements the oldest one is dropped. */
 const STATEMENTS_MAX = 500;
 
 class NodeSqliteConnection implements DatabaseConnection {
@@ -76,7 +76,7 @@ class NodeSqliteConnection implements DatabaseConnection {
 
   async executeQuery<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
     const { statement, returnsRows } = this.#prepare(sql);
-    // Kysely types parameters as unknown; our tables hold nothing but text, numbers, null and bytes.
+    // Kysely types parameters as unknown. Our tables have text, numbers, null and bytes alone.
     const values = parameters as readonly SQLInputValue[];
     if (returnsRows) return { rows: statement.all(...values) as Row[] };
     return { rows: [], numAffectedRows: BigInt(statement.run(...values).changes) };

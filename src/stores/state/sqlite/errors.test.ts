@@ -23,7 +23,7 @@ function failureOf(act: () => void): unknown {
   throw new Error('nothing failed');
 }
 
-test('a full disk is transient and says so', () => {
+test('a full disk is a transient error', () => {
   const database = new DatabaseSync(join(dir, 'full.db'));
   database.exec('pragma max_page_count = 3; create table t (b blob)');
 
@@ -35,7 +35,7 @@ test('a full disk is transient and says so', () => {
   database.close();
 });
 
-test('a lock of another process is transient', () => {
+test('a lock of another process is a transient error', () => {
   const path = join(dir, 'busy.db');
   const holder = new DatabaseSync(path);
   holder.exec('create table t (a); begin immediate; insert into t values (1)');
@@ -48,7 +48,7 @@ test('a lock of another process is transient', () => {
   holder.close();
 });
 
-test('a file that may not be written is not', () => {
+test('a file that may not be written is no transient error', () => {
   const path = join(dir, 'readonly.db');
   new DatabaseSync(path).exec('create table t (a)');
   const reader = new DatabaseSync(path, { readOnly: true });

@@ -10,10 +10,10 @@ const REASONS: Readonly<Record<number, StoreError['reason']>> = {
   14: 'io', // SQLITE_CANTOPEN
   26: 'io', // SQLITE_NOTADB
 };
-/** The index of the write-ahead log could not grow: a full disk, though SQLite calls it an I/O error. */
+/** The index of the write-ahead log could not grow. The disk is full, though SQLite calls it an I/O error. */
 const SQLITE_IOERR_SHMSIZE = 4874;
 
-/** Leaves what is not SQLite's own error as it is. */
+/** An error that is not SQLite's own is returned as it is. */
 export function toStoreError(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return error;
   const reason =

@@ -14,18 +14,18 @@ import { toStoreError } from './errors.ts';
 const BUSY_TIMEOUT_MS = 5_000;
 const PAGE_BYTES = 8 * 1024;
 const CHECKPOINT_PAGES = 4_096;
-/** Earlier ones can corrupt the database when the write-ahead log is reset. */
+/** Earlier versions can corrupt the database when the write-ahead log is reset. */
 const SQLITE_MIN = [3, 51, 3] as const;
 
 interface InlineOptions {
   readonly path: string;
-  /** Gives way to whoever else wants the thread, in the middle of a long call. */
+  /** Lets others use the thread, in the middle of a long call. */
   readonly breathe?: Database['breathe'];
 }
 
 /**
- * The embedded store in the caller's own thread: every call blocks until it is on disk. Between its steps there are
- * only microtasks, so a simulation that owns time and I/O can replay it.
+ * Opens the embedded store in the caller's thread: every call blocks until it is on disk. Between its steps there are only
+ * microtasks, so that a simulation, which owns time and I/O, can replay it.
  */
 export async function openSqliteInline({
   path,
@@ -55,10 +55,10 @@ function connect(path: string): DatabaseSync {
         `SQLite ${version} can corrupt a database; ${SQLITE_MIN.join('.')} or later is needed. Update Node.js.`,
         'other',
       );
-    // Results are some kilobytes each: pages of this size read and drop them faster than smaller ones, and add less to
-    // each commit than larger ones. Only a new database takes it.
+    // Results have some kilobytes each. Pages of this size read and delete them faster than smaller ones, and add less to
+    // each commit than larger ones. Only a new database takes the size.
     connection.exec(`pragma page_size = ${PAGE_BYTES}`);
-    // Likewise: free pages can then be handed back a few at a time.
+    // With it, free pages can be given back a few at a time. Only a new database takes it, too.
     connection.exec('pragma auto_vacuum = incremental');
     const mode = connection.prepare('pragma journal_mode = wal').get()?.['journal_mode'];
     if (mode !== 'wal')
@@ -66,8 +66,8 @@ function connect(path: string): DatabaseSync {
         `The file system of ${path} cannot hold a write-ahead log. Put the data directory on a local disk.`,
         'other',
       );
-    // Sorts stay in memory, so that reading also works on a full disk.
-    // Pages that every commit changes go to the database once per checkpoint: the rarer, the better for the disk.
+    // Sorts stay in memory, so that reading works on a full disk too. A page that every commit changes is written to the
+    // database once per checkpoint, so rare checkpoints spare the disk.
     connection.exec(
       `pragma synchronous = full; pragma foreign_keys = on; pragma temp_store = memory; pragma wal_autocheckpoint = ${CHECKPOINT_PAGES}`,
     );
@@ -87,9 +87,9 @@ function isOlder(version: string): boolean {
   return false;
 }
 
-/** Pages are kept for what comes next; a quarter of the file, and this many, must be free before some go back. */
+/** Free pages are kept for later rows. Some are given back when there are so many, and a quarter of the file is free. */
 const FREE_PAGES_MIN = 4_096;
-/** Less than a megabyte: some milliseconds. */
+/** These are less than a megabyte, which takes some milliseconds. */
 const PAGES_PER_SHRINK = 100;
 const INCREMENTAL = 2;
 
@@ -113,7 +113,7 @@ function createDatabase(
       return await work();
     } catch (error) {
       const failure = toStoreError(error, 'a statement');
-      // After a failed write nobody knows what is on disk; going on would acknowledge what may be lost.
+      // After a failed write nobody knows what is on disk. To go on would acknowledge what may be lost.
       if (failure instanceof StoreError && failure.reason === 'io') fatal = failure;
       throw failure;
     }
@@ -121,7 +121,7 @@ function createDatabase(
   return {
     read: (work) => guard(() => work(db)),
     transact: (work) => guard(() => db.transaction().execute(work)),
-    async lock() {}, // A write transaction is alone.
+    async lock() {}, // A write transaction has the database to itself.
     breathe,
     shrink: () => guard(shrink),
     close: () => db.destroy(),

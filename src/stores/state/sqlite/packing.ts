@@ -1,8 +1,8 @@
 import type { LineResult, ResultRow } from '../ports.ts';
 
 /**
- * Results on their way between threads: numbers in one buffer, payloads in another, both handed over instead of copied.
- * Cloning them one object at a time costs several times as much as recording them.
+ * Results on their way between threads: numbers in one buffer, payloads in another. Both are transferred and not copied.
+ * Cloning the results one by one costs several times as much as recording them.
  */
 export interface Packed {
   readonly numbers: Float64Array<ArrayBuffer>;
@@ -11,7 +11,7 @@ export interface Packed {
 
 export const buffersOf = ({ numbers, bytes }: Packed): ArrayBuffer[] => [numbers.buffer, bytes.buffer];
 
-/** Numbers of a result, the length of its payload included; of a row. */
+/** How many numbers a result has, and a row, with the length of its payload. */
 const RESULT_WIDTH = 11;
 const ROW_WIDTH = 3;
 
@@ -83,7 +83,7 @@ function joined(items: readonly { readonly payload: Uint8Array }[]): Uint8Array<
   return bytes;
 }
 
-/** `toItem` gets the place of the item's first number after its payload's length. */
+/** `toItem` gets the index of the item's first number after the length of its payload. */
 function unpack<T>(
   { numbers, bytes }: Packed,
   width: number,

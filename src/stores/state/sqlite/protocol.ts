@@ -3,10 +3,10 @@ import { StoreError } from '../ports.ts';
 import type { StoreCall, StoreMethods } from '../calls.ts';
 import type { Packed } from './packing.ts';
 
-/** What the store's thread and its owner say to each other. */
+/** The messages between the store's thread and its owner. */
 export interface Request {
   readonly id: number;
-  /** `packed`: the results of `results.commit`, in place of `args`. */
+  /** `packed`: the arguments of `results.commit`, in place of `args`. */
   readonly call: StoreCall | 'close';
   readonly packed?: Packed | undefined;
 }
@@ -17,7 +17,7 @@ export type Reply =
   | { readonly kind: 'value'; readonly id: number; readonly value: unknown; readonly packed?: Packed }
   | { readonly kind: 'error'; readonly id: number; readonly error: WireError };
 
-/** Structured clone turns every error into a plain `Error`; this keeps its class. */
+/** Structured clone turns every error into a plain `Error`. This keeps its class. */
 export interface WireError {
   readonly name: string;
   readonly message: string;

@@ -16,11 +16,11 @@ const BUSY_TIMEOUT_MS = 5_000;
 
 export interface ReadOnlySqlite {
   readonly state: StateStore;
-  /** What SQLite finds wrong with the database itself. Takes as long as reading all of it. */
+  /** The faults that SQLite finds in the database itself. It takes as long as reading all of it. */
   readonly faults: () => string[];
 }
 
-/** For looking only: beside the service that writes, or where none runs. Leaves no trace. */
+/** Opens the database for reading, beside the service that writes or where none runs. It leaves no file behind. */
 export async function openSqliteReadOnly({ path }: { readonly path: string }): Promise<ReadOnlySqlite> {
   try {
     const connection = new DatabaseSync(await locationOf(path), { readOnly: true, timeout: BUSY_TIMEOUT_MS });
@@ -47,7 +47,7 @@ export async function openSqliteReadOnly({ path }: { readonly path: string }): P
   }
 }
 
-/** Without a log of changes nobody has the database open, and it need not be shared: SQLite would leave files behind. */
+/** Without a write-ahead log nobody has the database open. Opened as immutable, SQLite leaves no files behind. */
 async function locationOf(path: string): Promise<string | URL> {
   const isOpen = await stat(`${path}-wal`).then(
     () => true,

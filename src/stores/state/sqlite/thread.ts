@@ -10,11 +10,11 @@ import type { Reply, Request } from './protocol.ts';
 
 export interface SqliteOptions {
   readonly path: string;
-  /** The store can no longer be used: its thread ended, or the disk failed. Every call rejects from now on. */
+  /** Called once when the store cannot be used any more: its thread ended, or the disk failed. */
   readonly onFatal?: (error: Error) => void;
 }
 
-/** The embedded store in its own thread, so that waiting for the disk holds up nobody else. */
+/** Opens the embedded store in a thread of its own, so that waiting for the disk holds up nobody else. */
 export async function openSqliteStore({ path, onFatal }: SqliteOptions): Promise<StateStore> {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const worker = new Worker(new URL(`./worker.${extension}`, import.meta.url), {
@@ -41,6 +41,14 @@ export async function openSqliteStore({ path, onFatal }: SqliteOptions): Promise
 
 type Lost = Awaited<ReturnType<StateStore['results']['commit']>>;
 
+/**
+ * The owner's end of the store's thread. It is in one of two modes:
+ *
+ * - Open: a call gets a number and waits in `#waiting` for the reply with that number.
+ * - Ended (`#ended` says why): every call rejects with that error. `close` ends it, and calls made before are still
+ *   answered. A thread that stops by itself, or an `io` error of the disk, also rejects all calls that wait and calls
+ *   `onFatal`: after a failed write nobody knows what is stored.
+ */
 class Thread {
   readonly #worker: Worker;
   readonly #onFatal: ((error: Error) => void) | undefined;
@@ -58,7 +66,7 @@ class Thread {
     worker.on('exit', () => this.#fail(new StoreError('The thread of the state store ended.', 'other')));
   }
 
-  /** `packed`: results that take the place of the arguments. */
+  /** `packed`: the arguments of `results.commit`. */
   call(call: Request['call'], packed?: Packed): Promise<unknown> {
     if (this.#ended) return Promise.reject(this.#ended);
     const id = ++this.#calls;
@@ -71,7 +79,7 @@ class Thread {
   async close(): Promise<void> {
     const exit = once(this.#worker, 'exit');
     const closed = this.call('close');
-    // From here on the end of the thread is no surprise; it may even come before the answer.
+    // From here on the end of the thread is expected. It may come before the answer.
     this.#ended ??= new StoreError('The state store is closed.', 'other');
     await Promise.race([closed, exit]);
     await exit;

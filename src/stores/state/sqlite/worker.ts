@@ -9,7 +9,7 @@ import { buffersOf, packRows, unpackResults } from './packing.ts';
 import { toWire } from './protocol.ts';
 import type { Reply, Request } from './protocol.ts';
 
-/** Entry of the embedded store's thread: hosts the inline store and answers calls on it. */
+/** The entry of the embedded store's thread. It has the inline store and answers calls on it. */
 const port = parentPort;
 assert(port, 'the store thread was started without a parent');
 const say = (reply: Reply, handedOver: ArrayBuffer[] = []) => port.postMessage(reply, handedOver);
