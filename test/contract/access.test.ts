@@ -146,11 +146,11 @@ beforeAll(async () => {
   service.gate.close();
   await service.createBatch(lines(1), KEY_A);
   await service.createBatch(lines(1), KEY_B);
-  const regenerated = await service.json(account(RESOURCE_A, '/regenerateKey'), {
-    method: 'POST',
-    headers: { 'api-key': ADMIN_KEY, 'content-type': 'application/json' },
-    body: JSON.stringify({ keyName: 'Key2' }),
-  });
+  const regenerated = await service.post(
+    account(RESOURCE_A, '/regenerateKey'),
+    { keyName: 'Key2' },
+    { 'api-key': ADMIN_KEY },
+  );
   secrets.add(regenerated.body.key2);
   actors = await everyActor(regenerated.body.key2);
 });
@@ -403,10 +403,7 @@ test('the audit log of one resource is read with a role on it, that of all of th
 
 test('no key and no token is in the log, or in any file of the service', async () => {
   const { headers } = actors.find(({ name }) => name === 'the admin key')!;
-  const shown = await service.json(account(RESOURCE_B, '/listKeys'), {
-    method: 'POST',
-    headers: { ...headers },
-  });
+  const shown = await service.post(account(RESOURCE_B, '/listKeys'), undefined, headers);
   for (const key of [shown.body.key1, shown.body.key2]) if (!key.startsWith('shown-once')) secrets.add(key);
   expect(secrets.size).toBeGreaterThan(ROLES.length * SCOPES.length + 5);
 

@@ -5,6 +5,7 @@ import type { DeclaredDeployment, DeclaredResource } from '../../src/config/decl
 import { startEntra } from '../support/entra.ts';
 import {
   ADMIN_KEY,
+  batchOn,
   form,
   GROUP as HARNESS_GROUP,
   line,
@@ -109,20 +110,12 @@ async function declare({ state }: HttpDeps): Promise<void> {
 async function startBatch(resource: string, deploymentName: string): Promise<number> {
   const { key1 } = (await arm('POST', `${GROUP}/${resource}/regenerateKey`, { keyName: 'Key1' })).body;
   const headers = { 'api-key': key1 };
-  const file = await service.json(`/${resource}/openai/v1/files`, {
-    method: 'POST',
+  const file = await service.post(
+    `/${resource}/openai/v1/files`,
+    form(`${line(1, deploymentName)}\n`),
     headers,
-    body: form(`${line(1, deploymentName)}\n`),
-  });
-  const batch = await service.json(`/${resource}/openai/v1/batches`, {
-    method: 'POST',
-    headers: { ...headers, 'content-type': 'application/json' },
-    body: JSON.stringify({
-      input_file_id: file.body.id,
-      endpoint: '/chat/completions',
-      completion_window: '24h',
-    }),
-  });
+  );
+  const batch = await service.post(`/${resource}/openai/v1/batches`, batchOn(file.body.id), headers);
   expect(batch.body.errors).toBeNull();
   return Number(batch.headers.get('deployment-enqueued-tokens'));
 }

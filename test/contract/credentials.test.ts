@@ -12,10 +12,11 @@ beforeAll(async () => {
   const completed = await service.waitFor(done.id, 'completed');
   service.gate.close();
   const running = await service.createBatch(lines(2));
-  const started = await service.json('/openai/v1/uploads', {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ purpose: 'batch', filename: 'a.jsonl', bytes: 1, mime_type: 'text/plain' }),
+  const started = await service.post('/openai/v1/uploads', {
+    purpose: 'batch',
+    filename: 'a.jsonl',
+    bytes: 1,
+    mime_type: 'text/plain',
   });
   owned = {
     upload: started.body.id,
@@ -202,20 +203,16 @@ describe('a key', () => {
 
 describe('many wrong keys from one address', () => {
   test('are answered 429 with a time to come back, and good keys still work', async () => {
-    const limited = await startService({ http: { authFailuresPerMinuteMax: 3 } });
-    try {
-      const attempt = () => limited.json('/v1/batches', { headers: { 'api-key': 'wrong' } });
-      const statuses = [];
-      for (let count = 0; count < 4; count++) statuses.push((await attempt()).status);
-      const refused = await attempt();
+    await using limited = await startService({ http: { authFailuresPerMinuteMax: 3 } });
+    const attempt = () => limited.json('/v1/batches', { headers: { 'api-key': 'wrong' } });
+    const statuses = [];
+    for (let count = 0; count < 4; count++) statuses.push((await attempt()).status);
+    const refused = await attempt();
 
-      expect(statuses).toEqual([401, 401, 401, 429]);
-      expect(refused.body.error).toMatchObject({ type: 'rate_limit_error', code: 'rate_limit_exceeded' });
-      expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(50);
-      expect((await limited.json('/v1/batches')).status).toBe(200);
-    } finally {
-      await limited.close();
-    }
+    expect(statuses).toEqual([401, 401, 401, 429]);
+    expect(refused.body.error).toMatchObject({ type: 'rate_limit_error', code: 'rate_limit_exceeded' });
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(50);
+    expect((await limited.json('/v1/batches')).status).toBe(200);
   });
 });
 
@@ -235,14 +232,10 @@ describe('without a key', () => {
   });
 
   test('a service that is starting says so', async () => {
-    const starting = await startService({ ready: () => false });
-    try {
-      const answer = await fetch(`${starting.url}/healthz`);
+    await using starting = await startService({ ready: () => false });
+    const answer = await fetch(`${starting.url}/healthz`);
 
-      expect([answer.status, await answer.json()]).toEqual([503, { status: 'starting' }]);
-    } finally {
-      await starting.close();
-    }
+    expect([answer.status, await answer.json()]).toEqual([503, { status: 'starting' }]);
   });
 
   test('paths outside of the API are not found', async () => {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WireError } from '../../src/contract/wire.ts';
 import { BlobStoreError } from '../../src/stores/blobs/port.ts';
 import { StoreError } from '../../src/stores/state/ports.ts';
-import { form, lines, startService, type Service } from './harness.ts';
+import { batchOn, form, lines, startService, type Service } from './harness.ts';
 
 let service: Service;
 let fileId: string;
@@ -13,11 +13,8 @@ beforeAll(async () => {
 afterAll(() => service.close());
 
 const NOWHERE = `file-${'0'.repeat(32)}`;
-const good = { input_file_id: NOWHERE, endpoint: '/chat/completions', completion_window: '24h' };
-const create = (body: unknown): [string, RequestInit] => [
-  '/batches',
-  { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) },
-];
+const good = batchOn(NOWHERE);
+const create = (body: unknown) => raw(JSON.stringify(body));
 const raw = (body: string, type = 'application/json'): [string, RequestInit] => [
   '/batches',
   { method: 'POST', headers: { 'content-type': type }, body },
@@ -36,6 +33,12 @@ type Case = readonly [
   message: RegExp,
 ];
 
+const MISSING = [400, 'invalidPayload', 'missing_required_parameter'] as const;
+const INVALID_VALUE = [400, 'invalidPayload', 'invalid_value'] as const;
+const INVALID_TYPE = [400, 'invalidPayload', 'invalid_type'] as const;
+const NOT_FOUND = [404, 'notFound', null] as const;
+const UNSUPPORTED = [415, 'invalidPayload', 'unsupported_content_type'] as const;
+
 const CASES: Case[] = [
   [
     'a path that does not exist',
@@ -53,25 +56,16 @@ const CASES: Case[] = [
     null,
     /^PUT is not allowed on \/\S+\/batches\. Use .*GET/,
   ],
-  ['an absent batch', ['/batches/batch_x', {}], 404, 'notFound', null, /'batch_x'/],
-  [
-    'cancelling an absent batch',
-    ['/batches/batch_x/cancel', { method: 'POST' }],
-    404,
-    'notFound',
-    null,
-    /'batch_x'/,
-  ],
-  ['the output of an absent batch', ['/batches/batch_x/output', {}], 404, 'notFound', null, /'batch_x'/],
-  ['an absent file', [`/files/${NOWHERE}`, {}], 404, 'notFound', null, /file-0/],
-  ['the content of an absent file', [`/files/${NOWHERE}/content`, {}], 404, 'notFound', null, /file-0/],
-  ['deleting an absent file', [`/files/${NOWHERE}`, { method: 'DELETE' }], 404, 'notFound', null, /file-0/],
+  ['an absent batch', ['/batches/batch_x', {}], ...NOT_FOUND, /'batch_x'/],
+  ['cancelling an absent batch', ['/batches/batch_x/cancel', { method: 'POST' }], ...NOT_FOUND, /'batch_x'/],
+  ['the output of an absent batch', ['/batches/batch_x/output', {}], ...NOT_FOUND, /'batch_x'/],
+  ['an absent file', [`/files/${NOWHERE}`, {}], ...NOT_FOUND, /file-0/],
+  ['the content of an absent file', [`/files/${NOWHERE}/content`, {}], ...NOT_FOUND, /file-0/],
+  ['deleting an absent file', [`/files/${NOWHERE}`, { method: 'DELETE' }], ...NOT_FOUND, /file-0/],
   [
     'an id with a path in it',
     ['/files/..%2f..%2fetc%2fpasswd/content', {}],
-    404,
-    'notFound',
-    null,
+    ...NOT_FOUND,
     /No (file|such File)/,
   ],
   [
@@ -83,61 +77,32 @@ const CASES: Case[] = [
     /Resource not found/,
   ],
   ['a bad percent-encoding', ['/files/%zz', {}], 400, 'BadRequest', null, /percent-encoding/],
-  ['an absent input file', create(good), 400, 'invalidPayload', 'invalid_value', /file-0.* does not exist/],
-  [
-    'no input file',
-    create(without('input_file_id')),
-    400,
-    'invalidPayload',
-    'missing_required_parameter',
-    /'input_file_id'/,
-  ],
-  [
-    'no endpoint',
-    create(without('endpoint')),
-    400,
-    'invalidPayload',
-    'missing_required_parameter',
-    /'endpoint'/,
-  ],
-  [
-    'no completion window',
-    create(without('completion_window')),
-    400,
-    'invalidPayload',
-    'missing_required_parameter',
-    /'completion_window'/,
-  ],
+  ['an absent input file', create(good), ...INVALID_VALUE, /file-0.* does not exist/],
+  ['no input file', create(without('input_file_id')), ...MISSING, /'input_file_id'/],
+  ['no endpoint', create(without('endpoint')), ...MISSING, /'endpoint'/],
+  ['no completion window', create(without('completion_window')), ...MISSING, /'completion_window'/],
   [
     'another completion window',
     create({ ...good, completion_window: '1h' }),
-    400,
-    'invalidPayload',
-    'invalid_value',
+    ...INVALID_VALUE,
     /'completion_window': '1h'.*'24h'/,
   ],
   [
     'an unknown endpoint',
     create({ ...good, endpoint: '/v1/images' }),
-    400,
-    'invalidPayload',
-    'invalid_value',
+    ...INVALID_VALUE,
     /'endpoint': '\/v1\/images'.*'\/chat\/completions'/,
   ],
   [
     'an endpoint with v1 twice',
     create({ ...good, endpoint: '/v1/v1/embeddings' }),
-    400,
-    'invalidPayload',
-    'invalid_value',
+    ...INVALID_VALUE,
     /'endpoint'/,
   ],
   [
     'a number for an endpoint',
     create({ ...good, endpoint: 3 }),
-    400,
-    'invalidPayload',
-    'invalid_type',
+    ...INVALID_TYPE,
     /'endpoint': expected a string, but got a number instead/,
   ],
   [
@@ -156,20 +121,11 @@ const CASES: Case[] = [
     null,
     /Blob/,
   ],
-  [
-    'metadata that is no object',
-    create({ ...good, metadata: ['a'] }),
-    400,
-    'invalidPayload',
-    'invalid_type',
-    /'metadata'/,
-  ],
+  ['metadata that is no object', create({ ...good, metadata: ['a'] }), ...INVALID_TYPE, /'metadata'/],
   [
     'metadata with a list in it',
     create({ ...good, metadata: { x: ['a'] } }),
-    400,
-    'invalidPayload',
-    'invalid_type',
+    ...INVALID_TYPE,
     /^Invalid type for 'metadata\.x': expected a string, but got an array instead\.$/,
   ],
   [
@@ -183,33 +139,25 @@ const CASES: Case[] = [
   [
     'a metadata key of 65 characters',
     create({ ...good, metadata: { ['k'.repeat(65)]: 'v' } }),
-    400,
-    'invalidPayload',
-    'invalid_type',
+    ...INVALID_TYPE,
     /too long/,
   ],
   [
     'a metadata value of 513 characters',
     create({ ...good, metadata: { k: 'v'.repeat(513) } }),
-    400,
-    'invalidPayload',
-    'invalid_type',
+    ...INVALID_TYPE,
     /'metadata\.k'.*512/,
   ],
   [
     'an output expiry below the least',
     create({ ...good, output_expires_after: { anchor: 'created_at', seconds: 10 } }),
-    400,
-    'invalidPayload',
-    'invalid_value',
+    ...INVALID_VALUE,
     /'output_expires_after\.seconds'.*2592000/,
   ],
   [
     'an output expiry from another anchor',
     create({ ...good, output_expires_after: { anchor: 'now', seconds: 1_209_600 } }),
-    400,
-    'invalidPayload',
-    'invalid_value',
+    ...INVALID_VALUE,
     /'output_expires_after\.anchor'/,
   ],
   [
@@ -220,33 +168,12 @@ const CASES: Case[] = [
     null,
     /not valid JSON: (?!SyntaxError)/,
   ],
-  ['a body that is a list', raw('[]'), 400, 'invalidPayload', 'invalid_type', /JSON object/],
-  ['a body that is null', raw('null'), 400, 'invalidPayload', 'invalid_type', /JSON object/],
-  ['an empty body', raw(''), 400, 'invalidPayload', 'invalid_type', /JSON object/],
-  [
-    'a form for a body',
-    raw('a=b', 'application/x-www-form-urlencoded'),
-    415,
-    'invalidPayload',
-    'unsupported_content_type',
-    /application\/json/,
-  ],
-  [
-    'a text for a body',
-    raw(JSON.stringify(good), 'text/plain'),
-    415,
-    'invalidPayload',
-    'unsupported_content_type',
-    /application\/json/,
-  ],
-  [
-    'a nonsense content type',
-    raw('{}', ';;;'),
-    415,
-    'invalidPayload',
-    'unsupported_content_type',
-    /application\/json/,
-  ],
+  ['a body that is a list', raw('[]'), ...INVALID_TYPE, /JSON object/],
+  ['a body that is null', raw('null'), ...INVALID_TYPE, /JSON object/],
+  ['an empty body', raw(''), ...INVALID_TYPE, /JSON object/],
+  ['a form for a body', raw('a=b', 'application/x-www-form-urlencoded'), ...UNSUPPORTED, /application\/json/],
+  ['a text for a body', raw(JSON.stringify(good), 'text/plain'), ...UNSUPPORTED, /application\/json/],
+  ['a nonsense content type', raw('{}', ';;;'), ...UNSUPPORTED, /application\/json/],
   [
     'a body above 1 MiB',
     raw(JSON.stringify({ ...good, metadata: { k: 'v'.repeat(1_048_576) } })),
@@ -258,80 +185,27 @@ const CASES: Case[] = [
   [
     'an upload without multipart',
     ['/files', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' }],
-    415,
-    'invalidPayload',
-    'unsupported_content_type',
+    ...UNSUPPORTED,
     /multipart/,
   ],
-  [
-    'an upload with nothing',
-    ['/files', { method: 'POST' }],
-    415,
-    'invalidPayload',
-    'unsupported_content_type',
-    /multipart/,
-  ],
-  ['limit 0', ['/batches?limit=0', {}], 400, 'invalidPayload', 'invalid_value', /'limit'/],
-  ['limit 101', ['/batches?limit=101', {}], 400, 'invalidPayload', 'invalid_value', /'limit'.*101.*100/],
-  ['limit 1.5', ['/batches?limit=1.5', {}], 400, 'invalidPayload', 'invalid_value', /'limit'/],
-  ['a limit in words', ['/batches?limit=ten', {}], 400, 'invalidPayload', 'invalid_value', /'limit'/],
-  ['limit twice', ['/batches?limit=1&limit=2', {}], 400, 'invalidPayload', 'invalid_type', /'limit'/],
-  [
-    'an unknown batch to go on from',
-    ['/batches?after=batch_x', {}],
-    400,
-    'invalidPayload',
-    'invalid_value',
-    /'after'.*batch_x/,
-  ],
-  [
-    'an unknown file to go on from',
-    ['/files?after=file-x', {}],
-    400,
-    'invalidPayload',
-    'invalid_value',
-    /'after'.*file-x/,
-  ],
-  [
-    'a bad filter',
-    ["/batches?$filter=status%20is%20'x'", {}],
-    400,
-    'invalidPayload',
-    'invalid_value',
-    /\$filter: at position 8/,
-  ],
-  [
-    'a bad order',
-    ['/batches?$orderby=id', {}],
-    400,
-    'invalidPayload',
-    'invalid_value',
-    /\$orderby: at position 1/,
-  ],
-  ['files limit 10,001', ['/files?limit=10001', {}], 400, 'invalidPayload', 'invalid_value', /'limit'/],
-  [
-    'an unknown purpose in a list',
-    ['/files?purpose=fun', {}],
-    400,
-    'invalidPayload',
-    'invalid_value',
-    /'purpose': 'fun'.*'batch'/,
-  ],
-  ['an unknown order of files', ['/files?order=up', {}], 400, 'invalidPayload', 'invalid_value', /'order'/],
-  [
-    'a negative offset',
-    [`/files/${NOWHERE}/content?offset=-1`, {}],
-    400,
-    'invalidPayload',
-    'invalid_value',
-    /'offset'/,
-  ],
+  ['an upload with nothing', ['/files', { method: 'POST' }], ...UNSUPPORTED, /multipart/],
+  ['limit 0', ['/batches?limit=0', {}], ...INVALID_VALUE, /'limit'/],
+  ['limit 101', ['/batches?limit=101', {}], ...INVALID_VALUE, /'limit'.*101.*100/],
+  ['limit 1.5', ['/batches?limit=1.5', {}], ...INVALID_VALUE, /'limit'/],
+  ['a limit in words', ['/batches?limit=ten', {}], ...INVALID_VALUE, /'limit'/],
+  ['limit twice', ['/batches?limit=1&limit=2', {}], ...INVALID_TYPE, /'limit'/],
+  ['an unknown batch to go on from', ['/batches?after=batch_x', {}], ...INVALID_VALUE, /'after'.*batch_x/],
+  ['an unknown file to go on from', ['/files?after=file-x', {}], ...INVALID_VALUE, /'after'.*file-x/],
+  ['a bad filter', ["/batches?$filter=status%20is%20'x'", {}], ...INVALID_VALUE, /\$filter: at position 8/],
+  ['a bad order', ['/batches?$orderby=id', {}], ...INVALID_VALUE, /\$orderby: at position 1/],
+  ['files limit 10,001', ['/files?limit=10001', {}], ...INVALID_VALUE, /'limit'/],
+  ['an unknown purpose in a list', ['/files?purpose=fun', {}], ...INVALID_VALUE, /'purpose': 'fun'.*'batch'/],
+  ['an unknown order of files', ['/files?order=up', {}], ...INVALID_VALUE, /'order'/],
+  ['a negative offset', [`/files/${NOWHERE}/content?offset=-1`, {}], ...INVALID_VALUE, /'offset'/],
   [
     'a completion window nested 100,000 deep',
     raw(`{"endpoint":"/embeddings","completion_window":${'['.repeat(100_000)}${']'.repeat(100_000)}}`),
-    400,
-    'invalidPayload',
-    'invalid_value',
+    ...INVALID_VALUE,
     /'completion_window': an array/,
   ],
   [
@@ -345,9 +219,7 @@ const CASES: Case[] = [
         headers: { 'content-type': 'application/json; charset=UTF-8', 'idempotency-key': 'deep' },
       },
     ],
-    400,
-    'invalidPayload',
-    'invalid_value',
+    ...INVALID_VALUE,
     /'f' does not exist/,
   ],
   [
@@ -378,9 +250,7 @@ const CASES: Case[] = [
         headers: { 'content-type': 'application/json', 'idempotency-key': 'k'.repeat(256) },
       },
     ],
-    400,
-    'invalidPayload',
-    'invalid_value',
+    ...INVALID_VALUE,
     /Idempotency-Key/,
   ],
 ];
@@ -439,7 +309,7 @@ describe('on the classic surface', () => {
 describe('when storage fails', () => {
   const failing = async (error: Error, http: Parameters<typeof startService>[0] = {}) => {
     const fatal: unknown[] = [];
-    const broken = await startService({
+    await using broken = await startService({
       ...http,
       wrap: (deps) => ({
         ...deps,
@@ -451,13 +321,9 @@ describe('when storage fails', () => {
         uploader: { ...deps.uploader, uploadFile: () => Promise.reject(error) },
       }),
     });
-    try {
-      const read = await broken.json('/openai/v1/batches/batch_x');
-      const upload = await broken.json('/v1/files', { method: 'POST', body: form(lines(1)) });
-      return { read, upload, fatal, logged: broken.logged.join('\n') };
-    } finally {
-      await broken.close();
-    }
+    const read = await broken.json('/openai/v1/batches/batch_x');
+    const upload = await broken.post('/v1/files', form(lines(1)));
+    return { read, upload, fatal, logged: broken.logged.join('\n') };
   };
 
   test('a full disk is 507 with a time to come back', async () => {

@@ -3,7 +3,6 @@
  * with a deployment of the same name: A is the default one, which plain addresses lead to, and B is at `/beta/...`.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Engine } from '../../src/batch/engine.ts';
@@ -34,6 +33,7 @@ import { createIdentity, type Identity } from '../../src/identity/identity.ts';
 import { keyDigest } from '../../src/identity/keys.ts';
 import type { IdentityConfig } from '../../src/identity/port.ts';
 import { createSimulator } from '../../src/upstream/simulator/simulator.ts';
+import { exchange } from './raw.ts';
 
 export const DEPLOYMENT = 'gpt-4o-batch-deployment';
 export const RESOURCE_A = DEFAULT_RESOURCE_ID;
@@ -52,7 +52,7 @@ export interface Route {
   readonly action: Action | 'none' | undefined;
 }
 
-export interface Service {
+export interface Service extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
   readonly logged: string[];
@@ -66,7 +66,9 @@ export interface Service {
   /** Requests of the upstream wait until `open`; none wait at first. */
   readonly gate: Gate;
   fetch(path: string, init?: RequestInit): Promise<Response>;
-  json(path: string, init?: RequestInit): Promise<{ status: number; headers: Headers; body: Json }>;
+  json(path: string, init?: RequestInit): Promise<Answer>;
+  /** Sends a form as it is, and everything else as JSON. */
+  post(path: string, body?: object, headers?: Record<string, string>): Promise<Answer>;
   /** Writes bytes as they are, and returns all that comes back until the server closes or `ms` pass in silence. */
   raw(bytes: string | Uint8Array, options?: { readonly end?: boolean }): Promise<string>;
   /** Uploads lines to the key's resource through the v1 surface and returns the id. */
@@ -76,6 +78,12 @@ export interface Service {
   /** Only the HTTP server, as a shutdown does first. */
   closeHttp(): Promise<void>;
   close(): Promise<void>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: Json;
 }
 
 // Bodies are asserted member by member.
@@ -193,6 +201,18 @@ export async function startService(options: StartOptions = {}): Promise<Service>
   await engine.start();
   const url = await http.listen({ host: '127.0.0.1', port: 0 });
   const port = Number(new URL(url).port);
+  const close = async (): Promise<void> => {
+    gate.open();
+    http.server.closeAllConnections();
+    await http.close();
+    await engine.stop({ drainMs: 0 });
+    await importer.close();
+    await fleet.close();
+    await state.close();
+    await blobs.close();
+    await rm(dir, { recursive: true, force: true });
+    if (fatal.length > 0) throw new AggregateError(fatal, 'the service met a fatal error');
+  };
   return {
     ...calls(url, port),
     url,
@@ -205,18 +225,8 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     dir,
     gate,
     closeHttp: () => http.close(),
-    async close() {
-      gate.open();
-      http.server.closeAllConnections();
-      await http.close();
-      await engine.stop({ drainMs: 0 });
-      await importer.close();
-      await fleet.close();
-      await state.close();
-      await blobs.close();
-      await rm(dir, { recursive: true, force: true });
-      if (fatal.length > 0) throw new AggregateError(fatal, 'the service met a fatal error');
-    },
+    close,
+    [Symbol.asyncDispose]: close,
   };
 }
 
@@ -340,6 +350,14 @@ export const line = (index: number, model = DEPLOYMENT): string =>
 export const lines = (count: number): string =>
   Array.from({ length: count }, (_, index) => `${line(index)}\n`).join('');
 
+/** The body of a create. */
+export const batchOn = (input_file_id: string, more: object = {}) => ({
+  input_file_id,
+  endpoint: '/chat/completions',
+  completion_window: '24h',
+  ...more,
+});
+
 export function form(content: string | Uint8Array, fields: Record<string, string> = {}): FormData {
   const data = new FormData();
   for (const [name, value] of Object.entries({ purpose: 'batch', ...fields })) data.append(name, value);
@@ -350,7 +368,7 @@ export function form(content: string | Uint8Array, fields: Record<string, string
 function calls(
   url: string,
   port: number,
-): Pick<Service, 'fetch' | 'json' | 'raw' | 'upload' | 'createBatch' | 'waitFor'> {
+): Pick<Service, 'fetch' | 'json' | 'post' | 'raw' | 'upload' | 'createBatch' | 'waitFor'> {
   const request = (path: string, init: RequestInit = {}): Promise<Response> => {
     const headers = new Headers(init.headers);
     if (!headers.has('api-key') && !headers.has('authorization')) headers.set('api-key', KEY_A);
@@ -365,28 +383,31 @@ function calls(
       body: text === '' ? null : JSON.parse(text),
     };
   };
+  const post: Service['post'] = (path, body, headers = {}) =>
+    json(
+      path,
+      body === undefined || body instanceof FormData
+        ? { method: 'POST', headers, body }
+        : {
+            method: 'POST',
+            headers: { 'content-type': 'application/json', ...headers },
+            body: JSON.stringify(body),
+          },
+    );
   const upload = async (content: string, key = KEY_A): Promise<string> => {
-    const { status, body } = await json(`${rootOf(key)}/files`, {
-      method: 'POST',
-      body: form(content),
-      headers: { 'api-key': key },
-    });
+    const { status, body } = await post(`${rootOf(key)}/files`, form(content), { 'api-key': key });
     if (status !== 201) throw new Error(`upload failed: ${JSON.stringify(body)}`);
     return body.id;
   };
   return {
     fetch: request,
     json,
+    post,
     upload,
     raw: (bytes, options = {}) => exchange(port, bytes, options.end ?? false),
     async createBatch(content, key = KEY_A) {
       const input_file_id = await upload(content, key);
-      const { body } = await json(`${rootOf(key)}/batches`, {
-        method: 'POST',
-        headers: { 'api-key': key, 'content-type': 'application/json' },
-        body: JSON.stringify({ input_file_id, endpoint: '/chat/completions', completion_window: '24h' }),
-      });
-      return body;
+      return (await post(`${rootOf(key)}/batches`, batchOn(input_file_id), { 'api-key': key })).body;
     },
     async waitFor(batchId, status, key = KEY_A) {
       for (;;) {
@@ -401,32 +422,3 @@ function calls(
 }
 
 const rootOf = (key: string): string => (key === KEY_B ? `/${RESOURCE_B}/openai/v1` : '/openai/v1');
-
-const SILENCE_MS = 10_000;
-
-function exchange(port: number, bytes: string | Uint8Array, end: boolean): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const socket = connect(port, '127.0.0.1');
-  let answer = '';
-  socket.setTimeout(SILENCE_MS, () => reject(new Error(`silence after: ${answer}`)));
-  socket.on('data', (chunk) => {
-    answer += chunk.toString('latin1');
-    if (isWhole(answer)) socket.destroy();
-  });
-  socket.on('error', (error: NodeJS.ErrnoException) =>
-    // The server may close while we still write; what it said before is the answer.
-    error.code === 'ECONNRESET' || error.code === 'EPIPE' ? resolve(answer) : reject(error),
-  );
-  socket.on('close', () => resolve(answer));
-  socket.on('connect', () => {
-    socket.write(bytes);
-    if (end) socket.end();
-  });
-  return promise;
-}
-
-function isWhole(answer: string): boolean {
-  const split = answer.indexOf('\r\n\r\n');
-  const length = /content-length: (\d+)/i.exec(answer)?.[1];
-  return split !== -1 && length !== undefined && answer.length - split - 4 >= Number(length);
-}

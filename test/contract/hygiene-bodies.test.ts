@@ -2,6 +2,7 @@
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ADMIN_KEY, KEY_A, lines, startService, SUBSCRIPTION, type Service } from './harness.ts';
+import { HOST, request, statusOf } from './raw.ts';
 
 let service: Service;
 beforeAll(async () => {
@@ -9,14 +10,10 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-const HOST = 'Host: localhost';
 const KEY = `api-key: ${KEY_A}`;
 const JSON_TYPE = 'Content-Type: application/json';
 const FORM_TYPE = 'Content-Type: multipart/form-data; boundary=b';
 const FORM = `--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n${lines(1)}\r\n--b--\r\n`;
-const request = (line: string, headers: string[], body = ''): string =>
-  `${line}\r\n${headers.join('\r\n')}\r\n\r\n${body}`;
-const statusOf = (answer: string): number => Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]);
 const bodyOf = (answer: string) => JSON.parse(answer.slice(answer.indexOf('\r\n\r\n')));
 const chunked = (body: string): string => `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
 const filesNow = async (): Promise<number> => (await service.json('/v1/files')).body.data.length;

@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { KEY_A, lines, startService, type Service } from './harness.ts';
+import { HOST, request, statusOf } from './raw.ts';
 
 let service: Service;
 beforeAll(async () => {
@@ -8,11 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-const HOST = 'Host: localhost';
 const KEY = `api-key: ${KEY_A}`;
-const request = (line: string, headers: string[], body = ''): string =>
-  `${line}\r\n${headers.join('\r\n')}\r\n\r\n${body}`;
-const statusOf = (answer: string): number => Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]);
 
 const alive = async (): Promise<void> => {
   expect((await service.json('/openai/v1/files')).status).toBe(200);
@@ -150,58 +147,52 @@ describe('a body that trickles', () => {
       },
     ],
   ])('is cut off, with 408, in the words of %s', async (root, error) => {
-    const strict = await startService({ http: { bodyIntervalMs: 200, bodyBytesPerIntervalMin: 1_000 } });
-    try {
-      const head = request(`POST ${root}/batches HTTP/1.1`, [
-        HOST,
-        KEY,
-        'Content-Type: application/json',
-        'Content-Length: 1000',
-      ]);
+    await using strict = await startService({
+      http: { bodyIntervalMs: 200, bodyBytesPerIntervalMin: 1_000 },
+    });
+    const head = request(`POST ${root}/batches HTTP/1.1`, [
+      HOST,
+      KEY,
+      'Content-Type: application/json',
+      'Content-Length: 1000',
+    ]);
 
-      const answer = await strict.raw(`${head}{`);
+    const answer = await strict.raw(`${head}{`);
 
-      expect(statusOf(answer)).toBe(408);
-      const [, announced = ''] = /content-length: (\d+)/.exec(answer) ?? [];
-      const start = answer.indexOf('\r\n\r\n') + 4;
-      // A client reads what is announced, and no more.
-      expect(JSON.parse(answer.slice(start, start + Number(announced)))).toEqual({ error });
-    } finally {
-      await strict.close();
-    }
+    expect(statusOf(answer)).toBe(408);
+    const [, announced = ''] = /content-length: (\d+)/.exec(answer) ?? [];
+    const start = answer.indexOf('\r\n\r\n') + 4;
+    // A client reads what is announced, and no more.
+    expect(JSON.parse(answer.slice(start, start + Number(announced)))).toEqual({ error });
   });
 
   test('a body that keeps up is taken, however long it needs', async () => {
-    const strict = await startService({ http: { bodyIntervalMs: 100, bodyBytesPerIntervalMin: 10 } });
-    try {
-      const boundary = 'b';
-      const file = lines(30);
-      const body = [
-        `--${boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n`,
-        `--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n`,
-        ...(file.match(/.{1,300}/gs) ?? []),
-        `\r\n--${boundary}--\r\n`,
-      ];
-      const stream = new ReadableStream({
-        async pull(controller) {
-          await strict.deps.clock.sleep(15);
-          const next = body.shift();
-          if (next === undefined) controller.close();
-          else controller.enqueue(new TextEncoder().encode(next));
-        },
-      });
+    await using strict = await startService({ http: { bodyIntervalMs: 100, bodyBytesPerIntervalMin: 10 } });
+    const boundary = 'b';
+    const file = lines(30);
+    const body = [
+      `--${boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n`,
+      `--${boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n`,
+      ...(file.match(/.{1,300}/gs) ?? []),
+      `\r\n--${boundary}--\r\n`,
+    ];
+    const stream = new ReadableStream({
+      async pull(controller) {
+        await strict.deps.clock.sleep(15);
+        const next = body.shift();
+        if (next === undefined) controller.close();
+        else controller.enqueue(new TextEncoder().encode(next));
+      },
+    });
 
-      const { status, body: answer } = await strict.json('/openai/v1/files', {
-        method: 'POST',
-        headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
-        body: stream,
-        duplex: 'half',
-      } as RequestInit);
+    const { status, body: answer } = await strict.json('/openai/v1/files', {
+      method: 'POST',
+      headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
+      body: stream,
+      duplex: 'half',
+    } as RequestInit);
 
-      expect([status, answer.bytes]).toEqual([201, file.length]);
-    } finally {
-      await strict.close();
-    }
+    expect([status, answer.bytes]).toEqual([201, file.length]);
   });
 });
 

@@ -4,6 +4,7 @@ import type { RoleAssignment } from '../../src/identity/port.ts';
 import { startEntra, type Entra } from '../support/entra.ts';
 import {
   ADMIN_KEY,
+  batchOn,
   DEPLOYMENT,
   form,
   GROUP,
@@ -17,6 +18,7 @@ import {
   SUBSCRIPTION,
   type Service,
 } from './harness.ts';
+import { statusOf } from './raw.ts';
 
 const READER = 'aaaaaaaa-0000-4000-8000-000000000001';
 const WRITER = 'aaaaaaaa-0000-4000-8000-000000000002';
@@ -47,17 +49,14 @@ const accountUrl = (resource: string, rest = '', query = '?api-version=2025-09-0
   `/subscriptions/${SUBSCRIPTION}/resourceGroups/${GROUP}/providers/Microsoft.CognitiveServices/accounts/${resource}${rest}${query}`;
 
 describe('a role on the data plane', () => {
-  const createOf = (input_file_id: string) =>
-    JSON.stringify({ input_file_id, endpoint: '/chat/completions', completion_window: '24h' });
-
   test('reads and no more, when it is OpenAI User: the refusal names who, what and where', async () => {
     expect((await service.json('/openai/v1/files', await bearer({ oid: READER }))).status).toBe(200);
 
-    const refused = await service.json('/openai/v1/batches', {
-      method: 'POST',
-      ...(await bearer({ oid: READER }, json)),
-      body: createOf('file-none'),
-    });
+    const refused = await service.post(
+      '/openai/v1/batches',
+      batchOn('file-none'),
+      (await bearer({ oid: READER })).headers,
+    );
 
     expect([refused.status, refused.body]).toEqual([
       401,
@@ -98,16 +97,16 @@ describe('a role on the data plane', () => {
   });
 
   test('uploads and creates, when it is OpenAI Contributor, and the batch is as anybody’s', async () => {
-    const uploaded = await service.json('/openai/v1/files', {
-      method: 'POST',
-      ...(await bearer({ oid: WRITER })),
-      body: form(lines(1)),
-    });
-    const created = await service.json('/openai/v1/batches', {
-      method: 'POST',
-      ...(await bearer({ oid: WRITER }, json)),
-      body: createOf(uploaded.body.id),
-    });
+    const uploaded = await service.post(
+      '/openai/v1/files',
+      form(lines(1)),
+      (await bearer({ oid: WRITER })).headers,
+    );
+    const created = await service.post(
+      '/openai/v1/batches',
+      batchOn(uploaded.body.id),
+      (await bearer({ oid: WRITER })).headers,
+    );
 
     expect([uploaded.status, created.status]).toEqual([201, 201]);
     expect((await service.waitFor(created.body.id, 'completed')).request_counts.completed).toBe(1);
@@ -192,7 +191,6 @@ describe('the control plane', () => {
 describe('an address', () => {
   const get = (path: string, host: string, key: string): Promise<string> =>
     service.raw(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\napi-key: ${key}\r\nConnection: close\r\n\r\n`);
-  const statusOf = (answer: string): number => Number(/^HTTP\/1\.1 (\d{3})/.exec(answer)?.[1]);
 
   test.each([
     ['/openai/v1/files', 'localhost', KEY_A, 200],
@@ -223,20 +221,8 @@ describe('an address', () => {
   test.each(['/beta/openai/v1', '/beta/v1', '/beta/openai'])('under %s is kept by Location', async (root) => {
     const query = root === '/beta/openai' ? '?api-version=2024-10-21' : '';
     const headers = { 'api-key': KEY_B };
-    const uploaded = await service.json(`${root}/files${query}`, {
-      method: 'POST',
-      headers,
-      body: form(lines(1)),
-    });
-    const created = await service.json(`${root}/batches${query}`, {
-      method: 'POST',
-      headers: { ...headers, ...json },
-      body: JSON.stringify({
-        input_file_id: uploaded.body.id,
-        endpoint: '/chat/completions',
-        completion_window: '24h',
-      }),
-    });
+    const uploaded = await service.post(`${root}/files${query}`, form(lines(1)), headers);
+    const created = await service.post(`${root}/batches${query}`, batchOn(uploaded.body.id), headers);
 
     const places = [uploaded, created].map(({ headers: answered }) => answered.get('location') ?? '');
     expect(places).toEqual([
@@ -261,11 +247,11 @@ describe('a key', () => {
     const headers = { 'api-key': KEY_A2 };
     expect((await service.json('/openai/v1/files', { headers })).status).toBe(200);
 
-    const { body } = await service.json(accountUrl(RESOURCE_A, '/regenerateKey'), {
-      method: 'POST',
-      headers: { 'api-key': ADMIN_KEY, ...json },
-      body: JSON.stringify({ keyName: 'Key2' }),
-    });
+    const { body } = await service.post(
+      accountUrl(RESOURCE_A, '/regenerateKey'),
+      { keyName: 'Key2' },
+      { 'api-key': ADMIN_KEY },
+    );
 
     expect((await service.json('/openai/v1/files', { headers })).status).toBe(401);
     expect((await service.json('/openai/v1/files', { headers: { 'api-key': body.key2 } })).status).toBe(200);
@@ -302,23 +288,19 @@ describe('a key', () => {
 
 describe('tokens', () => {
   test('that are wrong count as failures of their address, on both planes together', async () => {
-    const limited = await startService({
+    await using limited = await startService({
       identity: { tokens: entra.config, roleAssignments },
       http: { authFailuresPerMinuteMax: 2 },
     });
-    try {
-      const { headers } = await bearer({ exp: 1 });
-      const statuses = [];
-      for (const path of ['/v1/files', accountUrl(RESOURCE_A), '/v1/files', accountUrl(RESOURCE_A)])
-        statuses.push((await limited.json(path, { headers })).status);
+    const { headers } = await bearer({ exp: 1 });
+    const statuses = [];
+    for (const path of ['/v1/files', accountUrl(RESOURCE_A), '/v1/files', accountUrl(RESOURCE_A)])
+      statuses.push((await limited.json(path, { headers })).status);
 
-      expect(statuses).toEqual([401, 401, 429, 429]);
-      expect((await limited.json('/v1/files', await bearer({ oid: READER }))).status).toBe(200);
-      // Whoever is known and may not is no guesser.
-      expect((await limited.json('/v1/files', await bearer({ oid: STRANGER }))).status).toBe(401);
-    } finally {
-      await limited.close();
-    }
+    expect(statuses).toEqual([401, 401, 429, 429]);
+    expect((await limited.json('/v1/files', await bearer({ oid: READER }))).status).toBe(200);
+    // Whoever is known and may not is no guesser.
+    expect((await limited.json('/v1/files', await bearer({ oid: STRANGER }))).status).toBe(401);
   });
 
   test('cannot be judged while the issuer was never reached: 503 with a time to come back', async () => {
@@ -340,12 +322,8 @@ describe('tokens', () => {
   });
 
   test('open nothing where no issuer is configured', async () => {
-    const without = await startService();
-    try {
-      expect((await without.json('/openai/v1/files', await bearer({ oid: READER }))).status).toBe(401);
-    } finally {
-      await without.close();
-    }
+    await using without = await startService();
+    expect((await without.json('/openai/v1/files', await bearer({ oid: READER }))).status).toBe(401);
   });
 
   test('are judged by the new configuration after a reload, and keys of an issuer that stays are not asked for again', async () => {
@@ -370,12 +348,11 @@ describe('tokens', () => {
 
 test('a chat asks for the action of inference, with a token as with a key', async () => {
   const chat = (init: { headers: Record<string, string> }) =>
-    service.json(`/openai/deployments/${DEPLOYMENT}/chat/completions?api-version=2024-10-21`, {
-      method: 'POST',
-      ...init,
-      headers: { ...init.headers, ...json },
-      body: '{}',
-    });
+    service.post(
+      `/openai/deployments/${DEPLOYMENT}/chat/completions?api-version=2024-10-21`,
+      {},
+      init.headers,
+    );
 
   expect((await chat(await bearer({ oid: STRANGER }))).body.error.message).toContain(
     'lacks the required data action `Microsoft.CognitiveServices/accounts/OpenAI/deployments/chat/completions/action` to perform `POST /openai/deployments/{deployment-id}/chat/completions` operation',

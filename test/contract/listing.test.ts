@@ -17,7 +17,7 @@ beforeAll(async () => {
   const last = await service.createBatch(lines(2));
   cancelledId = last.id;
   batchIds.unshift(last.id);
-  await service.json(`/openai/v1/batches/${last.id}/cancel`, { method: 'POST' });
+  await service.post(`/openai/v1/batches/${last.id}/cancel`);
   await service.waitFor(last.id, 'cancelled');
   service.gate.open();
 });

@@ -58,7 +58,7 @@ test('a log that fails changes no answer, and an error keeps its dialect', async
   const full = createLog(() => {
     throw new Error('ENOSPC: no space left on device');
   });
-  const broken = await startService({
+  await using broken = await startService({
     wrap: (deps) => ({
       ...deps,
       log: full,
@@ -68,18 +68,14 @@ test('a log that fails changes no answer, and an error keeps its dialect', async
       },
     }),
   });
-  try {
-    const uploaded = await broken.json('/v1/files', { method: 'POST', body: form(lines(1)) });
-    const [openai, azure] = [
-      await broken.json('/v1/files/file-1'),
-      await broken.json('/openai/files/file-1?api-version=2024-10-21'),
-    ];
+  const uploaded = await broken.post('/v1/files', form(lines(1)));
+  const [openai, azure] = [
+    await broken.json('/v1/files/file-1'),
+    await broken.json('/openai/files/file-1?api-version=2024-10-21'),
+  ];
 
-    expect(uploaded.status).toBe(200);
-    expect(openai).toMatchObject({ status: 500, body: { error: { type: 'server_error' } } });
-    expect(azure).toMatchObject({ status: 500, body: { error: { code: expect.any(String) } } });
-    for (const { body } of [openai, azure]) expect(body).not.toHaveProperty('statusCode');
-  } finally {
-    await broken.close();
-  }
+  expect(uploaded.status).toBe(200);
+  expect(openai).toMatchObject({ status: 500, body: { error: { type: 'server_error' } } });
+  expect(azure).toMatchObject({ status: 500, body: { error: { code: expect.any(String) } } });
+  for (const { body } of [openai, azure]) expect(body).not.toHaveProperty('statusCode');
 });

@@ -1,6 +1,15 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { WireBatch } from '../../src/contract/wire.ts';
-import { DEPLOYMENT, line, lines, RESOURCE_A, startService, type Json, type Service } from './harness.ts';
+import {
+  batchOn,
+  DEPLOYMENT,
+  line,
+  lines,
+  RESOURCE_A,
+  startService,
+  type Json,
+  type Service,
+} from './harness.ts';
 
 const scope = { resourceId: RESOURCE_A, actor: 'test' };
 
@@ -27,21 +36,8 @@ async function deploy(change: { enqueuedTokensMax?: number; whenFull?: 'wait' | 
   await deployments.put(scope, { ...row!, ...change }, { quotaTokensMax: null, atS: 1 });
 }
 
-async function create(
-  fileId: string,
-  headers: Record<string, string> = {},
-  path = '/openai/v1/batches',
-): Promise<{ status: number; headers: Headers; body: Json }> {
-  return service.json(path, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    body: JSON.stringify({
-      input_file_id: fileId,
-      endpoint: '/chat/completions',
-      completion_window: '24h',
-    }),
-  });
-}
+const create = (fileId: string, headers = {}, path = '/openai/v1/batches') =>
+  service.post(path, batchOn(fileId), headers);
 const get = async (id: string): Promise<Json> => (await service.json(`/openai/v1/batches/${id}`)).body;
 
 const WAIT = { 'offpeak-queue': 'wait' };
@@ -133,7 +129,7 @@ describe('a batch that finds no room', () => {
     await create(file, WAIT);
     const waiting = await create(file, WAIT);
 
-    const cancelled = await service.json(`/openai/v1/batches/${waiting.body.id}/cancel`, { method: 'POST' });
+    const cancelled = await service.post(`/openai/v1/batches/${waiting.body.id}/cancel`);
 
     expect(cancelled.body).toMatchObject({ status: 'cancelling', offpeak: { queue: null } });
     expect(await service.waitFor(waiting.body.id, 'cancelled')).toMatchObject({

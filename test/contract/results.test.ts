@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { certainPart, recordedResults } from '../../src/http/files/partial-results.ts';
 import type { LineResult } from '../../src/stores/state/ports.ts';
 import { NO_USAGE } from '../../src/upstream/port.ts';
-import { KEY_B, RESOURCE_A, line, lines, startService, type Json, type Service } from './harness.ts';
+import { batchOn, KEY_B, RESOURCE_A, line, lines, startService, type Json, type Service } from './harness.ts';
 
 let service: Service;
 beforeAll(async () => {
@@ -165,7 +165,7 @@ describe('results with a hole in them', () => {
     expect(idsIn(await further.text())).toEqual(['line 1', 'line 2']);
     const failures = await content(batch.offpeak.error_file_id);
     expect([failures.headers.get('x-last-line'), idsIn(await failures.text())]).toEqual(['1', ['line 3']]);
-    await service.json(`/openai/v1/batches/${batch.id}/cancel`, { method: 'POST' });
+    await service.post(`/openai/v1/batches/${batch.id}/cancel`);
     await service.waitFor(batch.id, 'cancelled');
   });
 });
@@ -218,7 +218,7 @@ async function drain(chunks: AsyncIterable<Uint8Array>): Promise<string> {
 describe('when a batch has ended', () => {
   test('a cancelled one has what was done in one file and what was not in the other', async () => {
     const batch = await halfway(4, 2);
-    await service.json(`/openai/v1/batches/${batch.id}/cancel`, { method: 'POST' });
+    await service.post(`/openai/v1/batches/${batch.id}/cancel`);
     const ended = await service.waitFor(batch.id, 'cancelled');
 
     expect(idsIn(await (await content(ended.output_file_id)).text())).toEqual(['task-0', 'task-1']);
@@ -353,12 +353,10 @@ describe('a batch that has ended names no file that is not there', () => {
     ['without a failure, on /openai/v1', '/openai/v1', lines(1), 'completed', true, true],
   ])('%s', async (_what, root, input, status, hasOutput, hasErrors) => {
     const input_file_id = await service.upload(input);
-    const create = { input_file_id, endpoint: '/v1/chat/completions', completion_window: '24h' };
-    const { body } = await service.json(`${root}/batches`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(create),
-    });
+    const { body } = await service.post(
+      `${root}/batches`,
+      batchOn(input_file_id, { endpoint: '/v1/chat/completions' }),
+    );
     await service.waitFor(body.id, status);
 
     const batch = (await service.json(`${root}/batches/${body.id}`)).body;

@@ -15,11 +15,7 @@ beforeAll(async () => {
 afterAll(() => service.close());
 
 const ask = (path: string, model: string) =>
-  service.json(path, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello' }] }),
-  });
+  service.post(path, { model, messages: [{ role: 'user', content: 'Hello' }] });
 
 test.each([
   ['/v1/chat/completions', 'operation_not_supported'],

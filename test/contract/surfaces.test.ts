@@ -6,19 +6,23 @@ import {
   WireFileDeleted,
   WireFileList,
 } from '../../src/contract/wire.ts';
-import { DEPLOYMENT, form, KEY_A, LIMIT, line, lines, startService, type Service } from './harness.ts';
+import {
+  batchOn,
+  DEPLOYMENT,
+  form,
+  KEY_A,
+  LIMIT,
+  line,
+  lines,
+  startService,
+  type Service,
+} from './harness.ts';
 
 let service: Service;
 beforeAll(async () => {
   service = await startService();
 });
 afterAll(() => service.close());
-
-const post = (body: unknown, headers: Record<string, string> = {}): RequestInit => ({
-  method: 'POST',
-  headers: { 'content-type': 'application/json', ...headers },
-  body: JSON.stringify(body),
-});
 
 interface Surface {
   readonly name: string;
@@ -76,7 +80,7 @@ describe.each(SURFACES)('$name', (surface) => {
     `${root}${path}${query}${more && (query ? '&' : '?') + more}`;
 
   test('takes a file, runs a batch over it, lists, reads and deletes', async () => {
-    const uploaded = await service.json(at('/files'), { method: 'POST', body: form(lines(3)) });
+    const uploaded = await service.post(at('/files'), form(lines(3)));
     expect(uploaded.status).toBe(surface.uploaded);
     const file = WireFile.parse(uploaded.body);
     expect(file).toMatchObject({
@@ -88,15 +92,12 @@ describe.each(SURFACES)('$name', (surface) => {
     expect(file.id).toMatch(/^file-[0-9a-f]{32}$/);
     expect(uploaded.headers.get('location')).toBe(`${root}/files/${file.id}${query}`);
 
-    const created = await service.json(
-      at('/batches'),
-      post({
-        input_file_id: file.id,
-        endpoint: '/v1/chat/completions',
-        completion_window: '24h',
-        anchor: 'unknown',
-      }),
-    );
+    const created = await service.post(at('/batches'), {
+      input_file_id: file.id,
+      endpoint: '/v1/chat/completions',
+      completion_window: '24h',
+      anchor: 'unknown',
+    });
     expect(created.status).toBe(surface.created);
     const batch = WireBatch.parse(created.body);
     expect(batch).toMatchObject({
@@ -185,10 +186,10 @@ describe('api-versions differ', () => {
       ['expires_after[anchor]', 'expires_after[seconds]'],
       ['expires_after.anchor', 'expires_after.seconds'],
     ] as const) {
-      const { body } = await service.json(path, {
-        method: 'POST',
-        body: form(lines(1), { [anchor]: 'created_at', [key]: `${seconds}` }),
-      });
+      const { body } = await service.post(
+        path,
+        form(lines(1), { [anchor]: 'created_at', [key]: `${seconds}` }),
+      );
 
       expect(body.expires_at).toBe(counts ? body.created_at + seconds : null);
     }
@@ -200,10 +201,7 @@ describe('api-versions differ', () => {
   ])('expires_after as one field of a form on %s is refused rather than ignored', async (path, member) => {
     const value = JSON.stringify({ anchor: 'created_at', seconds });
 
-    const { status, body } = await service.json(path, {
-      method: 'POST',
-      body: form(lines(1), { expires_after: value }),
-    });
+    const { status, body } = await service.post(path, form(lines(1), { expires_after: value }));
 
     expect([status, body.error[member]]).toEqual([400, 'expires_after']);
     expect(body.error.message).toContain('expires_after[anchor] and expires_after[seconds]');
@@ -216,9 +214,9 @@ describe('api-versions differ', () => {
   ])('the token headers on %s are there: %s', async (version, there) => {
     const input_file_id = await service.upload(lines(2));
 
-    const { body, headers } = await service.json(
+    const { body, headers } = await service.post(
       `/openai/batches?api-version=${version}`,
-      post({ input_file_id, endpoint: '/chat/completions', completion_window: '24h' }),
+      batchOn(input_file_id),
     );
 
     expect(headers.get('deployment-maximum-enqueued-tokens')).toBe(there ? `${LIMIT}` : null);
@@ -229,13 +227,7 @@ describe('api-versions differ', () => {
   test('output_expires_after dates the output from 2025-04-01-preview on, in every spelling', async () => {
     const expiryOf = async (path: string, extra: object): Promise<number | null> => {
       const input_file_id = await service.upload(lines(1));
-      const create = post({
-        input_file_id,
-        endpoint: '/chat/completions',
-        completion_window: '24h',
-        ...extra,
-      });
-      const { body } = await service.json(path, create);
+      const { body } = await service.post(path, batchOn(input_file_id, extra));
       const { output_file_id } = await service.waitFor(body.id, 'completed');
       const file = (await service.json(`/openai/v1/files/${output_file_id}`)).body;
       return file.expires_at === null ? null : file.expires_at - file.created_at;
@@ -273,9 +265,9 @@ describe('aliases', () => {
   test('SDKs that name a deployment find their batches', async () => {
     const input_file_id = await service.upload(lines(1));
 
-    const { status, body } = await service.json(
+    const { status, body } = await service.post(
       `/openai/deployments/${DEPLOYMENT}/batches${query}`,
-      post({ input_file_id, endpoint: '/chat/completions', completion_window: '24h' }),
+      batchOn(input_file_id),
     );
 
     expect(status).toBe(200);
@@ -310,7 +302,7 @@ describe('a request to a batch deployment itself', () => {
     [`/openai/deployments/${DEPLOYMENT}/chat/completions${query}`],
     [`/openai/v1/chat/completions`],
   ])('%s is refused in the words of the original', async (path) => {
-    const { status, body: answer } = await service.json(path, post(body));
+    const { status, body: answer } = await service.post(path, body);
 
     expect(status).toBe(400);
     expect(answer.error).toEqual({
@@ -321,7 +313,7 @@ describe('a request to a batch deployment itself', () => {
   });
 
   test('on /v1 it is refused with a code of OpenAI', async () => {
-    const { status, body: answer } = await service.json('/v1/chat/completions', post(body));
+    const { status, body: answer } = await service.post('/v1/chat/completions', body);
 
     expect([status, answer.error.code, answer.error.type]).toEqual([
       400,
@@ -331,8 +323,8 @@ describe('a request to a batch deployment itself', () => {
   });
 
   test('an unknown deployment is not there', async () => {
-    const classic = await service.json(`/openai/deployments/nope/chat/completions${query}`, post(body));
-    const v1 = await service.json('/v1/embeddings', post({ ...body, model: 'nope' }));
+    const classic = await service.post(`/openai/deployments/nope/chat/completions${query}`, body);
+    const v1 = await service.post('/v1/embeddings', { ...body, model: 'nope' });
 
     expect([classic.status, classic.body.error.code]).toEqual([404, 'DeploymentNotFound']);
     expect([v1.status, v1.body.error.code]).toEqual([404, 'model_not_found']);
@@ -342,8 +334,7 @@ describe('a request to a batch deployment itself', () => {
 describe('creating', () => {
   const create = async (extra: object, path = '/openai/v1/batches', headers = {}) => {
     const input_file_id = await service.upload(lines(1));
-    const body = { input_file_id, endpoint: '/chat/completions', completion_window: '24h', ...extra };
-    return service.json(path, post(body, headers));
+    return service.post(path, batchOn(input_file_id, extra), headers);
   };
 
   test('keeps metadata at its limits and answers it', async () => {
@@ -372,16 +363,17 @@ describe('creating', () => {
 
   test('with an Idempotency-Key twice is one batch, with another body an error', async () => {
     const input_file_id = await service.upload(lines(1));
-    const body = { input_file_id, endpoint: '/chat/completions', completion_window: '24h' };
+    const body = batchOn(input_file_id);
     const headers = { 'idempotency-key': 'create-once' };
 
-    const first = await service.json('/openai/v1/batches', post(body, headers));
-    const again = await service.json('/openai/v1/batches', post(body, headers));
-    const elsewhere = await service.json(
+    const first = await service.post('/openai/v1/batches', body, headers);
+    const again = await service.post('/openai/v1/batches', body, headers);
+    const elsewhere = await service.post(
       '/v1/batches',
-      post({ ...body, endpoint: '/v1/chat/completions' }, headers),
+      { ...body, endpoint: '/v1/chat/completions' },
+      headers,
     );
-    const other = await service.json('/openai/v1/batches', post({ ...body, metadata: { a: 'b' } }, headers));
+    const other = await service.post('/openai/v1/batches', { ...body, metadata: { a: 'b' } }, headers);
 
     expect(elsewhere.body.id).toBe(first.body.id);
     expect(again.body.id).toBe(first.body.id);
@@ -390,10 +382,10 @@ describe('creating', () => {
 
   test('without a key twice is two batches', async () => {
     const input_file_id = await service.upload(lines(1));
-    const body = { input_file_id, endpoint: '/chat/completions', completion_window: '24h' };
+    const body = batchOn(input_file_id);
 
-    const first = await service.json('/openai/v1/batches', post(body));
-    const again = await service.json('/openai/v1/batches', post(body));
+    const first = await service.post('/openai/v1/batches', body);
+    const again = await service.post('/openai/v1/batches', body);
 
     expect(again.body.id).not.toBe(first.body.id);
   });
@@ -406,9 +398,9 @@ describe('creating', () => {
 
     const first = await service.createBatch(big);
     const input_file_id = await service.upload(big);
-    const body = { input_file_id, endpoint: '/chat/completions', completion_window: '24h' };
-    const second = await service.json('/openai/v1/batches', post(body));
-    const third = await service.json('/v1/batches', post(body));
+    const body = batchOn(input_file_id);
+    const second = await service.post('/openai/v1/batches', body);
+    const third = await service.post('/v1/batches', body);
 
     expect(first.status).toBe('validating');
     expect([second.status, second.body.error.code]).toEqual([400, 'token_limit_exceeded']);
@@ -425,7 +417,7 @@ describe('cancelling', () => {
     const batch = await service.createBatch(lines(3));
     await service.waitFor(batch.id, 'in_progress');
 
-    const first = await service.json(`/openai/v1/batches/${batch.id}/cancel`, { method: 'POST' });
+    const first = await service.post(`/openai/v1/batches/${batch.id}/cancel`);
     // As the documentation's curl line does.
     const second = await service.json(`/v1/batches/${batch.id}/cancel`, { method: 'GET' });
 
@@ -441,7 +433,7 @@ describe('cancelling', () => {
     const batch = await service.createBatch(lines(1));
     await service.waitFor(batch.id, 'completed');
 
-    const { status, body } = await service.json(`/openai/v1/batches/${batch.id}/cancel`, { method: 'POST' });
+    const { status, body } = await service.post(`/openai/v1/batches/${batch.id}/cancel`);
 
     expect([status, body.error.code]).toEqual([400, 'unexpectedEntityState']);
     expect(body.error.message).toBe("Cannot cancel a batch with status 'completed'.");
@@ -451,9 +443,7 @@ describe('cancelling', () => {
     const batch = await service.createBatch(lines(1));
     await service.waitFor(batch.id, 'completed');
 
-    const { status, headers, body } = await service.json(`/v1/batches/${batch.id}/cancel`, {
-      method: 'POST',
-    });
+    const { status, headers, body } = await service.post(`/v1/batches/${batch.id}/cancel`);
 
     expect([status, headers.get('x-should-retry')]).toEqual([409, 'false']);
     expect(body.error).toEqual({
@@ -468,16 +458,14 @@ describe('cancelling', () => {
     service.gate.close(1);
     const batch = await service.createBatch(lines(2));
     await service.waitFor(batch.id, 'in_progress');
-    await service.json(`/v1/batches/${batch.id}/cancel`, { method: 'POST' });
+    await service.post(`/v1/batches/${batch.id}/cancel`);
     service.gate.open();
     await service.waitFor(batch.id, 'cancelled');
 
-    const again = await service.json(`/v1/batches/${batch.id}/cancel`, { method: 'POST' });
+    const again = await service.post(`/v1/batches/${batch.id}/cancel`);
 
     expect([again.status, again.body.status]).toEqual([200, 'cancelled']);
-    expect((await service.json(`/openai/v1/batches/${batch.id}/cancel`, { method: 'POST' })).status).toBe(
-      400,
-    );
+    expect((await service.post(`/openai/v1/batches/${batch.id}/cancel`)).status).toBe(400);
   });
 
   test.each([

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { INPUT_BYTES_MAX } from '../../src/contract/batch.ts';
 import { PART_BYTES_MAX } from '../../src/contract/upload.ts';
-import { KEY_A, KEY_B, lines, startService, type Json, type Service } from './harness.ts';
+import { batchOn, KEY_A, KEY_B, lines, startService, type Json, type Service } from './harness.ts';
 
 let service: Service;
 let nowMs = Date.now();
@@ -22,15 +22,9 @@ const SURFACES: [name: string, root: string, query: string][] = [
   ['the path of a resource, as OpenAI', '/default/v1', ''],
 ];
 
-const post = (path: string, body: unknown, headers: Record<string, string> = {}) =>
-  service.json(path, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', ...headers },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  });
 const START = { purpose: 'batch', filename: 'in.jsonl', mime_type: 'application/jsonl' };
 const start = async (bytes: number, extra = {}, root = '/v1'): Promise<string> => {
-  const { status, body } = await post(`${root}/uploads`, { ...START, bytes, ...extra });
+  const { status, body } = await service.post(`${root}/uploads`, { ...START, bytes, ...extra });
   expect([status, body.error]).toEqual([200, undefined]);
   return body.id;
 };
@@ -40,15 +34,15 @@ const partForm = (content: string | Uint8Array<ArrayBuffer>): FormData => {
   return form;
 };
 const addPart = (id: string, content: string | Uint8Array<ArrayBuffer>, root = '/v1', query = '') =>
-  service.json(`${root}/uploads/${id}/parts${query}`, { method: 'POST', body: partForm(content) });
+  service.post(`${root}/uploads/${id}/parts${query}`, partForm(content));
 const part = async (id: string, content: string | Uint8Array<ArrayBuffer>): Promise<string> => {
   const { status, body } = await addPart(id, content);
   expect([status, body.error]).toEqual([200, undefined]);
   return body.id;
 };
 const complete = (id: string, part_ids: unknown, extra = {}) =>
-  post(`/v1/uploads/${id}/complete`, { part_ids, ...extra });
-const cancel = (id: string) => post(`/v1/uploads/${id}/cancel`, undefined);
+  service.post(`/v1/uploads/${id}/complete`, { part_ids, ...extra });
+const cancel = (id: string) => service.post(`/v1/uploads/${id}/cancel`);
 const blobs = async (): Promise<string[]> => {
   const ids: string[] = [];
   for await (const id of service.deps.blobs.list()) ids.push(id);
@@ -63,7 +57,7 @@ describe.each(SURFACES)('under %s', (_name, root, query) => {
   test('parts in any order become the file in the order asked for, and a batch runs on it', async () => {
     const content = lines(4);
     const cut = [content.slice(0, 100), content.slice(100, 101), content.slice(101)];
-    const started = await post(`${root}/uploads${query}`, { ...START, bytes: content.length });
+    const started = await service.post(`${root}/uploads${query}`, { ...START, bytes: content.length });
     const { id } = started.body;
     expect(started.status).toBe(200);
     expect(started.headers.get('location')).toBe(`${root}/uploads/${id}${query}`);
@@ -94,7 +88,10 @@ describe.each(SURFACES)('under %s', (_name, root, query) => {
       ]);
       ids[index] = body.id;
     }
-    const done = await post(`${root}/uploads/${id}/complete${query}`, { part_ids: ids, md5: md5(content) });
+    const done = await service.post(`${root}/uploads/${id}/complete${query}`, {
+      part_ids: ids,
+      md5: md5(content),
+    });
 
     expect(done.status).toBe(200);
     expect(done.body).toEqual({
@@ -112,17 +109,13 @@ describe.each(SURFACES)('under %s', (_name, root, query) => {
     const read = await service.fetch(`${root}/files/${file.id}/content${query}`);
     expect(await read.text()).toBe(content);
     expect((await service.json(`${root}/files/${file.id}${query}`)).body).toEqual(file);
-    const batch = await post(`${root}/batches${query}`, {
-      input_file_id: file.id,
-      endpoint: '/chat/completions',
-      completion_window: '24h',
-    });
+    const batch = await service.post(`${root}/batches${query}`, batchOn(file.id));
     const ended = await service.waitFor(batch.body.id, 'completed');
     expect(ended.request_counts).toEqual({ total: 4, completed: 4, failed: 0 });
   });
 
   test('a name of another format is refused, and told as the name', async () => {
-    const { status, body } = await post(`${root}/uploads${query}`, {
+    const { status, body } = await service.post(`${root}/uploads${query}`, {
       ...START,
       bytes: 2,
       filename: 'in.pdf',
@@ -133,18 +126,18 @@ describe.each(SURFACES)('under %s', (_name, root, query) => {
 
   test('a cancelled upload takes nothing more, and its parts are gone', async () => {
     const before = await blobs();
-    const { id } = (await post(`${root}/uploads${query}`, { ...START, bytes: 2 })).body;
+    const { id } = (await service.post(`${root}/uploads${query}`, { ...START, bytes: 2 })).body;
     const first = await addPart(id, '{}', root, query);
 
-    const cancelled = await post(`${root}/uploads/${id}/cancel${query}`, undefined);
+    const cancelled = await service.post(`${root}/uploads/${id}/cancel${query}`, undefined);
 
     expect([cancelled.status, cancelled.body.status]).toEqual([200, 'cancelled']);
     expect(await blobs()).toEqual(before);
-    const again = await post(`${root}/uploads/${id}/cancel${query}`, undefined);
+    const again = await service.post(`${root}/uploads/${id}/cancel${query}`, undefined);
     expect(again.body).toEqual(cancelled.body);
     for (const late of [
       await addPart(id, '{}', root, query),
-      await post(`${root}/uploads/${id}/complete${query}`, { part_ids: [first.body.id] }),
+      await service.post(`${root}/uploads/${id}/complete${query}`, { part_ids: [first.body.id] }),
     ]) {
       expect([late.status, late.body.error.code]).toEqual([
         400,
@@ -159,7 +152,7 @@ describe.each(SURFACES)('under %s', (_name, root, query) => {
     const init = call === 'parts' ? { method: 'POST', body: partForm('x') } : undefined;
     const { status, body } = init
       ? await service.json(`${root}/uploads/upload_none/${call}${query}`, init)
-      : await post(`${root}/uploads/upload_none/${call}${query}`, { part_ids: [] });
+      : await service.post(`${root}/uploads/upload_none/${call}${query}`, { part_ids: [] });
 
     expect([status, body.error.code]).toEqual([404, isAzure ? 'notFound' : null]);
     expect(body.error.message).toContain("'upload_none'");
@@ -193,7 +186,7 @@ describe('a start is refused', () => {
       'expires_after.anchor',
     ],
   ])('%s', async (_name, extra, status, message, param) => {
-    const answer = await post('/v1/uploads', { ...START, bytes: 1, ...extra });
+    const answer = await service.post('/v1/uploads', { ...START, bytes: 1, ...extra });
 
     expect([answer.status, answer.body.error.type]).toEqual([status, 'invalid_request_error']);
     expect(answer.body.error.message).toMatch(message);
@@ -235,7 +228,7 @@ describe('a completion is refused, and can be repeated rightly', () => {
     const [first, second] = [await part(id, 'abc'), await part(id, 'def')];
     const before = await blobs();
 
-    const answer = await post(`/v1/uploads/${id}/complete`, body(first, second));
+    const answer = await service.post(`/v1/uploads/${id}/complete`, body(first, second));
 
     expect(answer.status).toBe(400);
     expect(answer.body.error.message).toMatch(message);
@@ -255,28 +248,19 @@ describe('a completion is refused, and can be repeated rightly', () => {
   });
 
   test('when the resource has all the files that it may', async () => {
-    const small = await startService({ filesMax: 1 });
-    try {
-      const file = await small.upload('{}');
-      const call = (path: string, body: unknown) =>
-        small.json(`/v1/uploads${path}`, {
-          method: 'POST',
-          headers: { 'content-type': 'application/json' },
-          body: JSON.stringify(body),
-        });
-      const { id } = (await call('', { ...START, bytes: 2 })).body;
-      const added = await small.json(`/v1/uploads/${id}/parts`, { method: 'POST', body: partForm('{}') });
-      const part_ids = [added.body.id];
+    await using small = await startService({ filesMax: 1 });
+    const file = await small.upload('{}');
+    const call = (path: string, body: object) => small.post(`/v1/uploads${path}`, body);
+    const { id } = (await call('', { ...START, bytes: 2 })).body;
+    const added = await small.post(`/v1/uploads/${id}/parts`, partForm('{}'));
+    const part_ids = [added.body.id];
 
-      const full = await call(`/${id}/complete`, { part_ids });
-      await small.json(`/v1/files/${file}`, { method: 'DELETE' });
-      const free = await call(`/${id}/complete`, { part_ids });
+    const full = await call(`/${id}/complete`, { part_ids });
+    await small.json(`/v1/files/${file}`, { method: 'DELETE' });
+    const free = await call(`/${id}/complete`, { part_ids });
 
-      expect([full.status, full.body.error.code]).toEqual([400, 'file_quota_exceeded']);
-      expect([free.status, free.body.status]).toEqual([200, 'completed']);
-    } finally {
-      await small.close();
-    }
+    expect([full.status, full.body.error.code]).toEqual([400, 'file_quota_exceeded']);
+    expect([free.status, free.body.status]).toEqual([200, 'completed']);
   });
 });
 
@@ -422,12 +406,12 @@ test('a cancel and a completion at once: one of them holds, and nothing is half 
 
 test('a resource has 100 uploads that are under way at most', async () => {
   const headers = { 'api-key': KEY_B };
-  const begin = () => post('/beta/v1/uploads', { ...START, bytes: 1 }, headers);
+  const begin = () => service.post('/beta/v1/uploads', { ...START, bytes: 1 }, headers);
   const ids: string[] = [];
   for (let n = 0; n < 100; n++) ids.push((await begin()).body.id);
 
   const over = await begin();
-  await post(`/beta/v1/uploads/${ids[0]}/cancel`, undefined, headers);
+  await service.post(`/beta/v1/uploads/${ids[0]}/cancel`, undefined, headers);
   const free = await begin();
 
   expect([over.status, over.body.error.code]).toEqual([400, 'upload_quota_exceeded']);
@@ -441,8 +425,8 @@ test('an upload of another resource is absent', async () => {
   const headers = { 'api-key': KEY_B };
   const answers = [
     await service.json(`/beta/v1/uploads/${id}/parts`, { method: 'POST', headers, body: partForm('{}') }),
-    await post(`/beta/v1/uploads/${id}/complete`, { part_ids: [mine] }, headers),
-    await post(`/beta/v1/uploads/${id}/cancel`, undefined, headers),
+    await service.post(`/beta/v1/uploads/${id}/complete`, { part_ids: [mine] }, headers),
+    await service.post(`/beta/v1/uploads/${id}/cancel`, undefined, headers),
   ];
 
   for (const { status, body } of answers)

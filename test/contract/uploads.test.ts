@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { INPUT_BYTES_MAX } from '../../src/contract/batch.ts';
-import { DEPLOYMENT, form, KEY_A, lines, startService, type Json, type Service } from './harness.ts';
+import { batchOn, DEPLOYMENT, form, KEY_A, lines, startService, type Json, type Service } from './harness.ts';
 
 let service: Service;
 beforeAll(async () => {
@@ -72,7 +72,7 @@ describe('a form is taken', () => {
     const bytes = Buffer.from(
       Array.from({ length: 65_536 }, (_, index) => (index * 7 + (index >> 8)) & 0xff),
     );
-    const { status, body } = await service.json('/v1/files', { method: 'POST', body: form(bytes) });
+    const { status, body } = await service.post('/v1/files', form(bytes));
 
     const content = Buffer.from(await (await service.fetch(`/v1/files/${body.id}/content`)).arrayBuffer());
     expect(status).toBe(200);
@@ -399,26 +399,22 @@ describe('limits', () => {
   });
 
   test('one file more than a resource may have is refused in the words of the original', async () => {
-    const small = await startService({ filesMax: 2 });
-    try {
-      const upload = (path: string) => small.json(path, { method: 'POST', body: form(JSONL) });
-      await upload('/openai/v1/files');
-      await upload('/openai/v1/files');
+    await using small = await startService({ filesMax: 2 });
+    const upload = (path: string) => small.post(path, form(JSONL));
+    await upload('/openai/v1/files');
+    await upload('/openai/v1/files');
 
-      const azure = await upload('/openai/v1/files');
-      const openai = await upload('/v1/files');
+    const azure = await upload('/openai/v1/files');
+    const openai = await upload('/v1/files');
 
-      expect([azure.status, azure.body.error]).toEqual([
-        400,
-        {
-          code: 'quotaExceeded',
-          message: 'The quota for files without expiry is reached. The maximum is 2.',
-        },
-      ]);
-      expect([openai.status, openai.body.error.code]).toEqual([400, 'file_quota_exceeded']);
-    } finally {
-      await small.close();
-    }
+    expect([azure.status, azure.body.error]).toEqual([
+      400,
+      {
+        code: 'quotaExceeded',
+        message: 'The quota for files without expiry is reached. The maximum is 2.',
+      },
+    ]);
+    expect([openai.status, openai.body.error.code]).toEqual([400, 'file_quota_exceeded']);
   });
 });
 
@@ -555,7 +551,7 @@ describe('what official clients send, byte for byte', () => {
 
   test("openai-node 7's create with a deployment is the create of any client", async () => {
     const input_file_id = await service.upload(lines(1));
-    const body = JSON.stringify({ input_file_id, endpoint: '/chat/completions', completion_window: '24h' });
+    const body = JSON.stringify(batchOn(input_file_id));
 
     const answer = await service.raw(
       `POST /openai/deployments/${DEPLOYMENT}/batches?api-version=2024-10-21 HTTP/1.1\r\nhost: localhost\r\napi-key: ${KEY_A}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
@@ -571,7 +567,7 @@ test('many uploads at once are all kept, each with its own bytes', async () => {
   const contents = Array.from({ length: 20 }, (_, index) => lines(index + 1));
 
   const answers = await Promise.all(
-    contents.map((content) => service.json('/openai/v1/files', { method: 'POST', body: form(content) })),
+    contents.map((content) => service.post('/openai/v1/files', form(content))),
   );
 
   for (const [index, { status, body }] of answers.entries()) {

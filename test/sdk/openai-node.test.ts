@@ -234,18 +234,14 @@ test('a chat with a batch deployment is told what to do instead', async () => {
 });
 
 test('too many wrong keys are a RateLimitError, and the client honours the time to come back', async () => {
-  const limited = await startService({ http: { authFailuresPerMinuteMax: 0 } });
-  try {
-    const client = new OpenAI({ baseURL: `${limited.url}/v1`, apiKey: 'wrong', maxRetries: 0 });
-    await client.files.list().catch(() => undefined);
+  await using limited = await startService({ http: { authFailuresPerMinuteMax: 0 } });
+  const client = new OpenAI({ baseURL: `${limited.url}/v1`, apiKey: 'wrong', maxRetries: 0 });
+  await client.files.list().catch(() => undefined);
 
-    const error = await client.files.list().catch((cause: unknown) => cause);
+  const error = await client.files.list().catch((cause: unknown) => cause);
 
-    expect(error).toBeInstanceOf(RateLimitError);
-    expect(Number((error as RateLimitError).headers?.get('retry-after-ms'))).toBeGreaterThan(1_000);
-  } finally {
-    await limited.close();
-  }
+  expect(error).toBeInstanceOf(RateLimitError);
+  expect(Number((error as RateLimitError).headers?.get('retry-after-ms'))).toBeGreaterThan(1_000);
 });
 
 test('token headers reach whoever asks for the response', async () => {
