@@ -80,7 +80,7 @@ export interface Service extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-export interface Answer {
+interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly body: Json;

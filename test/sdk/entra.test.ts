@@ -1,15 +1,9 @@
 /** The official client with tokens of an Entra tenant, on each of its surfaces, from the upload to the output. */
-import OpenAI, { AuthenticationError, AzureOpenAI, NotFoundError, toFile } from 'openai';
+import { AuthenticationError, NotFoundError, toFile } from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  DEPLOYMENT,
-  lines,
-  RESOURCE_A,
-  RESOURCE_B,
-  startService,
-  type Service,
-} from '../contract/harness.ts';
+import { lines, RESOURCE_A, RESOURCE_B, startService, type Service } from '../contract/harness.ts';
 import { ISSUER_V2, startEntra, type Entra } from '../support/entra.ts';
+import { CLIENTS } from './clients.ts';
 
 const CONTRIBUTOR = 'aaaaaaaa-0000-4000-8000-000000000001';
 const USER = 'aaaaaaaa-0000-4000-8000-000000000002';
@@ -41,32 +35,9 @@ afterAll(async () => {
   await entra.close();
 });
 
-type Token = () => Promise<string>;
-const CLIENTS: { readonly name: string; readonly create: (token: Token, at?: string) => OpenAI }[] = [
-  ...['2024-10-21', '2025-04-01-preview'].map((apiVersion) => ({
-    name: `AzureOpenAI ${apiVersion}`,
-    create: (azureADTokenProvider: Token, at = '') =>
-      new AzureOpenAI({ endpoint: `${service.url}${at}`, azureADTokenProvider, apiVersion, maxRetries: 0 }),
-  })),
-  {
-    name: 'AzureOpenAI with a deployment',
-    create: (azureADTokenProvider, at = '') =>
-      new AzureOpenAI({
-        endpoint: `${service.url}${at}`,
-        azureADTokenProvider,
-        apiVersion: '2024-10-21',
-        deployment: DEPLOYMENT,
-        maxRetries: 0,
-      }),
-  },
-  {
-    name: 'OpenAI on /openai/v1/',
-    create: (apiKey, at = '') =>
-      new OpenAI({ baseURL: `${service.url}${at}/openai/v1/`, apiKey, maxRetries: 0 }),
-  },
-];
+describe.each(CLIENTS.filter(({ isAzure }) => isAzure))('$name', ({ create: createAt }) => {
+  const create = (token: () => Promise<string>, at = '') => createAt(`${service.url}${at}`, token);
 
-describe.each(CLIENTS)('$name', ({ create }) => {
   test.each([
     ['of the older form, plainly addressed', {}, ''],
     ['of the newer form, at a resource by its path', { iss: ISSUER_V2, aud: APP_ID }, `/${RESOURCE_B}`],

@@ -9,6 +9,7 @@ import OpenAI, {
 } from 'openai';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { DEPLOYMENT, KEY_A, lines, startService, type Service } from '../contract/harness.ts';
+import { CLIENTS } from './clients.ts';
 
 let service: Service;
 beforeAll(async () => {
@@ -17,43 +18,8 @@ beforeAll(async () => {
 beforeEach(() => service.gate.open());
 afterAll(() => service.close());
 
-interface Client {
-  readonly name: string;
-  readonly azure: boolean;
-  readonly create: (apiKey?: string) => OpenAI;
-}
-
-const CLIENTS: Client[] = [
-  ...['2024-10-21', '2025-04-01-preview'].map((apiVersion) => ({
-    name: `AzureOpenAI ${apiVersion}`,
-    azure: true,
-    create: (apiKey = KEY_A) => new AzureOpenAI({ endpoint: service.url, apiKey, apiVersion, maxRetries: 0 }),
-  })),
-  {
-    name: 'AzureOpenAI with a deployment',
-    azure: true,
-    create: (apiKey = KEY_A) =>
-      new AzureOpenAI({
-        endpoint: `${service.url}/`,
-        apiKey,
-        apiVersion: '2024-10-21',
-        deployment: DEPLOYMENT,
-        maxRetries: 0,
-      }),
-  },
-  {
-    name: 'OpenAI on /openai/v1/',
-    azure: true,
-    create: (apiKey = KEY_A) => new OpenAI({ baseURL: `${service.url}/openai/v1/`, apiKey, maxRetries: 0 }),
-  },
-  {
-    name: 'OpenAI on /v1',
-    azure: false,
-    create: (apiKey = KEY_A) => new OpenAI({ baseURL: `${service.url}/v1`, apiKey, maxRetries: 0 }),
-  },
-];
-
-describe.each(CLIENTS)('$name', ({ azure, create }) => {
+describe.each(CLIENTS)('$name', ({ isAzure, create: createAt }) => {
+  const create = (apiKey = KEY_A) => createAt(service.url, apiKey);
   const upload = async (client: OpenAI, content = lines(3)) =>
     client.files.create({ file: await toFile(Buffer.from(content), 'test.jsonl'), purpose: 'batch' });
   const submit = async (client: OpenAI, content?: string) => {
@@ -97,13 +63,13 @@ describe.each(CLIENTS)('$name', ({ azure, create }) => {
     const batch = await ended(client, created.id);
     expect(batch).toMatchObject({
       status: 'completed',
-      endpoint: azure ? '/chat/completions' : '/v1/chat/completions',
+      endpoint: isAzure ? '/chat/completions' : '/v1/chat/completions',
       request_counts: { total: 3, completed: 3, failed: 0 },
       metadata: { project: 'test' },
       model: DEPLOYMENT,
     });
     expect(batch.usage?.total_tokens).toBeGreaterThan(0);
-    expect(typeof batch.error_file_id === 'string').toBe(azure);
+    expect(typeof batch.error_file_id === 'string').toBe(isAzure);
 
     const content = await client.files.content(batch.output_file_id ?? '');
     const answers = (await content.text())
@@ -146,7 +112,7 @@ describe.each(CLIENTS)('$name', ({ azure, create }) => {
     expect((await ended(client, batch.id)).status).toBe('cancelled');
     const again = await client.batches.cancel(batch.id).catch((cause: unknown) => cause);
     // OpenAI lets a cancelled batch be cancelled again.
-    expect(again).toMatchObject({ status: azure ? 400 : 'cancelled' });
+    expect(again).toMatchObject({ status: isAzure ? 400 : 'cancelled' });
   });
 
   test('bad lines are on the failed batch, each with its number', async () => {
@@ -157,7 +123,7 @@ describe.each(CLIENTS)('$name', ({ azure, create }) => {
     expect(batch.status).toBe('failed');
     expect(batch.errors?.data?.map(({ code, line }) => [line, code])).toEqual([
       [1, 'invalid_json_line'],
-      [2, azure ? 'invalid_request' : 'missing_required_parameter'],
+      [2, isAzure ? 'invalid_request' : 'missing_required_parameter'],
     ]);
   });
 
@@ -167,7 +133,7 @@ describe.each(CLIENTS)('$name', ({ azure, create }) => {
     const error = await client.batches.retrieve('batch_x').catch((cause: unknown) => cause);
 
     expect(error).toBeInstanceOf(NotFoundError);
-    expect(error).toMatchObject({ status: 404, code: azure ? 'notFound' : null });
+    expect(error).toMatchObject({ status: 404, code: isAzure ? 'notFound' : null });
     expect((error as NotFoundError).requestID).toMatch(/^[0-9a-f-]{36}$/);
     expect((error as NotFoundError).message).toContain('batch_x');
   });

@@ -1,8 +1,9 @@
 /** Files in parts through the official SDK, and as the helper of openai-python sends them. */
 import { createHash } from 'node:crypto';
-import OpenAI, { AzureOpenAI, BadRequestError, NotFoundError, toFile } from 'openai';
+import { BadRequestError, NotFoundError, toFile, type OpenAI } from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { KEY_A, lines, startService, type Service } from '../contract/harness.ts';
+import { KEY_A, lines, RESOURCE_A, startService, type Service } from '../contract/harness.ts';
+import { CLIENTS } from './clients.ts';
 
 let service: Service;
 beforeAll(async () => {
@@ -10,32 +11,8 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-const CLIENTS: { name: string; create: () => OpenAI }[] = [
-  {
-    name: 'AzureOpenAI',
-    create: () =>
-      new AzureOpenAI({
-        endpoint: service.url,
-        apiKey: KEY_A,
-        apiVersion: '2025-04-01-preview',
-        maxRetries: 0,
-      }),
-  },
-  {
-    name: 'OpenAI on /openai/v1/',
-    create: () => new OpenAI({ baseURL: `${service.url}/openai/v1/`, apiKey: KEY_A, maxRetries: 0 }),
-  },
-  {
-    name: 'OpenAI on /v1',
-    create: () => new OpenAI({ baseURL: `${service.url}/v1`, apiKey: KEY_A, maxRetries: 0 }),
-  },
-  {
-    name: 'OpenAI on the path of a resource',
-    create: () => new OpenAI({ baseURL: `${service.url}/default/v1`, apiKey: KEY_A, maxRetries: 0 }),
-  },
-];
-
-describe.each(CLIENTS)('$name', ({ create }) => {
+describe.each(CLIENTS)('$name', ({ create: createAt }) => {
+  const create = () => createAt(`${service.url}/${RESOURCE_A}`, KEY_A);
   const content = lines(50);
   const start = (client: OpenAI) =>
     client.uploads.create({
