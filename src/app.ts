@@ -14,7 +14,6 @@ import { singleProcess, type SingleProcess } from './app/single-process.ts';
 import { closeStorage, openStorage, watchDiskSpace, type Storage } from './app/storage.ts';
 import { openTls, readOwnTls } from './app/tls.ts';
 import { Engine, type EngineOptions } from './batch/engine.ts';
-import { OutputsAlong } from './batch/finalize/along.ts';
 import { runExpiry } from './batch/upload/expiry.ts';
 import type { Keep } from './batch/upload/retention.ts';
 import { named } from './batch/upload/strays.ts';
@@ -92,7 +91,6 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
     blobs,
     deployments,
     inspect: inspectors.inspect,
-    along: new OutputsAlong({ blobs, uuid: systemUuid, log, onFatal }),
     log,
     failpoint: failpointFromEnv(),
     hasDiskSpace: () => diskSpace.isThere,

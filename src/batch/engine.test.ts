@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   answer,
-  eventually,
   hang,
   many,
   ok,
@@ -272,47 +271,6 @@ test('an engine that takes over sends only what has no result, and counts what m
   expect(done.resent).toBeGreaterThan(0);
   expect(done.resent).toBeLessThanOrEqual(128);
   expect(new Set((await bench.linesOf(done.outputFileId)).map((line) => line.custom_id)).size).toBe(200);
-});
-
-test('a stop while an output is written along leaves nothing of it, and the next engine writes it whole', async () => {
-  const first = await startEngine();
-  bench.reply = async () => {
-    await systemClock.sleep(1);
-    return ok;
-  };
-  const { batch } = await bench.create(first, await bench.upload(many(1_000)));
-  await eventually(async () => expect(await bench.temporaryBlobs()).toHaveLength(1));
-
-  await first.stop({ drainMs: 5_000 });
-
-  expect(await bench.temporaryBlobs()).toEqual([]);
-  expect(await bench.blobs.size(batch.outputFileId)).toBeUndefined();
-  await startEngine();
-  const done = await bench.ended(batch);
-  const lines = await bench.linesOf(done.outputFileId);
-  expect(lines.map((line) => line.custom_id)).toEqual(
-    Array.from({ length: 1_000 }, (_, index) => `r${index}`),
-  );
-});
-
-test('a cancel while an output is written along ends with the answers there are, and no more of the other', async () => {
-  const engine = await startEngine();
-  bench.reply = async () => {
-    await systemClock.sleep(1);
-    return ok;
-  };
-  const { batch } = await bench.create(engine, await bench.upload(many(1_000)));
-  await eventually(async () => expect(await bench.temporaryBlobs()).toHaveLength(1));
-
-  await bench.state.batches.cancel(scope, batch.id, 1);
-  engine.notify();
-  const done = await bench.ended(batch);
-
-  expect(done.status).toBe('cancelled');
-  expect(await bench.linesOf(done.outputFileId)).toHaveLength(done.counts.completed);
-  expect(await bench.linesOf(done.errorFileId)).toHaveLength(done.counts.failed);
-  expect(done.counts.completed + done.counts.failed).toBe(1_000);
-  expect(await bench.temporaryBlobs()).toEqual([]);
 });
 
 test('a stopped engine gives its segments back, so that the next one owes nobody a re-send', async () => {

@@ -13,7 +13,6 @@ import type { BatchQueue, Outcome } from '../stores/queue/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
 import { Dispatchers } from './dispatch/dispatchers.ts';
 import type { SuspectTurn } from './dispatch/poison/process-crashes.ts';
-import type { OutputsAlong } from './finalize/along.ts';
 import { finalize } from './finalize/finalize.ts';
 import { damageText, InputDamage, Inputs, type Input } from './inputs.ts';
 import { Inspections } from './inspections.ts';
@@ -72,8 +71,6 @@ export interface EngineDeps {
   readonly blobs: BlobStore;
   readonly deployments: Deployments;
   readonly inspect: Inspector;
-  /** Writes large outputs while their batches run. */
-  readonly along: OutputsAlong;
   readonly log: Log;
   readonly failpoint: Failpoint;
   readonly queue: BatchQueue;
@@ -109,7 +106,7 @@ export class Engine {
   readonly #stopping = new AbortController();
 
   constructor(deps: EngineDeps) {
-    const { state, blobs, along } = deps;
+    const { state, blobs } = deps;
     const { signal } = this.#stopping;
     this.#deps = deps;
     this.#options = { ...ENGINE_DEFAULTS, ...deps.options };
@@ -131,7 +128,6 @@ export class Engine {
         work: state.work,
         blobs: this.#inputs,
         recorder: this.#recorder,
-        recorded: along.recorded,
         retryStorms: this.#retryStorms,
       },
       this.#options,
@@ -146,7 +142,7 @@ export class Engine {
       lifecycleLog: this.#lifecycleLog,
       stages: this.#stages,
       seen: (live) => this.#seen(live),
-      left: (batchSeq) => this.#left(batchSeq),
+      left: (batchSeq) => this.#progress.end(batchSeq),
       tickMs: this.#options.tickMs,
       signal,
     });
@@ -247,13 +243,12 @@ export class Engine {
   }
 
   async #dispatch(batch: Batch): Promise<Outcome> {
-    const { state, along, clock } = this.#deps;
+    const { state, clock } = this.#deps;
     const { deployment } = batch;
     assert(deployment !== null, 'a planned batch has a deployment');
     if (this.#progress.begin(batch)) this.#lifecycleLog.started(batch, deployment);
     const dispatcher = await this.#dispatchers.of({ ...batch, deployment });
     if (this.#stopping.signal.aborted) return 'rests';
-    along.follow(batch);
     try {
       await dispatcher.run(batch);
     } catch (error) {
@@ -312,12 +307,6 @@ export class Engine {
     this.#dispatchers.wake();
     this.#retryStorms.report();
     while (!this.#stopping.signal.aborted && (await this.#deps.state.results.purge(PURGE_ROWS)));
-  }
-
-  /** The batch is not worked on here any more. */
-  async #left(batchSeq: number): Promise<void> {
-    this.#progress.end(batchSeq);
-    await this.#deps.along.drop(batchSeq);
   }
 
   #isOver({ status, expiresAt }: Batch): boolean {

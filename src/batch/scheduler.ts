@@ -21,7 +21,7 @@ export interface SchedulerDeps {
   /** A pass has seen these live batches. */
   readonly seen: (live: readonly Batch[]) => Promise<void>;
   /** The batch is not worked on here any more. */
-  readonly left: (batchSeq: number) => Promise<void>;
+  readonly left: (batchSeq: number) => void;
   /** How often a pass is made when nothing is notified. */
   readonly tickMs: number;
   readonly clock: Clock;
@@ -112,7 +112,7 @@ export class Scheduler {
         return 'goes_on';
       }
     }
-    await left(batchSeq);
+    left(batchSeq);
     if (this.#moved.delete(batchSeq)) {
       if (batch !== undefined && isTerminal(batch.status)) lifecycleLog.ended(batch);
       queue.notify();

@@ -240,10 +240,6 @@ export const EVENTS = {
     'resource',
     'reason',
   ]),
-  'output.not_along': event('warn', 'an output is not written along any more; it is written at the end', [
-    'batch',
-    'error',
-  ]),
   'inspection.not_saved': event('debug', 'an inspection was not saved; creating a batch makes another', [
     'file',
     'error',

@@ -8,7 +8,6 @@ import { join } from 'node:path';
 import { Engine } from '../../src/batch/engine.ts';
 import { createImporter } from '../../src/batch/upload/import.ts';
 import { createUploader, type Uploader } from '../../src/batch/upload/upload.ts';
-import { OutputsAlong } from '../../src/batch/finalize/along.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
 import type { Action, DeploymentRow, Resource } from '../../src/contract/control.ts';
 import { DEFAULT_RESOURCE_ID } from '../../src/contract/scope.ts';
@@ -150,7 +149,6 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     blobs,
     deployments,
     inspect: (id) => inspectInput(blobs.read(id)),
-    along: new OutputsAlong({ blobs, uuid, log, onFatal: (error) => fatal.push(error) }),
     log,
     failpoint: noFailpoints,
     hasDiskSpace: () => true,

@@ -164,21 +164,12 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     blobs: (blobs) => overriding(blobs, { put: putLater(blobs) }),
   },
 
-  'what was written along is published without the rest': {
+  'the last line of a produced file is lost': {
     weather: 'fair',
-    blobsAlong: (blobs) => overriding(blobs, { put: (id, chunks) => blobs.put(id, withoutLast(chunks)) }),
-  },
-
-  'results of a process that was frozen out are written along': {
-    weather: 'zombies',
-    state: (state) =>
-      overriding(state, {
-        results: overriding(state.results, {
-          commit: async (group) => {
-            await state.results.commit(group);
-            return [];
-          },
-        }),
+    blobs: (blobs) =>
+      overriding(blobs, {
+        put: (id, chunks, options) =>
+          blobs.put(id, isProduced(id) ? withoutLastLine(chunks) : chunks, options),
       }),
   },
 
@@ -471,16 +462,13 @@ function putLater(blobs: BlobStore): BlobStore['put'] {
   };
 }
 
-/** A single one is kept: then nothing came before. */
-async function* withoutLast(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let held: Uint8Array | undefined;
-  let given = 0;
-  for await (const chunk of chunks) {
-    if (held) yield held;
-    if (held) given += 1;
-    held = chunk;
-  }
-  if (held && given === 0) yield held;
+const isProduced = (blobId: string): boolean => blobId.includes('_');
+
+async function* withoutLastLine(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const all: Uint8Array[] = [];
+  for await (const chunk of chunks) all.push(chunk);
+  const bytes = Buffer.concat(all);
+  yield bytes.subarray(0, bytes.lastIndexOf('\n', -2) + 1);
 }
 
 const failuresAsRefusals =

@@ -16,8 +16,6 @@ export interface Mutation {
   state?(state: StateStore, time: { readonly after: (delayMs: number) => Promise<void> }): StateStore;
   blobs?(blobs: BlobStore): BlobStore;
   fs?(fs: BlobFs): BlobFs;
-  /** The blob store that outputs are written to while their batches run. */
-  blobsAlong?(blobs: BlobStore): BlobStore;
   ahead?(pass: AheadPass): AheadPass;
   upstream?(upstream: Upstream): Upstream;
   /** Changes a class of the engine for as long as the history runs; returns how to undo that. */

@@ -1,4 +1,3 @@
-import type { AlongOptions } from '../../src/batch/finalize/along.ts';
 import type { WhenFull } from '../../src/contract/control.ts';
 import type { Dialect } from '../../src/contract/error.ts';
 import { Rng } from './rng.ts';
@@ -42,7 +41,6 @@ interface Tuning {
   readonly storeLatencyMs: number;
   readonly diskLatencyMs: number;
   readonly callTimeoutMs: number;
-  readonly along: AlongOptions;
   /** Of a blob that is being written. */
   readonly blockBytes: number;
 }
@@ -191,7 +189,7 @@ function makeOrdinaryPlan(seed: number, rng: Rng, weather: Weather): Plan {
     storeLatencyMs: rng.pick([0, 1, 3, 20]),
     diskLatencyMs: rng.pick([0, 1, 10]),
     callTimeoutMs: rng.pick([5_000, 60_000]),
-    ...makeWriting(rng.fork('writing')),
+    blockBytes: rng.fork('writing').pick([64, 300, 1_000_000]),
   };
   const quota = rng.fork('quota');
   const isCrowded = is('queue') || (!is('killer') && quota.chance(0.3));
@@ -243,17 +241,6 @@ function makeOrdinaryPlan(seed: number, rng: Rng, weather: Weather): Plan {
     faults,
     calmAtMs,
   };
-}
-
-/** Outputs of a few lines are written along, a few bytes at a time, and few results may wait for those before them. */
-function makeWriting(rng: Rng): Pick<Tuning, 'along' | 'blockBytes'> {
-  const along = {
-    linesMin: rng.pick([1, 1, 3, 2_000]),
-    batchesMax: rng.pick([1, 4]),
-    keptBytesMax: rng.pick([1, 500, 2_000, 1_000_000, 1_000_000]),
-    pieceBytes: rng.pick([1, 1, 400, 2_000]),
-  };
-  return { along, blockBytes: rng.pick([64, 300, 1_000_000]) };
 }
 
 function makeDeployments(rng: Rng, quota: Rng): DeploymentPlan[] {

@@ -12,7 +12,6 @@ export class Summary {
   troubles = 0;
   deaths = 0;
   failedLines = 0;
-  readonly along = { alone: 0, withRest: 0, again: 0, cut: 0 };
   readonly resends: number[] = [];
   readonly room: Record<string, number> = {};
   readonly failpoints = new Map<string, number>();
@@ -29,10 +28,6 @@ export class Summary {
     this.troubles += history.troubles;
     this.deaths += history.deaths;
     this.failedLines += history.failedLines;
-    this.along.alone += history.along.alone;
-    this.along.withRest += history.along.withRest;
-    this.along.again += history.along.again;
-    this.along.cut += history.along.cut;
     this.resends.push(...history.resends);
     for (const [what, count] of Object.entries(history.room))
       this.room[what] = (this.room[what] ?? 0) + count;
@@ -44,7 +39,6 @@ export class Summary {
 
   toString(): string {
     const sum = this.resends.reduce((a, b) => a + b, 0);
-    const { alone, withRest, again, cut } = this.along;
     const mean = this.resends.length > 0 ? sum / this.resends.length : 0;
     return [
       `${this.histories} histories, ${this.violations.length} failed`,
@@ -52,7 +46,6 @@ export class Summary {
       `${this.crashes} crashes (${this.powerCuts} power cuts), ${this.zombies} zombies`,
       `${this.troubles} troubles of servers, ${this.deaths} deaths of servers, ${this.failedLines} lines failed`,
       `room for tokens: ${JSON.stringify(this.room)}`,
-      `outputs written along: ${alone} to their end, ${withRest} in part, ${again} in vain, ${cut} cut short`,
       `re-sent per end of a process: ${mean.toFixed(2)} on average, ${Math.max(0, ...this.resends)} at most`,
     ].join('; ');
   }

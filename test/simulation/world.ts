@@ -13,8 +13,6 @@ import { LineSplitter } from '../../src/core/lines.ts';
 import { unlessAborted } from '../../src/core/unless-aborted.ts';
 import { silentLog } from '../../src/core/log.ts';
 import type { Deployment, Deployments } from '../../src/deployments/port.ts';
-import { OutputsAlong } from '../../src/batch/finalize/along.ts';
-import type { AlongOutput, Rest } from '../../src/batch/finalize/along-output.ts';
 import { runExpiry } from '../../src/batch/upload/expiry.ts';
 import { createUploader, type Uploader } from '../../src/batch/upload/upload.ts';
 import { ApiError } from '../../src/contract/error.ts';
@@ -76,7 +74,6 @@ export interface History {
   readonly troubles: number;
   readonly deaths: number;
   readonly failedLines: number;
-  readonly along: World['along'];
   /** Requests sent again after each crash. */
   readonly resends: readonly number[];
   readonly failpoints: ReadonlyMap<string, number>;
@@ -120,9 +117,6 @@ export class World {
   crashes = 0;
   powerCuts = 0;
   zombies = 0;
-  /** Outputs that were written along: to their end, up to where the store was asked, in vain, or when a process ended. */
-  readonly along = { alone: 0, withRest: 0, again: 0, cut: 0 };
-  readonly #openAlong = new Map<Life, number>();
   readonly zombieLives = new Set<Life>();
   #generation = 0;
   #booting: Life | null = null;
@@ -206,7 +200,6 @@ export class World {
       troubles: this.plan.outages.length,
       deaths: [...this.servers.values()].reduce((sum, { deaths }) => sum + deaths.length, 0),
       failedLines: this.oracle.failedLines,
-      along: this.along,
       resends,
       failpoints: this.failpoints,
       room: this.oracle.waitingRoom.seen,
@@ -368,13 +361,6 @@ export class World {
     const blobs = mutation.blobs?.(disk) ?? disk;
     const clock = this.scheduler.clock(life, () => this.wallMs);
     const onFatal = (error: unknown): void => this.#fatal(life, error);
-    const along = new OutputsAlong({
-      blobs: this.#counted(mutation.blobsAlong?.(blobs) ?? blobs, life),
-      uuid: rng.uuid,
-      log: silentLog,
-      onFatal,
-      options: tuning.along,
-    });
     const inspectors = this.#inspectorsOf(life, blobs, rng.fork('inspectors'));
     const engine = new Engine({
       ...singleProcess({ work: state.work, owner: life.name, clock, random: rng.next, log: silentLog }),
@@ -385,7 +371,6 @@ export class World {
       blobs,
       deployments: this.#deploymentsOf(life),
       inspect: inspectors.inspect,
-      along: this.#watched(along),
       log: silentLog,
       failpoint: this.#failpointOf(life),
       hasDiskSpace: () => mutation.hasDiskSpace?.() ?? this.hasDiskSpace(),
@@ -447,7 +432,6 @@ export class World {
     const process = this.#processes.get(life);
     this.#processes.delete(life);
     if (process) this.#ended.push(process);
-    this.along.cut += this.#openAlong.get(life) ?? 0;
     this.oracle.died(life);
     this.#onDeath.get(life)?.();
     const wasNeeded = this.front?.life === life || this.#booting === life || this.#leaving === life;
@@ -642,38 +626,6 @@ export class World {
       });
     this.servers.set(name, known);
     return known;
-  }
-
-  #counted(blobs: BlobStore, life: Life): BlobStore {
-    const count = (by: number) => this.#openAlong.set(life, (this.#openAlong.get(life) ?? 0) + by);
-    return overriding(blobs, {
-      put: (id, chunks) => {
-        count(1);
-        return blobs.put(id, chunks).finally(() => count(-1));
-      },
-    });
-  }
-
-  /** Notes what becomes of the outputs that are written along. */
-  #watched(along: OutputsAlong): OutputsAlong {
-    const finishOf = (output: AlongOutput) => async (rest: Rest) => {
-      let withRest = false;
-      const pages = async function* (afterLine: number) {
-        for await (const page of rest.pages(afterLine)) {
-          withRest = true;
-          yield page;
-        }
-      };
-      const written = await output.finish({ ...rest, pages });
-      this.along[written === undefined ? 'again' : withRest ? 'withRest' : 'alone'] += 1;
-      return written;
-    };
-    return overriding(along, {
-      take: (batchSeq) => {
-        const output = along.take(batchSeq);
-        return output && overriding(output, { finish: finishOf(output) });
-      },
-    });
   }
 
   #deploymentsOf(life: Life): Deployments {

@@ -160,7 +160,6 @@ export class DispatchBench {
         { ...base, onFatal, results: this.#results },
         { groupMax: null, lingerMs: 0, groupBytesMax: 1e6 },
       ),
-      recorded() {},
       servers: new Servers(base),
       retryStorms: new RetryStorms(base),
       hasDiskSpace: () => this.hasDiskSpace,

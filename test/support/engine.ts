@@ -1,11 +1,10 @@
 /** The real engine over a real SQLite file and blobs on disk; only the model servers are functions of the test. */
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { vi } from 'vitest';
 import { singleProcess } from '../../src/app/single-process.ts';
 import { Engine, type EngineOptions } from '../../src/batch/engine.ts';
-import { OutputsAlong } from '../../src/batch/finalize/along.ts';
 import type { CreateRequest, Created } from '../../src/batch/queue/create.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
 import { isTerminal, type Batch } from '../../src/contract/batch.ts';
@@ -178,14 +177,6 @@ export class EngineBench {
         await this.inspecting;
         return inspectInput(blobs.read(id));
       },
-      // However small.
-      along: new OutputsAlong({
-        blobs,
-        uuid: systemUuid,
-        log,
-        onFatal,
-        options: { linesMin: 1, pieceBytes: 1 },
-      }),
       log,
       failpoint: noFailpoints,
       hasDiskSpace: () => this.hasDiskSpace,
@@ -251,11 +242,6 @@ export class EngineBench {
       .split('\n')
       .slice(0, -1)
       .map((line) => JSON.parse(line));
-  }
-
-  /** What is being written under no name yet. */
-  temporaryBlobs(): Promise<string[]> {
-    return readdir(join(this.#dir, 'blobs', 'tmp'));
   }
 
   async close(): Promise<void> {

@@ -7,7 +7,7 @@ import { classifyFailure, isAccepted } from '../../serving/classify.ts';
 import type { Server } from '../../serving/server.ts';
 import type { Servers } from '../../serving/servers.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
-import type { ClaimedSegment, LineResult, WorkStore } from '../../stores/state/ports.ts';
+import type { LineResult, WorkStore } from '../../stores/state/ports.ts';
 import type { Upstream, UpstreamReply } from '../../upstream/port.ts';
 import { retryTransient } from '../transient.ts';
 import type { Recorder, Settle } from '../results/recorder.ts';
@@ -26,8 +26,6 @@ export interface DispatchDeps {
   readonly work: WorkStore;
   readonly blobs: Pick<BlobStore, 'readBytes'>;
   readonly recorder: Recorder;
-  /** Called with each result once it is durable. */
-  readonly recorded: (segment: ClaimedSegment, result: LineResult) => void;
   /** Shared by all dispatchers: health and pace belong to the model server. */
   readonly servers: Servers;
   readonly retryStorms: RetryStorms;
@@ -359,10 +357,7 @@ export class Dispatcher {
     const settle: Settle = (kind) => {
       backlog.retries -= retries;
       if (kind === 'lost') line.segment.isLost = true;
-      else {
-        backlog.recorded += 1;
-        this.#deps.recorded(claim, result);
-      }
+      else backlog.recorded += 1;
       this.#crashSuspects.endTurn(line);
       backlog.settle(line);
       if (backlog.held.length > 0) this.#failures.judgeRejections(backlog);

@@ -48,7 +48,6 @@ function open(): { dispatchers: Dispatchers; recorder: Recorder } {
       ...base,
       onFatal,
       recorder,
-      recorded() {},
       work: bench.state.work,
       blobs: bench.blobs,
       owner: 'test',

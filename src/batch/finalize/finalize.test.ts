@@ -43,7 +43,6 @@ async function cancelledBatch(): Promise<{
     batches: bench.state.batches,
     results: bench.state.results,
     blobs: bench.blobs,
-    along: { take: () => undefined },
     clock: systemClock,
     uuid: systemUuid,
     failpoint: noFailpoints,

@@ -17,20 +17,25 @@ import {
 } from '../../stores/state/ports.ts';
 import { InputDamage, type Inputs } from '../inputs.ts';
 import { requestIdStart, UNANSWERED, unansweredLine } from '../results/result-line.ts';
-import type { LinePage, WrittenOutput } from './along-output.ts';
-import type { OutputsAlong } from './along.ts';
 
 export interface FinalizeDeps {
   readonly batches: BatchStore;
   readonly results: ResultStore;
   readonly blobs: BlobStore;
-  /** What was written of the output while the batch ran. */
-  readonly along: Pick<OutputsAlong, 'take'>;
   readonly clock: Clock;
   readonly uuid: UuidSource;
   readonly failpoint: Failpoint;
   readonly inputs: Pick<Inputs, 'read'>;
   readonly log: Log;
+}
+
+/** Some lines of a produced file, in order, without their line ends. */
+type LinePage = readonly Uint8Array[];
+
+/** A produced file that is whole and durable. */
+interface Written {
+  readonly blob: StoredBlob;
+  readonly lines: number;
 }
 
 const PAGE = { bytesMax: 1024 * 1024, rowsMax: 1_000 };
@@ -54,7 +59,7 @@ export async function finalize(
       const nothing = { completed: 0, failed: 0, files: [] };
       return await deps.batches.publish(batch.seq, { ...ending, atS: nowS(deps.clock), ...nothing });
     }
-    const output = await writeOutput(batch, ending, deps);
+    const output = await writeOutput(batch, deps);
     written.push(output.blob);
     deps.failpoint('finalize:after-output');
 
@@ -103,20 +108,8 @@ class ResultsMoved extends Error {
   override name = 'ResultsMoved';
 }
 
-/** A batch that runs to its end takes no more results, so what was written along is a part of its output. */
-async function writeOutput(
-  batch: Batch,
-  { to }: Pick<Publication, 'to'>,
-  { along, blobs, results, uuid }: FinalizeDeps,
-): Promise<WrittenOutput> {
-  const { completed } = batch.counts;
-  const rest = (afterLine: number) => pages(batch, results, { ok: true, afterLine });
-  const begun = along.take(batch.seq);
-  if (to === 'completed') {
-    const whole = await begun?.finish({ pages: rest, lines: completed });
-    if (whole !== undefined) return whole;
-  } else await begun?.discard();
-  const lines = new Lines(rest(0), { countMin: completed });
+async function writeOutput(batch: Batch, { blobs, results, uuid }: FinalizeDeps): Promise<Written> {
+  const lines = new Lines(pages(batch, results, { ok: true }), { countMin: batch.counts.completed });
   const blob = await blobs.put(attemptBlobId(batch.outputFileId, uuid()), lines.bytes());
   return { blob, lines: lines.count };
 }
@@ -126,8 +119,8 @@ async function writeErrors(
   batch: Batch,
   { to, answered }: Pick<Publication, 'to'> & { readonly answered: number },
   deps: FinalizeDeps,
-): Promise<WrittenOutput> {
-  const write = async (from: AsyncIterable<LinePage>): Promise<WrittenOutput> => {
+): Promise<Written> {
+  const write = async (from: AsyncIterable<LinePage>): Promise<Written> => {
     const lines = new Lines(from, { countMin: batch.counts.failed });
     const blob = await deps.blobs.put(attemptBlobId(batch.errorFileId, deps.uuid()), lines.bytes());
     return { blob, lines: lines.count };
@@ -148,7 +141,6 @@ const doneOf = ({ counts }: Batch): number => counts.completed + counts.failed;
 
 interface Which {
   readonly ok?: boolean;
-  readonly afterLine?: number;
 }
 
 async function* pages(batch: Batch, results: ResultStore, which: Which): AsyncGenerator<LinePage> {
@@ -209,7 +201,7 @@ async function* resultRows(batch: Batch, results: ResultStore): AsyncGenerator<R
 async function* resultPages(
   batch: Batch,
   results: ResultStore,
-  { ok, afterLine = 0 }: Which = {},
+  { ok }: Which = {},
 ): AsyncGenerator<ResultRow[]> {
   const read = (line: number): Promise<ResultRow[]> => {
     const page = results.page(batch.seq, { ...PAGE, afterLine: line, ok });
@@ -218,7 +210,7 @@ async function* resultPages(
     });
     return page;
   };
-  let next = read(afterLine);
+  let next = read(0);
   for (;;) {
     const page = await next;
     const last = page.at(-1);
