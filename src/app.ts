@@ -106,7 +106,6 @@ async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
     diskGuard,
     log,
     limits,
-    inspectAhead: { inspect: inspectors.inspectAhead, onFatal },
   });
   const straysDir = join(storage.dataDir.blobsDir, 'strays');
   const back = await uploader.bringStraysBack();

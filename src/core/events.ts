@@ -240,10 +240,6 @@ export const EVENTS = {
     'resource',
     'reason',
   ]),
-  'inspection.not_saved': event('debug', 'an inspection was not saved; creating a batch makes another', [
-    'file',
-    'error',
-  ]),
 
   // Stores
   'disk.low': event('warn', 'the disk is nearly full: uploads are refused and nothing is sent', ['path']),

@@ -1,6 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { EngineOptions } from '../../src/batch/engine.ts';
-import type { AheadPass } from '../../src/batch/validate/port.ts';
 import type { BlobFs } from '../../src/stores/blobs/fs.ts';
 import type { BlobStore } from '../../src/stores/blobs/port.ts';
 import type { StateStore } from '../../src/stores/state/ports.ts';
@@ -16,7 +15,8 @@ export interface Mutation {
   state?(state: StateStore, time: { readonly after: (delayMs: number) => Promise<void> }): StateStore;
   blobs?(blobs: BlobStore): BlobStore;
   fs?(fs: BlobFs): BlobFs;
-  ahead?(pass: AheadPass): AheadPass;
+  /** What an inspection reads of the bytes of its file. */
+  inspected?(chunks: readonly Buffer[]): readonly Buffer[];
   upstream?(upstream: Upstream): Upstream;
   /** Changes a class of the engine for as long as the history runs; returns how to undo that. */
   patch?(): () => void;

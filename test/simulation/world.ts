@@ -5,12 +5,11 @@ import { DatabaseSync } from 'node:sqlite';
 import { singleProcess } from '../../src/app/single-process.ts';
 import { Engine } from '../../src/batch/engine.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
-import type { AheadInspector, AheadPass, Inspector } from '../../src/batch/validate/port.ts';
+import type { Inspector } from '../../src/batch/validate/port.ts';
 import { LINE_BYTES_MAX } from '../../src/contract/batch.ts';
 import type { Inspection, SegmentPlan } from '../../src/contract/inspection.ts';
 import type { Failpoint } from '../../src/core/failpoint.ts';
 import { LineSplitter } from '../../src/core/lines.ts';
-import { unlessAborted } from '../../src/core/unless-aborted.ts';
 import { silentLog } from '../../src/core/log.ts';
 import type { Deployment, Deployments } from '../../src/deployments/port.ts';
 import { runExpiry } from '../../src/batch/upload/expiry.ts';
@@ -361,7 +360,6 @@ export class World {
     const blobs = mutation.blobs?.(disk) ?? disk;
     const clock = this.scheduler.clock(life, () => this.wallMs);
     const onFatal = (error: unknown): void => this.#fatal(life, error);
-    const inspectors = this.#inspectorsOf(life, blobs, rng.fork('inspectors'));
     const engine = new Engine({
       ...singleProcess({ work: state.work, owner: life.name, clock, random: rng.next, log: silentLog }),
       clock,
@@ -370,7 +368,7 @@ export class World {
       state,
       blobs,
       deployments: this.#deploymentsOf(life),
-      inspect: inspectors.inspect,
+      inspect: this.#inspectorOf(life, blobs, rng.fork('inspectors')),
       log: silentLog,
       failpoint: this.#failpointOf(life),
       hasDiskSpace: () => mutation.hasDiskSpace?.() ?? this.hasDiskSpace(),
@@ -399,7 +397,6 @@ export class World {
         dropBallast: () => Promise.resolve(),
       },
       log: silentLog,
-      inspectAhead: { inspect: inspectors.inspectAhead, onFatal },
     });
     const housekeeping = runExpiry(
       {
@@ -671,39 +668,12 @@ export class World {
     };
   }
 
-  #inspectorsOf(
-    life: Life,
-    blobs: BlobStore,
-    rng: Rng,
-  ): { inspect: Inspector; inspectAhead: AheadInspector } {
-    const ahead = new Map<string, Promise<Inspection | undefined>>();
-    const inspect: Inspector = async (blobId, signal) => {
-      const pass = ahead.get(blobId);
-      const shared = pass && (await unlessAborted(pass, signal));
-      if (shared) return shared;
+  #inspectorOf(life: Life, blobs: BlobStore, rng: Rng): Inspector {
+    return async (blobId, signal) => {
       const chunks: Buffer[] = [];
       for await (const chunk of blobs.read(blobId)) chunks.push(chunk as Buffer);
-      return this.#inspection(chunks, { life, rng, signal });
+      return this.#inspection(this.#mutation.inspected?.(chunks) ?? chunks, { life, rng, signal });
     };
-    const inspectAhead: AheadInspector = (blobId) => {
-      const chunks: Buffer[] = [];
-      let seen = 0;
-      const pass: AheadPass = {
-        // What is announced can be read at once.
-        grow: (path, bytes) => {
-          chunks.push(Buffer.from(this.fs.bytesAt(path)!.subarray(seen, bytes)));
-          seen = bytes;
-        },
-        whole: () => {
-          const isBusy = seen === 0 || rng.chance(0.3);
-          ahead.set(blobId, isBusy ? Promise.resolve(undefined) : this.#inspection(chunks, { life, rng }));
-          return ahead.get(blobId)!;
-        },
-        drop: () => void ahead.delete(blobId),
-      };
-      return this.#mutation.ahead?.(pass) ?? pass;
-    };
-    return { inspect, inspectAhead };
   }
 
   /** The real pass over the bytes, with smaller segments than in production. */

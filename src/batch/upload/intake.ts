@@ -1,12 +1,6 @@
 import { ApiError } from '../../contract/error.ts';
 import type { DiskGuard } from '../../core/disk-guard.ts';
-import {
-  BlobStoreError,
-  BlobTooLarge,
-  type BlobStore,
-  type OnGrowth,
-  type StoredBlob,
-} from '../../stores/blobs/port.ts';
+import { BlobStoreError, BlobTooLarge, type BlobStore, type StoredBlob } from '../../stores/blobs/port.ts';
 import { StoreError } from '../../stores/state/ports.ts';
 
 export interface IntakeOptions {
@@ -20,7 +14,6 @@ export interface Incoming {
   readonly bytesMax: number;
   /** What a caller that sends more is told. */
   readonly tooLarge: { readonly message: string; readonly param: string };
-  readonly onGrowth?: OnGrowth | undefined;
 }
 
 const RETRY_AFTER_S = 60;
@@ -44,14 +37,11 @@ export class Intake {
 
   /** Throws `ApiError`, or what `chunks` or `insertRow` threw; then nothing is left behind. */
   async take<T>(incoming: Incoming, insertRow: (stored: StoredBlob) => Promise<T>): Promise<T> {
-    const { blobId, chunks, bytesMax, onGrowth } = incoming;
+    const { blobId, chunks, bytesMax } = incoming;
     if (!(await this.#diskGuard.hasSpace())) throw diskFull();
     this.#underWay.add(blobId);
     try {
-      const stored = await this.#blobs.put(blobId, whileSpace(chunks, this.#diskGuard), {
-        bytesMax,
-        onGrowth,
-      });
+      const stored = await this.#blobs.put(blobId, whileSpace(chunks, this.#diskGuard), { bytesMax });
       try {
         return await insertRow(stored);
       } catch (error) {

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { INPUT_BYTES_MAX } from '../../contract/batch.ts';
 import type { FileRow } from '../../contract/file.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
@@ -15,8 +15,6 @@ import { type BlobFs, nodeBlobFs } from '../../stores/blobs/fs.ts';
 import { type NewBatch, type StateStore, StoreError } from '../../stores/state/ports.ts';
 import { change, resourceOf } from '../../../test/support/state-store.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
-import { inspectInput } from '../validate/inspect.ts';
-import { createInspectorPool, type InspectorPool } from '../validate/pool.ts';
 import { runExpiry } from './expiry.ts';
 import { createUploader, type Upload, type Uploader, type UploaderOptions } from './upload.ts';
 
@@ -280,56 +278,6 @@ test('a source that fails leaves nothing, and its error reaches the caller as it
   await expect(uploader.uploadFile(scope, upload(Buffer.alloc(0), { chunks: source() }))).rejects.toBe(gone);
 
   await expectNothing();
-});
-
-describe('an inspection made while the file comes in', () => {
-  const line = (id: number): string =>
-    `{"custom_id":"task-${id}","method":"POST","url":"/chat/completions","body":{"model":"gpt-4o","messages":[{}]}}\n`;
-  const file = Buffer.from(Array.from({ length: 20_000 }, (_, id) => line(id)).join(''));
-  let pool: InspectorPool;
-  let ahead: Uploader;
-  beforeEach(() => {
-    pool = createInspectorPool({ resolvePath: blobs.pathOf, threads: 1 });
-    ahead = makeUploader({
-      inspectAhead: {
-        inspect: pool.inspectAhead,
-        onFatal: (error) => {
-          throw error;
-        },
-      },
-    });
-  });
-  afterEach(() => pool.close());
-
-  test('is saved after the answer, and is the one that a pass over the stored file makes', async () => {
-    const { id } = await ahead.uploadFile(scope, upload(file));
-
-    const saved = await vi.waitFor(async () => {
-      const inspection = await state.files.inspection(scope, id);
-      return inspection ?? Promise.reject(new Error('not yet'));
-    });
-    expect(saved).toEqual(await inspectInput(blobs.read(id)));
-    expect(saved.requests).toBe(20_000);
-  });
-
-  test('serves whoever asks before it is saved', async () => {
-    const { id } = await ahead.uploadFile(scope, upload(file));
-
-    expect(await pool.inspect(id)).toEqual(await inspectInput(blobs.read(id)));
-  });
-
-  test('is dropped with an upload that fails, and the next one has its turn', async () => {
-    async function* source() {
-      yield file.subarray(0, 1_500_000);
-      throw new Error('the client went away');
-    }
-
-    await expect(ahead.uploadFile(scope, upload(file, { chunks: source() }))).rejects.toThrow('went away');
-
-    await expectNothing();
-    const { id } = await ahead.uploadFile(scope, upload(file));
-    expect(await pool.inspect(id)).toMatchObject({ requests: 20_000 });
-  });
 });
 
 describe('a full disk', () => {

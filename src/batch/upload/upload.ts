@@ -8,7 +8,6 @@ import { newUploadedFileId, type UuidSource } from '../../core/ids.ts';
 import type { Log } from '../../core/log.ts';
 import type { BlobStore, StoredBlob } from '../../stores/blobs/port.ts';
 import type { FileLimits, StateStore } from '../../stores/state/ports.ts';
-import { saveInspection, type InspectAheadOptions } from './ahead.ts';
 import { toFilename } from './filename.ts';
 import { PartUploads, type StoreFile } from './in-parts.ts';
 import { Intake } from './intake.ts';
@@ -32,8 +31,6 @@ export interface UploaderOptions {
   readonly uuid: UuidSource;
   readonly diskGuard: Pick<DiskGuard, 'hasSpace' | 'noteFull' | 'dropBallast'>;
   readonly log: Log;
-  /** Inspects files while they are uploaded, so that a create need not wait for that. */
-  readonly inspectAhead?: InspectAheadOptions;
   readonly limits?: Partial<FileLimits & { readonly fileBytesMax: number }>;
 }
 
@@ -61,7 +58,7 @@ export interface Sweep {
 }
 
 export function createUploader(options: UploaderOptions): Uploader {
-  const { state, blobs, clock, uuid, diskGuard, log, inspectAhead } = options;
+  const { state, blobs, clock, uuid, diskGuard, log } = options;
   const {
     fileBytesMax = INPUT_BYTES_MAX,
     withoutExpiryMax = 500,
@@ -72,29 +69,20 @@ export function createUploader(options: UploaderOptions): Uploader {
 
   const storeFile: StoreFile = async (scope, upload, insert) => {
     const id = newUploadedFileId(uuid);
-    const pass = inspectAhead?.inspect(id);
-    try {
-      const incoming = {
-        blobId: id,
-        chunks: upload.chunks,
-        bytesMax: fileBytesMax,
-        tooLarge: { message: fileTooLarge(fileBytesMax), param: 'file' },
-        onGrowth: pass?.grow,
-      };
-      const file = await intake.take(incoming, async (stored) => {
-        const row = toRow(scope, { ...stored, upload, createdAt: nowS(clock) });
-        if ((await insert(row, limits)) === 'limit') throw quotaExceeded(row, limits);
-        return row;
-      });
-      const { resourceId: resource, actor } = scope;
-      log.event('file.uploaded', { file: id, bytes: file.bytes, resource, actor });
-      if (pass && inspectAhead)
-        void saveInspection(pass, { scope, fileId: id }, { ...inspectAhead, state, log });
-      return file;
-    } catch (error) {
-      pass?.drop();
-      throw error;
-    }
+    const incoming = {
+      blobId: id,
+      chunks: upload.chunks,
+      bytesMax: fileBytesMax,
+      tooLarge: { message: fileTooLarge(fileBytesMax), param: 'file' },
+    };
+    const file = await intake.take(incoming, async (stored) => {
+      const row = toRow(scope, { ...stored, upload, createdAt: nowS(clock) });
+      if ((await insert(row, limits)) === 'limit') throw quotaExceeded(row, limits);
+      return row;
+    });
+    const { resourceId: resource, actor } = scope;
+    log.event('file.uploaded', { file: id, bytes: file.bytes, resource, actor });
+    return file;
   };
 
   return {

@@ -2,11 +2,9 @@ import { Worker } from 'node:worker_threads';
 
 import { ApiError } from '../../contract/error.ts';
 import type { Inspection } from '../../contract/inspection.ts';
-import { unlessAborted } from '../../core/unless-aborted.ts';
 import { BlobNotFound } from '../../stores/blobs/port.ts';
-import { Growth } from './growth.ts';
 import type { InspectionOrder, InspectionReply } from './inspect-worker.ts';
-import type { AheadInspector, Inspector } from './port.ts';
+import type { Inspector } from './port.ts';
 
 export interface InspectorPoolOptions {
   /** Where the bytes of a blob lie on this machine. */
@@ -21,7 +19,6 @@ export interface InspectorPoolOptions {
 
 export interface InspectorPool {
   readonly inspect: Inspector;
-  readonly inspectAhead: AheadInspector;
   /** Ends the threads; inspections that are not done reject. */
   close(): Promise<void>;
 }
@@ -34,8 +31,6 @@ export function createInspectorPool(options: InspectorPoolOptions): InspectorPoo
 interface Job {
   readonly blobId: string;
   readonly path: string;
-  /** Of a file that is still being written: where it is until it is whole. */
-  readonly growing?: { readonly path: string; readonly growth: Growth };
   readonly resolve: (inspection: Inspection) => void;
   readonly reject: (reason: unknown) => void;
 }
@@ -57,8 +52,6 @@ class Pool implements InspectorPool {
   readonly #options: InspectorPoolOptions;
   readonly #threads = new Set<Thread>();
   readonly #waiting: Job[] = [];
-  /** Passes over files that were or are being written, until they are dropped; undefined when they came to nothing. */
-  readonly #ahead = new Map<string, Promise<Inspection | undefined>>();
   #closed = false;
 
   constructor(options: InspectorPoolOptions) {
@@ -67,43 +60,7 @@ class Pool implements InspectorPool {
     this.#spawn();
   }
 
-  readonly inspect: Inspector = async (blobId, signal) => {
-    const ahead = this.#ahead.get(blobId);
-    return (ahead && (await unlessAborted(ahead, signal))) ?? this.#inspect(blobId, signal);
-  };
-
-  readonly inspectAhead: AheadInspector = (blobId) => {
-    const growth = new Growth();
-    return {
-      grow: (path, bytes) => {
-        growth.grow(bytes);
-        if (!this.#ahead.has(blobId)) this.#ahead.set(blobId, this.#follow(blobId, { path, growth }));
-      },
-      whole: () => {
-        growth.end();
-        return this.#ahead.get(blobId) ?? Promise.resolve(undefined);
-      },
-      drop: () => {
-        growth.drop();
-        this.#ahead.delete(blobId);
-      },
-    };
-  };
-
-  /** Never rejects: whoever asks for the file without a pass meets the same trouble, and hears of it. */
-  async #follow(blobId: string, growing: Job['growing']): Promise<Inspection | undefined> {
-    const thread = this.#closed ? undefined : this.#freeThread();
-    if (!thread) return undefined;
-    try {
-      return await new Promise<Inspection>((resolve, reject) => {
-        give(thread, { blobId, path: this.#options.resolvePath(blobId), growing, resolve, reject });
-      });
-    } catch {
-      return undefined;
-    }
-  }
-
-  readonly #inspect: Inspector = (blobId, signal) =>
+  readonly inspect: Inspector = (blobId, signal) =>
     new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       this.#refuseWhenFull();
@@ -144,14 +101,11 @@ class Pool implements InspectorPool {
     );
   }
 
-  /** Gives waiting files to idle threads. One that is still being written, for nobody yet, gives way to them. */
+  /** Gives waiting files to idle threads. */
   #assign(): void {
     while (this.#waiting.length > 0) {
       const thread = this.#freeThread();
-      if (!thread) {
-        const ahead = [...this.#threads].find(({ job }) => job?.growing?.growth.isGrowing);
-        return ahead?.job?.growing?.growth.drop();
-      }
+      if (!thread) return;
       const job = this.#waiting.shift();
       if (job) give(thread, job);
     }
@@ -220,11 +174,7 @@ class Pool implements InspectorPool {
 function give(thread: Thread, job: Job): void {
   thread.job = job;
   thread.worker.ref();
-  const { path, growing } = job;
-  thread.worker.postMessage({
-    path,
-    growing: growing && { path: growing.path, shared: growing.growth.shared },
-  } satisfies InspectionOrder);
+  thread.worker.postMessage({ path: job.path } satisfies InspectionOrder);
 }
 
 function settle(job: Job, reply: InspectionReply): void {
@@ -233,8 +183,6 @@ function settle(job: Job, reply: InspectionReply): void {
       return job.resolve(reply.inspection);
     case 'absent':
       return job.reject(new BlobNotFound(`there are no bytes of file ${job.blobId}`));
-    case 'dropped':
-      return job.reject(new Error(`the upload of file ${job.blobId} failed, or its inspection gave way`));
     case 'failed':
       return job.reject(new Error(`file ${job.blobId} could not be validated`, { cause: reply.error }));
   }

@@ -1,26 +1,17 @@
 import type { BlobFile } from './fs.ts';
 import { onDisk } from './errors.ts';
 
-interface BlockWriterOptions {
-  readonly blockBytes: number;
-  /** Is called with the number of bytes that are in the file so far. */
-  readonly onWritten: (bytes: number) => void;
-}
-
 /** Gathers chunks of any size into blocks. While one block is written, the next one fills. */
 export class BlockWriter {
   readonly #file: BlobFile;
-  readonly #onWritten: (bytes: number) => void;
   readonly #blockBytes: number;
   #filling: Buffer;
   #spare: Buffer | undefined;
   #used = 0;
-  #written = 0;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(file: BlobFile, { blockBytes, onWritten }: BlockWriterOptions) {
+  constructor(file: BlobFile, blockBytes: number) {
     this.#file = file;
-    this.#onWritten = onWritten;
     this.#blockBytes = blockBytes;
     this.#filling = Buffer.allocUnsafeSlow(blockBytes);
   }
@@ -51,15 +42,9 @@ export class BlockWriter {
     const block = this.#filling;
     this.#filling = this.#spare ?? Buffer.allocUnsafeSlow(this.#blockBytes);
     this.#spare = block;
-    this.#writing = this.#write(block.subarray(0, this.#used));
+    this.#writing = onDisk('write', this.#file.append(block.subarray(0, this.#used)));
     // The next await meets a failure. Until then the rejection must not count as unhandled.
     this.#writing.catch(() => {});
     this.#used = 0;
-  }
-
-  async #write(block: Uint8Array): Promise<void> {
-    await onDisk('write', this.#file.append(block));
-    this.#written += block.byteLength;
-    this.#onWritten(this.#written);
   }
 }

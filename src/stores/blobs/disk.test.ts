@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, rm, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -55,20 +54,6 @@ describe('what is put', () => {
       await blobs.put('file-1', inPieces(bytes, pieceBytes));
       expect((await buffer(blobs.read('file-1'))).equals(bytes)).toBe(true);
     }
-  });
-
-  test('can be read as far as was told while it grows', async () => {
-    const bytes = randomBytes(3_500_000);
-    const told: number[] = [];
-
-    await blobs.put('file-1', inPieces(bytes), {
-      onGrowth: (path, count) => {
-        expect(readFileSync(path).subarray(0, count).equals(bytes.subarray(0, count))).toBe(true);
-        told.push(count);
-      },
-    });
-
-    expect(told).toEqual([1, 2, 3].map((mib) => mib * 1024 * 1024).concat(bytes.length));
   });
 
   test('is not harmed by a source that reuses its buffer', async () => {

@@ -291,14 +291,11 @@ export class DiskBlobs implements BlobStore {
   async #writeTemp(
     path: string,
     chunks: AsyncIterable<Uint8Array>,
-    { bytesMax = Infinity, onGrowth }: PutOptions,
+    { bytesMax = Infinity }: PutOptions,
   ): Promise<Written> {
     const file = await onDisk('create', this.#fs.create(path));
     try {
-      const writer = new BlockWriter(file, {
-        blockBytes: this.#blockBytes,
-        onWritten: (bytes) => onGrowth?.(path, bytes),
-      });
+      const writer = new BlockWriter(file, this.#blockBytes);
       const stored = await copyInto(writer, chunks, bytesMax);
       await onFsync('fsync of a blob', file.fsync());
       return stored;

@@ -40,12 +40,7 @@ export interface Stray {
 
 export interface PutOptions {
   readonly bytesMax?: number;
-  /** Where bytes lie on this machine is told as they are written, so that another thread may read these already. */
-  readonly onGrowth?: OnGrowth;
 }
-
-/** The first `bytes` of the file at `path` are there. It is renamed when it is whole. */
-export type OnGrowth = (path: string, bytes: number) => void;
 
 export interface StoredBlob {
   readonly id: string;
