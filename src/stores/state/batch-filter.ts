@@ -125,6 +125,11 @@ export function toCondition(filter: BatchFilter): RawBuilder<SqlBool> {
   const { field, op, value } = filter;
   // `is not distinct from` finds nothing in an index of PostgreSQL.
   const operator = op === 'eq' && value !== null ? '=' : SQL_OPERATORS[op];
-  const bound = typeof value === 'number' ? sql`cast(${value} as bigint)` : sql`cast(${value} as text)`;
-  return sql<SqlBool>`${sql.ref(field)} ${sql.raw(operator)} ${bound}`;
+  return sql<SqlBool>`${sql.ref(field)} ${sql.raw(operator)} ${bound(value)}`;
+}
+
+/** PostgreSQL compares nothing with a text but texts; a null without a type goes with every column. */
+function bound(value: Comparison['value']): RawBuilder<unknown> {
+  if (value === null) return sql`null`;
+  return typeof value === 'number' ? sql`cast(${value} as bigint)` : sql`cast(${value} as text)`;
 }

@@ -126,7 +126,19 @@ describe.each([
             );
           },
         ),
-        { numRuns: name === 'SQLite' ? 400 : 100 },
+        {
+          numRuns: name === 'SQLite' ? 400 : 100,
+          // A null has no type, and is compared with a number here.
+          examples: [
+            [
+              both(compare('completed_at', 'eq', null), compare('input_file_id', 'eq', 'f0')),
+              { field: 'created_at', direction: 'asc' },
+              undefined,
+              1,
+              1,
+            ],
+          ],
+        },
       );
     }));
 
