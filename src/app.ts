@@ -31,11 +31,11 @@ import { createHttpServer } from './http/server.ts';
 import type { DiskBlobs } from './stores/blobs/disk.ts';
 import type { StateStore } from './stores/state/ports.ts';
 
-/** The composition root: here, and in `app/`, are the only files that name an implementation of a port. */
+/** The composition root. Only this file and those in `app/` name an implementation of a port. */
 
 export interface AppDeps {
   readonly log: Log;
-  /** A promise can no longer be kept (P9): the caller ends the process. */
+  /** A promise can no longer be kept (P9). The caller must end the process. */
   readonly onFatal: (error: unknown) => void;
 }
 
@@ -46,11 +46,11 @@ export interface Core {
   readonly deployments: Deployments;
   readonly engine: Engine;
   readonly uploader: Uploader;
-  /** Sends nothing new, waits `drainMs` at most for what is in flight, makes it durable, lets the directory go. */
+  /** Sends nothing new, waits at most `drainMs` for requests in flight, saves their results, and frees the directory. */
   close(options: { readonly drainMs: number }): Promise<void>;
 }
 
-/** For one batch without a server: the first deployment of the configuration, on its first upstream. */
+/** For `offpeak run`: the first deployment of the configuration, on its first upstream. */
 export async function openLocalCore(
   config: AppConfig,
   deps: AppDeps & Pick<EngineOptions, 'acceptedBefore'>,
@@ -162,13 +162,13 @@ export interface App extends Core {
   readonly controlPlane: ControlPlane;
   readonly firstKeys: FirstKeys;
   readonly checkUpstreams: OpenedControlPlane['checkUpstreams'];
-  /** What clients must trust; null: HTTP, or a certificate of the operator's own. */
+  /** The certificate that clients must trust. Null: the service speaks HTTP, or has a certificate of the operator's own. */
   readonly localCertPath: string | null;
   listen(): Promise<{ readonly url: string }>;
   /**
-   * Puts another configuration in force; batches go on. When it resolves, every request that is sent from then on follows
-   * the new one. Options that need a restart are not looked at. Rejects with a `ConfigError`, and changes nothing, when the
-   * configuration has faults.
+   * Puts another configuration in force; batches go on. It reaches requests by `engine.redeploy`, `dispatchers.refresh` and
+   * `dispatcher.update`: when it resolves, every request that is sent from then on follows it. Options that need a restart
+   * are not looked at. It rejects with a `ConfigError`, and changes nothing, when the configuration has faults.
    */
   apply(config: AppConfig): Promise<void>;
 }
@@ -236,7 +236,7 @@ export async function createApp(
   };
 }
 
-/** All that may turn out to be wrong with a configuration. */
+/** Finds every fault of a configuration before anything else is opened. */
 async function openTlsAndControlPlane(
   config: AppConfig,
   storage: Storage,

@@ -6,11 +6,11 @@ import { useProxies } from './cli/client/proxies.ts';
 import { reasonOf } from './cli/process/system-error.ts';
 import { ProxyError } from './core/proxy.ts';
 
-// Of the heaps of threads, which start after this. The launcher has set those of the main one, which makes most garbage.
+// The heaps of threads, which start after this. The launcher sets the heap of the main thread, which makes most garbage.
 setFlagsFromString('--min-semi-space-size=2');
 setFlagsFromString('--max-semi-space-size=4');
 
-// `offpeak … | head` closes the pipe early, and that is fine. Who writes a whole file there listens as well, and is told.
+// `offpeak … | head` closes the pipe early, and that is no failure. A command that writes a file there listens itself.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (process.stdout.listenerCount('error') > 1) return;
   if (error.code === 'EPIPE') process.exit();
@@ -22,7 +22,7 @@ const manifest: unknown = JSON.parse(readFileSync(new URL('../package.json', imp
 const version =
   typeof manifest === 'object' && manifest !== null && 'version' in manifest ? String(manifest.version) : '';
 
-// Neither what is told nor where it goes decides over what is done.
+// A message that cannot be written must not change what the command does.
 process.stderr.on('error', () => {});
 
 try {
@@ -33,5 +33,5 @@ try {
   process.stderr.write(`offpeak: ${error.message}\n`);
   process.exitCode = EXIT.usage;
 }
-// Nothing should be left to do; should something hang, it must not keep the process.
+// Nothing should be left to do. Something that hangs must not keep the process.
 setTimeout(() => process.exit(), 2_000).unref();

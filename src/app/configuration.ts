@@ -27,11 +27,11 @@ export interface Configuration {
   readonly config: () => AppConfig;
   readonly catalog: () => Catalog;
   readonly fleet: Fleet;
-  /** Puts another one in force. Rejects with a `ConfigError`, and changes nothing, when it has faults. */
+  /** Puts another one in force. It rejects with a `ConfigError`, and changes nothing, when that has faults. */
   readonly apply: (next: AppConfig) => Promise<void>;
 }
 
-/** Applies the configuration of the start; rejects like `apply`. */
+/** Applies the first configuration. It rejects as `apply` does. */
 export async function startConfiguration(
   first: AppConfig,
   { store, identity, digest, exclusive, log }: ConfigurationDeps,

@@ -15,15 +15,15 @@ import { identityOf, startConfiguration } from './configuration.ts';
 import { makeFirstKeys, type FirstKeys, type KeepFirstKeys } from './first-keys.ts';
 import type { Storage } from './storage.ts';
 
-/** What is configured and what is changed over the API, in force. */
+/** What the configuration declares and what the API has changed, in force. */
 export interface OpenedControlPlane {
   readonly controlPlane: ControlPlane;
   readonly deployments: Deployments;
   readonly authenticate: Authenticate;
   readonly firstKeys: FirstKeys;
-  /** Asks upstreams that are new whether they can serve, and tells the log. Two seconds at most. */
+  /** Asks new upstreams whether they can serve, and logs the answers. It takes two seconds at most. */
   readonly checkUpstreams: () => Promise<readonly UpstreamState[]>;
-  /** Puts another configuration in force. Rejects with a `ConfigError`, and changes nothing, when it has faults. */
+  /** Puts another configuration in force. It rejects with a `ConfigError`, and changes nothing, when that has faults. */
   apply(config: AppConfig): Promise<void>;
   close(): Promise<void>;
 }

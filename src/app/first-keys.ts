@@ -5,17 +5,17 @@ import { nowS, systemClock } from '../core/clock.ts';
 import { hintOf, makeKey } from '../deployments/keys.ts';
 import type { ResourceStore } from '../stores/state/ports.ts';
 
-/** Keys that were made just now; they are shown now or never. */
+/** Keys that were made just now. They cannot be shown later. */
 export interface FirstKeys {
   /** Key 1 of the default resource. */
   readonly apiKey: string | null;
   readonly adminKey: string | null;
 }
 
-/** Called before the first keys are in force: nobody can read them once they are. */
+/** It is called before the first keys are in force, because nobody can read them afterwards. */
 export type KeepFirstKeys = (keys: FirstKeys) => Promise<void>;
 
-/** Without any key nobody could get in. */
+/** Makes the keys without which nobody could use the service. */
 export async function makeFirstKeys(
   config: AppConfig,
   deps: {

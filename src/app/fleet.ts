@@ -6,7 +6,7 @@ import type { FleetUpstream } from '../deployments/fleet/serving.ts';
 import { readSimulatorBehaviour } from './simulator.ts';
 import { connectionOf } from './upstream-kinds.ts';
 
-/** The upstreams of a configuration, not opened yet. Rejects with every fault of theirs. */
+/** The upstreams of a configuration, not opened yet. It rejects with all their faults. */
 export async function fleetOf(config: AppConfig, catalog: Catalog, log: Log): Promise<FleetUpstream[]> {
   const context = { config, behaviour: await readSimulatorBehaviour(config), log };
   const faults: Fault[] = [];

@@ -18,15 +18,15 @@ export interface Halves {
 }
 
 export interface TieOptions {
-  /** The operator says that they belong together. */
+  /** True: the operator says that they belong together. */
   readonly adopt: boolean;
   readonly log: Log;
   readonly failpoint: Failpoint;
 }
 
 /**
- * Makes sure that the directory and the database are halves of one installation: both have its id. Rejects otherwise, as
- * work on a foreign half loses what people own. Two that have no id yet, and agree, get one.
+ * Makes sure that the directory and the database are halves of one installation: both have its id. It rejects otherwise,
+ * because work on a foreign half loses data. Two halves that have no id yet, and agree, get one.
  */
 export async function tieTogether(halves: Halves, { adopt, log, failpoint }: TieOptions): Promise<void> {
   const names = { path: halves.dataDir.path, database: halves.database };
@@ -50,7 +50,7 @@ export async function tieTogether(halves: Halves, { adopt, log, failpoint }: Tie
   await giveId(halves, failpoint);
 }
 
-/** What is wrong between the two, for those who only look; null: they are one installation, or will be. */
+/** Says why the two do not belong together, and changes nothing. Null: they do, or the next start makes them. */
 export async function mismatchOf(halves: Halves): Promise<string | null> {
   const mark = await readMark(halves.dataDir);
   const databaseId = await halves.state.installation.get('installation_id');
@@ -60,7 +60,7 @@ export async function mismatchOf(halves: Halves): Promise<string | null> {
   return `The data directory and the database do not belong together: ${directory}; ${database}.`;
 }
 
-/** Before a database is made, or tables in one: whether there ought to be one. Rejects when there does. */
+/** Before a database or its tables are made: rejects when the directory shows that there was a database. */
 export async function expectNoDatabase(halves: Omit<Halves, 'state'>, found: string): Promise<void> {
   const mark = await readMark(halves.dataDir);
   if (mark.kind === 'none' || mark.kind === 'pending') {
@@ -70,7 +70,7 @@ export async function expectNoDatabase(halves: Omit<Halves, 'state'>, found: str
   throw new DataDirError(refusal(halves, { directory, database: `${halves.database} ${found}` }));
 }
 
-/** The pepper that the digests of the database's keys were made with. */
+/** The pepper with which the digests of the database's keys were made. */
 export async function openPepper(
   {
     dataDir,
@@ -94,7 +94,7 @@ export async function openPepper(
   return current;
 }
 
-/** What is wrong with the pepper, for those who only look. */
+/** Says what is wrong with the pepper, and changes nothing. */
 export async function pepperFault({
   dataDir: { path, pepper },
   state: { installation },
@@ -108,7 +108,7 @@ export async function pepperFault({
   return pepperText(join(path, PEPPER_FILE), pepper !== undefined);
 }
 
-/** Tells peppers apart, and nothing about them. */
+/** It tells two peppers apart, and reveals nothing about them. */
 const checkOf = (pepper: Uint8Array): string =>
   createHmac('sha256', pepper).update('offpeak pepper').digest('hex');
 
@@ -119,10 +119,10 @@ const pepperText = (file: string, isThere: boolean): string =>
   'Restore it from the backup that the database is from. If it is lost, start once with --adopt: all keys are dropped ' +
   'then, and new ones are made.';
 
-/** What the directory says of itself. `pending`: its id may not have reached the database. */
+/** The directory's own id. `pending`: it may not have reached the database. */
 type Mark = { readonly kind: 'none' | 'damaged' } | { readonly kind: 'id' | 'pending'; readonly id: string };
 
-/** With the blobs, as these are what must not be taken for another installation's. */
+/** The id lies among the blobs, because those must not be taken for another installation's. */
 const markFile = ({ blobsDir }: Pick<DataDir, 'blobsDir'>): string => join(blobsDir, 'installation');
 const MARK = /^([0-9a-f-]{36})( pending)?\n$/;
 
@@ -150,8 +150,8 @@ const unusable = (file: string, cause: NodeJS.ErrnoException): DataDirError =>
   );
 
 /**
- * A new id in both. The directory has it first, as pending: a process that ends in between leaves halves that the next
- * start takes for what they are, and an id that reached one database never gets into a second one.
+ * Gives both halves a new id. Invariant: the directory has it first, as pending. Otherwise a process that ends in between
+ * leaves halves that the next start refuses, or an id could reach a second database.
  */
 async function giveId({ dataDir, state }: Halves, failpoint: Failpoint): Promise<void> {
   const id = randomUUID();
@@ -165,13 +165,13 @@ async function giveId({ dataDir, state }: Halves, failpoint: Failpoint): Promise
 interface Facts {
   readonly mark: Mark;
   readonly databaseId: string | undefined;
-  /** Of a database without an id: what it names and the directory has. `none`: there are neither rows nor blobs. */
+  /** For a database without an id: whether the directory has the files that it names. `none`: neither has any. */
   readonly evidence: 'none' | 'agree' | 'differ';
 }
 
 type Verdict = 'same' | 'confirmed' | 'restored' | 'new' | 'foreign';
 
-/** `restored`: the database is from a backup of before it had an id, and its files are there. */
+/** `restored`: the database is from a backup that was made before it had an id, and its files are there. */
 function judge({ mark, databaseId, evidence }: Facts): Verdict {
   if (databaseId !== undefined) {
     if (!('id' in mark) || mark.id !== databaseId) return 'foreign';
@@ -199,7 +199,7 @@ async function countPresent(
   return present;
 }
 
-/** Of the newest files, as an older copy of the directory lacks these. */
+/** Looks at the newest files, because an older copy of the directory lacks those. */
 export async function missingFiles({
   state,
   blobs,
@@ -231,7 +231,7 @@ async function sidesOf(halves: Halves, { mark, databaseId }: Omit<Facts, 'eviden
   };
 }
 
-/** What is known of either. */
+/** What is known of each half, in words. */
 interface Sides {
   readonly directory: string;
   readonly database: string;

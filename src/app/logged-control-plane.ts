@@ -2,7 +2,7 @@ import type { Scope } from '../contract/scope.ts';
 import type { Log } from '../core/log.ts';
 import type { ControlPlane } from '../deployments/control/port.ts';
 
-/** Writes what operators change over the API to the log, as the audit log has it. */
+/** A control plane that logs what operators change over the API, as the audit log has it. */
 export function loggedControlPlane(plane: ControlPlane, log: Log): ControlPlane {
   const changed = (change: string, at: { actor: string; resource: string; deployment?: string }): void =>
     log.event('configuration.changed', { change, ...at });

@@ -1,7 +1,7 @@
 import type { Engine } from '../batch/engine.ts';
 import type { ControlPlane } from '../deployments/control/port.ts';
 
-/** A change of what serves batches is answered when every request that is sent from then on follows it. */
+/** A control plane whose changes are answered once every request that is sent from then on follows them. */
 export function redeployingControlPlane(plane: ControlPlane, engine: Pick<Engine, 'redeploy'>): ControlPlane {
   const redeployAfter = async <T>(change: Promise<T>): Promise<T> => {
     const result = await change;

@@ -8,7 +8,7 @@ import { readSimulatorBehaviour } from './simulator.ts';
 import type { Storage } from './storage.ts';
 import { connectionOf } from './upstream-kinds.ts';
 
-/** The one deployment of `offpeak run`, on the first upstream: no catalog, no quota, any name. */
+/** Opens the one deployment of `offpeak run`, on the first upstream, without a catalog and without a quota. */
 export async function openRunDeployment(
   config: AppConfig,
   { state, log }: Pick<Storage, 'state'> & { readonly log: Log },

@@ -16,7 +16,7 @@ export const simulatorOptions = (options: SimulatorValues) => ({
   seed: options.simulatorSeed,
 });
 
-/** Null: none is given. A faulty file is a fault of the configuration. */
+/** Null: no file is given. A faulty file is a fault of the configuration. */
 export async function readSimulatorBehaviour({
   simulatorBehaviour: path,
 }: Pick<SimulatorValues, 'simulatorBehaviour'>): Promise<Behaviour | null> {

@@ -13,7 +13,7 @@ import { openSqliteStore } from '../stores/state/sqlite/thread.ts';
 import { failpointFromEnv } from './failpoint.ts';
 import { expectNoDatabase, openPepper, tieTogether } from './installation.ts';
 
-const ROOM_LOOK_MS = 1_000;
+const DISK_POLL_MS = 1_000;
 
 export interface Storage {
   readonly dataDir: DataDir;
@@ -29,7 +29,7 @@ export async function openStorage(
   config: StorageConfig,
   { log, onFatal }: { readonly log: Log; readonly onFatal: (error: unknown) => void },
 ): Promise<Storage> {
-  // What is made from here on is for this user alone; a directory that others share keeps its own mode.
+  // Files that are made from here on are for this user alone. A directory that others share keeps its own mode.
   process.umask(0o077);
   const dataDir = await openDataDir(config.dataDir);
   try {
@@ -75,7 +75,7 @@ const openState = (
 
 export const sqlitePath = ({ path }: Pick<DataDir, 'path'>): string => join(path, 'offpeak.db');
 
-/** For people: no password in it. */
+/** The database's name for people, without a password. */
 export function labelOf(
   { database }: Pick<StorageConfig, 'database'>,
   dataDir: Pick<DataDir, 'path'>,
@@ -83,7 +83,7 @@ export function labelOf(
   return database === null ? sqlitePath(dataDir) : postgresLabel(database);
 }
 
-/** A database, or tables in one, are made only where none can have been. */
+/** A database, or its tables, are made only where there cannot have been any. */
 async function expectDatabase(
   halves: Parameters<typeof expectNoDatabase>[0],
   { url, adopt }: { readonly url: string | null; readonly adopt: boolean },
@@ -119,7 +119,7 @@ export async function closeStorage({ state, blobs, dataDir }: Storage): Promise<
   dataDir.close();
 }
 
-/** The dispatchers ask before every request, so the guard's answer is kept at hand. */
+/** Dispatchers ask before every request, so the answer of the guard is kept. */
 export function watchDiskSpace(
   {
     diskGuard,
@@ -132,16 +132,16 @@ export function watchDiskSpace(
   }: { readonly signal: AbortSignal; readonly log: Log; readonly onFatal: (error: unknown) => void },
 ): { readonly isThere: boolean } {
   const diskSpace = { isThere: true };
-  const look = async (): Promise<void> => {
+  const poll = async (): Promise<void> => {
     while (!signal.aborted) {
       const isThere = await diskGuard.hasSpace();
       if (isThere !== diskSpace.isThere) log.event(isThere ? 'disk.ok' : 'disk.low', { path });
       diskSpace.isThere = isThere;
-      await systemClock.sleep(ROOM_LOOK_MS, signal).catch(() => {
+      await systemClock.sleep(DISK_POLL_MS, signal).catch(() => {
         // The app closes.
       });
     }
   };
-  Promise.all([look(), diskGuard.watch(signal)]).catch(onFatal);
+  Promise.all([poll(), diskGuard.watch(signal)]).catch(onFatal);
   return diskSpace;
 }

@@ -8,7 +8,7 @@ import { makeServerTls, readServerTls, TlsError, type ServerTls } from '../tls/s
 export interface OpenedTls {
   /** Null: plain HTTP. */
   readonly tls: ServerTls | null;
-  /** What clients must trust; null: HTTP, or a certificate of the operator's own. */
+  /** The certificate that clients must trust. Null: the service speaks HTTP, or has a certificate of the operator's own. */
   readonly localCertPath: string | null;
 }
 

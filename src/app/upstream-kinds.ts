@@ -15,7 +15,7 @@ import { scriptOf, simulatorOptions } from './simulator.ts';
 
 interface Context {
   readonly config: AppConfig;
-  /** Of the simulator. */
+  /** The script of the simulator. */
   readonly behaviour: Behaviour | null;
   readonly log: Log;
 }
@@ -24,8 +24,8 @@ interface Context {
 export type Connection = Pick<FleetUpstream, 'kind' | 'fingerprint' | 'open'>;
 
 /**
- * Every kind of upstream that a configuration can name, and how it is opened. A new kind is one more case here, and its
- * shape in `config/upstream.ts`. Rejects with a `ConfigError` when a file that the upstream names cannot be read.
+ * Says how each kind of upstream is opened. A new kind is one more case here, and its shape in `config/upstream.ts`. It
+ * rejects with a `ConfigError` when a file that the upstream names cannot be read.
  */
 export async function connectionOf(upstream: UpstreamConfig, context: Context): Promise<Connection> {
   switch (upstream.kind) {
@@ -62,7 +62,7 @@ async function toHttp(upstream: HttpUpstreamConfig, { log }: Context): Promise<C
         azureApiVersion: apiVersion ?? undefined,
         model,
         timeoutMs: requestTimeoutMs,
-        // More deployments than one share them.
+        // Several deployments share these connections.
         connectionsMax: CONCURRENCY_MAX,
         proxy: proxyBefore(upstream),
         log,
@@ -81,7 +81,7 @@ async function readCa({ name, caPath, source }: HttpUpstreamConfig): Promise<str
   }
 }
 
-/** A path that many have says nothing; another one tells servers behind one host apart. */
+/** A common path says nothing. Another path tells servers behind one host apart. */
 function shortAddress(url: string): string {
   const { host, pathname } = new URL(url);
   return /^\/(openai\/)?(v1\/?)?$/.test(pathname) ? host : host + pathname.replace(/\/+$/, '');
@@ -92,6 +92,6 @@ function proxyBefore({ url, proxy }: HttpUpstreamConfig): URL | null {
   return proxy === 'none' ? null : (toProxy(proxy) ?? null);
 }
 
-/** Keys go into it, so it must not give them away. */
+/** It is a hash, because keys go into it and must not be readable. */
 const fingerprint = (parts: readonly unknown[]): string =>
   createHash('sha256').update(JSON.stringify(parts)).digest('hex');

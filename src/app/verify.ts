@@ -17,7 +17,7 @@ import { bytesOf, labelOf, sqlitePath } from './storage.ts';
 /** A file whose bytes are not those of its row. */
 export interface DamagedFile {
   readonly id: string;
-  /** Null: the part of an upload, or a deleted file that a live batch still reads. */
+  /** Null: it is the part of an upload, or a deleted file that a live batch still reads. */
   readonly filename: string | null;
   readonly resource: string | null;
   readonly kind: 'missing' | 'changed' | 'unreadable';
@@ -29,7 +29,7 @@ export interface DamagedFile {
 export interface Verification {
   readonly dataDir: string;
   readonly database: string;
-  /** Of the installation as a whole. */
+  /** Faults of the installation as a whole. */
   readonly faults: readonly string[];
   readonly files: number;
   readonly bytes: number;
@@ -38,7 +38,7 @@ export interface Verification {
   readonly strays: readonly string[];
   /** Strays that were set aside before. */
   readonly setAside: readonly string[];
-  /** What lies among the blobs and was not made by the service. */
+  /** Files among the blobs that the service did not make. */
   readonly foreign: readonly string[];
 }
 
@@ -49,10 +49,10 @@ export interface VerifyProgress {
 }
 
 const PAGE = 500;
-/** Longer than an upload has its bytes and no row yet. */
+/** An upload has its bytes before its row, for less than this. */
 const SECOND_LOOK_MS = 1_000;
 
-/** Compares every row with its bytes and all bytes with the rows. Changes nothing, and needs no lock. */
+/** Compares every row with its bytes and all bytes with the rows. It changes nothing, and needs no lock. */
 export async function verify(
   config: Pick<AppConfig, 'dataDir' | 'database'>,
   onProgress: (progress: VerifyProgress) => void,
@@ -62,7 +62,7 @@ export async function verify(
   const blobs = readDiskBlobs({ dir: dataDir.blobsDir });
   try {
     const database = labelOf(config, dataDir);
-    // Before the rows are read: what is deleted meanwhile is looked for again.
+    // Blobs are listed before the rows are read, and what is deleted meanwhile is looked for again.
     const found = await inventory(dataDir.blobsDir, blobs);
     const halves = { dataDir, blobs, state, database };
     const faults = [await mismatchOf(halves), await pepperFault(halves)];
@@ -150,7 +150,7 @@ async function checkParts({ state, blobs }: Stores): Promise<DamagedFile[]> {
   }
 }
 
-/** Inputs that were deleted under batches that still read them. */
+/** Inputs that were deleted while batches still read them. */
 async function checkDeleted({ state, blobs }: Stores): Promise<DamagedFile[]> {
   const damaged: DamagedFile[] = [];
   for (const { inputFileId: id, inputBlobId, resourceId } of await state.batches.live()) {
@@ -177,7 +177,7 @@ async function damageOf(
   }
 }
 
-/** Of those that no row names now, the ones that none names a moment later either: an upload may have been under way. */
+/** Blobs that no row names, now and a moment later: an upload may have been under way. */
 async function straysAmong(ids: readonly string[], { state, blobs }: Stores): Promise<string[]> {
   const first = await unnamed(ids, state);
   if (first.length === 0) return [];
@@ -200,7 +200,7 @@ interface Inventory {
   readonly foreign: string[];
 }
 
-/** The blobs of the directory, and what else is in it. */
+/** The blobs of the directory, and the other files in it. */
 async function inventory(blobsDir: string, blobs: DiskBlobs): Promise<Inventory> {
   const ids: string[] = [];
   const setAside: string[] = [];

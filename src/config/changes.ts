@@ -3,15 +3,15 @@ import type { Option } from './option.ts';
 import { OPTION_NAMES, OPTIONS, type OptionName } from './options.ts';
 import type { Values } from './sections.ts';
 
-/** What a configuration read again says differently: names only, as keys are among the values. */
+/** What has changed in a configuration that is read again. It has names only, because values may be keys. */
 export interface Changes {
   /** `deployment default/chat added`, `--concurrency`. */
   readonly applied: readonly string[];
-  /** Flags of options whose new value counts from the next start. */
+  /** Flags of options whose new value is used from the next start on. */
   readonly needRestart: readonly string[];
 }
 
-/** The new values, with the old ones where only a restart can bring the new ones into force. */
+/** The new values, but the old ones where a change needs a restart. */
 export function reloadable(before: Values, after: Values): Values {
   const kept = OPTION_NAMES.filter((name) => !reloads(name)).map((name) => [name, before[name]]);
   return { ...after, ...Object.fromEntries(kept) };
@@ -25,7 +25,7 @@ export function changesOf(
   const flags = (names: readonly OptionName[]) => names.map((name) => `--${OPTIONS[name].flag}`);
   return {
     applied: [
-      // Its parts are told one by one.
+      // Its deployments are listed one by one.
       ...flags(changed.filter((name) => reloads(name) && name !== 'deployments')),
       ...Object.entries(OBJECTS).flatMap(([kind, namesOf]) =>
         differences(kind, namesOf(before.config), namesOf(after.config)),
@@ -72,7 +72,7 @@ function differences(kind: string, before: Named, after: Named): string[] {
   return [...added, ...changed, ...removed];
 }
 
-/** Where in the file something stands makes no difference. */
+/** The place in the file makes no difference. */
 const isEqual = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b);
 
 const canonical = (value: unknown): string =>

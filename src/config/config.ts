@@ -9,7 +9,7 @@ import type { ResourceEntry } from './resource.ts';
 import type { Locate, SectionName, Values } from './sections.ts';
 import { DEFAULT_UPSTREAM, resolveInline, resolveUpstream, type UpstreamConfig } from './upstream.ts';
 
-/** What `createApp` is made from: every option, and what the objects of the configuration come to. */
+/** A resolved configuration: every option, and the objects of the file with their defaults. `createApp` is made from it. */
 export interface AppConfig
   extends
     Declared,
@@ -17,9 +17,9 @@ export interface AppConfig
   /** Names are unique. */
   readonly upstreams: readonly UpstreamConfig[];
   readonly models: readonly CatalogModel[];
-  /** Zone → regions; on top of the zones that are built in. */
+  /** Zone → regions, in addition to the built-in zones. */
   readonly dataZones: Readonly<Record<string, readonly string[]>>;
-  /** Null: keys only. */
+  /** Null: keys are accepted, and no tokens. */
   readonly identity: IdentityEntry | null;
   readonly roleAssignments: readonly RoleAssignmentEntry[];
 }
@@ -27,7 +27,7 @@ export interface AppConfig
 const ENQUEUED_TOKENS_WITHOUT_QUOTA = 5e9;
 export const DEFAULT_RESOURCE_GROUP = 'offpeak';
 
-/** The simulator needs no set-up, so it serves the deployment that the examples name. */
+/** The simulator needs no set-up, so without any deployment it serves the one that the examples name. */
 const EXAMPLE_DEPLOYMENT: DeploymentEntry = { name: 'gpt-4o-batch-deployment', model: 'gpt-4o' };
 
 export function resolveConfig(values: Values, at: Locate = () => 'the command line'): AppConfig {
@@ -45,7 +45,10 @@ export function resolveConfig(values: Values, at: Locate = () => 'the command li
   };
 }
 
-/** The default upstream serves everything; beside `upstreams` it is there only when asked for, lest answers be made up. */
+/**
+ * The default upstream serves every model. Beside `upstreams` it is there only when the configuration asks for it, because
+ * the simulator would answer in place of a real server.
+ */
 function namedUpstreams(values: Values, at: Locate): UpstreamConfig[] {
   const named = (values.upstreams ?? []).map((entry, index) =>
     resolveUpstream(entry, values, at('upstreams', [index])),
@@ -79,9 +82,9 @@ function resolveResources(values: Values, at: Locate): ResolvedResource[] {
 interface Place {
   readonly values: Values;
   readonly at: Locate;
-  /** In `resources`; -1: not there. */
+  /** Place in `resources`. -1: it is not there. */
   readonly index: number;
-  /** Deployments from elsewhere. */
+  /** Deployments that do not stand in the entry. */
   readonly more: readonly DeploymentEntry[];
 }
 

@@ -13,7 +13,7 @@ interface Seen {
 
 type Check = (values: Values, seen: Seen) => Fault[];
 
-/** Each with what it looks at. */
+/** Each check has the values that it looks at. */
 const CHECKS: readonly (readonly [Check, readonly ValueName[]])[] = [
   [ofDefaultUpstream, ['upstream', 'deployments', 'resources']],
   [ofDeployments, ['deployments', 'resources', 'upstreams', 'upstream']],
@@ -25,7 +25,7 @@ const CHECKS: readonly (readonly [Check, readonly ValueName[]])[] = [
   [ofTls, ['tlsCertPath', 'tlsKeyPath', 'tlsSelfSigned']],
 ];
 
-/** Faults that only show when values are seen together. What was not understood brings up none. */
+/** Finds faults that show only when values are seen together. It skips values that have a fault already. */
 export function contradictions(
   values: Values,
   seen: Seen & { readonly faulty: ReadonlySet<ValueName> },
@@ -46,7 +46,7 @@ interface DeploymentList {
   readonly at: (path: readonly PropertyKey[]) => string;
 }
 
-/** The lists of one resource together: the default one may have two. */
+/** The lists of deployments by resource. The default resource may have two lists. */
 function listsByResource({ deployments, resources }: Values, { at }: Seen): Map<string, DeploymentList[]> {
   const lists = new Map<string, DeploymentList[]>();
   const own = { entries: deployments ?? [], at: (path: readonly PropertyKey[]) => at('deployments', path) };
@@ -117,7 +117,7 @@ function ofUpstreams({ upstream, upstreams }: Values, { at }: Seen): Fault[] {
   ];
 }
 
-/** A key says who calls, so no two may be the same. Never shown. */
+/** A key says who calls, so no two keys may be the same. Faults never show a key. */
 function ofKeys({ apiKey, adminKey, resources }: Values, { at }: Seen): Fault[] {
   const faults: Fault[] = [];
   const keys = [
@@ -181,7 +181,7 @@ function ofTls({ tlsCertPath, tlsKeyPath, tlsSelfSigned }: Values, { at }: Seen)
   return [];
 }
 
-/** The items whose key an earlier one has. */
+/** The items whose key an earlier item has. */
 function twice<T>(items: readonly T[], keyOf: (item: T) => string): { index: number; key: string }[] {
   const known = new Set<string>();
   return items.flatMap((item, index) => {

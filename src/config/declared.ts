@@ -1,13 +1,13 @@
 import type { DeploymentSettings, Offer, Resource } from '../contract/control.ts';
 
 /**
- * The resources and deployments of a configuration, and the defaults of those that the API makes. What is declared is
- * read-only over the API. ARCHITECTURE.md draws the way of a deployment from the file to an upstream.
+ * The resources and deployments of a configuration, which are read-only over the API, and the defaults of those that the API
+ * makes. ARCHITECTURE.md draws the way of a deployment from the file to an upstream.
  */
 export interface Declared {
-  /** The default one is first. Ids are unique. */
+  /** The default resource is first. Ids are unique. */
   readonly resources: readonly DeclaredResource[];
-  /** Of a resource that is the first one of its subscription. */
+  /** The offer of a resource that is the first one of its subscription. */
   readonly offer: Offer;
   /** For deployments that name no limit and whose model has no quota. */
   readonly enqueuedTokensDefault: number;
@@ -18,9 +18,9 @@ export interface DeclaredResource extends Pick<
   Resource,
   'id' | 'location' | 'subscriptionId' | 'resourceGroup' | 'offer' | 'keyAuthDisabled' | 'tags'
 > {
-  /** Key 1 and key 2, where the configuration gives them. */
+  /** Key 1 and key 2, as far as the configuration gives them. */
   readonly keys: readonly string[];
-  /** True: a key that is not given here is the API's. False: the resource has no others. */
+  /** True: a key that is not given here belongs to the API. False: the resource has no other keys. */
   readonly sharesKeys: boolean;
   /** Names are unique. */
   readonly deployments: readonly DeclaredDeployment[];
@@ -30,7 +30,7 @@ export interface DeclaredResource extends Pick<
 
 export interface DeclaredDeployment extends DeploymentSettings {
   readonly name: string;
-  /** Null: an equal share of what the others of its quota leave. */
+  /** Null: it takes an equal share of what the others of its quota leave. */
   readonly enqueuedTokensMax: number | null;
   readonly source: string;
 }

@@ -9,18 +9,18 @@ import {
 import { inlineUpstream, type InlineUpstreamEntry } from './upstream.ts';
 import { count, each, flag, mapping, name, oneOf, tags, text, textOr, type Kind } from './values.ts';
 
-/** An upstream by its name, or one for this deployment alone. */
+/** The name of an upstream, or an upstream for this deployment alone. */
 const upstreamOfDeployment: z.ZodType<string | InlineUpstreamEntry> = z.preprocess(
   fromUrl,
   textOr(name.schema, inlineUpstream),
 );
 
-/** A deployment as configured: `NAME[=MODEL]` from a flag or a variable, or a mapping in the file. */
+/** A deployment as it is written: `NAME[=MODEL]` in a flag or a variable, or a mapping in the file. */
 const schema = z.preprocess(
   fromPair,
   mapping({
     name: text.schema.refine((raw) => raw.length <= 64, 'expected at most 64 characters'),
-    /** Base model; the name when omitted. */
+    /** The base model. When omitted, the name. */
     model: text.schema.optional(),
     version: text.schema.optional(),
     sku: oneOf(...SKUS).schema.optional(),
@@ -46,12 +46,12 @@ function fromPair(raw: unknown): unknown {
   return model === undefined ? { name } : { name, model };
 }
 
-/** Whatever cannot be a name is an address, so that a bad one is told as that. */
+/** A text that cannot be a name is an address, so the fault of a bad address speaks of an address. */
 function fromUrl(raw: unknown): unknown {
   return typeof raw === 'string' && (raw === 'simulator' || raw.includes(':')) ? { url: raw } : raw;
 }
 
-/** Only the first one splits: names of models may carry `=`. */
+/** Only the first separator splits, because names of models may contain `=`. */
 function splitOnce(raw: string, separator: string): [string, string?] {
   const at = raw.indexOf(separator);
   return at < 0 ? [raw] : [raw.slice(0, at), raw.slice(at + separator.length)];

@@ -1,7 +1,7 @@
 import { OFFERS, ROLES, SKUS, VERSION_UPGRADE_OPTIONS, WHEN_FULL } from '../contract/control.ts';
 import { AUTH_STYLES } from './upstream.ts';
 
-/** The part of docs/configuration.md on what only the file has. */
+/** The part of docs/configuration.md about what only the file has. */
 export const OBJECTS = `## Objects of the file
 
 \`\${NAME}\` in any value stands for the environment variable NAME; it is a fault when that is not set. What the file declares

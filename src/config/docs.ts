@@ -2,7 +2,7 @@ import { OBJECTS } from './docs-objects.ts';
 import type { Option } from './option.ts';
 import { envName, OPTION_NAMES, OPTIONS, yamlPath, type OptionName } from './options.ts';
 
-/** docs/configuration.md. A test holds the file against it; `npm run fix` writes it. */
+/** The page docs/configuration.md. `npm run fix` writes it, and a test compares the file with it. */
 export function configurationPage(): string {
   return `${INTRODUCTION}\n${OPTION_NAMES.map(section).join('\n')}\n${OBJECTS}`;
 }

@@ -1,4 +1,4 @@
-/** Something wrong in the configuration, and where: `--port`, `OFFPEAK_PORT`, `offpeak.yaml:12`. */
+/** A fault of the configuration, and its place: `--port`, `OFFPEAK_PORT`, `offpeak.yaml:12`. */
 export interface Fault {
   readonly source: string;
   readonly message: string;
@@ -14,7 +14,7 @@ export class ConfigError extends Error {
   }
 }
 
-/** Each on a line of its own. */
+/** Each fault has a line of its own. */
 export function faultsText(faults: readonly Fault[]): string {
   const lines = faults.map(({ source, message }) => `\n  ${source}: ${message}`);
   return `the configuration has ${lines.length === 1 ? 'a fault' : 'faults'}:${lines.join('')}`;

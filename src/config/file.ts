@@ -14,13 +14,13 @@ import { OPTION_NAMES, yamlPath } from './options.ts';
 import { SECTION_NAMES, type ValueName } from './sections.ts';
 import { didYouMean } from '../core/suggest.ts';
 
-/** A configuration file as read: the raw value of each option and section that it sets, and where each part of it stands. */
+/** A configuration file as it was read: the raw value of each option and section, and the line of each part. */
 export interface ConfigFile {
   readonly raw: ReadonlyMap<ValueName, unknown>;
   readonly faults: readonly Fault[];
-  /** Values with a `${NAME}` that is not set: what they say otherwise is nobody's fault. */
+  /** Values with a `${NAME}` that is not set. That is their only fault: nothing else is said about them. */
   readonly unset: { readonly names: ReadonlySet<ValueName>; readonly places: ReadonlySet<string> };
-  /** `offpeak.yaml:12` for a path into the file, or for the nearest part that exists. */
+  /** Gives `offpeak.yaml:12` for a path into the file, or for the nearest part above it that exists. */
   readonly locate: (path: readonly PropertyKey[]) => string;
 }
 
@@ -29,7 +29,7 @@ export function readConfigFile(
   { name, env }: { name: string; env: NodeJS.ProcessEnv },
 ): ConfigFile {
   const lines = new LineCounter();
-  // All scalars stay text: the options know their types, and 0012 keeps its zeros.
+  // All scalars stay text: the options know their types, and a key 0012 keeps its zeros.
   const document = parseDocument(source, { lineCounter: lines, schema: 'failsafe', prettyErrors: false });
   const at = (offset: number | undefined) => `${name}:${lines.linePos(offset ?? 0).line || 1}`;
   const faults: Fault[] = document.errors.map((error) => ({
@@ -73,7 +73,7 @@ type Locate = (offset: number | undefined) => string;
 
 interface Unset {
   readonly fault: Fault;
-  /** Of the file, at its top. */
+  /** The key at the top of the file. */
   readonly key: string | undefined;
 }
 
@@ -135,7 +135,7 @@ function valueAt(content: unknown, path: readonly string[]): unknown {
   );
 }
 
-/** The node at `path`, its key where the value is a mistake of naming, or the nearest one above. */
+/** The node at `path`: the key where there is one, else the value, else the nearest node above. */
 function nearest(document: Document, path: readonly PropertyKey[]): Node | undefined {
   for (let depth = path.length; depth > 0; depth--) {
     const parent: unknown = document.getIn(path.slice(0, depth - 1), true);

@@ -13,13 +13,13 @@ const issuer = text.schema.refine(
   (raw) => /^https?:$/.test(URL.parse(raw)?.protocol ?? ''),
   "expected an issuer's URL, exactly as tokens carry it in `iss`",
 );
-/** Whoever answers there says which tokens are good, so nobody may answer in its place. */
+/** The server there says which tokens are accepted, so no other server may answer in its place. */
 const jwksUri = text.schema.refine((raw) => {
   const url = URL.parse(raw);
   return url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url.hostname));
 }, 'expected an https URL (http only for this machine)');
 
-/** Who issues the tokens that callers show: an Entra tenant, or any OIDC issuer. */
+/** The issuer of the tokens that callers show: an Entra tenant, or any OIDC issuer. */
 export const identity = mapping({
   tenant: tenant.optional(),
   issuers: each(issuer, 'issuer').optional(),
@@ -39,7 +39,7 @@ export const identity = mapping({
 });
 export type IdentityEntry = z.output<typeof identity>;
 
-/** `*`: every resource, and the control plane of the service as a whole. */
+/** `*` means every resource, and the control plane of the service as a whole. */
 const assignedTo: Kind<string> = {
   what: 'the name of a resource, or *',
   schema: text.schema.refine(
@@ -48,7 +48,7 @@ const assignedTo: Kind<string> = {
   ),
 };
 
-/** Gives a role to who the token names. */
+/** Gives a role to the user, group or app that a token names. */
 export const roleAssignment = mapping({
   role: oneOf(...ROLES).schema,
   oid: text.schema.optional(),

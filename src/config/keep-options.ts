@@ -1,7 +1,7 @@
 import { option } from './option.ts';
 import { age } from './values.ts';
 
-/** How long is kept what has ended: for ever, unless the operator says otherwise. */
+/** What has ended is kept for ever, unless the operator says for how long. */
 export const KEEP_OPTIONS = {
   keepBatchesMs: option({
     flag: 'keep-batches',

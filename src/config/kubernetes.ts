@@ -1,6 +1,6 @@
 /**
  * Variables that Kubernetes gives every pod for a Service whose name begins with `offpeak`, such as
- * `OFFPEAK_PORT=tcp://10.0.0.1:8080` and `OFFPEAK_SERVICE_HOST`. They are nobody's configuration.
+ * `OFFPEAK_PORT=tcp://10.0.0.1:8080` and `OFFPEAK_SERVICE_HOST`. They configure nothing.
  */
 export function isFromKubernetes(variable: string, value: string | undefined): boolean {
   if (!variable.startsWith('OFFPEAK_')) return false;

@@ -23,31 +23,31 @@ export type Loaded =
       readonly values: Values;
       readonly given: ReadonlySet<ValueName>;
       readonly at: Locate;
-      /** The file that was read; null: there was none. */
+      /** The file that was read. Null: there was none. */
       readonly file: string | null;
     }
   | { readonly ok: false; readonly faults: readonly Fault[] };
 
 export interface Sources {
   readonly command: OptionCommand;
-  /** As the command line gave them: text, a list of text for a repeatable flag, true for a switch. */
+  /** Raw values of the command line: text, a list of text for a repeatable flag, true for a switch. */
   readonly flags: Partial<Readonly<Record<OptionName, string | string[] | boolean>>>;
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;
-  /** True: a file that is not there is a fault, also when none was named. */
+  /** True: a missing file is a fault, even when no file was named. */
   readonly needsFile?: boolean;
 }
 
 const CONFIG_FILE = 'offpeak.yaml';
 
-/** Where a raw value came from; `path` points inside it. */
+/** The place that a raw value came from. `path` points inside the value. */
 interface Origin {
   readonly at: (path?: readonly PropertyKey[]) => string;
-  /** Names the option where the source alone does not. */
+  /** It names the option where the place alone does not. */
   readonly prefix: string;
 }
 
-/** Flags go before variables, variables before the file, the file before defaults. Reports every fault at once. */
+/** Flags go before variables, variables before the file, the file before defaults. All faults are reported together. */
 export async function loadConfig(sources: Sources): Promise<Loaded> {
   const { command, flags, env, cwd } = sources;
   const names = optionsOf(command);
@@ -57,7 +57,7 @@ export async function loadConfig(sources: Sources): Promise<Loaded> {
   const faulty = new Set<ValueName>();
   let file: ConfigFile | null = null;
 
-  /** Checks the value, and takes it when no earlier source gave one. */
+  /** Checks the value, and takes it unless an earlier source has given one. */
   const offer = (name: ValueName, raw: unknown, origin: Origin) => {
     const schema = isSection(name) ? SECTIONS[name] : OPTIONS[name].kind.schema;
     const parsed = schema.safeParse(raw);
@@ -140,7 +140,7 @@ function toFaults(error: z.ZodError, { at, prefix }: Origin): Fault[] {
   });
 }
 
-/** A variable that is one slip away from one of ours. Others that begin alike may be somebody else's. */
+/** A variable that is nearly the name of an option is a fault. Other variables that begin alike may belong to others. */
 export function misspelt(env: NodeJS.ProcessEnv): Fault[] {
   const known = [...OPTION_NAMES.map(envName), 'OFFPEAK_ENDPOINT', 'OFFPEAK_TOKEN', 'OFFPEAK_CALLED_AS'];
   return Object.keys(env).flatMap((variable) => {

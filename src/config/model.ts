@@ -5,7 +5,7 @@ import { count, each, flag, mapping, name, oneOf, price, region, text, textOr } 
 
 const everywhere = oneOf('everywhere').schema;
 const regions = textOr(everywhere, each(region.schema, 'region'));
-/** `none`: the offer has none to give. */
+/** `none`: the offer gives none. */
 const tokens = z.preprocess(
   (raw) => (raw === 'none' ? null : raw),
   count(1, ENQUEUED_TOKENS_MAX).schema.nullable(),
@@ -20,16 +20,16 @@ const by = <const Key extends string, T>(keys: readonly Key[], schema: z.ZodType
     >,
   );
 
-/** An entry of the catalog. One with the name and version of another, built-in one takes its place. */
+/** An entry of the catalog. It takes the place of a built-in one with the same name and version. */
 export const model = mapping({
   name: text.schema,
   version: text.schema.optional(),
-  /** What a deployment gets that names no version. */
+  /** A deployment that names no version gets this one. */
   default: flag.schema.optional(),
   inputs: each(oneOf('text', 'image').schema, 'of text, image').optional(),
-  /** Where it can be had: everywhere and with every SKU when omitted. */
+  /** Where it can be had. When omitted: everywhere, with every SKU. */
   regions: textOr(everywhere, by(SKUS, regions)).optional(),
-  /** Tokens per subscription and region, by SKU and offer; no limit when omitted. */
+  /** Tokens per subscription and region, by SKU and offer. When omitted: no limit. */
   quota: by(SKUS, by(OFFERS, tokens)).optional(),
   price: mapping({ input: price.schema, output: price.schema }).optional(),
 });

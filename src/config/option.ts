@@ -4,17 +4,17 @@ import type { Kind } from './values.ts';
 export type OptionCommand = 'serve' | 'run' | 'simulator' | 'verify';
 
 export interface Option<T, D> {
-  /** `--flag`, `OFFPEAK_FLAG`, and, unless `yaml` says otherwise, `flag` in camel case in the file. */
+  /** It gives `--flag`, `OFFPEAK_FLAG`, and the key of the file in camel case, unless `yaml` gives another. */
   readonly flag: string;
-  /** Dotted path in the file; null: not in the file. */
+  /** Dotted path in the file. Null: the file does not have it. */
   readonly yaml?: string | null;
   readonly kind: Kind<T>;
-  /** Stands for the value in `--help`; null: a switch. */
+  /** It stands for the value in `--help`. Null: the option is a switch. */
   readonly placeholder: string | null;
   /** The flag may be given several times. */
   readonly repeatable?: boolean;
   readonly default: D;
-  /** How the default reads where its value says too little. */
+  /** The default in words, where its value says too little. */
   readonly defaultText?: string;
   readonly help: string;
   /** A changed value is applied on SIGHUP; others need a restart. */

@@ -25,8 +25,8 @@ const DAY_MS = 24 * 3_600_000;
 const MiB = 2 ** 20;
 
 /**
- * Every option, once. Flags, `OFFPEAK_*`, the file's keys, `--help` and docs/configuration.md are made from this table.
- * The key is the property of the loaded configuration.
+ * The table of options. Flags, `OFFPEAK_*`, the file's keys, `--help` and docs/configuration.md are made from it. Each key
+ * is the property of the loaded configuration.
  */
 export const OPTIONS = {
   host: option({
@@ -350,7 +350,7 @@ export const defaults = (): OptionValues =>
 export const envName = (name: OptionName): string =>
   `OFFPEAK_${OPTIONS[name].flag.replaceAll('-', '_').toUpperCase()}`;
 
-/** Path of keys in the file; undefined: the option is not in the file. */
+/** Path of keys in the file. Undefined: the file does not have the option. */
 export function yamlPath(name: OptionName): string[] | undefined {
   const { flag, yaml }: { flag: string; yaml?: string | null } = OPTIONS[name];
   if (yaml === null) return undefined;

@@ -3,7 +3,7 @@ import { OFFERS } from '../contract/control.ts';
 import { deployment } from './deployment.ts';
 import { each, flag, listOf, mapping, name, oneOf, region, secret, tags, type Kind } from './values.ts';
 
-/** First part of a host name, so a DNS label. */
+/** A resource's name is the first part of a host name, so it is a DNS label. */
 export const resourceName: Kind<string> = {
   what: 'a name of a-z, 0-9 and -, 2 to 63',
   schema: name.schema.refine(
@@ -11,7 +11,7 @@ export const resourceName: Kind<string> = {
     'expected a name of a-z, 0-9 and - that begins and ends with a letter or digit, 2 to 63 characters',
   ),
 };
-/** Id of a subscription: Azure's are GUIDs, others may be any name. */
+/** Azure's ids of subscriptions are GUIDs. Here any name will do. */
 export const subscription: Kind<string> = name;
 
 /** A tenant. */

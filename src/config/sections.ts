@@ -6,7 +6,7 @@ import { resource } from './resource.ts';
 import { upstream } from './upstream.ts';
 import { each } from './values.ts';
 
-/** What only the file has, by its key there. Absent: null. */
+/** The parts that only the file has, by their key there. Null: the part is absent. */
 export const SECTIONS = {
   resources: each(resource, 'resource'),
   upstreams: each(upstream, 'upstream'),

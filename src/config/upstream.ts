@@ -3,7 +3,7 @@ import { duration, mapping, name, oneOf, proxyUrl, region, secret, text, upstrea
 
 export const AUTH_STYLES = ['bearer', 'api-key'] as const;
 
-/** The name of the one that `--upstream` gives. */
+/** The name of the upstream that `--upstream` gives. */
 export const DEFAULT_UPSTREAM = 'default';
 
 const DAY_MS = 24 * 3_600_000;
@@ -13,28 +13,28 @@ const CONNECTION = {
   /** Base URL, or `simulator`. */
   url: upstreamUrl.schema,
   apiKey: secret.schema.optional(),
-  /** Which header carries the key; found out from the host when omitted. */
+  /** Which header carries the key. When omitted, the host decides. */
   authStyle: oneOf(...AUTH_STYLES).schema.optional(),
-  /** Uses Azure's classic paths under the resource's address. */
+  /** With it, Azure's classic paths under the resource's address are used. */
   apiVersion: text.schema.optional(),
   requestTimeout: duration(1, DAY_MS).schema.optional(),
   /** Certificates (PEM) to trust instead of the system's. */
   caFile: text.schema.optional(),
-  /** Stands before it; `none`: it is asked directly, whatever the environment says. */
+  /** Requests go through it. `none`: they go directly, whatever the environment says. */
   proxy: proxyUrl.schema.optional(),
   region: region.schema.optional(),
   dataZone: name.schema.optional(),
 };
 
-/** Written where a deployment uses it, for that deployment alone. */
+/** An upstream that stands in a deployment, for that deployment alone. */
 export const inlineUpstream = mapping({
   ...CONNECTION,
-  /** The model's name there; the deployment's model when omitted. */
+  /** The model's name there. When omitted, the deployment's model. */
   model: text.schema.optional(),
 });
 export type InlineUpstreamEntry = z.output<typeof inlineUpstream>;
 
-/** A list, or `model: its name there` lines; a list is a mapping of each to itself. */
+/** A list, or `model: its name there` lines. A list maps each model to itself. */
 const models = z.preprocess(
   (raw) =>
     Array.isArray(raw) ? Object.fromEntries(raw.map((model) => [String(model), String(model)])) : raw,
@@ -45,7 +45,7 @@ const models = z.preprocess(
 export const upstream = mapping({
   name: name.schema,
   ...CONNECTION,
-  /** What it serves; everything, each model under its own name, when omitted. */
+  /** The models that it serves. When omitted: every model, under its own name. */
   models: models.optional(),
 });
 export type UpstreamEntry = z.output<typeof upstream>;
@@ -55,36 +55,36 @@ export type UpstreamConfig = SimulatorUpstreamConfig | HttpUpstreamConfig;
 interface PlacedUpstream {
   /** Unique among those that a deployment may use. */
   readonly name: string;
-  /** True: the operator gave it its name; else it goes by its address. */
+  /** True: the operator gave it its name. False: logs name its address. */
   readonly isNamed: boolean;
   readonly region: string;
-  /** Null: the zone of the region. */
+  /** Null: it is in the zone of its region. */
   readonly dataZone: string | null;
-  /** Model → its name there; null: every model, under its own name. */
+  /** Model → its name there. Null: every model, under its own name. */
   readonly models: Readonly<Record<string, string>> | null;
-  /** The one deployment that may use it; null: all that the SKU and the model allow. */
+  /** The one deployment that may use it. Null: every deployment whose SKU and model allow it. */
   readonly onlyFor: { readonly resourceId: string; readonly deployment: string } | null;
-  /** Where it stands: `offpeak.yaml:12`. */
+  /** The line that faults name: `offpeak.yaml:12`. */
   readonly source: string;
 }
 
-/** Behaves as the `simulator…` options say. */
+/** The simulator behaves as the `simulator…` options say. */
 interface SimulatorUpstreamConfig extends PlacedUpstream {
   readonly kind: 'simulator';
 }
 
 export interface HttpUpstreamConfig extends PlacedUpstream {
   readonly kind: 'http';
-  /** Without a slash at its end. */
+  /** It has no slash at its end. */
   readonly url: string;
   readonly apiKey: string | null;
   readonly authStyle: (typeof AUTH_STYLES)[number];
-  /** Azure's classic paths with this version; null: `url` is the base of an OpenAI-compatible API. */
+  /** Azure's classic paths are used with this version. Null: `url` is the base of an OpenAI-compatible API. */
   readonly apiVersion: string | null;
   readonly requestTimeoutMs: number;
-  /** Certificates to trust; null: the system's. */
+  /** File of the certificates to trust. Null: the system's are trusted. */
   readonly caPath: string | null;
-  /** Null: what `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` say; `none`: it is asked directly. */
+  /** `none`: requests go directly. Null: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` decide. */
   readonly proxy: string | null;
 }
 
@@ -115,7 +115,7 @@ export function resolveInline(
     readonly deployment: string;
     readonly model: string;
     readonly values: UpstreamDefaults;
-    /** Names that the deployment can use already. */
+    /** Names of upstreams that the deployment can use already. */
     readonly taken: ReadonlySet<string>;
     readonly source: string;
   },

@@ -5,8 +5,8 @@ import { toProxy } from '../core/proxy.ts';
 import { didYouMean } from '../core/suggest.ts';
 
 /**
- * The kinds of values that options take. Every source brings text: flags, variables, and the file, whose scalars are
- * not given types by YAML, so that a key 0012 keeps its zeros. `what` completes "expected …" in a fault.
+ * The kinds of values that options take. Every source gives text: flags, variables, and the file, where YAML gives scalars
+ * no types, so that a key 0012 keeps its zeros. `what` completes "expected …" in a fault.
  */
 export interface Kind<T> {
   readonly what: string;
@@ -28,7 +28,7 @@ function kind<T>(what: string, parse: (text: string) => T | undefined, { secret 
 }
 
 export const text = kind('some text', (raw) => raw || undefined);
-/** Never shown in a fault. */
+/** A fault never shows its value. */
 export const secret = kind(
   'a key of ASCII characters without spaces',
   (raw) => (/^[\x21-\x7e]+$/.test(raw) ? raw : undefined),
@@ -38,11 +38,11 @@ export const secret = kind(
 );
 export const flag = kind('true or false', (raw) => ({ true: true, false: false })[raw.toLowerCase()]);
 export const port = kind('a port number, 0 to 65535', (raw) => integer(raw, 0, 65_535));
-/** Letters, digits, `-`, `_` and `.`, as in names of deployments, groups and upstreams. */
+/** Names of groups, upstreams and zones. */
 export const name = kind('a name of letters, digits, -, _ and ., 64 at most', (raw) =>
   /^[\w.-]{1,64}$/.test(raw) ? raw : undefined,
 );
-/** `Korea Central` is `koreacentral`. */
+/** `Korea Central` is the same as `koreacentral`. */
 export const region = kind('a region like koreacentral', (raw) => {
   const bare = raw.toLowerCase().replaceAll(' ', '');
   return /^[a-z0-9][a-z0-9-]{1,39}$/.test(bare) ? bare : undefined;
@@ -61,13 +61,13 @@ export const count = (min: number, max: number): Kind<number> =>
     within(scaled(raw, { '': 1, K: 1e3, M: 1e6, B: 1e9 }), min, max),
   );
 
-/** In milliseconds; a bare number is seconds. */
+/** It gives milliseconds. A bare number means seconds. */
 export const duration = (minMs: number, maxMs: number): Kind<number> =>
   kind('a duration like 500ms, 30s, 10m or 2h', (raw) =>
     within(scaled(raw, { '': 1_000, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }), minMs, maxMs),
   );
 
-/** In milliseconds. What is removed after it is gone, so a bare number is not guessed at. */
+/** It gives milliseconds. Data are removed after it, so a bare number is refused: its unit would be a guess. */
 export const age: Kind<number> = kind('an age with its unit, like 36h or 90d', (raw) =>
   within(scaled(raw, { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }), 1_000, 36_500 * 86_400_000),
 );
@@ -83,7 +83,7 @@ export const bytes: Kind<number> = kind('a size like 1048576, 64KiB, 64MiB or 1G
 export const oneOf = <const T extends string>(...choices: readonly T[]): Kind<T> =>
   kind(`one of ${choices.join(', ')}`, (raw) => choices.find((choice) => choice === raw));
 
-/** A base URL over http(s). Keys have their own option, so a URL that carries one is refused and not repeated. */
+/** A base URL over http(s). Keys have an option of their own, so a URL that carries one is refused and never shown. */
 export const upstreamUrl = kind(
   'simulator, or a URL like http://127.0.0.1:8000/v1 without user, password, query or #',
   (raw) => (raw === 'simulator' ? raw : toBaseUrl(raw)),
@@ -121,7 +121,7 @@ export function listOf<T>(item: Kind<T>): Kind<readonly T[]> {
 export const each = <T>(item: z.ZodType<T>, what: string): z.ZodType<T[]> =>
   z.array(item, { error: `expected a list; each ${what}` }).min(1, `expected at least one ${what}`);
 
-/** Keys and values in the file; a key that is not of the shape is a fault, on a line of its own in the message. */
+/** Keys and values in the file. Each unknown key is a fault, on a line of its own in the message. */
 export const mapping = <Shape extends z.ZodRawShape>(shape: Shape) =>
   z.strictObject(shape, {
     error: (issue) =>
@@ -130,7 +130,7 @@ export const mapping = <Shape extends z.ZodRawShape>(shape: Shape) =>
         : `expected keys and values: ${Object.keys(shape).join(', ')}`,
   });
 
-/** One of two shapes, told apart by their kind, so that each fault inside is told where it stands. */
+/** Text or another shape. The kind of the value decides, so that a fault names the part that is wrong. */
 export const textOr = <A, B>(ofText: z.ZodType<A>, other: z.ZodType<B>): z.ZodType<A | B> =>
   z.unknown().transform((raw, context): A | B => {
     const parsed = (typeof raw === 'string' ? ofText : other).safeParse(raw);
@@ -139,7 +139,7 @@ export const textOr = <A, B>(ofText: z.ZodType<A>, other: z.ZodType<B>): z.ZodTy
     return z.NEVER;
   });
 
-/** Names and values that the user makes up. */
+/** Names and values that users choose. */
 export const tags = z
   .record(z.string().max(512), text.schema, { error: 'expected names and values' })
   .refine((given) => Object.keys(given).length <= TAGS_MAX, `at most ${TAGS_MAX} tags`);
@@ -160,7 +160,7 @@ function decimal(raw: string, accepts: (value: number) => boolean): number | und
   return /^\d+(\.\d+)?$/.test(raw) && accepts(value) ? value : undefined;
 }
 
-/** `64MiB` → 64 × 2^20: a number and one of the `units`. */
+/** A number and one of the `units`: `64MiB` is 64 × 2^20. */
 function scaled(raw: string, units: Readonly<Record<string, number>>): number | undefined {
   const match = /^(\d[\d_]*(?:\.\d+)?)\s*([a-z]*)$/i.exec(raw);
   const factor = match && Object.entries(units).find(([unit]) => unit === match[2])?.[1];

@@ -8,12 +8,12 @@ import type { Deployment, Deployments } from './port.ts';
 export interface DirectoryDeps {
   readonly resources: Pick<ResourceStore, 'get'>;
   readonly deployments: Pick<DeploymentStore, 'get' | 'list'>;
-  /** The one of the present configuration. */
+  /** Of the present configuration. */
   readonly catalog: () => Catalog;
   readonly fleet: Fleet;
 }
 
-/** Deployments as they are stored, with what serves them just now. Nothing is kept: each call reads the store. */
+/** Joins stored deployments with the upstreams that serve them just now. It keeps nothing: each call reads the store. */
 export function createDeployments(deps: DirectoryDeps): Deployments {
   return {
     find: async (scope, name) => {
@@ -49,7 +49,7 @@ function toDeployment(
     unusable: model === undefined ? whyGone(row, present) : null,
     takesImages: model?.inputs.includes('image') ?? true,
     enqueuedTokensMax: row.enqueuedTokensMax,
-    // A model without a quota leaves its deployments all the room there is.
+    // Where the model has no quota, nothing but the deployment's own limit counts.
     sharedTokensMax: row.dynamicQuota
       ? (present.quotaTokens({ ...row, offer: resource.offer }) ?? Number.MAX_SAFE_INTEGER)
       : null,

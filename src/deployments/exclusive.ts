@@ -1,12 +1,12 @@
-/** Runs one piece of work after the other, in the order they came. */
+/** Runs pieces of work one after another, in the order in which they came. */
 export type Exclusive = <T>(work: () => Promise<T>) => Promise<T>;
 
-/** Changes of the control plane read, decide and write: this keeps two of them from doing so at once. */
+/** Invariant: one change of the control plane runs at a time. Otherwise two could read the same state and decide on it. */
 export function createExclusive(): Exclusive {
   let last: Promise<unknown> = Promise.resolve();
   return (work) => {
     const next = last.then(work);
-    // Whoever asked for the work hears of its failure; the next one does not mind.
+    // A failure goes to the caller of that work, and the next work runs all the same.
     last = next.catch(() => {});
     return next;
   };

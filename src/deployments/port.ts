@@ -10,23 +10,26 @@ export interface Deployment {
   /** Null for models of the operator's own that have none. */
   readonly version: string | null;
   readonly sku: Sku;
-  /** Why it takes no batches at present, and what next; null: it does. */
+  /** Says why it takes no batches at present, and what to do. Null: it takes them. */
   readonly unusable: string | null;
   /** False: lines with images are refused. */
   readonly takesImages: boolean;
   /** Input tokens that its live batches may hold together. */
   readonly enqueuedTokensMax: number;
-  /** Dynamic quota: what all live batches of its quota group may hold before only own limits count; null: off. */
+  /** With dynamic quota: tokens that all live batches of its quota may hold before its own limit counts. Null: off. */
   readonly sharedTokensMax: number | null;
-  /** For batches that do not say. */
+  /** Holds for batches that do not say it themselves. */
   readonly whenFull: WhenFull;
-  /** The least loaded healthy one takes the next request. None: batches wait. The same objects as long as nothing changes. */
+  /**
+   * The least loaded healthy one takes the next request. Without any, batches wait. They are the same objects as long as
+   * nothing changes.
+   */
   readonly upstreams: readonly Upstream[];
   /** Requests in flight at most, over all upstreams. */
   readonly concurrencyMax: number;
 }
 
-/** Answers change while the service runs: deployments are made, changed and deleted, upstreams come and go. */
+/** Answers change while the service runs: deployments are made, changed and deleted; upstreams come and go. */
 export interface Deployments {
   find(scope: Scope, name: string): Promise<Deployment | undefined>;
   /** By name. */

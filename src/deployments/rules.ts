@@ -23,7 +23,10 @@ import {
   type ServingQuery,
 } from './fleet/serving.ts';
 
-/** What may be deployed, and what names and figures may be. Pure: an error that says what, which and what next, or nothing. */
+/**
+ * The rules of what may be deployed, and of names and figures. Each is a pure function. It returns nothing, or an error that
+ * says what is wrong, where, and what to do.
+ */
 
 const RESOURCE_NAME = /^[a-z0-9][a-z0-9-]{0,61}[a-z0-9]$/;
 const LOCATION = /^[a-z0-9][a-z0-9-]{0,62}$/;
@@ -81,7 +84,7 @@ export function faultOfResource(
   return faultOfTags(resource.tags);
 }
 
-/** Names and figures of a deployment, whatever it deploys. */
+/** Checks names and figures of a deployment, whatever it deploys. */
 export function faultOfSettings(deployment: DeploymentRow): ApiError | undefined {
   const { name, sku, enqueuedTokensMax, concurrencyMax, contentFilter, upstreams, tags } = deployment;
   const isConfigured = deployment.owner === 'configuration';
@@ -140,7 +143,7 @@ export interface PlacementFacts {
   readonly upstreams: readonly FleetUpstream[];
 }
 
-/** Whether the model can be had there, in that version and with that SKU, and whether an upstream may serve it. */
+/** Checks that the location has the model in that version and with that SKU, and that an upstream may serve it. */
 export function faultOfPlacement(deployment: DeploymentRow, facts: PlacementFacts): ApiError | undefined {
   return faultOfModel(deployment, facts) ?? faultOfUpstreams(deployment, facts);
 }
@@ -247,14 +250,14 @@ function whatThereIs(own: readonly FleetUpstream[], { model, only }: ServingQuer
   return `Those that serve the model are: ${list(places)}.`;
 }
 
-/** In the original's words, with its figures in units of capacity; then in tokens, as `offpeak quota` has them. */
+/** Says it in Azure's words, with figures in units of capacity, and then in tokens, as `offpeak quota` shows them. */
 export function insufficientQuota(
   { model, sku }: Pick<DeploymentRow, 'model' | 'sku'>,
   tokens: {
     readonly wanted: number;
-    /** What the deployment has of this quota already. */
+    /** Tokens of this quota that the deployment has already. */
     readonly own: number;
-    /** What the others have and do not give up. */
+    /** Tokens that the others have and do not give up. */
     readonly others: number;
     readonly limit: number;
   },

@@ -2,8 +2,9 @@ import type { CatalogModel } from '../../contract/catalog.ts';
 import type { Offer, Sku } from '../../contract/control.ts';
 
 /**
- * The models that can be deployed as Global or Data Zone Batch, as the public record has them (January 2026, and the two
- * gpt-5.4 since), and those of November 2024 that have left it. Operators extend and replace this under `models:`.
+ * The models that Azure's public documentation lists for Global or Data Zone Batch: those of January 2026 with the two
+ * gpt-5.4 models that came later, and those of November 2024 that have left the list. Operators add and replace models
+ * under `models:`.
  */
 
 /** Regions with Global Batch in November 2024. */
@@ -30,10 +31,10 @@ const REGIONS_2024 = [
   'westus',
   'westus3',
 ];
-/** In January 2026. */
+/** Regions in January 2026. */
 const REGIONS_2026 = [...REGIONS_2024, 'centralus'].sort();
 
-/** Regions whose data stay within a larger zone; every other region is a zone of its own. */
+/** Regions whose data stay within a larger zone. Every other region is a zone of its own. */
 export const DATA_ZONES: Readonly<Record<string, readonly string[]>> = {
   US: [
     'centralus',
@@ -74,9 +75,9 @@ const quota = (
 ): Quota => ({ enterprise, default: standard, monthly, msdn, students });
 
 const [K, M, B] = [1e3, 1e6, 1e9];
-/** Enqueued tokens by offer, by what the record calls the quota. */
+/** Enqueued tokens by offer, under the name that the documentation gives the quota. */
 const GLOBAL_QUOTA: Readonly<Record<string, Quota>> = {
-  // The record has no quota of the gpt-5.4 models yet: they have that of their family, large and mini.
+  // The documentation has no quota of the gpt-5.4 models yet. They get that of their family, large and mini.
   'gpt-5.4': quota(5 * B, 200 * M, 50 * M, 90 * K),
   'gpt-5.4-mini': quota(15 * B, 1 * B, 50 * M, 90 * K),
   'gpt-5.1': quota(5 * B, 200 * M, 50 * M, 90 * K),
@@ -105,17 +106,17 @@ const DATA_ZONE_QUOTA: Readonly<Record<string, Quota>> = {
 interface Version {
   readonly name: string;
   readonly version: string;
-  /** The default one of its name. */
+  /** True: the default version of its name. */
   readonly isDefault?: true;
   readonly takesImages: boolean;
   readonly regions: readonly string[];
-  /** What the record calls its quota; its name when absent. */
+  /** The name of its quota in the documentation. When absent, the model's name. */
   readonly quotaName?: string;
   /** USD per million tokens: input, output. */
   readonly price: readonly [number, number];
 }
 
-/** Prices: half of the public list prices of Global Standard. */
+/** Prices are half of the public list prices of Global Standard. */
 const VERSIONS: readonly Version[] = [
   model('gpt-5.4', '2026-03-05', [1.25, 7.5], { isDefault: true }),
   model('gpt-5.4-mini', '2026-03-17', [0.375, 2.25], { isDefault: true }),
@@ -169,7 +170,7 @@ export const BUILT_IN_MODELS: readonly CatalogModel[] = VERSIONS.map((one) => {
   };
 });
 
-/** Single requests are served where Global Batch is; the record that this data follows has batches alone. */
+/** The documentation lists batches alone, so single requests are served wherever Global Batch is. */
 function regionsOf({ name, regions }: Version): CatalogModel['regions'] {
   const inZones = regions.filter((region) => Object.values(DATA_ZONES).some((zone) => zone.includes(region)));
   return {

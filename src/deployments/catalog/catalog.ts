@@ -2,13 +2,13 @@ import type { CatalogModel } from '../../contract/catalog.ts';
 import { SKUS, type Offer, type Sku } from '../../contract/control.ts';
 import { BUILT_IN_MODELS, DATA_ZONES } from './built-in-models.ts';
 
-/** What can be deployed, and where. Does not change: a new configuration makes a new one. */
+/** What can be deployed, and where. A catalog does not change: a new configuration makes a new one. */
 export interface Catalog {
   /** Every version of every model, by name and then as listed. */
   readonly models: readonly CatalogModel[];
-  /** Names of models, each once. */
+  /** Each name is there once. */
   readonly names: readonly string[];
-  /** Empty: there is no such model. Names are exact. */
+  /** Names are exact. Empty: there is no such model. */
   versions(name: string): readonly CatalogModel[];
   find(name: string, version: string | null): CatalogModel | undefined;
   /** What a deployment gets that names no version. */
@@ -16,8 +16,8 @@ export interface Catalog {
   /** The SKUs of a model that can be had in a location. */
   offered(model: CatalogModel, location: string): readonly Sku[];
   /**
-   * Enqueued tokens that a subscription has of a model in each region. Null: there is no quota. 0: its offer has none to
-   * give. A version that has left the catalog, or has no quota of its own, has what the others of its name have.
+   * Enqueued tokens that a subscription has of a model in each region. Null: there is no quota. 0: the offer gives none. A
+   * version that has left the catalog, or has no quota of its own, has the quota of the other versions.
    */
   quotaTokens(wanted: {
     readonly offer: Offer;
@@ -25,16 +25,16 @@ export interface Catalog {
     readonly model: string;
     readonly version: string | null;
   }): number | null;
-  /** The zone that a region's data stay in: the region itself, unless it belongs to a larger one. */
+  /** The zone in which a region's data stay: the region itself, unless it belongs to a larger zone. */
   readonly dataZoneOf: (region: string) => string;
 }
 
 export interface CatalogOptions {
-  /** Of the configuration: replace those of the same name and version, or come in addition. */
+  /** Models of the configuration. They replace those of the same name and version, or are added. */
   readonly models?: readonly CatalogModel[];
-  /** Regions of zones, in addition to the built-in ones: a region that is named here leaves the zone it had. */
+  /** Zones in addition to the built-in ones. A region that is named here leaves the zone that it had. */
   readonly dataZones?: Readonly<Record<string, readonly string[]>>;
-  /** Names that the configuration uses. Those that are no model's otherwise are the operator's own models. */
+  /** Names that the configuration uses. A name that no model has becomes a model of the operator's own. */
   readonly impliedModels?: readonly string[];
 }
 
@@ -89,7 +89,7 @@ function mergeModels(
   return byName;
 }
 
-/** In the place of the version that it replaces, whose being the default it keeps, or as another one. */
+/** The model takes the place of the same version and stays the default if that was, or is added. */
 function withModel(versions: readonly CatalogModel[], model: CatalogModel): CatalogModel[] {
   const replaced = versions.find(({ version }) => version === model.version);
   const added = { ...model, isDefault: model.isDefault || (replaced?.isDefault ?? false) };
@@ -98,7 +98,7 @@ function withModel(versions: readonly CatalogModel[], model: CatalogModel): Cata
   return replaced ? others.map((one) => (one.version === added.version ? added : one)) : [...others, added];
 }
 
-/** A model of the operator's own: no version, everywhere, no quota. */
+/** A model of the operator's own has no version and no quota, and can be had everywhere. */
 export const ownModel = (name: string): CatalogModel => ({
   name,
   version: null,

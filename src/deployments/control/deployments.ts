@@ -96,7 +96,7 @@ async function putDeployment(
       limit: quotaTokensMax ?? 0,
     });
   }
-  // What it has given up, in this quota or in the one that it has left.
+  // The deployment may have given up tokens, in this quota or in the one that it has left.
   if (before) await takeBack({ resource, row: before }, deps);
   const deployment = await view(scope, put.deployment, deps);
   if (!deployment) throw noResource(scope.resourceId);
@@ -119,10 +119,10 @@ function refuseDeclared(row: DeploymentRow, { declared }: ControlPlaneDeps): voi
   );
 }
 
-/** What the portal of the original offers first. */
+/** Azure's portal offers this capacity first. */
 const CAPACITY_DEFAULT = 10;
 
-/** The deployment that is wanted, whole: what is not said stays as it was, or is the default. */
+/** Completes what is wanted: a field that is absent stays as it was, or gets the default. */
 function toRow(
   { id: resourceId, offer }: Resource,
   { before, wanted }: { readonly before: DeploymentRow | undefined; readonly wanted: DeploymentWanted },
@@ -170,13 +170,13 @@ function toRow(
 const isOfSameQuota = (one: DeploymentRow, other: DeploymentRow): boolean =>
   one.model === other.model && one.sku === other.sku;
 
-/** Then what the catalog and the fleet have become since need not keep other settings from being changed. */
+/** True: the place was judged before. A catalog or fleet that has changed since must not stop a change of other settings. */
 const isPlacedAs = (one: DeploymentRow, other: DeploymentRow): boolean =>
   isOfSameQuota(one, other) &&
   one.version === other.version &&
   JSON.stringify(one.upstreams) === JSON.stringify(other.upstreams);
 
-/** A batch is answered by one model. */
+/** All lines of a batch are answered by one model. */
 async function refuseChangeUnderWay(
   before: DeploymentRow,
   after: DeploymentRow,

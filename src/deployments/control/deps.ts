@@ -5,6 +5,6 @@ import type { Fleet } from '../fleet/fleet.ts';
 export interface ControlPlaneDeps extends ReshareDeps {
   readonly fleet: Fleet;
   readonly digest: (key: string) => string;
-  /** The one that `applyConfiguration` has. */
+  /** Invariant: `applyConfiguration` uses the same one. Otherwise a reload and the API could change deployments at once. */
   readonly exclusive: Exclusive;
 }

@@ -11,8 +11,8 @@ import type {
 import type { Scope } from '../../contract/scope.ts';
 
 /**
- * What operators do, whoever carries the request: the ARM routes and the portal. Every refusal is an `ApiError` that says
- * what, which and what next. Who may do it is decided before.
+ * The operations of operators. Callers decide before who may do them. Every refusal is an `ApiError` that says what is
+ * wrong, where, and what to do.
  */
 export interface ControlPlane {
   listResources(filter: {
@@ -23,7 +23,7 @@ export interface ControlPlane {
   putResource(actor: string, wanted: ResourceWanted): Promise<{ created: boolean; resource: Resource }>;
   /** False: there is none. */
   deleteResource(actor: string, resourceId: string): Promise<boolean>;
-  /** Makes the keys that are missing; `value` is the key if it was made just now, else null: it is shown once. */
+  /** Makes the keys that are missing. A key is shown once: `value` is null unless the key was made just now. */
   listKeys(actor: string, resourceId: string): Promise<KeyShown[]>;
   regenerateKey(actor: string, resourceId: string, slot: 1 | 2): Promise<KeyShown[]>;
   listDeployments(scope: Scope): Promise<DeploymentView[]>;
@@ -34,7 +34,7 @@ export interface ControlPlane {
   ): Promise<{ created: boolean; deployment: DeploymentView }>;
   /** False: there is none. */
   deleteDeployment(scope: Scope, name: string): Promise<boolean>;
-  /** Every location that a resource is in or the catalog names. */
+  /** Every location that has a resource or that the catalog names. */
   listLocations(): Promise<string[]>;
   /** Models that a location has, with the SKUs that can be had there. */
   listModels(location: string): Promise<ModelOffered[]>;
@@ -48,14 +48,14 @@ export interface ControlPlane {
 }
 
 export interface ResourceWanted extends Pick<Resource, 'id' | 'subscriptionId' | 'resourceGroup'> {
-  /** Needed for a new one; must be the same on an existing one. */
+  /** A new resource needs it. On an existing one it must be the same. */
   readonly location?: string;
   readonly offer?: Resource['offer'];
   readonly keyAuthDisabled?: boolean;
   readonly tags?: Resource['tags'];
 }
 
-/** Absent fields keep their value on an existing deployment and get the default on a new one. */
+/** An absent field keeps its value on an existing deployment, and gets the default on a new one. */
 export interface DeploymentWanted
   extends
     Pick<DeploymentRow, 'name'>,
@@ -83,6 +83,6 @@ export interface UsageView extends QuotaGroup {
   readonly heldTokens: number;
   /** Null: no limit. */
   readonly limitTokens: number | null;
-  /** What a new deployment can have, with what shares of the configuration would give way. Null: no limit. */
+  /** Tokens that a new deployment can have, with those that shares of the configuration would give up. Null: no limit. */
   readonly availableTokens: number | null;
 }

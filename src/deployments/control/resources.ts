@@ -85,13 +85,13 @@ function locationOf({ id, location }: ResourceWanted): string {
   );
 }
 
-/** A subscription has one offer, so another resource of it knows. */
+/** A subscription has one offer, so another resource of it has the right one. */
 async function offerOf(subscriptionId: string, { store, declared }: ControlPlaneDeps): Promise<Offer> {
   const [other] = await store.resources.list({ subscriptionId });
   return other?.offer ?? declared().offer;
 }
 
-/** What is allocated already must fit the quota of the new offer. */
+/** The tokens that deployments have already must fit the quota of the new offer. */
 async function refuseLowerOffer(
   { id, offer, subscriptionId, location }: Resource,
   { store, catalog }: ControlPlaneDeps,

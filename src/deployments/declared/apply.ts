@@ -13,27 +13,27 @@ import { quotaTokensOf, type PlannedDeployment } from './shares.ts';
 
 export interface ApplyDeps {
   readonly store: StateStore;
-  /** Of the same configuration as what is declared; neither needs to be in force yet. */
+  /** Catalog and upstreams are of the configuration that is applied. They need not be in force yet. */
   readonly catalog: Catalog;
   readonly upstreams: readonly FleetUpstream[];
   readonly digest: (key: string) => string;
   readonly clock: Clock;
-  /** The one that the control plane has. */
+  /** Invariant: the control plane uses the same one. Otherwise a reload and the API could change deployments at once. */
   readonly exclusive: Exclusive;
 }
 
-/** `faults` is not empty: nothing was changed. */
+/** When there are faults, nothing was changed. */
 export interface Applied {
   readonly faults: readonly Fault[];
-  /** What people should know, and which does not keep the rest from being applied. */
+  /** Facts that people should know. The rest was applied. */
   readonly warnings: readonly string[];
 }
 
 const ACTOR = 'configuration';
 
 /**
- * Brings the store to what the configuration declares. Changes nothing when there are faults, and nothing the second time.
- * What was made over the API is never touched.
+ * Brings the store to what the configuration declares. It changes nothing when there are faults, and nothing the second
+ * time. It never touches what was made over the API.
  */
 export const applyConfiguration = (declared: Declared, deps: ApplyDeps): Promise<Applied> =>
   deps.exclusive(async () => {
@@ -42,7 +42,7 @@ export const applyConfiguration = (declared: Declared, deps: ApplyDeps): Promise
     return plan.faults.length > 0 ? { faults: plan.faults, warnings: [] } : carryOut(plan, declared, deps);
   });
 
-/** What is there, as far as the plan depends on it. */
+/** Reads what the plan depends on. */
 async function readActual(declared: Declared, { store, digest }: ApplyDeps): Promise<Actual> {
   const resources = await store.resources.list({});
   const inner = await Promise.all(
@@ -72,7 +72,7 @@ async function readActual(declared: Declared, { store, digest }: ApplyDeps): Pro
   };
 }
 
-/** A resource goes with all that it has: a line that is missing from a file is no reason to lose data. */
+/** A resource goes with all its data, and a line that is missing from a file is no reason to lose data. */
 async function isEmpty(resourceId: string, { files, batches }: StateStore): Promise<boolean> {
   const scope = { resourceId, actor: ACTOR };
   const someFiles = await files.list(scope, { limit: 1, order: 'asc' });
@@ -114,8 +114,8 @@ async function carryOut(plan: Plan, declared: Declared, deps: ApplyDeps): Promis
 }
 
 /**
- * In rounds: each share is checked against what the others of its quota have just then, and what is to grow may have to
- * wait for what is to shrink. The plan has seen to it that all fit in the end.
+ * Works in rounds. The store checks each deployment against what the others of its quota have at that moment, so one that
+ * grows may have to wait for one that shrinks. The plan has made sure that all fit in the end.
  */
 async function putAll(
   deployments: readonly PlannedDeployment[],
@@ -144,14 +144,14 @@ async function putAll(
 
 const scopeOf = ({ resourceId }: DeploymentRow): Scope => ({ resourceId, actor: ACTOR });
 
-/** Two that trade places in full quotas wait for each other: each gives up what it has until both have moved. */
+/** Two deployments that trade places in full quotas wait for each other. Each gives up its tokens until both have moved. */
 async function giveUp(row: DeploymentRow, atS: number, { deployments }: StateStore): Promise<void> {
   const before = await deployments.get(scopeOf(row), row.name);
   if (before)
     await deployments.put(scopeOf(row), { ...before, enqueuedTokensMax: 0 }, { quotaTokensMax: null, atS });
 }
 
-/** Another process changed deployments of its own meanwhile. */
+/** Another process has changed deployments meanwhile. */
 const toFault = ({ source, row }: PlannedDeployment): Fault => ({
   source,
   message: `The deployment '${row.name}' found its quota taken while the configuration was applied. Apply it again, or lower its enqueuedTokens first.`,

@@ -32,7 +32,7 @@ export interface Actual {
   readonly keyOwners: ReadonlyMap<string, string>;
 }
 
-/** What to do, or what keeps it from being done. */
+/** What is to be done, or the faults that keep it from being done. */
 export interface Plan {
   readonly faults: readonly Fault[];
   readonly warnings: readonly string[];
@@ -48,7 +48,10 @@ interface PlanFacts {
   readonly atS: number;
 }
 
-/** Pure: the same declaration over the same store gives the same plan, and over what it made, one that changes nothing. */
+/**
+ * A pure function: the same declaration over the same store gives the same plan. Over a store to which it was applied, the
+ * plan changes nothing.
+ */
 export function planConfiguration(declared: Declared, actual: Actual, facts: PlanFacts): Plan {
   const removals = planRemovals(declared, actual);
   const resources = declared.resources.map((one) => toResource(one, actual, facts));
@@ -94,7 +97,7 @@ function toResource(declared: DeclaredResource, actual: Actual, { atS }: PlanFac
   };
 }
 
-/** Its tokens are what is declared, or none yet. */
+/** A deployment that takes a share has no tokens yet. */
 function toPlanned(
   { source, enqueuedTokensMax, ...settings }: DeclaredDeployment,
   resource: Resource,

@@ -12,18 +12,18 @@ import { quotaKey, quotaTokensOf, shareOut, type PlacedDeployment } from './shar
 
 export interface ReshareDeps {
   readonly store: StateStore;
-  /** The one of the present configuration. */
+  /** Of the present configuration. */
   readonly catalog: () => Catalog;
   /** The present configuration. */
   readonly declared: () => Declared;
   readonly clock: Clock;
 }
 
-/** False: nothing was changed, as there is no share, or even so there is no room. */
+/** False: nothing was changed, because no deployment has a share, or because the shares are too small. */
 export const giveWayTo = async (wanted: PlacedDeployment, deps: ReshareDeps): Promise<boolean> =>
   reshare([...(await othersOf(wanted, deps.store)), wanted], deps);
 
-/** After `changed` has given up tokens of this quota, or all that it had. */
+/** Shares grow after `changed` has given up tokens of this quota. */
 export const takeBack = async (changed: PlacedDeployment, deps: ReshareDeps): Promise<boolean> =>
   reshare(await membersOf(changed, deps.store), deps);
 
@@ -47,7 +47,7 @@ async function reshare(
   return deployments.length > 0;
 }
 
-/** How much of a quota's tokens others than `wanted` give up for it. */
+/** Tokens that the shares of its quota give up for `wanted`. */
 export async function yieldedFor(
   wanted: PlacedDeployment,
   { store, declared }: ReshareDeps,
@@ -56,7 +56,7 @@ export async function yieldedFor(
   return others.reduce((sum, { row }) => sum + yieldedBy(row, declared()), 0);
 }
 
-/** How much of a deployment's tokens others may have if they ask for it. A share keeps one unit of capacity. */
+/** Tokens that a deployment gives up for others. A share keeps one unit of capacity. */
 export const yieldedBy = (row: DeploymentRow, declared: Declared): number =>
   givesWay(row, declared) ? Math.max(0, row.enqueuedTokensMax - TOKENS_PER_CAPACITY) : 0;
 

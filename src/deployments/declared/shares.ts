@@ -18,7 +18,7 @@ export interface PlannedDeployment extends PlacedDeployment {
 }
 
 interface ShareFacts {
-  /** Deployments that are there besides, and stay. */
+  /** Deployments that are not planned, and stay as they are. */
   readonly kept: readonly PlacedDeployment[];
   readonly catalog: Catalog;
   readonly enqueuedTokensDefault: number;
@@ -29,7 +29,7 @@ interface Shares {
   readonly faults: Fault[];
 }
 
-/** Gives each deployment its enqueued tokens: what it names if that fits, else its share. */
+/** Gives each deployment its enqueued tokens: what it names, or its share of what is left. */
 export function shareOut(planned: readonly PlannedDeployment[], facts: ShareFacts): Shares {
   const quotas = [...Map.groupBy(planned, quotaKey)].map(([key, members]) =>
     shareQuota(members, sumOf(facts.kept.filter((one) => quotaKey(one) === key)), facts),
@@ -85,11 +85,11 @@ function nothingLeft(
 export const sumOf = (deployments: readonly PlacedDeployment[]): number =>
   deployments.reduce((sum, { row }) => sum + row.enqueuedTokensMax, 0);
 
-/** Equal for the deployments that share one quota. */
+/** Deployments that share one quota have the same key. */
 export const quotaKey = ({ resource, row }: PlacedDeployment): string =>
   JSON.stringify([resource.subscriptionId, resource.location, row.model, row.sku]);
 
-/** The enqueued tokens of its quota; null: it has none. */
+/** The enqueued tokens of a deployment's quota. Null: its model has no quota. */
 export const quotaTokensOf = (
   { resource: { offer }, row }: PlacedDeployment,
   catalog: Catalog,

@@ -6,7 +6,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { Exclusive } from '../exclusive.ts';
 
 export interface UpgradeDeps {
-  /** The catalog until now: of the last configuration, or at a start the built-in one. */
+  /** The catalog until now: that of the last configuration. At a start it is the built-in one. */
   readonly before: Catalog;
   readonly catalog: Catalog;
   readonly store: StateStore;
@@ -17,7 +17,10 @@ export interface UpgradeDeps {
 
 const ACTOR = 'version-upgrade';
 
-/** Moves deployments made over the API to another version of their model, where they asked for it. Configured ones move with their file. */
+/**
+ * Moves deployments that were made over the API to another version of their model, where they asked for it. Those of the
+ * configuration move with their file.
+ */
 export const upgradeVersions = (deps: UpgradeDeps): Promise<void> =>
   deps.exclusive(async () => {
     const { store, catalog, clock, log } = deps;
@@ -39,7 +42,7 @@ export const upgradeVersions = (deps: UpgradeDeps): Promise<void> =>
     }
   });
 
-/** Its own version where nothing asks for another. */
+/** A deployment keeps its version unless something asks for another. */
 function nextVersion(
   { owner, model, version, sku, versionUpgradeOption }: DeploymentRow,
   facts: { readonly before: Catalog; readonly catalog: Catalog; readonly location: string },
@@ -49,7 +52,7 @@ function nextVersion(
     return version;
   if (!facts.catalog.offered(next, facts.location).includes(sku)) return version;
   const isGone = facts.catalog.find(model, version) === undefined;
-  // One that never had the default version was given another on purpose.
+  // A deployment that never had the default version was given another one on purpose.
   const wasDefault = facts.before.defaultVersion(model)?.version === version;
   const follows = versionUpgradeOption === 'OnceNewDefaultVersionAvailable' && wasDefault;
   return isGone || follows ? next.version : version;

@@ -3,12 +3,12 @@ import type { Log } from '../../core/log.ts';
 import type { Upstream, UpstreamProbe } from '../../upstream/port.ts';
 import { eligible, type DataZoneOf, type FleetUpstream, type ServingQuery } from './serving.ts';
 
-/** Every upstream of the service, as the configuration has them just now. */
+/** Every upstream of the present configuration, opened when it is first used. */
 export class Fleet {
   readonly #dataZoneOf: DataZoneOf;
   readonly #log: Log;
   #upstreams: readonly FleetUpstream[] = [];
-  /** Of each upstream, by its identity: what was opened, by the model's name there. */
+  /** What is open of each upstream: by its identity, and then by the model's name there. */
   #opened = new Map<string, Map<string, OpenUpstream>>();
   readonly #closing = new Set<Promise<void>>();
 
@@ -21,7 +21,7 @@ export class Fleet {
     return this.#upstreams;
   }
 
-  /** Keeps what is open of those that stay the same; retires the others, whose calls are finished first. */
+  /** Keeps upstreams that stay the same open. The others finish their calls, and are closed. */
   replace(upstreams: readonly FleetUpstream[]): void {
     const kept = new Map(upstreams.map((one) => [identityOf(one), this.#opened.get(identityOf(one))]));
     assert(kept.size === upstreams.length, 'two upstreams of the fleet are the same');
@@ -31,12 +31,12 @@ export class Fleet {
     for (const [identity, opened] of before) if (!kept.has(identity)) this.#retire(opened);
   }
 
-  /** Those that serve a deployment, not opened, with the model's name there. */
+  /** The upstreams that may serve a deployment, not opened, each with the model's name there. */
   eligible(query: ServingQuery): ReturnType<typeof eligible> {
     return eligible(this.#upstreams, query, this.#dataZoneOf);
   }
 
-  /** The upstreams that serve a deployment. The same objects as long as nothing changes. */
+  /** The upstreams that serve a deployment, open. They are the same objects as long as nothing changes. */
   serving(query: ServingQuery): readonly Upstream[] {
     return this.eligible(query).map(({ upstream, modelThere }) => {
       const opened = this.#opened.get(identityOf(upstream));
@@ -49,7 +49,7 @@ export class Fleet {
     });
   }
 
-  /** Call when nothing is in flight any more: what still is, ends first. */
+  /** Resolves when every call that is in flight has ended. */
   async close(): Promise<void> {
     this.replace([]);
     await Promise.all(this.#closing);
@@ -68,18 +68,21 @@ export class Fleet {
   }
 }
 
-/** One that moves is another one, so that nobody who holds the old one can send it what the SKU forbids by now. */
+/**
+ * Invariant: an upstream in another region or zone is another upstream. Otherwise a dispatcher that holds the old one could
+ * send it requests that the SKU forbids there.
+ */
 const identityOf = ({ name, region, dataZone, onlyFor, fingerprint }: FleetUpstream): string =>
   JSON.stringify([name, region, dataZone, onlyFor?.resourceId, onlyFor?.deployment, fingerprint]);
 
-/** An upstream that ends its calls before it closes, and takes no more once it is to. */
+/** An upstream that ends its calls before it closes, and refuses new ones from then on. */
 class OpenUpstream implements Upstream {
   readonly name: string;
   readonly server: string;
   readonly model: string;
   readonly #inner: Upstream;
   #inFlight = 0;
-  /** Set once it is to close; resolves with the end of its last call. */
+  /** It is set when the upstream is to close, and resolves when the last call has ended. */
   #ended: PromiseWithResolvers<void> | undefined;
 
   constructor(inner: Upstream) {

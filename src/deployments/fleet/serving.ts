@@ -1,17 +1,17 @@
 import type { DeploymentRow, Resource, Sku } from '../../contract/control.ts';
 import type { Upstream } from '../../upstream/port.ts';
 
-/** An upstream as the configuration gives it; opened once for each model that is asked of it. */
+/** An upstream of the configuration. It is opened once for each model that deployments ask of it. */
 export interface FleetUpstream {
   readonly name: string;
   readonly kind: 'simulator' | 'azure' | 'openai';
   readonly region: string;
   readonly dataZone: string;
-  /** The models that it serves, by their names there; null: any, under its own name. */
+  /** Each model that it serves, with the name there. Null: it serves any model under the model's own name. */
   readonly models: Readonly<Record<string, string>> | null;
-  /** The one deployment that it serves; null: every one that the SKU allows. */
+  /** The one deployment that may use it. Null: every deployment whose SKU allows it. */
   readonly onlyFor: { readonly resourceId: string; readonly deployment: string } | null;
-  /** Equal for two that are reached in the same way, with the same key: a new configuration keeps those open. */
+  /** Equal when an upstream is reached in the same way and with the same key. Then a new configuration keeps it open. */
   readonly fingerprint: string;
   open(modelThere: string): Upstream;
 }
@@ -21,16 +21,15 @@ export interface ServingQuery {
   readonly resourceId: string;
   readonly deployment: string;
   readonly model: string;
-  /** Null or absent: it has none. */
+  /** Null or absent: the model has none. */
   readonly version?: string | null;
   readonly sku: Sku;
-  /** Of the resource. */
+  /** The location of the resource. */
   readonly location: string;
-  /** The deployment's own choice, by name; null: no choice. */
+  /** Names of the upstreams that the deployment chooses. Null: it makes no choice. */
   readonly only: readonly string[] | null;
 }
 
-/** What a deployment of a resource asks of the fleet. */
 export const servingQuery = (
   { location }: Pick<Resource, 'location'>,
   { resourceId, name, model, version, sku, upstreams }: DeploymentRow,
@@ -38,7 +37,7 @@ export const servingQuery = (
 
 export type DataZoneOf = (region: string) => string;
 
-/** What the SKUs mean: Global goes everywhere, Data Zone stays in the resource's zone, Standard in its region. */
+/** Global SKUs may use every upstream, Data Zone SKUs those in the resource's zone, Standard those in its region. */
 export function mayServe(
   sku: Sku,
   upstream: { readonly region: string; readonly dataZone: string },
@@ -56,7 +55,7 @@ export function mayServe(
   }
 }
 
-/** Those of `upstreams` that may serve a deployment, in their order, with the model's name there. */
+/** The upstreams that may serve a deployment, in their order, each with the model's name there. */
 export function eligible(
   upstreams: readonly FleetUpstream[],
   query: ServingQuery,
@@ -77,8 +76,8 @@ export function eligible(
 }
 
 /**
- * Its name there; undefined: it is not served. The simulator is told the version that is deployed too; a real server knows
- * only its own.
+ * The model's name at an upstream. Undefined: the upstream does not serve it. The simulator's name has the version too; a
+ * real server has one version only.
  */
 export function modelAt(
   { models, kind }: FleetUpstream,

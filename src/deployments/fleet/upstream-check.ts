@@ -5,7 +5,7 @@ import type { UpstreamProbe } from '../../upstream/port.ts';
 import type { Fleet } from './fleet.ts';
 import { servingQuery, type FleetUpstream } from './serving.ts';
 
-/** What an upstream was found to be when it was asked for its models. */
+/** The state of an upstream when it was asked for its models. */
 export interface UpstreamState {
   readonly name: string;
   readonly state: 'ready' | 'unready' | 'unknown' | 'simulated';
@@ -16,8 +16,8 @@ export interface UpstreamState {
 const ANSWER_MS = 2_000;
 
 /**
- * Asks the upstreams that have not been asked yet, or not for these models, whether they can serve their deployments, and tells
- * the log. It takes two seconds at most, and changes nothing.
+ * Asks each upstream whether it can serve its deployments, unless it was asked for the same models before, and logs the
+ * answer. It takes two seconds at most, and changes nothing.
  */
 export function createUpstreamCheck(deps: {
   readonly fleet: Fleet;
@@ -46,7 +46,7 @@ export function createUpstreamCheck(deps: {
 
 interface Use {
   readonly upstream: FleetUpstream;
-  /** Models that deployments ask of it, by their names there. */
+  /** Names there of the models that deployments ask of it. */
   readonly modelsThere: readonly string[];
 }
 
@@ -89,7 +89,7 @@ const EVENT = {
   unknown: 'upstream.unknown',
 } as const satisfies Record<string, EventName>;
 
-/** Whether what it answered to the question for its models lets it serve. */
+/** Judges from a server's answer whether it can serve these models. */
 export function judgeProbe(
   probe: UpstreamProbe,
   { modelsThere }: { readonly modelsThere: readonly string[] },
