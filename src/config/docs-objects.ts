@@ -20,7 +20,7 @@ Deployments of the default resource. Each item is \`NAME\` or \`NAME=MODEL\`, as
 - \`enqueuedTokens\`: input tokens that its live batches may hold together. When omitted, \`enqueuedTokens\` of the service if
   that is given, else an equal share of what the other deployments leave of the quota, else 5B
 - \`dynamicQuota\`: true lets it go beyond its own limit while the rest of the quota is idle
-- \`whenFull\`: ${WHEN_FULL.join(' or ')}, what becomes of a batch that does not fit just now; fail when omitted
+- \`whenFull\`: ${WHEN_FULL.join(' or ')}, what happens to a batch that does not fit just now; fail when omitted
 - \`versionUpgradeOption\`: ${VERSION_UPGRADE_OPTIONS.join(', ')}; the first when omitted
 - \`contentFilter\`: name of a content filter, to be shown
 - \`concurrency\`: requests in flight over all its upstreams; \`concurrency\` of the service when omitted
@@ -42,13 +42,13 @@ Model servers that deployments share. The one of \`upstream\` is among them as \
 - \`dataZone\`: the zone of its region when omitted
 - \`authStyle\`: ${AUTH_STYLES.join(' or ')}, which header carries the key; api-key for Azure's hosts, else bearer
 - \`apiVersion\`: calls Azure's classic paths, \`{url}/openai/deployments/{model}/…?api-version=…\`; for resources without \`/openai/v1\`
-- \`requestTimeout\`: how long it may take over one request; \`requestTimeout\` of the service when omitted
+- \`requestTimeout\`: time that it may take for one request; \`requestTimeout\` of the service when omitted
 - \`caFile\`: certificates (PEM) to trust instead of the system's, for an https URL
-- \`proxy\`: a proxy that stands before it, or \`none\`; what \`HTTP_PROXY\`, \`HTTPS_PROXY\` and \`NO_PROXY\` say when omitted
+- \`proxy\`: a proxy for requests to it, or \`none\`; when omitted, \`HTTP_PROXY\`, \`HTTPS_PROXY\` and \`NO_PROXY\` decide
 
 ### \`resources\`
 
-The tenants. The default one is there anyway; an entry named \`default\` says more about it.
+The tenants. The default resource is always there; an entry named \`default\` says more about it.
 
 - \`name\`: a-z, 0-9 and \`-\`. Callers ask \`{name}.localhost\`, \`/{name}/openai/…\`, or another of \`resourceDomains\`
 - \`location\`, \`subscription\`, \`offer\`: those of the service when omitted. Offers: ${OFFERS.join(', ')}; unlimited has no quota
@@ -64,7 +64,7 @@ The tenants. The default one is there anyway; an entry named \`default\` says mo
 Additions to the built-in catalog. An entry with the name and version of another takes its place.
 
 - \`name\`, \`version\`: as deployments name it; a model of your own may have no version
-- \`default\`: true for what a deployment gets that names no version
+- \`default\`: true for the version that a deployment gets when it names none
 - \`inputs\`: list of text, image; both when omitted
 - \`regions\`: everywhere, or by SKU a list of regions or everywhere; a SKU that is not there cannot be deployed. Everywhere
   with every SKU when omitted
@@ -84,12 +84,12 @@ Whose tokens are accepted beside keys. For Microsoft Entra ID, \`tenant\` is eno
 - \`tenant\`: id of the Entra tenant; gives its two issuers and the address of their keys
 - \`issuers\`: exact values of \`iss\`
 - \`audiences\`: accepted values of \`aud\`; those of Azure's data and control plane when omitted
-- \`jwksUri\`: where the issuer publishes its keys; https, or http on this machine
+- \`jwksUri\`: address where the issuer publishes its keys; https, or http on this machine
 - \`clockSkew\`: how far clocks may be apart, 5m at most and when omitted
 
 ### \`roleAssignments\`
 
-A token alone opens nothing. Each item gives a role to those that a token names:
+A token alone opens nothing. Each item gives a role to the users, groups or apps that a token names:
 
 - \`role\`: ${ROLES.join(', ')}
 - one of \`oid\` (object id), \`group\` (value in \`groups\`), \`appRole\` (value in \`roles\`)

@@ -20,7 +20,7 @@ export const KEEP_OPTIONS = {
     placeholder: 'AGE',
     default: null,
     defaultText: 'for ever',
-    help: 'Remove files this long after they came, unless a live batch reads them or they have an expiry of their own.',
+    help: 'Remove files this long after their upload, unless a live batch reads them or they have an expiry of their own.',
     commands: ['serve'],
   }),
   keepAuditMs: option({
@@ -30,7 +30,7 @@ export const KEEP_OPTIONS = {
     placeholder: 'AGE',
     default: null,
     defaultText: 'for ever',
-    help: 'Remove entries of the audit log that are older.',
+    help: 'Remove entries of the audit log this long after they were written.',
     commands: ['serve'],
   }),
 } as const;

@@ -50,7 +50,7 @@ export const OPTIONS = {
     kind: text,
     placeholder: 'DIR',
     default: './.offpeak',
-    help: 'Where files, results and the embedded database live.',
+    help: 'Directory of files, results and the embedded database.',
     commands: ['serve', 'verify'],
   }),
   adopt: option({
@@ -59,7 +59,7 @@ export const OPTIONS = {
     kind: flag,
     placeholder: null,
     default: false,
-    help: 'Take the data directory and the database for one installation, though they do not say so. For one start.',
+    help: 'Treat the data directory and the database as one installation, although their ids differ. Give it for one start.',
     commands: ['serve'],
   }),
   configPath: option({
@@ -147,7 +147,7 @@ export const OPTIONS = {
     kind: oneOf('debug', 'info', 'warn', 'error', 'silent'),
     placeholder: 'LEVEL',
     default: 'info',
-    help: 'debug, info, warn, error or silent.',
+    help: 'Least level of what is logged: debug, info, warn, error or silent.',
     commands: ['serve'],
   }),
   logFormat: option({
@@ -155,7 +155,7 @@ export const OPTIONS = {
     kind: oneOf('auto', 'pretty', 'json'),
     placeholder: 'FORMAT',
     default: 'auto',
-    help: 'Lines of the log for people (pretty) or for machines (json); auto: pretty on a terminal, json elsewhere.',
+    help: 'Log lines for people (pretty) or for machines (json). auto: pretty on a terminal, json elsewhere.',
     commands: ['serve'],
   }),
   location: option({
@@ -190,7 +190,7 @@ export const OPTIONS = {
     placeholder: 'DOMAIN',
     repeatable: true,
     default: ['localhost', 'openai.azure.com', 'cognitiveservices.azure.com', 'services.ai.azure.com'],
-    help: "What follows a resource's name in the host that callers ask. May be repeated.",
+    help: "Domain that follows a resource's name in the host that callers address. May be repeated.",
     commands: ['serve'],
   }),
   connectionsPerAddressMax: option({
@@ -198,7 +198,7 @@ export const OPTIONS = {
     kind: count(1, 1e6),
     placeholder: 'N',
     default: 100,
-    help: 'Connections that one address may have open; behind a trusted proxy, requests under way. This machine is not counted.',
+    help: 'Connections that one address may have open. Behind a trusted proxy, its requests under way count. This machine has no limit.',
     commands: ['serve'],
   }),
   trustedProxies: option({
@@ -209,7 +209,7 @@ export const OPTIONS = {
     repeatable: true,
     default: [],
     defaultText: 'none',
-    help: 'Addresses (10.0.0.0/8, ::1) of proxies that are believed about whom a request comes from: `X-Forwarded-For`, `Forwarded`. May be repeated.',
+    help: 'Addresses (10.0.0.0/8, ::1) of trusted proxies: their `X-Forwarded-For` and `Forwarded` say where a request comes from. May be repeated.',
     commands: ['serve'],
   }),
   tlsCertPath: option({
@@ -218,7 +218,7 @@ export const OPTIONS = {
     placeholder: 'FILE',
     default: null,
     defaultText: 'plain HTTP',
-    help: 'Certificate (PEM, with its chain) to speak HTTPS with.',
+    help: 'Certificate (PEM, with its chain) for HTTPS.',
     commands: ['serve'],
   }),
   tlsKeyPath: option({
@@ -251,7 +251,7 @@ export const OPTIONS = {
     kind: count(0, 100),
     placeholder: 'N',
     default: 5,
-    help: 'Calls after the first that a line gets when the upstream fails it.',
+    help: 'Retries of a line that the upstream fails.',
     commands: ['serve', 'run'],
   }),
   requestTimeoutMs: option({
@@ -260,7 +260,7 @@ export const OPTIONS = {
     placeholder: 'TIME',
     default: 600_000,
     defaultText: '10m',
-    help: 'How long the upstream may take over one request.',
+    help: 'Time that the upstream may take for one request.',
     reloads: true,
     commands: ['serve', 'run'],
   }),
@@ -271,7 +271,7 @@ export const OPTIONS = {
     placeholder: 'TIME',
     default: 60_000,
     defaultText: '60s',
-    help: 'How long an upstream that has not answered any request yet is waited for. Once it has answered, it is waited for as long as it takes.',
+    help: 'Time to wait for an upstream that has not answered yet. Once it has answered, the wait has no limit.',
     commands: ['run'],
   }),
   strictWindow: option({
@@ -279,7 +279,7 @@ export const OPTIONS = {
     kind: flag,
     placeholder: null,
     default: false,
-    help: 'End a batch as `expired` when its 24 hours are over. Otherwise it runs on, as the original does.',
+    help: 'End a batch as `expired` when its 24 hours are over. Otherwise it runs on, as in Azure.',
     commands: ['serve'],
   }),
   importHosts: option({
@@ -325,7 +325,7 @@ export const OPTIONS = {
     placeholder: 'SIZE',
     default: 64 * MiB,
     defaultText: '64MiB',
-    help: 'File kept in the data directory, and given up when the disk is full so that the service can go on answering.',
+    help: 'Spare file in the data directory. The service removes it when the disk is full, so that it can go on answering.',
     commands: ['serve'],
   }),
   ...SIMULATOR_OPTIONS,

@@ -75,7 +75,7 @@ export const SIMULATOR_OPTIONS = {
     kind: text,
     placeholder: 'FILE',
     default: null,
-    help: 'Simulator: a file of rules that say which requests get which statuses, delays and bodies (docs/simulator.md).',
+    help: 'Simulator: file of rules that give requests their statuses, delays and bodies (docs/simulator.md).',
     reloads: true,
     commands: ['serve', 'run', 'simulator'],
   }),
