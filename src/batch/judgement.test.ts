@@ -42,7 +42,7 @@ describe('a reply that names its request is about that request, whatever its sta
 });
 
 describe('rejections', () => {
-  test('the same words for the first 20 lines are about the set-up; no line pays', async () => {
+  test('rejections of the first 20 lines in the same words are about the set-up, and no line pays', async () => {
     bench.deploy({ concurrencyMax: 32 });
     const engine = await bench.start(REAL);
     let isBroken = true;
@@ -60,7 +60,7 @@ describe('rejections', () => {
     expect((await bench.ended(batch)).counts).toEqual({ total: 40, completed: 40, failed: 0 });
   });
 
-  test("the server's own list of models lacks the model: one line tells, and no line pays", async () => {
+  test("when the server's list of models lacks the model, one rejection is about the set-up, and no line pays", async () => {
     const served = { ...bench.upstream('model-server'), model: 'absent' };
     bench.deploy({ upstreams: [served] });
     const engine = await bench.start(REAL);
@@ -74,7 +74,7 @@ describe('rejections', () => {
     expect((await bench.ended(batch)).counts).toEqual({ total: 3, completed: 3, failed: 0 });
   });
 
-  test('what its model cannot do is about the lines, whatever the server lists', async () => {
+  test('a rejection that speaks of what the model cannot do is about its line, whatever the server lists', async () => {
     bench.deploy({ upstreams: [{ ...bench.upstream('model-server'), model: 'absent' }] });
     const engine = await bench.start(REAL);
     bench.reply = () => says(400, 'max_tokens is not supported with this model');
@@ -84,7 +84,7 @@ describe('rejections', () => {
     expect((await bench.ended(batch)).counts).toEqual({ total: 5, completed: 0, failed: 5 });
   });
 
-  test('different words are about single lines', async () => {
+  test('rejections in different words are about single lines', async () => {
     bench.deploy();
     const engine = await bench.start(REAL);
     bench.reply = (request) => says(400, `bad member ${'abc'[lineIn(request) % 3]}`);
@@ -94,7 +94,7 @@ describe('rejections', () => {
     expect((await bench.ended(batch)).counts).toEqual({ total: 30, completed: 0, failed: 30 });
   });
 
-  test('an upstream that rejects what another accepts is left alone, and no line pays', async () => {
+  test('an upstream that rejects what another one accepts gets no more lines, and no line pays', async () => {
     bench.deploy({ upstreams: [bench.upstream('well'), bench.upstream('other')], concurrencyMax: 8 });
     const engine = await bench.start(REAL);
     bench.reply = (_request, _signal, upstream) =>
@@ -116,7 +116,7 @@ describe('rejections', () => {
     expect((await bench.ended(batch)).counts).toEqual({ total: 20, completed: 16, failed: 4 });
   });
 
-  test('bad lines at the head pay when the others are accepted late', async () => {
+  test('bad lines at the head of a file pay though the others are accepted late', async () => {
     bench.deploy({ concurrencyMax: 32 });
     const engine = await bench.start(REAL);
     const { promise: rejected, resolve } = Promise.withResolvers<void>();
@@ -169,7 +169,7 @@ describe('a batch holds up no other', () => {
   });
 });
 
-describe('health belongs to the upstream', () => {
+describe('health and pace belong to the model server', () => {
   beforeEach(() => {
     bench.speed = 1;
   });
@@ -200,7 +200,7 @@ describe('health belongs to the upstream', () => {
     expect(early).toEqual([]);
   });
 
-  test('lines that fail again and again leave their neighbours room beside long calls', async () => {
+  test('lines that fail again and again do not shrink the window of their neighbours, even beside long calls', async () => {
     bench.speed = 50;
     bench.deploy({ concurrencyMax: 8 });
     bench.deploy({ name: 'e', concurrencyMax: 8 });
@@ -226,7 +226,7 @@ describe('health belongs to the upstream', () => {
     expect((await bench.ended(bad)).counts).toEqual({ total: 12, completed: 7, failed: 5 });
   });
 
-  test('bad lines at the head of a file do not hide the others', async () => {
+  test('bad lines at the head of a file do not keep the lines after them from being answered', async () => {
     bench.speed = SPEED;
     bench.deploy({ concurrencyMax: 4 });
     const engine = await bench.start(REAL);
@@ -239,7 +239,7 @@ describe('health belongs to the upstream', () => {
     expect((performance.now() - begunMs) * SPEED).toBeLessThan(20 * 60_000);
   });
 
-  test('a 429 that one line gets again while others get through holds nobody else up', async () => {
+  test('a line that alone gets 429 again and again holds up no other line', async () => {
     bench.speed = 50;
     bench.deploy({ concurrencyMax: 8 });
     const engine = await bench.start({ maxRetries: 3, ...REAL });
@@ -278,32 +278,35 @@ describe('health belongs to the upstream', () => {
     expect((performance.now() - begunMs) * SPEED).toBeLessThan(15 * 60_000);
   });
 
-  test.each([1, 12])('a line that fells its server ends, be it the last of %i or of all', async (total) => {
-    bench.speed = 20;
-    bench.deploy({ concurrencyMax: 12 });
-    const engine = await bench.start({ maxRetries: 2, ...REAL });
-    let deadUntilMs = 0;
-    const isDead = () => performance.now() < deadUntilMs;
-    bench.probe = () =>
-      isDead()
-        ? { kind: 'failure', reason: 'unreachable', message: 'm' }
-        : { kind: 'answer', status: 500, message: 'm' };
-    bench.reply = async (request) => {
-      if (isDead()) return failure('reset');
-      if (lineIn(request) === total) {
-        deadUntilMs = performance.now() + 250;
-        return failure('reset');
-      }
-      await new Promise((resolve) => setTimeout(resolve, 15));
-      return isDead() ? failure('reset') : ok;
-    };
+  test.each([1, 12])(
+    'a line that fells its server at each try is failed, though it is the last one (beside %i others)',
+    async (total) => {
+      bench.speed = 20;
+      bench.deploy({ concurrencyMax: 12 });
+      const engine = await bench.start({ maxRetries: 2, ...REAL });
+      let deadUntilMs = 0;
+      const isDead = () => performance.now() < deadUntilMs;
+      bench.probe = () =>
+        isDead()
+          ? { kind: 'failure', reason: 'unreachable', message: 'm' }
+          : { kind: 'answer', status: 500, message: 'm' };
+      bench.reply = async (request) => {
+        if (isDead()) return failure('reset');
+        if (lineIn(request) === total) {
+          deadUntilMs = performance.now() + 250;
+          return failure('reset');
+        }
+        await new Promise((resolve) => setTimeout(resolve, 15));
+        return isDead() ? failure('reset') : ok;
+      };
 
-    const { batch } = await bench.create(engine, await bench.upload(many(total + 1)));
+      const { batch } = await bench.create(engine, await bench.upload(many(total + 1)));
 
-    expect((await bench.ended(batch)).counts).toEqual({ total: total + 1, completed: total, failed: 1 });
-  });
+      expect((await bench.ended(batch)).counts).toEqual({ total: total + 1, completed: total, failed: 1 });
+    },
+  );
 
-  test('a line whose sending fells the server is found out, and the others get their answers', async () => {
+  test('a line that fells its server at each try is found among others, and the others get their answers', async () => {
     bench.speed = 20;
     bench.deploy({ concurrencyMax: 8 });
     const engine = await bench.start({ maxRetries: 2, ...REAL });

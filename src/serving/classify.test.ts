@@ -22,7 +22,7 @@ const failure = (reason: Extract<UpstreamReply, { kind: 'failure' }>['reason']):
 const inside = (code: string | null, message: string): UpstreamReply =>
   answer(200, {}, { fault: { code, message } });
 
-test('only a success without a failure inside is one', () => {
+test('only a success without a failure inside is accepted', () => {
   expect([answer(200), answer(201), answer(299)].every(isAccepted)).toBe(true);
   expect([answer(199), answer(300), inside(null, 'x'), failure('reset')].some(isAccepted)).toBe(false);
 });
@@ -133,7 +133,7 @@ describe('a text that names the request is about the request, whatever the statu
       { retryAfterMs: 26_000 },
     ),
     says(429, 'Quota exceeded for generate_content_requests_per_minute_per_project'),
-  ])('but not %j', (reply) => {
+  ])('%j names neither the request nor the account', (reply) => {
     expect(classifyFailure(reply).names).toBe(null);
   });
 });
@@ -148,6 +148,6 @@ test.each([
   ],
   [inside(null, 'out of memory'), '200: a success with a failure inside: out of memory'],
   [failure('reset'), 'm'],
-] as const)('what came is told in a line for people: %#', (reply, text) => {
+] as const)('a reply is described in one line for people: %#', (reply, text) => {
   expect(classifyFailure(reply).text).toBe(text);
 });

@@ -3,12 +3,12 @@ import type { UpstreamAnswer, UpstreamReply } from '../upstream/port.ts';
 import type { ClassifiedFailure, FailureKind } from './failure.ts';
 import { namedBy } from './named-by.ts';
 
-/** A success without a failure inside. The way of every reply: it reads no text. */
+/** Whether a reply is a success without a failure inside. Every reply passes here, so it reads no text. */
 export function isAccepted(reply: UpstreamReply): reply is UpstreamAnswer {
   return reply.kind === 'answer' && reply.status >= 200 && reply.status < 300 && reply.fault === null;
 }
 
-/** Reads a reply that is no success and was not given up by us. */
+/** Classifies a reply that is no success, and whose call this process has not given up. */
 export function classifyFailure(reply: UpstreamReply): ClassifiedFailure {
   const text = textOf(reply);
   const kind = kindOf(reply);
@@ -51,16 +51,16 @@ function kindOfStatus(status: number): FailureKind {
   if (status === 429) return 'throttled';
   if (REJECTED.has(status)) return 'rejected';
   if (REFUSED.has(status) || (status >= 300 && status < 400)) return 'refused';
-  // 520 to 530 are what a proxy before the server says of it.
+  // A proxy in front of the server says 520 to 530 of it.
   if (UNAVAILABLE.has(status) || (status >= 520 && status <= 530)) return 'unavailable';
   return 'failed';
 }
 
 const TEXT_MAX = 200;
-/** Of a body: enough for its message. */
+/** So much of a body is enough to find its message. */
 const BODY_BYTES_MAX = 16 * 1024;
 
-/** `401: invalid API key`, or what happened where no answer came. */
+/** Such as `401: invalid API key`; where no answer came, what happened. */
 function textOf(reply: UpstreamReply): string {
   if (reply.kind === 'failure') return short(reply.message);
   const said =
@@ -74,7 +74,7 @@ const short = (text: string): string => {
   return line.length <= TEXT_MAX ? line : `${line.slice(0, TEXT_MAX - 1)}…`;
 };
 
-/** The words of an error, in whatever shape, and its code where they do not have it. */
+/** The message of an error, in whatever shape it comes, and its code where the message does not have it. */
 function messageIn(body: Uint8Array): string {
   const { code, message } = errorWordsOf(body.subarray(0, BODY_BYTES_MAX));
   const isNews = code !== null && !/^\d+$/.test(code) && !message.includes(code);

@@ -1,5 +1,5 @@
 /**
- * What came back, and about whom it speaks unless evidence says otherwise (docs/adr/0020).
+ * What a reply is, and about whom it speaks unless evidence says otherwise (docs/adr/0020).
  *
  * | kind | replies | speaks about |
  * | --- | --- | --- |
@@ -11,7 +11,7 @@
  * | failed | 500, 408, 409, 424, 425, 498, 499, any other status; a success with a failure inside; a broken answer | the request or the upstream |
  * | silent | no answer to a request that was sent: reset, time-out | the request or the upstream |
  * | unreachable | no connection: refused, unknown name, TLS | the upstream |
- * | aborted | given up by us | – |
+ * | aborted | this process has given the call up | – |
  */
 type ReplyKind =
   | 'accepted'
@@ -24,18 +24,18 @@ type ReplyKind =
   | 'unreachable'
   | 'aborted';
 
-/** Kinds that speak of no success. */
+/** Kinds of replies that are no success. */
 export type FailureKind = Exclude<ReplyKind, 'accepted' | 'aborted'>;
 
 export interface ClassifiedFailure {
   readonly kind: FailureKind;
-  /** Whom the text of the reply names, whatever its status. */
+  /** Whom the text of the reply names, whatever its status; null: neither. */
   readonly names: 'request' | 'account' | null;
-  /** For people: status and text, such as `401: invalid API key`. */
+  /** Status and text for people, such as `401: invalid API key`. */
   readonly text: string;
-  /** Asks to be left alone for so long. */
+  /** The server asks to be left alone for so long. */
   readonly retryAfterMs: number | null;
 }
 
-/** The server may be down, or its guard answers for it: nothing came from the model server itself. */
+/** The server may be down: nothing came from it, or a gateway answered in its place. */
 export const mayBeDown = (kind: FailureKind): boolean => kind === 'unavailable' || kind === 'silent';

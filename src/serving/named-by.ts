@@ -1,7 +1,7 @@
 import { paramOf } from '../upstream/error-words.ts';
 import type { ClassifiedFailure } from './failure.ts';
 
-/** The account, its money and its keys. */
+/** These speak of the account, its money and its keys. */
 const ACCOUNT = [
   /insufficient[_ ](quota|funds|(account )?balance|credits?)/i,
   /\b(credit|account) balance\b|\bbalance\b.{0,30}\b(insufficient|low|not enough|exhausted|empty|negative)\b/i,
@@ -20,7 +20,7 @@ const ACCOUNT = [
   /欠费|余额不足|充值|잔액이? ?부족/,
 ] as const;
 
-/** A model that is not there, or not for us. */
+/** These speak of a model that is not there, or that the account may not use. */
 const MODEL = [
   /\bmodel[_ ]not[_ ](found|loaded|available|exists?)\b|\bDeploymentNotFound\b|\bModelNotFound/i,
   /\b(invalid|unknown|unrecogni[sz]ed|unsupported|wrong) model\b(?! (input|output|param|argument|setting|response|role))/i,
@@ -34,7 +34,7 @@ const MODEL = [
   /\baccess to (the |this )?model\b|\b(access|find|locate|load|resolve) (the |requested |this )*model\b/i,
 ] as const;
 
-/** The request alone: its length, or what it asks for. */
+/** These speak of the request alone: its length, or what it asks for. */
 const REQUEST = [
   /context[_ ]?(length|size|window)|max[_ ]?model[_ ]?len|maximum (context|input|prompt|sequence) length/i,
   /\b(request|prompt|input|message|payload|body|content)s?\b.{0,40}\btoo (large|long|big)\b/i,
@@ -44,17 +44,17 @@ const REQUEST = [
   /\b(inappropriate|prohibited|unsafe|harmful|sensitive) (content|input|words?|material)\b|\bDataInspection|\bcontent (exists )?risk\b/i,
 ] as const;
 
-/** `Limit 30000, Requested 45000`: more than can ever be had, whatever the pace. */
+/** `Limit 30000, Requested 45000` asks for more than there can ever be, whatever the pace. */
 const LIMIT_REQUESTED = /\blimit\D{0,4}([\d,]{1,15}).{0,60}?\brequested\D{0,4}([\d,]{1,15})/i;
 
-/** A quota of so many a minute is a pace, and an offer to pay for a faster one is no demand. */
+/** A quota of so many a minute is a pace. An offer to pay for a faster one does not make it a refusal. */
 const PACE =
   /\bper[ _-]?(second|minute|hour|day)\b|_per_(second|minute|day)|\brate[ _-]?limit|\b[rt]p[md]\b/i;
 
-/** Names that somebody chose, and addresses: they say nothing of the account. */
+/** Names that somebody chose, and addresses, say nothing of the account. */
 const CHOSEN = /(['"`])[^\s'"`]*\1|https?:\/\/\S+/g;
 
-/** Whom the text of an answer names. */
+/** Whom the text of an answer names; null: neither the request nor the account. */
 export function namedBy({
   kind,
   text,

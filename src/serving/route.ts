@@ -4,7 +4,7 @@ import { mayBeDown, type ClassifiedFailure } from './failure.ts';
 import type { ServingDeps } from './deps.ts';
 
 const PROBE_BASE_MS = 1_000;
-/** P13: who is held back asks at most this rarely. */
+/** The longest pause (P13). */
 const PROBE_CAP_MS = 60_000;
 
 /** What a route needs of its server. */
@@ -15,20 +15,20 @@ interface RouteServer {
 }
 
 /**
- * One endpoint and model of one upstream: what is refused here says nothing of another. It remembers when a request was
- * accepted last, and paces the probes of all batches that are held back here: one at a time, with growing pauses.
+ * One endpoint and model of one server. What is refused at one route says nothing of another. A route remembers when a
+ * request was accepted last, and paces the probes of all batches that are held back there: one at a time, with growing pauses.
  */
 export class Route {
   readonly #server: RouteServer;
-  readonly endpoint: BatchEndpoint;
-  /** Start of the latest call that was accepted (monotonic ms): such a call saw the server as it was from then on. */
+  readonly #endpoint: BatchEndpoint;
+  /** The latest start of a call that was accepted (monotonic ms). Such a call saw the server as it was from then on. */
   acceptedStartedAtMs = Number.NEGATIVE_INFINITY;
-  /** When the latest acceptance came (monotonic ms). */
+  /** When a call was accepted last (monotonic ms). */
   acceptedAtMs = Number.NEGATIVE_INFINITY;
-  /** When a line was asked to slow down for its first time (monotonic ms). */
+  /** When some line was last asked to slow down for its first time (monotonic ms). */
   firstThrottleAtMs = Number.NEGATIVE_INFINITY;
   readonly #deps: ServingDeps;
-  /** Since when batches are held back here, and none of their lines was accepted; null: they are not. */
+  /** Since when batches are held back here; null: nothing holds them back, or a request was accepted since. */
   #heldBackSinceMs: number | null = null;
   #probeAtMs = 0;
   #probes = 0;
@@ -36,16 +36,16 @@ export class Route {
 
   constructor(server: RouteServer, endpoint: BatchEndpoint, deps: ServingDeps) {
     this.#server = server;
-    this.endpoint = endpoint;
+    this.#endpoint = endpoint;
     this.#deps = deps;
   }
 
-  /** It has accepted a request. */
+  /** Some request was accepted here. */
   get isProven(): boolean {
     return this.acceptedAtMs > Number.NEGATIVE_INFINITY;
   }
 
-  /** Some batch is held back here, and nothing was accepted since. */
+  /** Some batch is held back here, and no request was accepted since. */
   get holdsBack(): boolean {
     return this.#heldBackSinceMs !== null;
   }
@@ -69,10 +69,10 @@ export class Route {
     const fields = { upstream: this.#server.name, reason: text };
     const isDown = mayBeDown(kind) || kind === 'failed';
     if (isDown) this.#deps.log.event('upstream.down', fields);
-    else this.#deps.log.event('upstream.refusing', { ...fields, endpoint: this.endpoint });
+    else this.#deps.log.event('upstream.refusing', { ...fields, endpoint: this.#endpoint });
   }
 
-  /** `probe`: one may be sent; a number: not before that time; null: one is out. `width`: how many may be out together. */
+  /** `probe`: one may be sent; a number: none before that time; null: one is in flight. `width`: how many may be in flight. */
   probing(nowMs: number, width: number): 'probe' | number | null {
     if (this.#probing >= width) return null;
     if (this.#probing > 0) return 'probe';
@@ -83,10 +83,10 @@ export class Route {
     this.#probing += 1;
   }
 
-  /** `failedAtMs`: null when it was accepted, or nothing came of it. */
+  /** `failedAtMs`: null when the probe was accepted, or says nothing of the route. */
   endProbe(failedAtMs: number | null): void {
     this.#probing -= 1;
-    // The last of those that were out together: the next ones wait longer.
+    // The last of the probes that were in flight together has failed. The next ones wait longer.
     if (failedAtMs !== null && this.#probing === 0 && failedAtMs >= this.#probeAtMs) this.#wait(failedAtMs);
     this.#server.changed();
   }

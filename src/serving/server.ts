@@ -6,22 +6,24 @@ import type { ServingDeps } from './deps.ts';
 import { Route } from './route.ts';
 import { Window } from './window.ts';
 
-/** Calls in a row that find nobody there, and that mean the server and not the network. */
+/** So many calls in a row that reach nobody open the breaker. Fewer may be the network's fault. */
 const UNREACHABLE_CALLS = 3;
 const PROBE_BASE_MS = 1_000;
-/** P13: a server that is down is asked at most this rarely. */
+/** The longest pause before the next probe (P13). */
 const PROBE_CAP_MS = 60_000;
-/** An upstream with a limit of its own asks all the time: it is told now and then. */
+/** A server with a limit of its own asks to slow down all the time. The log says so this often. */
 const SLOW_LOGGED_EVERY_MS = 60_000;
+/** An answer of the list of models is good for so long. */
 const MODEL_LIST_EVERY_MS = 5_000;
+/** The list is asked for at most this often. */
 const MODEL_LIST_AGAIN_MS = 1_000;
 const MODEL_LIST_TIMEOUT_MS = 10_000;
 
-/** A run of failures that may be a server's death. It ends when the server answers. */
+/** A run of failures that may be the death of a server. It ends when the server answers. */
 export interface Outage {
   readonly startMs: number;
   isRunning: boolean;
-  /** The server was found dead in it. */
+  /** The breaker opened meanwhile, or many lines failed alike. */
   isDeath: boolean;
 }
 
@@ -32,46 +34,55 @@ export interface FailedCall {
   readonly nowMs: number;
   /** False: the reply is about its request alone, and says nothing of the server. */
   readonly isAboutServer: boolean;
-  /** False: it is the same line again, and says nothing of the server's load. */
+  /** False: the same line fails again, which says nothing of the server's load. */
   readonly isLoad: boolean;
 }
 
 /**
- * What we know of one model server: its circuit breaker, its window and the pace that it asks for. There is one for each
- * address and key, shared by every deployment, batch and resource that it serves.
+ * What this process knows of one model server: its circuit breaker, its window and the pace that it asks for. There is one
+ * `Server` for each address and key, shared by every deployment, batch and resource of this process.
  *
- * - Closed breaker: requests go out as the window allows.
- * - Throttled: nothing goes out before the time that it asked for.
- * - Open breaker: nobody is there. One request at a time finds out whether it is back, with growing pauses.
+ * The circuit breaker is in one of three states:
  *
- * What it answers to single batches is judged elsewhere: `Route` for its endpoints, the dispatcher for lines.
+ * - Closed: requests go out as the window allows. Calls in a row that reach nobody open the breaker.
+ * - Open: nothing goes out until a pause is over.
+ * - Half-open: the pause is over, and one request goes out as a probe. A reply of the server closes the breaker. Otherwise
+ *   the breaker is open again, and the next pause is longer.
+ *
+ * In each state, nothing goes out before the time until which the server has asked to be left alone.
+ *
+ * Failures that may be the server's death, and follow one another without an answer, are an `Outage`. The lines that were
+ * in flight when it began are suspects if it turns out to be a death.
+ *
+ * Server knows nothing of single batches: `Route` knows what is refused at an endpoint, the dispatcher judges lines.
  */
 export class Server {
   readonly name: string;
   readonly window = new Window();
   inFlight = 0;
   /** When any call was accepted last (monotonic ms). */
-  acceptedAtMs = Number.NEGATIVE_INFINITY;
-  /** When it last answered for its list of models, or that it has none (monotonic ms). */
-  listedAtMs = Number.NEGATIVE_INFINITY;
-  /** As it listed them last; null: no list is known. */
+  #acceptedAtMs = Number.NEGATIVE_INFINITY;
+  /** When it last answered with its list of models, or that it has none (monotonic ms). */
+  #listedAtMs = Number.NEGATIVE_INFINITY;
+  /** The models that it listed last; null: no list is known. */
   models: readonly string[] | null = null;
   readonly #deps: ServingDeps;
   #trouble: { readonly text: string; readonly sinceMs: number } | null = null;
   readonly #routes = new Map<string, Route>();
   readonly #watchers = new Set<() => void>();
-  /** Who found the window full, in the order in which they may go on. */
+  /** Callbacks of those who found the window full, in the order of their turns. */
   readonly #waiting: (() => void)[] = [];
   #unreachableCalls = 0;
+  /** When the pause of the open breaker is over; null: the breaker is closed. */
   #probeAtMs: number | null = null;
   #probes = 0;
   #probing = false;
   #throttledUntilMs = 0;
   #throttles = 0;
-  /** When it last asked to slow down; calls begun before tell nothing new. */
+  /** When it last asked to slow down. Calls that began before say nothing new of its pace. */
   #pausedAtMs = Number.NEGATIVE_INFINITY;
   #slowLoggedAtMs = Number.NEGATIVE_INFINITY;
-  /** What it said last when it was overloaded. */
+  /** The latest failure that was a sign of overload. */
   #overload: string | null = null;
   #outage: Outage | null = null;
   #listing: Promise<void> | null = null;
@@ -98,7 +109,7 @@ export class Server {
     return this.#trouble;
   }
 
-  /** Why it gets fewer requests at a time than `wanted`, for people; null: it does not, or hardly. */
+  /** Why it gets fewer than half of the `wanted` requests at a time, for people; null: it gets more. */
   slowness(wanted: number): string | null {
     const { size } = this.window;
     if (this.#overload === null || size > wanted / 2) return null;
@@ -106,14 +117,14 @@ export class Server {
     return `${this.name} is overloaded and gets ${requests} at a time until it recovers. It said: ${this.#overload}`;
   }
 
-  /** Nobody is there. */
+  /** The breaker is not closed. */
   get isDown(): boolean {
     return this.#probeAtMs !== null;
   }
 
   /**
-   * `request`: send freely; `probe`: send one and wait; `full`: as many are in flight as it bears; a number: nothing
-   * before that time; null: a probe is out.
+   * `request`: send freely; `probe`: send one and wait for its reply; `full`: as many are in flight as the window allows;
+   * a number: send nothing before that time; null: a probe is in flight.
    */
   readiness(nowMs: number): 'request' | 'probe' | 'full' | number | null {
     if (nowMs < this.#throttledUntilMs) return this.#throttledUntilMs;
@@ -127,7 +138,7 @@ export class Server {
     if (kind === 'probe') this.#probing = true;
   }
 
-  /** The call is over, whatever came of it. Note what came before, so that who goes on next knows it. */
+  /** The call is over. Invariant: its reply is noted before, since whoever goes on next must know it. */
   end(kind: 'request' | 'probe'): void {
     this.inFlight -= 1;
     if (kind === 'probe') {
@@ -138,7 +149,7 @@ export class Server {
   }
 
   accepted(nowMs: number): void {
-    this.acceptedAtMs = nowMs;
+    this.#acceptedAtMs = nowMs;
     this.#throttles = 0;
     this.window.noteSuccess();
     const isBack = this.#answered();
@@ -154,14 +165,14 @@ export class Server {
     } else if (!mayBeDown(kind)) this.#endOutage();
     const isBack = kind !== 'unreachable' && kind !== 'silent' && this.#answered();
     this.#noteLoad(call);
-    // Who was waiting for it goes on at once, and must know by then that it asks to slow down.
+    // Invariant: the pace is noted before. Watchers send at once, and the server may have asked to slow down.
     if (isBack) this.changed();
   }
 
   #noteLoad(call: FailedCall): void {
     const { failure, nowMs, startedAtMs } = call;
     const { kind, retryAfterMs } = failure;
-    // What was heard of it before is old news.
+    // An earlier list of models does not show that the server lives now.
     if (mayBeDown(kind) && this.#missedLists === 0) this.#listAtMs = nowMs;
     if (!call.isAboutServer) return;
     if (mayBeDown(kind)) this.#noteOutage(nowMs);
@@ -171,34 +182,34 @@ export class Server {
       this.#overload = failure.text;
     }
     if (retryAfterMs !== null) this.#throttle(call, retryAfterMs);
-    else if (kind === 'throttled' && Math.max(this.acceptedAtMs, this.#pausedAtMs) < startedAtMs)
+    else if (kind === 'throttled' && Math.max(this.#acceptedAtMs, this.#pausedAtMs) < startedAtMs)
       this.#throttle(call, this.#backoffMs(this.#throttles++));
   }
 
-  /** The run of failures that a call fell into; only calls that were under way when it began can have caused it. */
+  /** The outage that a call may have caused: it was in flight when the outage began. Null: there is none. */
   outageOf(startedAtMs: number): Outage | null {
     const outage = this.#outage;
     return outage !== null && outage.isRunning && startedAtMs <= outage.startMs ? outage : null;
   }
 
-  /** Many lines say that it is dead or dying. */
+  /** Many lines failed as if it were dead. */
   noteDeath(): void {
     if (this.#outage?.isRunning) this.#outage.isDeath = true;
   }
 
-  /** It has answered somebody, or for its list of models, since that time (monotonic ms). */
+  /** Whether it has accepted a request, or answered for its list of models, since that time (monotonic ms). */
   livesSince(ms: number): boolean {
-    return this.acceptedAtMs > ms || this.listedAtMs > ms;
+    return this.#acceptedAtMs > ms || this.#listedAtMs > ms;
   }
 
   /**
-   * Asks for its list of models, unless that was done just now. Resolves when the answer, if any, is noted: false when
-   * none came at all.
+   * Asks for its list of models, unless that was done just now. Resolves when the answer is noted; to false when no answer
+   * came.
    */
   async probeModels(upstream: Pick<Upstream, 'probe'>): Promise<boolean> {
     const nowMs = this.#deps.clock.mono();
     if (this.#listing === null && nowMs >= this.#listAtMs) {
-      // Whoever asks before waits for the same answer: an older one may speak of a server that has died since.
+      // All who ask before then wait for the same answer. An older answer may be that of a server that has died since.
       const waitMs = Math.max(0, this.#listAskedAtMs + MODEL_LIST_AGAIN_MS - nowMs);
       this.#listing = this.#list(upstream, waitMs).finally(() => (this.#listing = null));
     }
@@ -206,7 +217,7 @@ export class Server {
     return this.#missedLists === 0;
   }
 
-  /** `then` is called when there may be something to send again: the breaker has closed, or a probe is over. */
+  /** Calls `then` whenever there may be something to send again: the breaker has closed, or a probe is over. */
   watch(then: () => void): () => void {
     this.#watchers.add(then);
     return () => this.#watchers.delete(then);
@@ -216,7 +227,7 @@ export class Server {
     for (const then of this.#watchers) then();
   }
 
-  /** `then` is called once, in its turn, when the window has a place. */
+  /** Calls `then` once, in its turn, when the window has a place. */
   waitForPlace(then: () => void): void {
     if (!this.#waiting.includes(then)) this.#waiting.push(then);
   }
@@ -240,11 +251,11 @@ export class Server {
     const restMs = probe.kind === 'failure' ? this.#backoffMs(this.#missedLists) : MODEL_LIST_EVERY_MS;
     this.#listAtMs = clock.mono() + restMs;
     if (probe.kind === 'failure' || (probe.kind === 'answer' && !isAlive(probe.status))) return;
-    this.listedAtMs = clock.mono();
+    this.#listedAtMs = clock.mono();
     this.#endOutage();
   }
 
-  /** Somebody is there. Returns whether nobody was before. */
+  /** The server has answered, which closes the breaker. Returns whether it was open. */
   #answered(): boolean {
     this.#unreachableCalls = 0;
     if (this.#probeAtMs === null) return false;
@@ -262,7 +273,7 @@ export class Server {
     const isNew = this.#probeAtMs === null;
     this.noteDeath();
     this.#setTrouble(`does not answer: ${failure.text}`, isNew);
-    // Replies of calls that were under way when it opened must not push the next probe further away.
+    // Calls that were in flight when the breaker opened must not push the next probe further away.
     if (!isNew && nowMs < (this.#probeAtMs ?? 0)) return;
     const waitMs = this.#backoffMs(this.#probes++);
     this.#probeAtMs = nowMs + waitMs;
@@ -304,7 +315,7 @@ export class Server {
   }
 }
 
-/** A server that has no such list, or fails at it, lives too. Whether one behind a guard does, nobody can say. */
+/** A server that has no list of models, or fails at it, lives too. An answer of a gateway does not show that. */
 const isAlive = (status: number): boolean => status <= 501 && ![401, 403, 407, 429].includes(status);
 
 /** `14:03:21 UTC`, for people. */

@@ -2,7 +2,7 @@ import type { Upstream } from '../upstream/port.ts';
 import type { ServingDeps } from './deps.ts';
 import { Server } from './server.ts';
 
-/** The model servers that are known: one for each address and key, however many deployments name it. */
+/** The model servers that this process knows: one for each address and key, however many deployments name it. */
 export class Servers {
   readonly #deps: ServingDeps;
   readonly #known = new Map<string, Server>();
@@ -11,7 +11,7 @@ export class Servers {
     this.#deps = deps;
   }
 
-  /** What was learnt of a server is kept when its upstream leaves the configuration: it may come back. */
+  /** A server is kept when its upstream leaves the configuration, since that may come back. */
   of({ server: id, name }: Pick<Upstream, 'server' | 'name'>): Server {
     const server = this.#known.get(id) ?? new Server(name, this.#deps);
     this.#known.set(id, server);

@@ -29,7 +29,7 @@ function rounds(
   return sizes;
 }
 
-test('single failures cost nothing: at one in twenty there is no limit', () => {
+test('single failures change nothing: with one in twenty there is no limit', () => {
   const window = new Window();
 
   rounds(window, 64, 200, (call) => (call % 20 === 0 ? 'failed' : null));
@@ -37,7 +37,7 @@ test('single failures cost nothing: at one in twenty there is no limit', () => {
   expect(window.size).toBe(Number.POSITIVE_INFINITY);
 });
 
-test('overload cuts the limit while it lasts, and it is gone within 25 round trips after', () => {
+test('overload shrinks the limit while it lasts, and 25 round trips later the limit is gone', () => {
   const window = new Window();
 
   const cut = rounds(window, 64, 20, () => 'overload');
@@ -48,7 +48,7 @@ test('overload cuts the limit while it lasts, and it is gone within 25 round tri
   expect(back.at(-1)).toBe(Number.POSITIVE_INFINITY);
 });
 
-test('many failures at once are overload, too', () => {
+test('many failures at once count as overload', () => {
   const window = new Window();
 
   rounds(window, 64, 3, () => 'failed');
@@ -56,7 +56,7 @@ test('many failures at once are overload, too', () => {
   expect(window.size).toBeLessThan(64);
 });
 
-test('a sign of overload now and then takes a tenth at most', () => {
+test('a sign of overload now and then costs a tenth of the window at most', () => {
   const window = new Window();
 
   const sizes = rounds(window, 64, 100, (call) => (call % 100 === 0 ? 'overload' : null));

@@ -1,25 +1,31 @@
-/** A sign of overload weighs less with every reply after it: about this many replies are remembered. */
+/** A sign of overload weighs less with every reply after it. About so many replies are remembered. */
 const MEMORY = 32;
-/** So large a part of failed replies is more than single lines that fail. */
+/** When so large a part of the replies are failures, the server is overloaded: single lines fail more rarely. */
 const MANY_FAILURES = 0.25;
+/** With every round of successes the limit grows by this part of itself. */
 const GROWTH = 0.25;
 
 /**
- * How many requests one upstream may have in flight. Without a limit until it shows that it is overloaded: by 429, 503
- * or time-outs, or by many failures at once. A single failure says nothing of load and costs nothing. From then on the
- * limit shrinks by a tenth, or by a third while the signs go on, at most once per round trip; it grows by a quarter with
- * every round of successes, and is gone once it no longer binds.
+ * How many requests this process may have in flight at one model server. Other processes have windows of their
+ * own (`app/single-process.ts`).
+ *
+ * The window is in one of two modes:
+ *
+ * - Free: there is no limit. A single failure says nothing of load, and changes nothing.
+ * - Limited: the server has shown that it is overloaded, by a 429, a 503 or a time-out, or by many failures at once. Each
+ *   further sign shrinks the limit by a tenth, or by a third while signs are many, at most once per round trip. Each round of
+ *   successes makes it grow by a quarter. The window is free again once the limit is twice what was in flight before it.
  */
 export class Window {
   /** Infinity: no limit. */
   size = Number.POSITIVE_INFINITY;
   #successes = 0;
   #shrunkAtMs = Number.NEGATIVE_INFINITY;
-  /** Between 0 and 1: how much of the latest replies were failures, or signs of overload. */
+  /** How much of the latest replies were failures, and how much were signs of overload: between 0 and 1. */
   #failures = 0;
   #overloads = 0;
-  /** In flight when the limit was last widest. */
-  #free = 0;
+  /** What was in flight when the window became limited. */
+  #usedBefore = 0;
 
   noteSuccess(): void {
     if (this.#failures > 0) this.#failures = settle(this.#failures);
@@ -29,10 +35,10 @@ export class Window {
     if (this.#successes < this.size) return;
     this.#successes = 0;
     this.size += Math.max(1, Math.floor(this.size * GROWTH));
-    if (this.size >= 2 * this.#free) this.size = Number.POSITIVE_INFINITY;
+    if (this.size >= 2 * this.#usedBefore) this.size = Number.POSITIVE_INFINITY;
   }
 
-  /** `isOverload`: the reply itself says so. `inFlight`: this call included. */
+  /** `isOverload`: the reply itself says so. `inFlight` counts this call. */
   noteFailure(call: {
     readonly isOverload: boolean;
     readonly startedAtMs: number;
@@ -48,7 +54,7 @@ export class Window {
     this.#shrunkAtMs = call.nowMs;
     this.#successes = 0;
     const used = Math.min(this.size, call.inFlight);
-    if (this.size === Number.POSITIVE_INFINITY) this.#free = used;
+    if (this.size === Number.POSITIVE_INFINITY) this.#usedBefore = used;
     const factor = this.#overloads > 1 / 16 || isCrowd ? 0.7 : 0.9;
     this.size = Math.max(1, Math.floor(used * factor));
   }

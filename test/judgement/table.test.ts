@@ -14,7 +14,7 @@ afterEach(() => bench.close());
 
 const fault: UpstreamReply = { ...ok, fault: { code: null, message: 'the engine failed' } };
 
-/** What a server, an account or a set-up answers to everybody. */
+/** Replies that a server gives to every request because of its account, its address or the set-up. */
 const SET_UP: readonly (readonly [string, UpstreamReply])[] = [
   ['a redirect', failure('redirect', 302)],
   ['an HTML page under 200', failure('foreign_answer', 200)],
@@ -57,9 +57,9 @@ const waiting = async (engine: Engine, { id }: Batch): Promise<string | null> =>
 };
 
 describe('a server, an account or a set-up makes no line pay, however few the lines are', () => {
-  describe.each([1, 3, 30])('a batch of %i', (lines) => {
+  describe.each([1, 3, 30])('a batch of %i lines', (lines) => {
     test.each([...SET_UP, ...TROUBLE, ...PACE, ...AWAY])(
-      'all get %s, then it is mended',
+      'whose lines all get %s is answered as a whole once that is mended',
       async (_name, reply) => {
         bench.deploy();
         const engine = await bench.start({ maxRetries: 1, ...REAL });
@@ -82,7 +82,7 @@ describe('a server, an account or a set-up makes no line pay, however few the li
   });
 
   test.each([...SET_UP, ...TROUBLE, ...PACE, ...AWAY])(
-    'from the middle on all get %s, then it is mended',
+    'a batch whose lines from the middle on all get %s is answered as a whole once that is mended',
     async (_name, reply) => {
       bench.deploy();
       const engine = await bench.start({ maxRetries: 1, ...REAL });
@@ -149,8 +149,8 @@ describe('a line that alone gets the same again and again pays for itself, where
   );
 });
 
-describe('a batch holds up no other', () => {
-  test.each([...SET_UP, ...TROUBLE])('whose lines all get %s', async (_name, reply) => {
+describe('a batch holds up no other batch', () => {
+  test.each([...SET_UP, ...TROUBLE])('though its own lines all get %s', async (_name, reply) => {
     bench.deploy({ concurrencyMax: 16 });
     const engine = await bench.start({ maxRetries: 1, ...REAL });
     bench.reply = ({ body }) => (Buffer.from(body).includes('"bad') ? reply : ok);

@@ -1,8 +1,8 @@
-/** What the tests of who pays for a failed call share: replies of model servers, and how fast their clock runs. */
+/** Replies of model servers, and the speed of the clock, for tests of who pays for a failed call. */
 import type { UpstreamReply, UpstreamRequest } from '../../src/upstream/port.ts';
 import { answer } from './engine.ts';
 
-/** Minutes of the rules take less than a second. */
+/** At this speed the minutes of the rules take less than a second. */
 export const SPEED = 200;
 
 /** The options of production. */
@@ -16,6 +16,6 @@ export const failure = (
   status: number | null = null,
 ): UpstreamReply => ({ kind: 'failure', reason, message: `it was a ${reason}`, status });
 
-/** The number of a line that `many` made. */
+/** The number of a line that `many` has made. */
 export const lineIn = ({ body }: UpstreamRequest): number =>
   Number(/"content":"r(\d+)"/.exec(Buffer.from(body).toString())?.[1]);

@@ -6,26 +6,26 @@ import type { BatchRoute } from './batch-route.ts';
 
 interface Surroundings {
   readonly isDiskFull: boolean;
-  /** Why there is no upstream; null: there is one. */
+  /** Why there is no upstream, a sentence for the owner; null: there is one. */
   readonly absence: string | null;
   /** Requests that the deployment may have in flight. */
   readonly concurrencyMax: number;
 }
 
+/** What a batch is doing just now. */
 export interface Activity extends Pick<LiveProgress, 'inFlight' | 'retries' | 'waiting' | 'endsByItself'> {
   readonly recorded: number;
 }
 
-/** What a batch is doing just now. */
 export function activityOf(backlog: Backlog, surroundings: Surroundings): Activity {
   const { inFlight, recorded, retries, endsByItself } = backlog;
   return { inFlight, recorded, retries, endsByItself, waiting: waitingOf(backlog, surroundings) };
 }
 
-/** Why a batch does not move just now, or hardly, in a sentence for its owner; null: it moves. */
+/** Why a batch does not move, or moves slowly, in a sentence for its owner; null: it moves. */
 function waitingOf(backlog: Backlog, { isDiskFull, absence, concurrencyMax }: Surroundings): string | null {
   if (isDiskFull)
-    return 'The disk is nearly full. Requests are sent again when there is room for their answers.';
+    return 'The disk is nearly full. Requests are sent again when there is space for their answers.';
   if (absence !== null) return absence;
   return (
     ofAll(backlog.routes.map(reasonOf)) ??
@@ -35,11 +35,11 @@ function waitingOf(backlog: Backlog, { isDiskFull, absence, concurrencyMax }: Su
   );
 }
 
-/** The first reason, when there is one at every upstream. */
+/** The first of the reasons, if there is one at every upstream. */
 const ofAll = (reasons: readonly (string | null)[]): string | null =>
   reasons.every((reason) => reason !== null) ? (reasons[0] ?? null) : null;
 
-/** Why nothing is sent to one upstream; null: nothing is in the way. */
+/** Why nothing is sent to one upstream; null: something may be sent. */
 function reasonOf({ server, heldBack }: BatchRoute): string | null {
   const { trouble, name } = server;
   if (trouble !== null) return sentence(trouble.text, trouble.sinceMs);
@@ -71,7 +71,7 @@ function verbOf({ kind }: ClassifiedFailure): string {
   }
 }
 
-/** The others have been answered, and what came last is a failure. */
+/** Only the last lines are left, and they fail. */
 function tailOf({ isTail, unrecorded, latestFailure: latest }: Backlog): string | null {
   if (!isTail || latest === null) return null;
   const { server, failure, sinceMs } = latest;
@@ -83,7 +83,7 @@ function tailOf({ isTail, unrecorded, latestFailure: latest }: Backlog): string 
   return `${sentence(left, sinceMs)}. ${server} said last: ${failure.text}`;
 }
 
-/** All lines that this process holds have failed and wait for their next try. */
+/** All lines that this process holds have failed, and wait for their next try. */
 function aloneOf({ troubled, unrecorded, latestFailure: latest }: Backlog): string | null {
   const moves = latest === null || troubled === 0 || troubled < unrecorded;
   return moves ? null : failureOf(latest);

@@ -37,10 +37,10 @@ export interface LineTrouble {
   outage: Outage | null;
   /** Deaths of servers at which the line was in flight. */
   deaths: number;
-  /** Tries since the line was one of the last lines, as long as they speak of the same, and the first of them (monotonic ms). */
+  /** Tries since the line was one of the last lines that speak of the same, and when the first of them was (monotonic ms). */
   tailTries: number;
   tailSinceMs: number | null;
-  /** Tries since the line was one of the last lines, whatever they speak of, and the first of them (monotonic ms). */
+  /** The same, whatever they speak of. */
   allTailTries: number;
   allTailSinceMs: number | null;
   /** What the tries that `tailTries` counts speak of. */
@@ -57,7 +57,6 @@ export interface LatestFailure {
 /** A rejection that is not held against its line yet, since it may be about the set-up. */
 export interface HeldRejection {
   readonly line: Line;
-  readonly reply: UpstreamReply;
   readonly failure: ClassifiedFailure;
   readonly batchRoute: BatchRoute;
 }

@@ -4,31 +4,37 @@ import type { Route } from '../../serving/route.ts';
 import type { Server } from '../../serving/server.ts';
 import type { Upstream } from '../../upstream/port.ts';
 
-/** Different lines that fail alike, with none accepted between, and that mean the server or the set-up. */
+/** So many different lines that fail alike, with none accepted between, mean that the server or the set-up is at fault. */
 const LINES_ALIKE: Readonly<Partial<Record<FailureKind, number>>> = {
   refused: 3,
   unavailable: 3,
   failed: 10,
   silent: 10,
 };
-/** Of a batch that had lines accepted: single ones of its lines may well be refused. */
+/** The least of them for a batch that had lines accepted, since single ones of its lines may well be refused. */
 const LINES_ALIKE_AFTER_SUCCESS = 10;
-/** Probes that may be out together while the server answers, so that the last lines of a batch all get their tries. */
+/** So many probes may be in flight while the server answers, so that the last lines of a batch all get their tries. */
 const PROBES_TOGETHER = 8;
 
 /**
- * How one batch fares at one endpoint of one upstream. Either its lines go out freely, or it is held back: then a probe
- * goes out now and then, and one accepted line, of whatever batch, frees it. A batch that is held back holds up no other.
+ * One batch on one route. It is in one of two modes:
+ *
+ * - Free: lines go out as the server allows. Different lines that fail alike, with none accepted between, hold the batch
+ *   back.
+ * - Held back: one of its lines goes out as a probe now and then, as the route paces probes. A line of any batch that is
+ *   accepted on the route frees it.
+ *
+ * A batch that is held back holds up no other batch, and is free on its other routes.
  */
 export class BatchRoute {
   readonly upstream: Upstream;
   readonly server: Server;
   readonly route: Route;
-  /** Calls of the batch under way here. */
+  /** Requests of the batch in flight here. */
   inFlight = 0;
   #heldBack: { readonly atMs: number; readonly failure: ClassifiedFailure; readonly sinceMs: number } | null =
     null;
-  /** The run of lines that fail alike: since when, and which. */
+  /** The lines that fail alike, with none accepted between, and since when (monotonic ms). */
   #alike: { readonly kind: FailureKind; readonly sinceMs: number; readonly lines: Set<number> } | null = null;
 
   constructor(upstream: Upstream, server: Server, endpoint: BatchEndpoint) {
@@ -44,28 +50,28 @@ export class BatchRoute {
     return this.#heldBack;
   }
 
-  /** As `Server.readiness`, and for the batch. `isProven`: it had a line accepted; `isAlone`: it can go nowhere else. */
+  /** As `Server.readiness`, for this batch. `isProven`: it had a line accepted. `isAlone`: it is free nowhere. */
   readiness(
     nowMs: number,
     { isProven, isAlone }: { readonly isProven: boolean; readonly isAlone: boolean },
   ): 'request' | 'probe' | 'route-probe' | 'full' | number | null {
     const { server, route, heldBack } = this;
     const readiness = server.readiness(nowMs);
-    // Probes are few, and go out though others have the window to themselves.
-    const isOpen = readiness === 'request' || (readiness === 'full' && heldBack !== null);
-    if (!isOpen) return readiness;
+    // Probes are few, so they go out though others fill the window.
+    const maySend = readiness === 'request' || (readiness === 'full' && heldBack !== null);
+    if (!maySend) return readiness;
     if (heldBack !== null) {
       const { kind, names } = heldBack.failure;
       const answers = names !== 'account' && !mayBeDown(kind);
       const probing = route.probing(nowMs, isProven && isAlone && answers ? PROBES_TOGETHER : 1);
       return probing === 'probe' ? 'route-probe' : probing;
     }
-    // Others are held back here: a batch of which nothing is known yet shows with one line whether it is, too.
+    // Others are held back here. One line of a batch that had none accepted shows whether it is to be held back, too.
     if (route.holdsBack && !isProven && this.inFlight > 0) return null;
     return readiness;
   }
 
-  /** Returns whether it is held back from now on. */
+  /** Returns whether the batch is held back from now on, and was not before. */
   noteFailure(
     failure: ClassifiedFailure,
     call: {
@@ -86,16 +92,16 @@ export class BatchRoute {
     this.#alike = alike;
     alike.lines.add(call.line);
     const many = call.isProven ? Math.max(linesMin, LINES_ALIKE_AFTER_SUCCESS) : linesMin;
-    // One line says nothing of its server, but all that there are do.
+    // One line says nothing of its server. All lines that are left do.
     const enough = Math.min(many, Math.max(2, call.failingLines ?? many));
-    // Where others are held back for it already, one line tells as much as three; and who has nothing else to send loses
-    // nothing by sharing their probes.
+    // Where others are held back already, one line says as much as three. A batch whose lines have all failed loses nothing
+    // when it shares their probes.
     const isLikeOthers = this.route.holdsBack && (!call.isProven || call.failingLines !== null);
     if (alike.lines.size < enough && !isLikeOthers) return false;
     return this.holdBack(failure, call);
   }
 
-  /** Its last lines space their tries themselves. */
+  /** Frees the batch without evidence: its last lines are tried at a pace of their own. */
   free(): void {
     this.#heldBack = null;
     this.#alike = null;
@@ -112,10 +118,10 @@ export class BatchRoute {
   }
 }
 
-/** How a call is made: freely, or to find out whether a server, or what holds a batch back at a route, is well again. */
+/** `probe` finds out whether a server is back; `route-probe`, whether what holds the batch back is over. */
 export type CallKind = 'request' | 'probe' | 'route-probe';
 
-/** The least loaded upstream that takes a line of the batch now; otherwise when to look again (Infinity: on news). */
+/** The least loaded route that takes a line of the batch now. Otherwise `atMs` is when one may; Infinity: when one calls. */
 export function chooseRoute(
   { routes, isProven }: { readonly routes: readonly BatchRoute[]; readonly isProven: boolean },
   { nowMs, onPlace }: { readonly nowMs: number; readonly onPlace: () => void },
@@ -131,7 +137,7 @@ export function chooseRoute(
     const { server } = batchRoute;
     if (typeof readiness === 'number') atMs = Math.min(atMs, readiness);
     else if (readiness === 'full') server.waitForPlace(onPlace);
-    // A probe goes first: it is one request, and finds out whether more can go there.
+    // A probe goes first: it is a single request, and shows whether more can go there.
     else if (readiness !== 'request') return { batchRoute, kind: readiness };
     else if (best === null || server.inFlight < best.server.inFlight) best = batchRoute;
   }

@@ -58,38 +58,38 @@ const DISK_CHECK_MS = 1_000;
  *
  * A line that this process has claimed is always in one of these states:
  *
- * | state         | meaning                                                     | kept in                                      |
- * | ------------- | ----------------------------------------------------------- | -------------------------------------------- |
- * | ready         | it may be sent                                              | `Backlog.ready`                              |
- * | crash suspect | it may be what ended the process; it is sent alone          | `Backlog.crashSuspects`                      |
- * | death suspect | it was in flight when a server died; few are sent at a time | `Backlog.deathSuspects`                      |
- * | in flight     | its request is out, or its try as a suspect is being noted  | its `Call`; counted in `Backlog.inFlight`    |
- * | waiting       | its call failed, and its next try comes later               | a timer; counted in `Backlog.waiting`        |
- * | held          | it was rejected, and that may be about the set-up           | `Backlog.held`                               |
- * | recording     | its outcome is known and not durable                        | `Recorder`                                   |
- * | recorded      | its result is durable                                       | the store                                    |
- * | lost          | another worker has its segment, or its batch is over        | –                                            |
- * | given back    | its segment may be claimed again                            | the store                                    |
+ * | state         | meaning                                                     | kept in                                   |
+ * | ------------- | ----------------------------------------------------------- | ----------------------------------------- |
+ * | ready         | it may be sent                                              | `Backlog.ready`                           |
+ * | crash suspect | it may be what ended the process; it is sent alone          | `Backlog.crashSuspects`                   |
+ * | death suspect | it was in flight when a server died; few are sent at a time | `Backlog.deathSuspects`                   |
+ * | in flight     | its request is out, or its try as a suspect is being noted  | its `Call`; counted in `Backlog.inFlight` |
+ * | waiting       | its call failed, and its next try comes later               | a timer; counted in `Backlog.waiting`     |
+ * | held          | it was rejected, and that may be about the set-up           | `Backlog.held`                            |
+ * | recording     | its outcome is known and not durable                        | `Recorder`                                |
+ * | recorded      | its result is durable                                       | the store                                 |
+ * | lost          | another worker has its segment, or its batch is over        | –                                         |
+ * | given back    | its segment may be claimed again                            | the store                                 |
  *
- * | from                       | to                   | when                                           | in                         |
- * | -------------------------- | -------------------- | ---------------------------------------------- | -------------------------- |
- * | –                          | ready, crash suspect | its segment is claimed                         | `refill`                   |
- * | ready                      | death suspect        | its server has died while it was in flight     | `DeathSuspects.admit`      |
- * | ready                      | recording            | a fourth server has died so                    | `DeathSuspects.admit`      |
- * | ready, death suspect       | in flight            | it is its batch's turn, and a route takes it   | `#nextCall`, `#send`       |
- * | crash suspect              | in flight            | the same, and no other suspect is being tried  | `#nextCall`, `#start`      |
- * | in flight (being noted)    | recording            | the process ended twice while it was tried     | `CrashSuspects.try`        |
- * | in flight (being noted)    | crash suspect        | nothing may be sent there any more             | `CrashSuspects.try`        |
- * | in flight                  | recording            | it was accepted                                | `#receive`                 |
- * | in flight                  | recording            | it failed, and pays for it                     | `Failures.receive`         |
- * | in flight                  | waiting              | it failed, and is tried again                  | `Failures.receive`         |
- * | in flight                  | held                 | it was among the first of its batch to be rejected | `Failures.receive`     |
- * | waiting                    | ready, crash suspect | its pause is over                              | `Backlog.requeue`          |
- * | held                       | recording            | the rejection is about the line                | `Failures.judgeRejections` |
- * | held                       | ready                | the rejection is about the set-up              | `Failures.judgeRejections` |
- * | recording                  | recorded             | its commit has returned                        | `#record`                  |
- * | any                        | lost                 | a commit, or the note of a suspect, says so    | `#record`, `CrashSuspects` |
- * | all but recording          | given back           | its batch is stopped, or cannot be read        | `#giveBack`                |
+ * | from                    | to                   | when                                                  | in                         |
+ * | ----------------------- | -------------------- | ----------------------------------------------------- | -------------------------- |
+ * | –                       | ready, crash suspect | its segment is claimed                                | `refill`                   |
+ * | ready                   | death suspect        | its server has died while it was in flight            | `DeathSuspects.admit`      |
+ * | ready                   | recording            | the same, for the fourth time                         | `DeathSuspects.admit`      |
+ * | ready, death suspect    | in flight            | it is its batch's turn, and a route takes it          | `#nextCall`, `#send`       |
+ * | crash suspect           | in flight            | the same, and no other suspect is being tried         | `#nextCall`, `#start`      |
+ * | in flight (being noted) | recording            | the process ended twice while it was tried            | `CrashSuspects.try`        |
+ * | in flight (being noted) | crash suspect        | nothing may be sent there any more                    | `CrashSuspects.try`        |
+ * | in flight               | recording            | it was accepted                                       | `#receive`                 |
+ * | in flight               | recording            | it failed, and pays for it                            | `Failures.receive`         |
+ * | in flight               | waiting              | it failed, and is tried again                         | `Failures.receive`         |
+ * | in flight               | held                 | it is rejected, and no line of its batch was accepted | `Failures.receive`         |
+ * | waiting                 | ready, crash suspect | its pause is over                                     | `Backlog.requeue`          |
+ * | held                    | recording            | the rejection is about the line                       | `Failures.judgeRejections` |
+ * | held                    | ready, crash suspect | the rejection is about the set-up                     | `Failures.judgeRejections` |
+ * | recording               | recorded             | its commit has returned                               | `#record`                  |
+ * | any                     | lost                 | a commit, or the note of a suspect, says so           | `#record`, `CrashSuspects` |
+ * | all but recording       | given back           | its batch is stopped, or cannot be read               | `#giveBack`                |
  *
  * A call that is in flight when its batch's grace is over is aborted; its line is given back with the others.
  */

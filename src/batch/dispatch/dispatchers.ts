@@ -6,28 +6,28 @@ import { deploymentIsGone } from '../progress.ts';
 import type { FailureOptions } from './failures.ts';
 import { Dispatcher, type DispatchDeps } from './dispatcher.ts';
 
-/** Upstreams are remembered for this long after the last batch: longer than any of them may ask us to wait. */
+/** A dispatcher is kept for so long after its last batch: longer than a server may ask to be left alone. */
 const IDLE_MS = 15 * 60_000;
-/** One that was asked for is about to get a batch. */
+/** A dispatcher that was asked for is about to get a batch. So long it is kept up to date. */
 const WANTED_MS = 10_000;
 
 interface Live {
   readonly scope: Scope;
   readonly name: string;
   readonly dispatcher: Dispatcher;
-  /** As last seen. */
+  /** The latest that the deployment had. */
   concurrencyMax: number;
   isGone: boolean;
   /** Monotonic ms. */
   usedAtMs: number;
 }
 
-/** One dispatcher for every deployment that has work, each following its deployment. */
+/** One dispatcher for every deployment that has work. Each follows the changes of its deployment. */
 export class Dispatchers {
   readonly #deps: DispatchDeps & { readonly deployments: Deployments };
   readonly #options: FailureOptions;
   readonly #live = new Map<DeploymentKey, Live>();
-  /** Looks at deployments are taken one after another, so that an older answer never replaces a younger one. */
+  /** Deployments are read one after another, so that an older answer never replaces a younger one. */
   #refreshing: Promise<unknown> = Promise.resolve();
 
   constructor(deps: DispatchDeps & { readonly deployments: Deployments }, options: FailureOptions) {
@@ -39,7 +39,7 @@ export class Dispatchers {
     return batch.deployment === null ? undefined : this.#live.get(deploymentKey(batch))?.dispatcher;
   }
 
-  /** The dispatcher of the batch's deployment; while that is gone, one that waits for it. */
+  /** The dispatcher of the batch's deployment. While the deployment is gone, the dispatcher waits for it. */
   async of(batch: Batch & { readonly deployment: string }): Promise<Dispatcher> {
     const key = deploymentKey(batch);
     return this.#inTurn(async () => {
@@ -62,8 +62,8 @@ export class Dispatchers {
   }
 
   /**
-   * Looks at all deployments with work anew. When it resolves, every request sent from now on goes where they say. Returns
-   * what it found of those deployments and of the batches' ones.
+   * Reads all deployments that have work, and those of the batches. When it resolves, every request that is sent from then on
+   * goes where they say. Returns what it found.
    */
   async refresh(batches: readonly Batch[]): Promise<ReadonlyMap<DeploymentKey, Deployment | undefined>> {
     return this.#inTurn(async () => {
@@ -90,7 +90,7 @@ export class Dispatchers {
     });
   }
 
-  /** Looks again for something to send: another dispatcher may have ended its turn with a suspect line. */
+  /** There may be something to send again: the suspect of another dispatcher may have ended its turn. */
   wake(): void {
     for (const { dispatcher } of this.#live.values()) dispatcher.wake();
   }
@@ -104,7 +104,7 @@ export class Dispatchers {
     if (isGone && !live.isGone && !live.dispatcher.isIdle)
       this.#deps.log.event('deployment.gone', { deployment: live.name, resource: live.scope.resourceId });
     live.isGone = isGone;
-    // The limit of one that is gone stays: its requests in flight count, and it may come back.
+    // The limit of a deployment that is gone stays: its requests in flight count, and it may come back.
     live.concurrencyMax = deployment?.concurrencyMax ?? live.concurrencyMax;
     live.dispatcher.update({
       upstreams: deployment?.upstreams ?? [],
@@ -113,7 +113,7 @@ export class Dispatchers {
     });
   }
 
-  /** The group of results that are committed together grows with the widest window. */
+  /** The group of results that are committed together grows with the most requests that a deployment may have in flight. */
   #followWindows(): void {
     const widths = Array.from(this.#live.values(), ({ concurrencyMax }) => concurrencyMax);
     this.#deps.recorder.follow(Math.max(0, ...widths));

@@ -18,7 +18,7 @@ export interface FailedCall {
   readonly failure: ClassifiedFailure;
 }
 
-/** What `decide` must know. Afterwards the call is noted as the line's latest failure. */
+/** Gathers what `decide` must know, and notes the call as the line's latest failure. */
 export function gatherEvidence(call: FailedCall, { maxRetries }: { readonly maxRetries: number }): Evidence {
   const { line, backlog, batchRoute, startedAtMs, failure } = call;
   const { server, route } = batchRoute;
@@ -28,7 +28,7 @@ export function gatherEvidence(call: FailedCall, { maxRetries }: { readonly maxR
   const isRemoved = !backlog.routes.includes(batchRoute);
   const othersAccepted = !isRemoved && route.acceptedStartedAtMs > sinceMs;
   const trouble = noteFailure(call);
-  // As long as others get their turn, one that is asked to slow down may get its own.
+  // The line is asked to slow down while others are accepted. So the server has a place for it sooner or later.
   if (othersAccepted && failure.kind === 'throttled') {
     trouble.tailSinceMs = null;
     trouble.allTailSinceMs = null;
@@ -36,7 +36,7 @@ export function gatherEvidence(call: FailedCall, { maxRetries }: { readonly maxR
   return {
     attempts: trouble.attempts,
     maxRetries,
-    // What an upstream says that no longer serves the deployment is held against nobody.
+    // False for an upstream that no longer serves the deployment: what it says is held against no line.
     othersAccepted,
     othersThrottled,
     rejectsSingly:
@@ -79,13 +79,13 @@ function tailOf(
   trouble: LineTrouble,
   serverLives: boolean,
 ): Tail | null {
-  // A try that reached nobody, or a server that may be down, is none, and what came before it is long ago.
+  // A try that reached nobody, or a server that may be down, does not count, nor do the tries before it.
   const reachedNobody = failure.kind === 'unreachable' || (mayBeDown(failure.kind) && !serverLives);
   if (reachedNobody || !backlog.isTail) {
     trouble.allTailTries = 0;
     trouble.allTailSinceMs = null;
   }
-  // Only what it gets again and again is held against a line.
+  // Only what a line gets again and again is held against it.
   const about = subjectOf(failure);
   if (reachedNobody || !backlog.isTail || trouble.tailOf !== about) {
     trouble.tailTries = 0;

@@ -18,18 +18,21 @@ export interface FailureOptions {
   readonly maxRetries: number;
   readonly retryBaseMs: number;
   readonly retryCapMs: number;
-  /** Lines of the same input were accepted there before these batches: what is rejected now is about single lines. */
+  /** Lines of the same input were accepted before this run, so rejections are about single lines. */
   readonly acceptedBefore: boolean;
 }
 
-export interface FailureDeps {
+interface FailureDeps {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
   readonly retryStorms: RetryStorms;
 }
 
-/** What becomes of lines whose calls failed: noted at server and batch route, judged, then recorded, held or sent again. */
+/**
+ * Judges lines whose calls failed. Each failure is noted at its server and its batch route; then its line is recorded, held
+ * or sent again.
+ */
 export class Failures {
   readonly #deps: FailureDeps;
   readonly #options: FailureOptions;
@@ -50,12 +53,12 @@ export class Failures {
     const decision = isSameRejection(call, backlog) ? 'retry' : decide(failure, evidence);
     const isTail =
       backlog.isTail && (evidence.tail === null ? decision === 'record' : endsInTail(failure, evidence.tail));
-    // The last lines, and one that alone is asked to slow down, keep a pace of their own, save where a time is asked for.
+    // The last lines have a pace of their own unless the server asks for a time. So has a line that alone is asked to slow down.
     const isSpaced = isTail && backlog.unrecorded <= SPACED_LINES;
     const isOwn = wasThrottled && evidence.othersAccepted && !evidence.othersThrottled;
     const isOwnPace = failure.kind === 'throttled' && (isOwn || (isSpaced && failure.retryAfterMs === null));
     const isAboutServer = failure.names !== 'request' && !isOwnPace;
-    // Were one line's failures taken for load, they would leave its neighbours no room.
+    // If the failures of one line counted as load, they would shrink the window of its neighbours.
     const isLoad = !isSpaced && !(failedBefore && failure.kind === 'failed');
     server.failed({ failure, startedAtMs, nowMs, isAboutServer, isLoad });
     if (line.trouble !== null && mayBeDown(failure.kind))
@@ -99,7 +102,7 @@ export class Failures {
     }
   }
 
-  /** Whether it lives, and which models it has, may decide about lines; asked where that is so, and seldom. */
+  /** Held rejections are judged with the server's list of models, too. */
   #probeServer(backlog: Backlog, { server, upstream }: BatchRoute): void {
     backlog.modelProbes += 1;
     this.#transitions.own(
@@ -111,7 +114,7 @@ export class Failures {
     );
   }
 
-  /** What is held is recorded, or sent again once the set-up is mended. */
+  /** Records held lines whose rejections are about themselves. The others are sent again once the set-up is mended. */
   judgeRejections(backlog: Backlog): void {
     if (backlog.isHalted) return;
     const { lines, setUp } = judgeRejections(backlog);
@@ -126,7 +129,7 @@ export class Failures {
     }
   }
 
-  /** With what its latest call brought. */
+  /** The reply to the line's latest call becomes its result. */
   recordFailure(line: Line, backlog: Backlog): void {
     assert(line.trouble !== null, 'a line that never failed is recorded as failed');
     const { reply, failure, attempts } = line.trouble;
@@ -169,7 +172,7 @@ export class Failures {
     );
   }
 
-  /** One of the last lines may fell its server at each try: it, and the others, are sent when the server is up again. */
+  /** One of the last lines may fell its server at each try. So all of them are sent only when the server answers again. */
   async #untilNextTry(backlog: Backlog, waitMs: number): Promise<void> {
     const { clock, random } = this.#deps;
     await clock.sleep(waitMs, backlog.abort.signal);
@@ -192,13 +195,13 @@ export class Failures {
   }
 }
 
-/** A success that is no answer is not counted by its status. */
+/** The status, unless it is that of a success that is no answer. */
 const reasonOf = ({ kind }: ClassifiedFailure, status: number | null): string =>
   status === null || status < 300 ? kind : String(status);
 
-/** A server that never tells its models is tried without. */
+/** A server that gives no answer so often is tried all the same. */
 const MODEL_PROBES_MAX = 5;
-/** So many last lines are no load when each is tried once a minute. */
+/** So many last lines are no load, since each is tried once a minute. */
 const SPACED_LINES = 32;
 /** So few last lines are tried again as quickly as any line. */
 const QUICK_LINES = 3;

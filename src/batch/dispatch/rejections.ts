@@ -1,18 +1,18 @@
 import type { Backlog, HeldRejection, Line } from './backlog.ts';
 import type { BatchRoute } from './batch-route.ts';
 
-/** The same words to so many lines, with none accepted, are about the set-up. */
+/** When so many lines are rejected in the same words, with none accepted, the rejections are about the set-up. */
 const LINES_ALIKE = 20;
 
-/** What the rejections of a batch's first lines are about, as far as it is known. */
-export interface Judgement {
+/** What held rejections are about, as far as that is known. */
+interface Judgement {
   /** Single requests. */
   readonly lines: readonly HeldRejection[];
   /** Model, account or address. */
   readonly setUp: readonly HeldRejection[];
 }
 
-/** Judges each upstream's rejections by themselves, as long as none of its lines was accepted. */
+/** Judges the held rejections of a batch, those of each upstream by themselves. */
 export function judgeRejections(backlog: Backlog): Judgement {
   const lines: HeldRejection[] = [];
   const setUp: HeldRejection[] = [];
@@ -23,14 +23,14 @@ export function judgeRejections(backlog: Backlog): Judgement {
   return { lines, setUp };
 }
 
-/** Another upstream of the batch has accepted requests, and this one none yet. */
+/** Whether another upstream of the batch has accepted requests, and this one none yet. */
 export const isAcceptedElsewhere = (backlog: Backlog, batchRoute: BatchRoute): boolean =>
   !batchRoute.route.isProven && backlog.routes.some(({ route }) => route.isProven);
 
 function aboutOf(held: readonly HeldRejection[], backlog: Backlog): 'lines' | 'set-up' | null {
   const [first] = held;
   if (first === undefined) return null;
-  if (backlog.rejectsSingly || held.some(isPassed)) return 'lines';
+  if (backlog.rejectsSingly || held.some(isAcceptedSince)) return 'lines';
   const words = wordsOf(first);
   if (held.some((rejection) => wordsOf(rejection) !== words)) return 'lines';
   if (contradictsModelList(first) || held.length >= LINES_ALIKE) return 'set-up';
@@ -43,19 +43,19 @@ function aboutOf(held: readonly HeldRejection[], backlog: Backlog): 'lines' | 's
   return isAll ? 'lines' : null;
 }
 
-/** Another batch's line was accepted there meanwhile. */
-const isPassed = ({ line, batchRoute }: HeldRejection): boolean =>
+/** Whether some request was accepted there meanwhile. */
+const isAcceptedSince = ({ line, batchRoute }: HeldRejection): boolean =>
   line.trouble !== null && batchRoute.route.acceptedStartedAtMs > line.trouble.failedAtMs;
 
-/** Numbers and ids differ from reply to reply. */
+/** The text without its numbers and ids, which differ from reply to reply. */
 const wordsOf = ({ failure }: Pick<HeldRejection, 'failure'>): string =>
   failure.text.replaceAll(/\b[0-9a-f-]*\d[0-9a-f-]*\b/gi, '#');
 
-/** What a model cannot do is asked for by the request. */
+/** The request asks for what its model cannot do. */
 const MODEL_LACKS =
   /\b(this|the) model (does not|doesn't|cannot|can't)\b|\b(with|by|for|on) (this|the|your) model\b/i;
 
-/** The server lists models and not this one, and its reply speaks of one. */
+/** Whether the server lists models without this one, and its reply speaks of a model. */
 function contradictsModelList({ line, failure, batchRoute }: HeldRejection): boolean {
   const { models } = batchRoute.server;
   const model = batchRoute.upstream.model || modelOf(line);
@@ -66,11 +66,11 @@ function contradictsModelList({ line, failure, batchRoute }: HeldRejection): boo
   return /\bmodel/i.test(failure.text) || [model, ...models].some((name) => failure.text.includes(name));
 }
 
-/** Where the upstream has no name of its own for it, it is the one that the line carries. */
+/** The name that the line carries, where the upstream has no name of its own for the model. */
 const modelOf = ({ body, model: { start, end } }: Line): string =>
   String(JSON.parse(Buffer.from(body.subarray(start, end)).toString()));
 
-/** Whether a rejection says again what holds the batch back. Of its last lines it speaks of them. */
+/** Whether a rejection says again what holds the batch back. Rejections of its last lines are about those lines. */
 export function isSameRejection(
   { failure, batchRoute: { heldBack } }: Pick<HeldRejection, 'failure' | 'batchRoute'>,
   backlog: Backlog,

@@ -26,7 +26,7 @@ const tail = (more: Partial<Tail>): Evidence => ({
 });
 const ALL = ['refused', 'throttled', 'unavailable', 'failed', 'silent'] as const;
 
-test.each([...ALL, 'unreachable'] as const)('nobody pays while nothing is known: %s', (kind) => {
+test.each([...ALL, 'unreachable'] as const)('no line pays while nothing is known: %s', (kind) => {
   expect(decide(failure(kind), nothing)).toBe('retry');
 });
 
@@ -35,13 +35,13 @@ test.each(ALL)('attempts count while others get through: %s', (kind) => {
   expect(decide(failure(kind), { ...nothing, othersAccepted: true, attempts: 10 })).toBe('record');
 });
 
-test('no connection is never about a line', () => {
+test('a line never pays for a server that cannot be reached', () => {
   const worst = { ...tail({}), attempts: 99, othersAccepted: true };
 
   expect(decide(failure('unreachable'), worst)).toBe('retry');
 });
 
-test('who is asked to slow down with others does not pay for the pace', () => {
+test('a line that is asked to slow down together with others does not pay for the pace', () => {
   const evidence = { ...nothing, attempts: 99, othersAccepted: true, othersThrottled: true };
 
   expect(decide(failure('throttled'), evidence)).toBe('retry');
@@ -68,7 +68,7 @@ test('a reply that names its request counts though nobody else gets through', ()
 });
 
 describe('the last lines of a batch', () => {
-  test.each(ALL)('end with what came within ten minutes: %s', (kind) => {
+  test.each(ALL)('end within ten minutes with the reply that they get: %s', (kind) => {
     expect(decide(failure(kind), tail({}))).toBe('record');
     expect(decide(failure(kind), tail({ tries: 1, minutes: 0, allTries: 1, allMinutes: 0 }))).toBe('retry');
   });
@@ -78,7 +78,7 @@ describe('the last lines of a batch', () => {
     expect(decide(failure('unavailable'), tail({ serverLives: false }))).toBe('retry');
   });
 
-  test('more lines than single ones may be are given eight minutes', () => {
+  test('more than 32 last lines are given eight minutes, since the server may be away', () => {
     const early = { minutes: 7, allMinutes: 7 };
     expect(decide(failure('failed'), tail({ lines: 33, ...early }))).toBe('retry');
     expect(decide(failure('refused'), tail({ lines: 33, ...early }))).toBe('retry');
@@ -86,14 +86,14 @@ describe('the last lines of a batch', () => {
     expect(decide(failure('failed'), tail({ lines: 33 }))).toBe('record');
   });
 
-  test('few tries far apart, or with this and that, tell as much as many', () => {
+  test('few tries far apart, or with different replies, say as much as many', () => {
     const few = { tries: 1, minutes: 0 };
     expect(decide(failure('unavailable'), tail({ ...few, allTries: 3, allMinutes: 8 }))).toBe('record');
     expect(decide(failure('unavailable'), tail({ ...few, allTries: 2, allMinutes: 9 }))).toBe('retry');
     expect(decide(failure('refused', 'account'), tail({ ...few }))).toBe('retry');
   });
 
-  test('many lines that are refused alike for want of money wait', () => {
+  test('many last lines that an empty account refuses wait', () => {
     expect(decide(failure('refused', 'account'), tail({ lines: 4 }))).toBe('retry');
     expect(decide(failure('throttled'), tail({ lines: 4 }))).toBe('record');
     expect(decide(failure('throttled'), tail({ lines: 4, minutes: 7, allMinutes: 7 }))).toBe('retry');

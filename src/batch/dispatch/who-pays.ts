@@ -4,11 +4,11 @@ import type { ClassifiedFailure } from '../../serving/failure.ts';
 export type Decision =
   /** The reply is its result, in the error file. */
   | 'record'
-  /** The attempt is held against the line. */
+  /** The attempt is held against the line, which goes again later. */
   | 'count'
-  /** It is not: the line goes again later. */
+  /** The line goes again later, and the attempt is not held against it. */
   | 'retry'
-  /** A rejection that may yet turn out to be about the set-up: nothing is known before other lines have been answered. */
+  /** A rejection that may be about the set-up. Whether it is shows when other lines have been answered. */
   | 'hold';
 
 /** What is known when a failed call has to be judged. */
@@ -16,46 +16,50 @@ export interface Evidence {
   /** Attempts already held against the line. */
   readonly attempts: number;
   readonly maxRetries: number;
-  /** A call that began after the line's failure before this one, or after this call, was accepted at the same place. */
+  /** A call on the same route was accepted that began after the line's failure before this one, or after this call began. */
   readonly othersAccepted: boolean;
-  /** Another line was asked to slow down for its first time meanwhile: the pace, not the line, is at fault. */
+  /** Meanwhile another line was asked to slow down for its first time. So the pace is at fault, and not the line. */
   readonly othersThrottled: boolean;
-  /** Some request of the batch was accepted, or its rejections differ: rejections are about single requests. */
+  /** Rejections are about single requests: some request of the batch was accepted, or its rejections differ. */
   readonly rejectsSingly: boolean;
-  /** This upstream has never accepted a request of its kind, and another one of the batch has: it rejects as a whole. */
+  /** This route has never accepted a request, and another one of the batch has: it rejects all of them. */
   readonly acceptedElsewhere: boolean;
-  /** Set when only failing lines are left of a batch that had lines accepted. */
+  /** Not null when only the last lines of the batch are left. */
   readonly tail: Tail | null;
 }
 
-/** The end of a batch of which only failing lines are left. */
+/** What is known of a line that is one of the last lines of its batch. */
 export interface Tail {
   /** Lines that are left. */
   readonly lines: number;
-  /** Tries of this line since then, this one included, and the time from the first to this one. */
+  /** Tries of the line since then that said the same, with this one, and the time from the first to this one. */
   readonly tries: number;
   readonly minutes: number;
-  /** The same of tries that brought replies of other kinds. */
+  /** All tries of the line since then, and their time. */
   readonly allTries: number;
   readonly allMinutes: number;
-  /** The server has answered someone, or for its list of models, since the line's try before this one. */
+  /** The server has accepted a request, or answered for its list of models, since the line's try before this one. */
   readonly serverLives: boolean;
 }
 
-/** Refused four times while others get through. Fewer would blame lines for one bad server behind a load balancer. */
+/**
+ * A line may be refused so often while others get through; the next refusal is its result. With fewer, lines would pay for one
+ * bad server behind a load balancer.
+ */
 const REFUSALS_MAX = 3;
+/** The same when the reply names the request. */
 const REQUEST_REFUSALS_MAX = 2;
-/** A 503 or 429 that others do not get is most likely load, so a line may meet more of them. */
+/** A 503 or 429 that others do not get is most likely about load, so a line may get more of them: so many times the retries. */
 const LOAD_RETRIES_FACTOR = 2;
 
 /**
  * The one rule on who pays for a failed call (docs/adr/0020). A line pays when the reply names its request, when others get
- * through around it, or when it is among the last of its batch and gets the same again and again. A server, an account or
- * a set-up never makes lines pay.
+ * through meanwhile, or when it is one of the last lines of its batch and gets the same again and again. A server, an account
+ * or a set-up never makes lines pay.
  */
 export function decide(failure: ClassifiedFailure, evidence: Evidence): Decision {
   const { kind, names } = failure;
-  // No connection is never about a line.
+  // A call that reached nobody is never about a line.
   if (kind === 'unreachable') return 'retry';
   if (kind === 'rejected') {
     if (names === 'request') return 'record';
@@ -81,21 +85,22 @@ function triesOf({ kind, names }: ClassifiedFailure, { maxRetries }: Evidence): 
   return kind === 'refused' ? Math.min(REFUSALS_MAX, maxRetries) : maxRetries;
 }
 
-/** So few lines that their server cannot be told from them by trying others. */
+/** With so few lines left, no others show whether the lines or the server are at fault. */
 const FEW_LINES = 3;
-/** Below the ten minutes within which a batch ends by itself. */
+/** How long the last lines are tried, in minutes. Invariant: less than the ten minutes within which a batch ends by itself. */
 const TAIL_MINUTES = { few: 2, many: 3, load: 5, pace: 8, crowd: 8, account: 8 } as const;
 
+/** Tries that may be far apart, or say different things, before a line ends by time alone. */
 const LONG_TRIES = 3;
-/** More lines than these that all fail look like a server that is away. */
+/** When more lines than these fail, the server may be away. */
 const MANY_LINES = 32;
 
-/** Whether the last lines of a batch end by themselves after such a reply. Otherwise they wait, as all others do. */
+/** Whether a line may end with such a reply because it is one of the last lines. Otherwise it waits, as all others do. */
 export function endsInTail({ kind, names }: ClassifiedFailure, { lines, serverLives }: Tail): boolean {
   if (kind === 'unreachable') return false;
-  // Lines that fail alike for want of money are no lines' fault, save where there are next to none of them.
+  // An account that is refused is no line's fault, save where so few lines are left that the batch must end.
   if (names === 'account') return serverLives && lines <= FEW_LINES;
-  // No answer, or one that the server's guard may have given for it: it must be known to live.
+  // Nothing came from the server itself, so it must be known to live.
   return serverLives || kind === 'refused' || kind === 'failed';
 }
 
@@ -103,7 +108,7 @@ export function endsInTail({ kind, names }: ClassifiedFailure, { lines, serverLi
 function isFinal(failure: ClassifiedFailure, tail: Tail, { maxRetries }: Evidence): boolean {
   if (!endsInTail(failure, tail)) return false;
   const { kind, names } = failure;
-  // Where tries are far apart, or bring this and that, the time tells as much as their number.
+  // Where tries are far apart, or say different things, the time says as much as their number.
   const isLong = tail.allMinutes >= TAIL_MINUTES.pace && tail.allTries >= LONG_TRIES;
   if (isLong && names !== 'account') return true;
   if (tail.tries <= maxRetries) return false;

@@ -147,9 +147,10 @@ describe('a group', () => {
     const [free, set] = [open({ groupMax: null }), open({ groupMax: 8 })];
     for (const recorder of [free, set]) recorder.follow(100);
 
-    expect([free.groupMax, set.groupMax]).toEqual([200, 8]);
+    expect([free.isFull(199, 0), free.isFull(200, 0)]).toEqual([false, true]);
+    expect([set.isFull(7, 0), set.isFull(8, 0)]).toEqual([false, true]);
     free.follow(1);
-    expect(free.groupMax).toBe(64);
+    expect([free.isFull(63, 0), free.isFull(64, 0)]).toEqual([false, true]);
   });
 });
 

@@ -5,22 +5,22 @@ import type { Log } from '../../core/log.ts';
 import { retryTransient } from '../transient.ts';
 import type { LineResult, ResultStore } from '../../stores/state/ports.ts';
 
-/** A reason of our own: the default one costs a DOMException with its stack. */
+/** A constant reason, since the default one is a new DOMException with its stack. */
 const WAITED = new Error('waited long enough');
 
 export interface RecorderOptions {
   /**
-   * Results that may wait for the disk: dispatch sends nothing while there are so many. Half of them start a commit, so
-   * that requests go on while it is on its way … Null: as many as `follow` makes of the requests in flight.
+   * Results that may wait for the disk, beside the requests in flight (`isFull`). A commit starts when half as many wait, so
+   * that requests go on while it is on its way. Null: `follow` derives it from the requests in flight.
    */
   readonly groupMax: number | null;
-  /** … or when the oldest has waited this long. */
+  /** A commit also starts when the oldest result has waited so long. */
   readonly lingerMs: number;
-  /** A group never carries more than this, save for a single larger result. */
+  /** A group is never larger, unless a single result is. */
   readonly groupBytesMax: number;
 }
 
-export interface RecorderDeps {
+interface RecorderDeps {
   readonly results: Pick<ResultStore, 'commit'>;
   readonly clock: Clock;
   readonly random: () => number;
@@ -42,8 +42,15 @@ interface Entry {
 }
 
 /**
- * Groups results into commits, one at a time: while one is on its way to the disk the next fills up, so the cost of an
- * fsync is shared by all that arrived meanwhile. A line counts as done only when its commit has returned.
+ * Commits results in groups, one group at a time. It is in one of three modes:
+ *
+ * - Idle: no result waits.
+ * - Lingering: results wait for others to share their commit, until half a group is there or the oldest has waited long
+ *   enough.
+ * - Committing: one group is on its way to the disk, and the next one fills up. So all that arrive meanwhile share an fsync.
+ *
+ * Invariant: `settle` is called when the commit of a result has returned, never before. A line that counted earlier could be
+ * lost in a crash. A commit that fails for a transient reason is repeated; after any other failure the process must end.
  */
 export class Recorder {
   readonly #deps: RecorderDeps;
@@ -61,15 +68,11 @@ export class Recorder {
   }
 
   /**
-   * What may be in doubt after a crash grows with what is in flight anyway; a small group would hold up a wide window.
-   * `inFlightMax`: of the widest window.
+   * Derives the group from the most requests that a deployment may have in flight: a small group would hold them up, and as
+   * many requests are in doubt after a crash anyway.
    */
   follow(inFlightMax: number): void {
     this.#groupMax = this.#options.groupMax ?? groupFor(inFlightMax);
-  }
-
-  get groupMax(): number {
-    return this.#groupMax;
   }
 
   get #enough(): number {
@@ -77,8 +80,8 @@ export class Recorder {
   }
 
   /**
-   * As many requests and results are not durable as may be after a crash: nothing must be sent (P5). Results that wait
-   * for the disk beyond a group take the place of requests in flight.
+   * Whether as many requests and results are not durable as may be in doubt after a crash, so that nothing must be sent (P5).
+   * Results beyond a group that wait for the disk take the place of requests in flight.
    */
   isFull(inFlight: number, inFlightMax: number): boolean {
     return this.#queue.length + this.#committing + inFlight >= this.#groupMax + inFlightMax;
@@ -137,7 +140,7 @@ export class Recorder {
     assert(group.length > 0, 'an empty group has nothing to commit');
     this.#deps.failpoint('results:before-commit');
     const results = group.map((entry) => entry.result);
-    // A commit whose answer was lost may have happened: the primary key makes the second one a no-op.
+    // A commit whose answer was lost may have happened. Then the primary key makes the second one a no-op.
     const lost = await retryTransient(() => this.#deps.results.commit(results), this.#deps);
     this.#deps.failpoint('results:after-commit');
     this.#committing = 0;

@@ -9,7 +9,7 @@ import type { Call, LineTransitions } from '../call.ts';
 
 /**
  * The suspect that is being tried, until its result is durable or it is acquitted. All dispatchers of this process share it;
- * it says nothing of other processes.
+ * other processes have turns of their own (`app/single-process.ts`).
  *
  * Invariant: at most one suspect is being tried. If another one were sent meanwhile and ended the process, the first would be
  * blamed too, and both would be tried again for ever.
@@ -18,7 +18,7 @@ export interface SuspectTurn {
   line: Line | null;
 }
 
-export interface CrashSuspectDeps {
+interface CrashSuspectDeps {
   readonly work: WorkStore;
   readonly suspectTurn: SuspectTurn;
   readonly hasDiskSpace: () => boolean;
