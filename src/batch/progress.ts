@@ -62,7 +62,7 @@ export class Progress {
     const activity = activityOf(batch);
     const left = batch.counts.total - batch.counts.completed - batch.counts.failed;
     const meter = activity && this.#meters.get(batch.seq);
-    const { held, limit } = admissionQueue.of(batch) ?? { held: null, limit: null };
+    const { held, limit } = admissionQueue.tokensOf(batch) ?? { held: null, limit: null };
     const waiting = activity ? activity.waiting : this.#validationWait(batch);
     return {
       requestsPerSecond: meter?.perSecond() ?? 0,
@@ -78,18 +78,18 @@ export class Progress {
 
   isWaiting(batch: Batch): boolean {
     if (batch.status === 'validating')
-      return batch.waitingTokens !== null || this.#deps.admissionQueue.of(batch)?.limit === null;
+      return batch.waitingTokens !== null || this.#deps.admissionQueue.tokensOf(batch)?.limit === null;
     return (this.#deps.activityOf(batch)?.waiting ?? null) !== null;
   }
 
   /** Why a batch is still being validated, if there is more to say than that. */
   #validationWait(batch: Batch): string | null {
     const { admissionQueue } = this.#deps;
-    const quota = admissionQueue.of(batch);
-    if (batch.status !== 'validating' || batch.deployment === null || quota === undefined) return null;
-    if (quota.limit === null) return deploymentIsGone(batch.deployment);
+    const tokens = admissionQueue.tokensOf(batch);
+    if (batch.status !== 'validating' || batch.deployment === null || tokens === undefined) return null;
+    if (tokens.limit === null) return deploymentIsGone(batch.deployment);
     const place = admissionQueue.place(batch);
-    return place && waitsForRoom(batch.deployment, place, quota);
+    return place && waitsForRoom(batch.deployment, place, tokens);
   }
 }
 

@@ -1,11 +1,14 @@
 import { isTerminal, type Batch, type BatchStatus, type TerminalStatus } from '../contract/batch.ts';
 import { nowS, type Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
+import type { Deployment } from '../deployments/port.ts';
 import type { BatchQueue, Outcome } from '../stores/queue/port.ts';
-import type { BatchStore } from '../stores/state/ports.ts';
+import type { BatchStore, DeploymentRoom } from '../stores/state/ports.ts';
+import { deploymentKey, type DeploymentKey } from './deployment-key.ts';
 import type { Dispatchers } from './dispatch/dispatchers.ts';
 import type { LifecycleLog } from './lifecycle-log.ts';
-import type { AdmissionQueue } from './queue/admission-queue.ts';
+import { isWaiting, type AdmissionQueue } from './queue/admission-queue.ts';
+import { roomOf } from './queue/room.ts';
 import { retryTransient } from './transient.ts';
 
 type Stage = (batch: Batch) => Promise<Outcome>;
@@ -13,7 +16,7 @@ export type Stages = Readonly<Record<Exclude<BatchStatus, TerminalStatus>, Stage
 
 export interface SchedulerDeps {
   readonly queue: BatchQueue;
-  readonly batches: Pick<BatchStore, 'live' | 'bySeq'>;
+  readonly batches: Pick<BatchStore, 'live' | 'nextToStart' | 'bySeq'>;
   readonly dispatchers: Pick<Dispatchers, 'refresh'>;
   readonly admissionQueue: AdmissionQueue;
   readonly lifecycleLog: Pick<LifecycleLog, 'ended'>;
@@ -93,19 +96,40 @@ export class Scheduler {
   }
 
   async #pass(): Promise<void> {
-    const { queue, batches, dispatchers, admissionQueue, clock, seen } = this.#deps;
-    admissionQueue.startLook();
+    const { queue, batches, dispatchers, admissionQueue, seen } = this.#deps;
+    admissionQueue.startPass();
     const live = await batches.live();
-    admissionQueue.look(live, await dispatchers.refresh(live), nowS(clock));
-    await queue.offer(live.filter((batch) => admissionQueue.hasTurn(batch)).map(({ seq }) => seq));
+    const deployments = await dispatchers.refresh(live);
+    admissionQueue.endPass(live, deployments);
+    await queue.offer(await this.#ready(live, deployments));
     await seen(live);
+  }
+
+  /** What can go on: a batch whose deployment is gone waits for that, and one that waits for room until the store says so. */
+  async #ready(
+    live: readonly Batch[],
+    deployments: ReadonlyMap<DeploymentKey, Deployment | undefined>,
+  ): Promise<number[]> {
+    const { batches, clock } = this.#deps;
+    const rooms = new Map<DeploymentKey, DeploymentRoom>();
+    const ready: number[] = [];
+    for (const batch of live) {
+      const { seq, status, resourceId, deployment: name } = batch;
+      const key = deploymentKey(batch);
+      const deployment = deployments.get(key);
+      if (status === 'validating' && name !== null && deployment === undefined) continue;
+      if (!isWaiting(batch) || deployment === undefined) ready.push(seq);
+      else rooms.set(key, { resourceId, deployment: deployment.name, room: roomOf(deployment) });
+    }
+    if (rooms.size > 0) ready.push(...(await batches.nextToStart([...rooms.values()], nowS(clock))));
+    return ready;
   }
 
   /** Takes the batch through the stage that it is at. */
   async #work(batchSeq: number): Promise<Outcome> {
-    const { batches, stages, admissionQueue, lifecycleLog, queue, signal, left } = this.#deps;
+    const { batches, stages, lifecycleLog, queue, signal, left } = this.#deps;
     const batch = signal.aborted ? undefined : await this.patiently(() => batches.bySeq(batchSeq));
-    if (batch !== undefined && !isTerminal(batch.status) && admissionQueue.takeTurn(batch)) {
+    if (batch !== undefined && !isTerminal(batch.status)) {
       const stage = stages[batch.status];
       if ((await this.patiently(() => stage(batch))) === 'goes_on') {
         this.#moved.add(batchSeq);

@@ -282,13 +282,12 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
       delete from deployments where name = new.name; end`,
   },
 
-  'a batch that waits is forgotten': {
+  'the batch that has waited longest is forgotten': {
     weather: 'queue',
     state: (state) =>
       overriding(state, {
         batches: overriding(state.batches, {
-          live: async () =>
-            (await state.batches.live()).filter(({ waitingTokens }) => waitingTokens === null),
+          nextToStart: async (...args) => (await state.batches.nextToStart(...args)).slice(1),
         }),
       }),
   },

@@ -17,7 +17,8 @@ export interface Fates {
   answered(call: string, args: readonly unknown[], value: unknown): void;
 }
 
-const READS = /\.(get|list|find|live|bySeq|enqueuedTokens|inspection$|existing|page|completeThrough)/;
+const READS =
+  /\.(get|list|find|live|bySeq|enqueuedTokens|nextToStart|inspection$|existing|page|completeThrough)/;
 export const isRead = (call: string): boolean => READS.test(call);
 
 /** Calls after which a batch may look different. */

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest';
 import type { Batch } from '../../contract/batch.ts';
-import { QUEUE_PASS_S } from '../../contract/control.ts';
 import type { Deployment } from '../../deployments/port.ts';
 import { AdmissionQueue } from './admission-queue.ts';
 import { tokenLimitExceeded, waitsForRoom } from './room.ts';
@@ -32,102 +31,55 @@ const batch = (seq: number, facts: Partial<Batch>): Batch =>
   }) as Batch;
 const running = (seq: number, enqueuedTokens: number): Batch =>
   batch(seq, { status: 'in_progress', enqueuedTokens });
-const waiting = (seq: number, waitingTokens: number, createdAt = 0): Batch =>
-  batch(seq, { waitingTokens, createdAt });
+const waiting = (seq: number, waitingTokens: number): Batch => batch(seq, { waitingTokens });
 
-function look(
-  live: readonly Batch[],
-  {
-    quotas = new AdmissionQueue(),
-    of = deployment(100),
-    nowS = 0,
-  }: { quotas?: AdmissionQueue; of?: Deployment; nowS?: number } = {},
-): AdmissionQueue {
-  quotas.look(live, new Map([['r/d', of]]), nowS);
-  return quotas;
+function seen(live: readonly Batch[], queue = new AdmissionQueue(), of?: Deployment): AdmissionQueue {
+  queue.startPass();
+  queue.endPass(live, new Map([['r/d', of]]));
+  return queue;
 }
-const turns = (quotas: AdmissionQueue, live: readonly Batch[]): number[] =>
-  live.filter((one) => quotas.hasTurn(one)).map(({ seq }) => seq);
-
-test('those that fit together have their turn, oldest first', () => {
-  const live = [running(1, 60), waiting(2, 20), waiting(3, 15), waiting(4, 20)];
-
-  expect(turns(look(live), live)).toEqual([1, 2, 3]);
-});
-
-test('a small one passes a large one that does not fit, until that has waited long enough', () => {
-  const live = [running(1, 60), waiting(2, 50, 10), waiting(3, 30, 20)];
-
-  expect(turns(look(live, { nowS: 10 + QUEUE_PASS_S }), live)).toEqual([1, 3]);
-  expect(turns(look(live, { nowS: 11 + QUEUE_PASS_S }), live)).toEqual([1]);
-});
-
-test('what can never fit has its turn, to be told so', () => {
-  const live = [running(1, 100), waiting(2, 101)];
-
-  expect(turns(look(live), live)).toEqual([1, 2]);
-});
-
-test('dynamic quota lets more have a turn', () => {
-  const live = [running(1, 100), waiting(2, 80)];
-
-  expect(turns(look(live, { of: deployment(100, 180) }), live)).toEqual([1, 2]);
-});
-
-test('one that waits for what others leave idle takes no turn from a smaller one', () => {
-  const live = [waiting(1, 950), waiting(2, 80)];
-
-  expect(turns(look(live, { of: deployment(100, 1_000) }), live)).toEqual([1, 2]);
-});
-
-test('a batch that was told to wait has no other turn before something changes', () => {
-  const live = [running(1, 60), waiting(2, 20)];
-  const quotas = look(live);
-
-  expect(quotas.takeTurn(live[1]!)).toBe(true);
-  expect(quotas.takeTurn(live[1]!)).toBe(false);
-  expect(turns(look(live, { quotas }), live)).toEqual([1]);
-  expect(turns(look(live, { quotas, of: deployment(101) }), live)).toEqual([1, 2]);
-  expect(turns(look(live, { quotas, nowS: 60 }), live)).toEqual([1, 2]);
-});
-
-test('batches of a deployment that is gone wait for it, those that were never seen do not start', () => {
-  const quotas = new AdmissionQueue();
-  const live = [waiting(1, 10), batch(2, { enqueuedTokens: 5 })];
-  expect(turns(quotas, live)).toEqual([2]);
-
-  quotas.look(live, new Map([['r/d', undefined]]), 0);
-
-  expect(turns(quotas, live)).toEqual([]);
-  expect(quotas.of(live[0]!)).toEqual({ held: 5, limit: null });
-});
 
 test('places are told by age, and a batch has its place as soon as it is created', () => {
   const live = [running(1, 90), waiting(2, 20), waiting(3, 30)];
-  const quotas = look(live);
+  const queue = seen(live);
   const young = waiting(4, 40);
-  expect(quotas.place(young)).toBe(null);
+  expect(queue.place(young)).toBe(null);
 
-  quotas.add(young, deployment(100), 90);
+  queue.add(young, deployment(100), 90);
 
-  expect(quotas.place(live[2]!)).toEqual({ position: 2, length: 3, tokens: 30, tokensAhead: 20 });
-  expect(quotas.place(young)).toEqual({ position: 3, length: 3, tokens: 40, tokensAhead: 50 });
-  expect(quotas.place(live[0]!)).toBe(null);
+  expect(queue.place(live[2]!)).toEqual({ position: 2, length: 3, tokens: 30, tokensAhead: 20 });
+  expect(queue.place(young)).toEqual({ position: 3, length: 3, tokens: 40, tokensAhead: 50 });
+  expect(queue.place(live[0]!)).toBe(null);
 });
 
-test('a batch that is created during a look keeps its place, and loses it with the next look that lacks it', () => {
+test('a batch that is created during a pass keeps its place, and loses it with the next pass that lacks it', () => {
   const live = [running(1, 100)];
-  const quotas = new AdmissionQueue();
+  const queue = new AdmissionQueue();
   const young = waiting(2, 20);
 
-  quotas.startLook();
-  quotas.add(young, deployment(100), 100);
-  look(live, { quotas });
-  expect(quotas.place(young)?.position).toBe(1);
+  queue.startPass();
+  queue.add(young, deployment(100), 100);
+  queue.endPass(live, new Map([['r/d', deployment(100)]]));
+  expect(queue.place(young)?.position).toBe(1);
 
-  quotas.startLook();
-  look(live, { quotas });
-  expect(quotas.place(young)).toBe(null);
+  expect(seen(live, queue).place(young)).toBe(null);
+});
+
+test('a batch that has ended has no place, although its create is repeated', () => {
+  const queue = seen([running(1, 90)]);
+
+  queue.add(batch(2, { status: 'completed' }), deployment(100), 90);
+
+  expect(queue.tokensOf(running(1, 90))).toMatchObject({ held: 90, waiting: [] });
+});
+
+test('the tokens that are held and the limit are those of the latest pass; a deployment that is gone has no limit', () => {
+  const live = [running(1, 60), batch(2, { enqueuedTokens: 5 }), waiting(3, 80)];
+  const queue = new AdmissionQueue();
+  expect(queue.tokensOf(live[0]!)).toBeUndefined();
+
+  expect(seen(live, queue, deployment(100)).tokensOf(live[0]!)).toMatchObject({ held: 65, limit: 100 });
+  expect(seen(live, queue).tokensOf(live[0]!)).toMatchObject({ held: 65, limit: null });
 });
 
 test('the reason says the place, what is needed and what is free', () => {

@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 
 import { QUEUE_PASS_S } from '../../contract/control.ts';
 import type { Db } from './database.ts';
-import type { Room } from './ports.ts';
+import type { DeploymentRoom, Room } from './ports.ts';
 import { heldTokens, sharedHeldTokens } from './quota.ts';
 import { withLive } from './batch-rows.ts';
 
@@ -48,7 +48,7 @@ const largestOf = ({ enqueuedTokensMax, sharedTokensMax }: Room): number =>
 /** `tokens`: those that the batch needs beyond what it holds. `olderThanSeq`: undefined for a batch that has no row yet. */
 export async function hasRoom(
   db: Db,
-  { resourceId, deployment }: { readonly resourceId: string; readonly deployment: string },
+  of: Of,
   {
     tokens,
     room,
@@ -61,16 +61,57 @@ export async function hasRoom(
     readonly olderThanSeq?: number;
   },
 ): Promise<boolean> {
-  const of = { resourceId, deployment };
-  const held = await heldTokens(db, of);
-  const sharedHeld = room.sharedTokensMax === null ? held : await sharedHeldTokens(db, of);
+  const { held, sharedHeld } = await holdings(db, of, room);
   const older = await waiters(db, of, { room, olderThanSeq });
   return isAdmitted({ tokens, held, sharedHeld, room, older, nowS });
 }
 
+const NEXT_MAX = 100;
+
+/** The batches that would be admitted one after another. On SQLite 0.6 ms with 300 that wait, a quarter of what `live` takes. */
+export async function nextToStart(db: Db, { room, ...of }: DeploymentRoom, nowS: number): Promise<number[]> {
+  const waiting = await withLive(db)
+    .select(['seq', 'created_at as sinceS', sql<number>`waiting_tokens`.as('tokens')])
+    .where('resource_id', '=', of.resourceId)
+    .where('deployment', '=', of.deployment)
+    .where('waiting_tokens', 'is not', null)
+    .orderBy('seq')
+    .execute();
+  let { held, sharedHeld } = await holdings(db, of, room);
+  const older = { fewestTokens: Infinity, ownSinceS: Infinity, sharedSinceS: Infinity };
+  const next: number[] = [];
+  for (const { seq, tokens, sinceS } of waiting) {
+    if (next.length === NEXT_MAX) break;
+    if (!couldEverFit(tokens, room)) {
+      next.push(seq);
+    } else if (isAdmitted({ tokens, held, sharedHeld, room, older, nowS })) {
+      next.push(seq);
+      held += tokens;
+      sharedHeld += tokens;
+    } else {
+      const since = tokens <= room.enqueuedTokensMax ? 'ownSinceS' : 'sharedSinceS';
+      older.fewestTokens = Math.min(older.fewestTokens, tokens);
+      older[since] = Math.min(older[since], sinceS);
+    }
+  }
+  return next;
+}
+
+type Of = Omit<DeploymentRoom, 'room'>;
+
+/** Tokens held by the deployment, and by its quota group, which matters with dynamic quota alone. */
+async function holdings(
+  db: Db,
+  of: Of,
+  { sharedTokensMax }: Room,
+): Promise<Pick<Admission, 'held' | 'sharedHeld'>> {
+  const held = await heldTokens(db, of);
+  return { held, sharedHeld: sharedTokensMax === null ? held : await sharedHeldTokens(db, of) };
+}
+
 async function waiters(
   db: Db,
-  { resourceId, deployment }: { resourceId: string; deployment: string },
+  { resourceId, deployment }: Of,
   { room, olderThanSeq }: { room: Room; olderThanSeq: number | undefined },
 ): Promise<Waiters> {
   const isOwn = sql<boolean>`waiting_tokens <= ${room.enqueuedTokensMax}`;

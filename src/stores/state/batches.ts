@@ -2,7 +2,7 @@ import { IDEMPOTENCY_KEY_S, TRANSITIONS } from '../../contract/batch.ts';
 import type { Batch } from '../../contract/batch.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { assert } from '../../core/assert.ts';
-import { couldEverFit, hasRoom } from './admission.ts';
+import { couldEverFit, hasRoom, nextToStart } from './admission.ts';
 import { writeAudit } from './audit.ts';
 import { keepErrors, splitErrors, toWholeBatch, type SplitErrors } from './batch-errors.ts';
 import { listBatches } from './batch-list.ts';
@@ -36,13 +36,7 @@ export function createBatchStore(database: Database): BatchStore {
 
     list: (scope, query) => listBatches(database, scope.resourceId, query),
 
-    findByProducedFile: (scope, fileId) =>
-      database.read(async (db) => {
-        const by = (column: 'output_file_id' | 'error_file_id') =>
-          own(db, scope).selectAll().where(column, '=', fileId).executeTakeFirst();
-        const row = (await by('output_file_id')) ?? (await by('error_file_id'));
-        return row && toWholeBatch(db, row);
-      }),
+    findByProducedFile: (scope, fileId) => database.read((db) => findByProducedFile(db, scope, fileId)),
 
     cancel: (scope, batchId, atS) =>
       database.transact(async (trx) => {
@@ -61,6 +55,13 @@ export function createBatchStore(database: Database): BatchStore {
       }),
 
     enqueuedTokens: (scope) => database.read((db) => enqueuedTokens(db, scope.resourceId)),
+
+    nextToStart: (deployments, nowS) =>
+      database.read(async (db) => {
+        const next: number[] = [];
+        for (const deployment of deployments) next.push(...(await nextToStart(db, deployment, nowS)));
+        return next;
+      }),
 
     live: () =>
       database.read(async (db) => {
@@ -106,6 +107,13 @@ const own = (db: Db, scope: Scope) => db.selectFrom('batches').where('resource_i
 
 async function find(db: Db, scope: Scope, batchId: string): Promise<Batch | undefined> {
   const row = await own(db, scope).selectAll().where('id', '=', batchId).executeTakeFirst();
+  return row && toWholeBatch(db, row);
+}
+
+async function findByProducedFile(db: Db, scope: Scope, fileId: string): Promise<Batch | undefined> {
+  const by = (column: 'output_file_id' | 'error_file_id') =>
+    own(db, scope).selectAll().where(column, '=', fileId).executeTakeFirst();
+  const row = (await by('output_file_id')) ?? (await by('error_file_id'));
   return row && toWholeBatch(db, row);
 }
 

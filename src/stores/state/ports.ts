@@ -268,6 +268,13 @@ export interface Room {
   readonly sharedTokensMax: number | null;
 }
 
+/** A deployment, and what room it has. */
+export interface DeploymentRoom {
+  readonly resourceId: string;
+  readonly deployment: string;
+  readonly room: Room;
+}
+
 export interface CreateOptions {
   /** Null: no deployment is known yet. Validation asks for room later. */
   readonly room: Room | null;
@@ -317,6 +324,11 @@ export interface BatchStore {
   cancel(scope: Scope, batchId: string, atS: number): Promise<Batch | undefined>;
   /** By deployment. Deployments without live batches are absent. */
   enqueuedTokens(scope: Scope): Promise<ReadonlyMap<string, EnqueuedTokens>>;
+  /**
+   * Which waiting batches of these deployments `plan` would admit now: oldest first, each as if those before it had started.
+   * Batches that can never start are among them, so that they end. A hint: others may take the room before.
+   */
+  nextToStart(deployments: readonly DeploymentRoom[], nowS: number): Promise<number[]>;
   /** The live batches of all resources, oldest first. */
   live(): Promise<Batch[]>;
   bySeq(seq: number): Promise<Batch | undefined>;

@@ -51,6 +51,35 @@ export function queueingConformance(subject: () => Subject): void {
     expect(await subject().store.batches.enqueuedTokens(stranger)).toEqual(new Map());
   });
 
+  /** Ids of the batches that could start now. */
+  const next = async (room: Room, nowS = 1_000, deployments = ['gpt']) => {
+    const { resourceId } = scope;
+    const rooms = deployments.map((deployment) => ({ resourceId, deployment, room }));
+    const seqs = await subject().store.batches.nextToStart(rooms, nowS);
+    return Promise.all(seqs.map(async (seq) => (await batchBySeq(subject().store, seq)).id));
+  };
+
+  test('those that could start come oldest first, as many as fit together', async () => {
+    await create('holder', { enqueuedTokens: 60 }, upTo(100));
+    for (const id of ['a', 'b', 'c', 'd']) await create(id, { enqueuedTokens: 41 }, upTo(100));
+    expect(await next(upTo(100))).toEqual([]);
+
+    expect(await next(upTo(150))).toEqual(['a', 'b']);
+    await end('holder');
+
+    expect(await next(upTo(100))).toEqual(['a', 'b']);
+    expect(await plan('a', 41, upTo(100))).toBe('planned');
+    expect(await next(upTo(100))).toEqual(['b']);
+  });
+
+  test('what can never start is among those that could, so that it ends', async () => {
+    await create('holder', { enqueuedTokens: 60 }, upTo(100));
+    await create('waiter', { enqueuedTokens: 50 }, upTo(100));
+
+    expect(await next(upTo(49))).toEqual(['waiter']);
+    expect(await plan('waiter', 50, upTo(49))).toBe('token_limit_exceeded');
+  });
+
   test('a batch that would wait for ever is refused at once', async () => {
     expect(await create('b1', { enqueuedTokens: 101 }, upTo(100))).toEqual({
       kind: 'token_limit_exceeded',
@@ -188,6 +217,21 @@ export function queueingConformance(subject: () => Subject): void {
       expect(await plan('late', 5, upTo(100), { atS: 5_000 })).toBe('planned');
     });
 
+    test('a small one could start before a large one that does not fit, until that has waited long enough', async () => {
+      expect(await next(upTo(115), 1_000 + QUEUE_PASS_S)).toEqual(['small']);
+      expect(await next(upTo(115), 1_001 + QUEUE_PASS_S)).toEqual([]);
+      await end('running');
+      expect(await next(upTo(100), 1_001 + QUEUE_PASS_S)).toEqual(['large']);
+    });
+
+    test('the batches of each deployment are judged by themselves', async () => {
+      await create('other running', { enqueuedTokens: 100, deployment: 'other' }, upTo(100));
+      await create('other', { enqueuedTokens: 15, deployment: 'other' }, upTo(100));
+      await create('foreign', { enqueuedTokens: 101 }, upTo(200), stranger);
+
+      expect(await next(upTo(115), 1_001, ['other', 'gpt'])).toEqual(['other', 'small']);
+    });
+
     test('one that a lowered limit has shut out holds up nobody', async () => {
       const late = { enqueuedTokens: 5, createdAt: 9_000 };
 
@@ -211,6 +255,16 @@ export function queueingConformance(subject: () => Subject): void {
 
   describe('dynamic quota', () => {
     const room = { enqueuedTokensMax: 100, sharedTokensMax: 200 };
+
+    test('what others leave idle lets more start, and is given out once', async () => {
+      await create('holder', { enqueuedTokens: 100 }, upTo(100));
+      for (const id of ['a', 'b']) await create(id, { enqueuedTokens: 60 }, upTo(100));
+
+      expect(await next(room)).toEqual(['a']);
+      expect(await plan('a', 60, room)).toBe('planned');
+      expect(await next(room)).toEqual([]);
+    });
+
     beforeEach(async () => {
       const { store } = subject();
       for (const owner of [scope, stranger]) {
