@@ -197,7 +197,7 @@ export async function createApp(
   const http = createHttpServer({
     ...core,
     importer,
-    control: loggedControlPlane(redeployingControlPlane(controlPlane, core.engine), deps.log),
+    controlPlane: loggedControlPlane(redeployingControlPlane(controlPlane, core.engine), deps.log),
     authenticate: opened.authenticate,
     clock: systemClock,
     uuid: systemUuid,

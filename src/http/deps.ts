@@ -20,7 +20,7 @@ export interface HttpDeps {
   readonly importer: Pick<Importer, 'importFile'>;
   readonly engine: Pick<Engine, 'createBatch' | 'progress' | 'notify'>;
   readonly deployments: Deployments;
-  readonly control: ControlPlane;
+  readonly controlPlane: ControlPlane;
   readonly authenticate: Authenticate;
   readonly clock: Clock;
   readonly uuid: UuidSource;

@@ -13,7 +13,7 @@ import { partUploadRoutes } from './data-plane/part-uploads.ts';
 import { uploadRoutes } from './data-plane/uploads.ts';
 import { HTTP_LIMITS, type HttpDeps } from './deps.ts';
 import { sendError } from './errors/send.ts';
-import { controlAccess } from './hooks/access.ts';
+import { enforceAccess } from './hooks/access.ts';
 import { takePlainBodies } from './hooks/bodies.ts';
 import { callerAddresses, nameCallers } from './hooks/caller-address.ts';
 import { limitConnections, limitProxied } from './hooks/caller-limits.ts';
@@ -73,7 +73,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
   nameCallers(app, addresses);
   cutOffSlowBodies(app, deps.clock, options);
   limitProxied(app, callers);
-  controlAccess(app, { ...deps, ...options });
+  enforceAccess(app, { ...deps, ...options });
   refuseUnknownRoutes(app);
   takePlainBodies(app);
   continueOnceAllowed(app);
@@ -88,8 +88,8 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     batchRoutes(routes, deps);
     contentRoutes(routes, deps);
     onlineRoutes(routes, deps.deployments);
-    deploymentRoutes(routes, deps.control);
-    modelRoutes(routes, deps.control);
+    deploymentRoutes(routes, deps.controlPlane);
+    modelRoutes(routes, deps.controlPlane);
     armRoutes(routes, { ...deps, ...options });
     serviceRoutes(routes, deps);
     registerRefusals();

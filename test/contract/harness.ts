@@ -126,7 +126,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
   const deployments = createDeployments({ ...state, ...serving });
   const random = Math.random;
   const single = singleProcess({ work: state.work, owner: 'test', clock, random, log });
-  const control = createControlPlane({
+  const controlPlane = createControlPlane({
     ...serving,
     store: state,
     declared: () => ({
@@ -174,7 +174,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     importer,
     engine,
     deployments,
-    control,
+    controlPlane,
     authenticate: identity.authenticate,
     clock,
     uuid,

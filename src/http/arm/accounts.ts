@@ -19,18 +19,18 @@ const ByGroup = BySubscription.extend({ group: z.string() });
 const ByAccount = ByGroup.extend({ account: z.string() });
 
 export interface ArmDeps {
-  readonly control: ControlPlane;
+  readonly controlPlane: ControlPlane;
   /** What follows a resource's name in the host that callers ask. */
   readonly resourceDomains: readonly string[];
 }
 
 export function accountRoutes(server: FastifyInstance, deps: ArmDeps): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
-  const { control } = deps;
+  const { controlPlane } = deps;
   const render = renderer(deps);
 
   const listed = async (request: FastifyRequest, belongs: (resource: Resource) => boolean) => {
-    const resources = (await control.listResources({})).filter(
+    const resources = (await controlPlane.listResources({})).filter(
       (resource) => belongs(resource) && mayRead(request, resource.id),
     );
     return { value: resources.map((resource) => render(request, resource)) };
@@ -53,12 +53,12 @@ export function accountRoutes(server: FastifyInstance, deps: ArmDeps): void {
   app.get(
     ACCOUNT,
     { config: { action: 'accounts/read' }, schema: { hide: true, params: ByAccount } },
-    async (request) => render(request, await findAccount(control, request.params)),
+    async (request) => render(request, await findAccount(controlPlane, request.params)),
   );
 
   changeRoutes(server, deps);
-  keyRoutes(server, control);
-  readRoutes(server, control);
+  keyRoutes(server, controlPlane);
+  readRoutes(server, controlPlane);
 }
 
 const renderer =
@@ -68,7 +68,7 @@ const renderer =
 
 function changeRoutes(server: FastifyInstance, deps: ArmDeps): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
-  const { control } = deps;
+  const { controlPlane } = deps;
   const render = renderer(deps);
 
   app.put(
@@ -78,16 +78,16 @@ function changeRoutes(server: FastifyInstance, deps: ArmDeps): void {
       const { account, group, subscription } = request.params;
       const id = account.toLowerCase();
       refuseOtherDomain(id, request.body);
-      const existing = await lookUpAccount(control, request.params);
+      const existing = await lookUpAccount(controlPlane, request.params);
       refuseOffer(request, existing?.offer);
       // An account keeps the spelling of its group and subscription.
       const key = existing ?? {
         id,
-        subscriptionId: await findSubscription(control, subscription),
+        subscriptionId: await findSubscription(controlPlane, subscription),
         resourceGroup: group,
       };
       const wanted = toResourceWanted(key, request.body);
-      const { created, resource } = await control.putResource(actorOf(request), wanted);
+      const { created, resource } = await controlPlane.putResource(actorOf(request), wanted);
       reply.code(created ? 201 : 200);
       return render(request, resource);
     },
@@ -99,11 +99,11 @@ function changeRoutes(server: FastifyInstance, deps: ArmDeps): void {
       schema: { hide: true, params: ByAccount, body: AccountBody },
     },
     async (request) => {
-      const existing = await findAccount(control, request.params);
+      const existing = await findAccount(controlPlane, request.params);
       refuseOtherDomain(existing.id, request.body);
       refuseOffer(request, existing.offer);
       const wanted = toResourceWanted(existing, request.body);
-      const { resource } = await control.putResource(actorOf(request), wanted);
+      const { resource } = await controlPlane.putResource(actorOf(request), wanted);
       return render(request, resource);
     },
   );
@@ -111,8 +111,9 @@ function changeRoutes(server: FastifyInstance, deps: ArmDeps): void {
     ACCOUNT,
     { config: { action: 'accounts/delete' }, schema: { hide: true, params: ByAccount } },
     async (request, reply) => {
-      const existing = await lookUpAccount(control, request.params);
-      const deleted = existing !== undefined && (await control.deleteResource(actorOf(request), existing.id));
+      const existing = await lookUpAccount(controlPlane, request.params);
+      const deleted =
+        existing !== undefined && (await controlPlane.deleteResource(actorOf(request), existing.id));
       return reply.code(deleted ? 200 : 204).send();
     },
   );
@@ -139,16 +140,16 @@ function refuseOffer(
     throw refuseAuthorization(request, 'accounts/write');
 }
 
-function keyRoutes(server: FastifyInstance, control: ControlPlane): void {
+function keyRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
 
   app.post(
     `${ACCOUNT}/listKeys`,
     { config: { action: 'accounts/listKeys/action' }, schema: { hide: true, params: ByAccount } },
     async (request, reply) => {
-      const { id } = await findAccount(control, request.params);
+      const { id } = await findAccount(controlPlane, request.params);
       reply.header('cache-control', 'no-store');
-      return renderKeys(await control.listKeys(actorOf(request), id));
+      return renderKeys(await controlPlane.listKeys(actorOf(request), id));
     },
   );
   app.post(
@@ -158,22 +159,22 @@ function keyRoutes(server: FastifyInstance, control: ControlPlane): void {
       schema: { hide: true, params: ByAccount, body: RegenerateKeyBody },
     },
     async (request, reply) => {
-      const { id } = await findAccount(control, request.params);
+      const { id } = await findAccount(controlPlane, request.params);
       reply.header('cache-control', 'no-store');
       const slot = request.body.keyName === 'Key1' ? 1 : 2;
-      return renderKeys(await control.regenerateKey(actorOf(request), id, slot));
+      return renderKeys(await controlPlane.regenerateKey(actorOf(request), id, slot));
     },
   );
 }
 
-function readRoutes(server: FastifyInstance, control: ControlPlane): void {
+function readRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
 
   app.get(
     `${ACCOUNT}/skus`,
     { config: { action: 'accounts/read' }, schema: { hide: true, params: ByAccount } },
     async (request) => {
-      await findAccount(control, request.params);
+      await findAccount(controlPlane, request.params);
       return { value: [{ resourceType: `${PROVIDER}/accounts`, sku: { name: 'S0', tier: 'Standard' } }] };
     },
   );
@@ -181,17 +182,17 @@ function readRoutes(server: FastifyInstance, control: ControlPlane): void {
     `${ACCOUNT}/usages`,
     { config: { action: 'accounts/usages/read' }, schema: { hide: true, params: ByAccount } },
     async (request) => {
-      const { subscriptionId, location } = await findAccount(control, request.params);
-      return { value: (await control.listUsages(subscriptionId, location)).map(renderUsage) };
+      const { subscriptionId, location } = await findAccount(controlPlane, request.params);
+      return { value: (await controlPlane.listUsages(subscriptionId, location)).map(renderUsage) };
     },
   );
   app.get(
     `${ACCOUNT}/models`,
     { config: { action: 'accounts/models/read' }, schema: { hide: true, params: ByAccount } },
     async (request) => {
-      const { subscriptionId, location } = await findAccount(control, request.params);
-      const usages = await control.listUsages(subscriptionId, location);
-      const models = await control.listModels(location);
+      const { subscriptionId, location } = await findAccount(controlPlane, request.params);
+      const usages = await controlPlane.listUsages(subscriptionId, location);
+      const models = await controlPlane.listModels(location);
       return { value: models.map((offered) => renderAccountModel(offered, usages)) };
     },
   );

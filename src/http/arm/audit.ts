@@ -19,7 +19,7 @@ const AuditQuery = z.object({
     .meta({ description: '`seq` of the last entry of the page before' }),
 });
 
-export function auditRoutes(server: FastifyInstance, control: ControlPlane): void {
+export function auditRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
 
   app.get(
@@ -37,7 +37,7 @@ export function auditRoutes(server: FastifyInstance, control: ControlPlane): voi
       if (!request.principal.allows('audit/read', resource ?? null))
         throw refuseAuthorization(request, 'audit/read');
       // One entry more than asked for shows whether there is more.
-      const entries = await control.listAudit({
+      const entries = await controlPlane.listAudit({
         resourceId: resource ?? null,
         limit: limit + 1,
         ...(before !== undefined && { before }),

@@ -17,15 +17,15 @@ import { PROVIDER } from './words.ts';
 const ByAccount = z.object({ subscription: z.string(), group: z.string(), account: z.string() });
 const ByDeployment = ByAccount.extend({ deployment: z.string() });
 
-export function deploymentRoutes(server: FastifyInstance, control: ControlPlane): void {
+export function deploymentRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
 
   app.get(
     DEPLOYMENTS,
     { config: { action: 'accounts/deployments/read' }, schema: { hide: true, params: ByAccount } },
     async (request) => {
-      const { resource, scope } = await accountOf(control, request, request.params);
-      const deployments = await control.listDeployments(scope);
+      const { resource, scope } = await accountOf(controlPlane, request, request.params);
+      const deployments = await controlPlane.listDeployments(scope);
       return { value: deployments.map((deployment) => renderDeployment(deployment, resource)) };
     },
   );
@@ -33,24 +33,24 @@ export function deploymentRoutes(server: FastifyInstance, control: ControlPlane)
     DEPLOYMENT,
     { config: { action: 'accounts/deployments/read' }, schema: { hide: true, params: ByDeployment } },
     async (request) => {
-      const { resource, scope } = await accountOf(control, request, request.params);
-      return renderDeployment(await findDeployment(control, scope, request.params.deployment), resource);
+      const { resource, scope } = await accountOf(controlPlane, request, request.params);
+      return renderDeployment(await findDeployment(controlPlane, scope, request.params.deployment), resource);
     },
   );
   app.get(
     `${DEPLOYMENT}/skus`,
     { config: { action: 'accounts/deployments/read' }, schema: { hide: true, params: ByDeployment } },
     async (request) => {
-      const { resource, scope } = await accountOf(control, request, request.params);
-      const deployment = await findDeployment(control, scope, request.params.deployment);
-      return { value: await skusOf(control, resource, deployment) };
+      const { resource, scope } = await accountOf(controlPlane, request, request.params);
+      const deployment = await findDeployment(controlPlane, scope, request.params.deployment);
+      return { value: await skusOf(controlPlane, resource, deployment) };
     },
   );
 
-  changeRoutes(server, control);
+  changeRoutes(server, controlPlane);
 }
 
-function changeRoutes(server: FastifyInstance, control: ControlPlane): void {
+function changeRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
   const schema = { hide: true, params: ByDeployment, body: DeploymentBody };
 
@@ -58,40 +58,40 @@ function changeRoutes(server: FastifyInstance, control: ControlPlane): void {
     DEPLOYMENT,
     { config: { action: 'accounts/deployments/write' }, schema },
     async (request, reply) => {
-      const { resource, scope } = await accountOf(control, request, request.params);
+      const { resource, scope } = await accountOf(controlPlane, request, request.params);
       refuseUnsupported(request.body);
       const wanted = toDeploymentWanted(request.params.deployment, request.body);
-      const { created, deployment } = await control.putDeployment(scope, wanted);
+      const { created, deployment } = await controlPlane.putDeployment(scope, wanted);
       reply.code(created ? 201 : 200);
       return renderDeployment(deployment, resource);
     },
   );
   app.patch(DEPLOYMENT, { config: { action: 'accounts/deployments/write' }, schema }, async (request) => {
-    const { resource, scope } = await accountOf(control, request, request.params);
+    const { resource, scope } = await accountOf(controlPlane, request, request.params);
     refuseUnsupported(request.body);
-    const { name } = await findDeployment(control, scope, request.params.deployment);
-    const { deployment } = await control.putDeployment(scope, toDeploymentWanted(name, request.body));
+    const { name } = await findDeployment(controlPlane, scope, request.params.deployment);
+    const { deployment } = await controlPlane.putDeployment(scope, toDeploymentWanted(name, request.body));
     return renderDeployment(deployment, resource);
   });
   app.delete(
     DEPLOYMENT,
     { config: { action: 'accounts/deployments/delete' }, schema: { hide: true, params: ByDeployment } },
     async (request, reply) => {
-      const resource = await lookUpAccount(control, request.params);
+      const resource = await lookUpAccount(controlPlane, request.params);
       const deleted =
         resource !== undefined &&
-        (await control.deleteDeployment(scopeOf(resource, request), request.params.deployment));
+        (await controlPlane.deleteDeployment(scopeOf(resource, request), request.params.deployment));
       return reply.code(deleted ? 200 : 204).send();
     },
   );
 }
 
 async function accountOf(
-  control: ControlPlane,
+  controlPlane: ControlPlane,
   request: FastifyRequest,
   path: AccountPath,
 ): Promise<{ readonly resource: Resource; readonly scope: Scope }> {
-  const resource = await findAccount(control, path);
+  const resource = await findAccount(controlPlane, path);
   return { resource, scope: scopeOf(resource, request) };
 }
 
@@ -131,7 +131,7 @@ const UNSUPPORTED_MEMBERS = ['spilloverDeploymentName', 'parentDeploymentName', 
 const given = (value: unknown): boolean => value !== undefined && value !== null && value !== '';
 
 async function skusOf(
-  control: ControlPlane,
+  controlPlane: ControlPlane,
   { subscriptionId, location }: Resource,
   {
     model,
@@ -139,11 +139,11 @@ async function skusOf(
     sku: own,
   }: { readonly model: string; readonly version: string | null; readonly sku: Sku },
 ) {
-  const models = await control.listModels(location);
+  const models = await controlPlane.listModels(location);
   const offered = models.find(
     (candidate) => candidate.model.name === model && candidate.model.version === version,
   );
-  const usages = await control.listUsages(subscriptionId, location);
+  const usages = await controlPlane.listUsages(subscriptionId, location);
   return [...new Set([own, ...(offered?.skus ?? [])])].map((sku) => ({
     resourceType: `${PROVIDER}/accounts/deployments`,
     sku: { name: sku },

@@ -20,15 +20,15 @@ const CapacityQuery = z.object({
   modelVersion: z.string().optional(),
 });
 
-export function locationRoutes(server: FastifyInstance, control: ControlPlane): void {
+export function locationRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
 
   app.get(
     `${LOCATION}/usages`,
     { config: { action: 'locations/usages/read' }, schema: { hide: true, params: ByLocation } },
     async ({ params }) => {
-      const usages = await control.listUsages(
-        await findSubscription(control, params.subscription),
+      const usages = await controlPlane.listUsages(
+        await findSubscription(controlPlane, params.subscription),
         params.location,
       );
       return { value: usages.map(renderUsage) };
@@ -41,11 +41,11 @@ export function locationRoutes(server: FastifyInstance, control: ControlPlane): 
       schema: { hide: true, params: ByLocation },
     },
     async ({ params }) => {
-      const usages = await control.listUsages(
-        await findSubscription(control, params.subscription),
+      const usages = await controlPlane.listUsages(
+        await findSubscription(controlPlane, params.subscription),
         params.location,
       );
-      const models = await control.listModels(params.location);
+      const models = await controlPlane.listModels(params.location);
       return { value: models.map((offered) => renderModel(offered, usages)) };
     },
   );
@@ -56,8 +56,8 @@ export function locationRoutes(server: FastifyInstance, control: ControlPlane): 
       schema: { hide: true, params: ByLocation, querystring: CapacityQuery },
     },
     async ({ params, query }) => {
-      const subscriptionId = await findSubscription(control, params.subscription);
-      return { value: await capacitiesAt(control, params.location, { ...query, subscriptionId }) };
+      const subscriptionId = await findSubscription(controlPlane, params.subscription);
+      return { value: await capacitiesAt(controlPlane, params.location, { ...query, subscriptionId }) };
     },
   );
   app.get(
@@ -67,9 +67,11 @@ export function locationRoutes(server: FastifyInstance, control: ControlPlane): 
       schema: { hide: true, params: BySubscription, querystring: CapacityQuery },
     },
     async ({ params, query }) => {
-      const wanted = { ...query, subscriptionId: await findSubscription(control, params.subscription) };
-      const locations = await control.listLocations();
-      const value = await Promise.all(locations.map((location) => capacitiesAt(control, location, wanted)));
+      const wanted = { ...query, subscriptionId: await findSubscription(controlPlane, params.subscription) };
+      const locations = await controlPlane.listLocations();
+      const value = await Promise.all(
+        locations.map((location) => capacitiesAt(controlPlane, location, wanted)),
+      );
       return { value: value.flat() };
     },
   );
@@ -77,11 +79,11 @@ export function locationRoutes(server: FastifyInstance, control: ControlPlane): 
 
 type Wanted = z.output<typeof CapacityQuery> & { readonly subscriptionId: string };
 
-async function capacitiesAt(control: ControlPlane, location: string, wanted: Wanted) {
+async function capacitiesAt(controlPlane: ControlPlane, location: string, wanted: Wanted) {
   const { subscriptionId } = wanted;
-  const models = (await control.listModels(location)).filter((offered) => matches(offered, wanted));
+  const models = (await controlPlane.listModels(location)).filter((offered) => matches(offered, wanted));
   if (models.length === 0) return [];
-  const usages = await control.listUsages(subscriptionId, location);
+  const usages = await controlPlane.listUsages(subscriptionId, location);
   return models.flatMap(({ model, skus }) =>
     skus.map((sku) => renderCapacity({ model, sku, location }, { subscriptionId, usages })),
   );

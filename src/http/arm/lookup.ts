@@ -13,10 +13,10 @@ export interface AccountPath {
 
 /** An account in another group or subscription than the path says counts as absent. */
 export async function lookUpAccount(
-  control: Pick<ControlPlane, 'getResource'>,
+  controlPlane: Pick<ControlPlane, 'getResource'>,
   path: AccountPath,
 ): Promise<Resource | undefined> {
-  const resource = await control.getResource(path.account.toLowerCase());
+  const resource = await controlPlane.getResource(path.account.toLowerCase());
   if (resource === undefined) return undefined;
   const isThere =
     same(resource.subscriptionId, path.subscription) && same(resource.resourceGroup, path.group);
@@ -24,10 +24,10 @@ export async function lookUpAccount(
 }
 
 export async function findAccount(
-  control: Pick<ControlPlane, 'getResource'>,
+  controlPlane: Pick<ControlPlane, 'getResource'>,
   path: AccountPath,
 ): Promise<Resource> {
-  const resource = await lookUpAccount(control, path);
+  const resource = await lookUpAccount(controlPlane, path);
   if (resource !== undefined) return resource;
   throw new ApiError(
     'resourceNotFound',
@@ -36,11 +36,11 @@ export async function findAccount(
 }
 
 export async function findDeployment(
-  control: Pick<ControlPlane, 'getDeployment'>,
+  controlPlane: Pick<ControlPlane, 'getDeployment'>,
   scope: Scope,
   name: string,
 ): Promise<DeploymentView> {
-  const deployment = await control.getDeployment(scope, name);
+  const deployment = await controlPlane.getDeployment(scope, name);
   if (deployment !== undefined) return deployment;
   throw new ApiError(
     'resourceNotFound',
@@ -50,10 +50,10 @@ export async function findDeployment(
 
 /** Returns a subscription as its resources spell it, since quotas are counted by that. */
 export async function findSubscription(
-  control: Pick<ControlPlane, 'listResources'>,
+  controlPlane: Pick<ControlPlane, 'listResources'>,
   subscription: string,
 ): Promise<string> {
-  const resources = await control.listResources({});
+  const resources = await controlPlane.listResources({});
   const known = resources.find(({ subscriptionId }) => same(subscriptionId, subscription));
   return known?.subscriptionId ?? subscription.toLowerCase();
 }

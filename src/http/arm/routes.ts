@@ -8,13 +8,13 @@ import { auditRoutes } from './audit.ts';
 import { deploymentRoutes } from './deployments.ts';
 import { locationRoutes } from './locations.ts';
 
-export function armRoutes(server: FastifyInstance, { control, resourceDomains }: ArmDeps): void {
+export function armRoutes(server: FastifyInstance, { controlPlane, resourceDomains }: ArmDeps): void {
   void server.register(async (arm) => {
     arm.setValidatorCompiler(compileArmValidator);
-    accountRoutes(arm, { control, resourceDomains });
-    deploymentRoutes(arm, control);
-    locationRoutes(arm, control);
-    auditRoutes(arm, control);
+    accountRoutes(arm, { controlPlane, resourceDomains });
+    deploymentRoutes(arm, controlPlane);
+    locationRoutes(arm, controlPlane);
+    auditRoutes(arm, controlPlane);
   });
 }
 

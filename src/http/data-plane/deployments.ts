@@ -14,7 +14,7 @@ import { renderTokens, toCapacity, usageName } from '../arm/render.ts';
 import { resourceNotFound } from './lookup.ts';
 import { DATA_PLANE } from '../address/router-paths.ts';
 
-export function deploymentRoutes(server: FastifyInstance, control: ControlPlane): void {
+export function deploymentRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
 
   app.get(
@@ -24,7 +24,7 @@ export function deploymentRoutes(server: FastifyInstance, control: ControlPlane)
       schema: { summary: 'List deployments', response: { 200: WireDeploymentList } },
     },
     async ({ principal }) => {
-      const deployments = await control.listDeployments(principal.scope);
+      const deployments = await controlPlane.listDeployments(principal.scope);
       return { object: 'list' as const, data: deployments.map(renderDeployment) };
     },
   );
@@ -39,7 +39,7 @@ export function deploymentRoutes(server: FastifyInstance, control: ControlPlane)
       },
     },
     async ({ principal, params }) => {
-      const deployment = await control.getDeployment(principal.scope, params.deployment);
+      const deployment = await controlPlane.getDeployment(principal.scope, params.deployment);
       if (deployment !== undefined) return renderDeployment(deployment);
       throw new ApiError(
         'deploymentNotFound',
@@ -55,10 +55,10 @@ export function deploymentRoutes(server: FastifyInstance, control: ControlPlane)
       schema: { summary: 'Read the quotas', response: { 200: WireQuotaUsageList } },
     },
     async ({ principal }) => {
-      const resource = await control.getResource(principal.scope.resourceId);
+      const resource = await controlPlane.getResource(principal.scope.resourceId);
       if (resource === undefined) throw resourceNotFound(principal.scope.resourceId);
-      const usages = await control.listUsages(resource.subscriptionId, resource.location);
-      const own = await control.listDeployments(principal.scope);
+      const usages = await controlPlane.listUsages(resource.subscriptionId, resource.location);
+      const own = await controlPlane.listDeployments(principal.scope);
       return { object: 'list' as const, data: usages.map((usage) => renderUsage(usage, own)) };
     },
   );

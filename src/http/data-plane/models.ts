@@ -14,16 +14,16 @@ import { resourceNotFound } from './lookup.ts';
 import { ById } from '../wire/schemas.ts';
 import { DATA_PLANE } from '../address/router-paths.ts';
 
-export function modelRoutes(server: FastifyInstance, control: ControlPlane): void {
+export function modelRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();
   const config = { action: 'accounts/OpenAI/models/read' } as const;
 
   const deployed = async ({ principal }: FastifyRequest): Promise<WireModel[]> =>
-    (await control.listDeployments(principal.scope)).map(renderDeployed);
+    (await controlPlane.listDeployments(principal.scope)).map(renderDeployed);
   const offered = async ({ principal }: FastifyRequest): Promise<WireBaseModel[]> => {
-    const resource = await control.getResource(principal.scope.resourceId);
+    const resource = await controlPlane.getResource(principal.scope.resourceId);
     if (resource === undefined) throw resourceNotFound(principal.scope.resourceId);
-    return (await control.listModels(resource.location)).map(renderOffered);
+    return (await controlPlane.listModels(resource.location)).map(renderOffered);
   };
 
   app.get(

@@ -31,7 +31,7 @@ interface AccessOptions {
   readonly authFailuresPerMinuteMax: number;
 }
 
-export function controlAccess(app: FastifyInstance, options: AccessOptions): void {
+export function enforceAccess(app: FastifyInstance, options: AccessOptions): void {
   const failures = new FailureLimiter(options.clock, options.authFailuresPerMinuteMax);
   app.decorateRequest('principal');
 
@@ -58,11 +58,11 @@ async function identify(
   { plane, resource, surface }: Target,
   { authenticate, failures }: { readonly authenticate: Authenticate; readonly failures: FailureLimiter },
 ): Promise<Principal> {
-  const isControl = plane === 'control';
+  const isControlPlane = plane === 'control';
   const credential = presentedCredential(request.headers);
   const outcome = await authenticate(
     credential,
-    isControl ? { plane, resourceId: namedResource(request) } : { plane: 'data', resourceId: resource },
+    isControlPlane ? { plane, resourceId: namedResource(request) } : { plane: 'data', resourceId: resource },
   );
   switch (outcome.kind) {
     case 'known':
@@ -75,7 +75,7 @@ async function identify(
           `Too many requests with a wrong key or token. Try again in ${retryAfterS} seconds.`,
           { retryAfterS },
         );
-      throw isControl ? refuseOperator(credential) : refuseCaller(request.headers, surface.dialect);
+      throw isControlPlane ? refuseOperator(credential) : refuseCaller(request.headers, surface.dialect);
     }
     case 'key_auth_disabled':
       throw new ApiError('keyAuthDisabled', 'Key based authentication is disabled for this resource.');
