@@ -252,7 +252,7 @@ async function ask(route: Route, resource: string, { headers }: Actor, subscript
   return { ...answer, refused: answer.status === 401 || answer.status === 403 };
 }
 
-test('every route says what it asks for, and it is what this table says', () => {
+test('every route asks for the action that this table names', () => {
   const open = routes.filter(({ action }) => action !== 'none');
   const said = open.filter(({ method }) => method !== 'HEAD').map((route) => [names(route), route.action]);
 
@@ -276,7 +276,7 @@ test('a route that asks for nothing refuses everybody', async () => {
   }
 });
 
-test('a route that does not say what it asks for keeps the service from starting', async () => {
+test('the service does not start with a route that names no action', async () => {
   const { createHttpServer } = await import('../../src/http/server.ts');
   const app = createHttpServer(service.deps);
 
@@ -288,35 +288,38 @@ test('a route that does not say what it asks for keeps the service from starting
 describe('every route', () => {
   const RESOURCES = [RESOURCE_A, RESOURCE_B, LOCKED, ABSENT];
 
-  test.each(Object.keys(ACTION_OF))('%s lets in who may, and refuses the others', async (name) => {
-    await lock();
-    const route = routes.find((candidate) => names(candidate) === name)!;
-    const action = ACTION_OF[name]!;
-    const plane = planeOf(route);
-    const namesResource = plane === 'data' || name.includes(':account');
-    const wrong: unknown[] = [];
-    for (const actor of actors) {
-      for (const resource of namesResource ? RESOURCES : [RESOURCE_A]) {
-        const { status, body, refused } = await ask(route, resource, actor);
-        const may = namesResource
-          ? actor.may(plane, resource, action)
-          : mayWithoutResource(actor, name, action);
-        const expected = {
-          unknown: status === 401 && body.error?.code !== 'PermissionDenied',
-          locked: status === 403 && body.error?.code === 'AuthenticationTypeDisabled',
-          denied:
-            plane === 'data'
-              ? status === 401 && body.error?.code === 'PermissionDenied'
-              : status === 403 && body.error?.code === 'AuthorizationFailed',
-          // Nothing of this name is there, or what was sent is no good: the door was open.
-          allowed: !refused && status < 500,
-        }[verdictOf(may)];
-        if (!expected) wrong.push({ actor: actor.name, resource, may: verdictOf(may), status, body });
+  test.each(Object.keys(ACTION_OF))(
+    '%s serves callers that have its action, and refuses all others',
+    async (name) => {
+      await lock();
+      const route = routes.find((candidate) => names(candidate) === name)!;
+      const action = ACTION_OF[name]!;
+      const plane = planeOf(route);
+      const namesResource = plane === 'data' || name.includes(':account');
+      const wrong: unknown[] = [];
+      for (const actor of actors) {
+        for (const resource of namesResource ? RESOURCES : [RESOURCE_A]) {
+          const { status, body, refused } = await ask(route, resource, actor);
+          const may = namesResource
+            ? actor.may(plane, resource, action)
+            : mayWithoutResource(actor, name, action);
+          const expected = {
+            unknown: status === 401 && body.error?.code !== 'PermissionDenied',
+            locked: status === 403 && body.error?.code === 'AuthenticationTypeDisabled',
+            denied:
+              plane === 'data'
+                ? status === 401 && body.error?.code === 'PermissionDenied'
+                : status === 403 && body.error?.code === 'AuthorizationFailed',
+            // Nothing of this name is there, or what was sent is no good: the door was open.
+            allowed: !refused && status < 500,
+          }[verdictOf(may)];
+          if (!expected) wrong.push({ actor: actor.name, resource, may: verdictOf(may), status, body });
+        }
       }
-    }
 
-    expect(wrong).toEqual([]);
-  });
+      expect(wrong).toEqual([]);
+    },
+  );
 
   /** `some` is enough where the route shows each caller its own. */
   function mayWithoutResource(actor: Actor, name: string, action: Action): boolean | undefined {
@@ -332,7 +335,7 @@ describe('every route', () => {
 });
 
 describe('a resource that does not exist', () => {
-  test('is refused as a foreign one is, word for word, save for the name', async () => {
+  test('is refused in the same words as a foreign one', async () => {
     for (const route of routes.filter(({ action }) => action !== 'none')) {
       const namesResource = planeOf(route) === 'data' || route.url.includes(':account');
       for (const actor of namesResource && route.method !== 'HEAD' ? actors : []) {
@@ -353,7 +356,7 @@ describe('a resource that does not exist', () => {
     }
   });
 
-  test('is named to callers that see all of them', async () => {
+  test('is reported as absent to callers that may see every resource', async () => {
     const everywhere = actors.find(({ name }) => name === 'Cognitive Services OpenAI User on *')!;
     const route = routes.find((candidate) => names(candidate) === 'GET /wire/files')!;
 
@@ -376,7 +379,7 @@ test('an account is not found in another subscription, not even by operators', a
   expect(await service.deps.state.resources.get(RESOURCE_A)).toBeDefined();
 });
 
-test('lists of accounts show each caller its own', async () => {
+test('a list of accounts shows those that the caller may read', async () => {
   await lock();
   const list = async (name: string) => {
     const { headers } = actors.find((actor) => actor.name === name)!;
@@ -390,7 +393,7 @@ test('lists of accounts show each caller its own', async () => {
   expect(await list(`Reader on ${RESOURCE_B}`)).toEqual([RESOURCE_B]);
 });
 
-test('the audit log of one resource is read with a role on it, that of all of them with a role on all', async () => {
+test('the audit log of one resource asks for a role on it, and the whole log for a role on all', async () => {
   const { headers } = actors.find(({ name }) => name === `Reader on ${RESOURCE_B}`)!;
   const read = async (query: string) => service.json(`/audit${query}`, { headers: { ...headers } });
 

@@ -169,7 +169,7 @@ test.each([
   expect(answer.headers.get('allow')?.split(', ').toSorted()).toEqual(allow.split(', ').toSorted());
 });
 
-test('the endpoint of an account is by host where the control plane was asked by a host of ours', async () => {
+test('the endpoint of an account names it in the host when the control plane was called by such a host', async () => {
   const path = await newAccount();
   const answer = await service.raw(
     `GET ${path}?api-version=2025-09-01 HTTP/1.1\r\nhost: any.openai.azure.com:8443\r\napi-key: ${ADMIN_KEY}\r\n\r\n`,
@@ -357,7 +357,7 @@ describe('accounts', () => {
 });
 
 describe('keys', () => {
-  test('are shown once, open their own resource, and end when they are made anew', async () => {
+  test('are shown once, open their own resource, and end when they are regenerated', async () => {
     const path = await newAccount();
     const name = nameOf(path);
     const opens = async (key: string): Promise<number> =>
@@ -616,7 +616,7 @@ describe('deployments', () => {
     expect([patched.status, patched.body.error.target]).toEqual([400, 'sku']);
   });
 
-  test('share one quota: what passes it is refused with all the figures', async () => {
+  test('share one quota, and more than it is refused with all figures', async () => {
     const [one, other] = [await newAccount(), await newAccount()];
     const usage = await usageOf('OpenAI.GlobalBatch.gpt-4o');
     const free = QUOTA - usage.currentValue;
@@ -675,7 +675,7 @@ describe('deployments', () => {
 });
 
 describe('locations', () => {
-  test('tell the quotas, what is given out, and what is held', async () => {
+  test('show the quotas, what is allocated, and what is held', async () => {
     const path = await newAccount();
     await arm('PUT', `${path}/deployments/d`, deployment(30));
     const held = await startBatch(nameOf(path), 'd');
@@ -694,7 +694,7 @@ describe('locations', () => {
     expect(usage.offpeak.held_tokens).toBeGreaterThanOrEqual(held);
   });
 
-  test('tell the models that can be deployed there', async () => {
+  test('show the models that can be deployed there', async () => {
     const { body } = await arm('GET', `${LOCATION}/models`);
     const model = body.value.find(
       ({ model: { name, version } }: Json) => name === 'gpt-4o' && version === '2024-08-06',
@@ -726,7 +726,7 @@ describe('locations', () => {
     expect(spaced.body).toEqual(plain.body);
   });
 
-  test('tell what is left of a model, there and everywhere', async () => {
+  test('show what is left of a model, there and everywhere', async () => {
     const query = '&modelFormat=OpenAI&modelName=gpt-4o&modelVersion=2024-08-06';
     const here = await arm('GET', `${LOCATION}/modelCapacities`, undefined, { query });
     const everywhere = await arm(
@@ -750,7 +750,7 @@ describe('locations', () => {
     expect(new Set(everywhere.body.value.map(({ location }: Json) => location)).size).toBeGreaterThan(5);
   });
 
-  test('want to know the model whose capacities are asked for', async () => {
+  test('refuse to show capacities when no model is named', async () => {
     const { status, body } = await arm('GET', `${LOCATION}/modelCapacities`);
 
     expect([status, body.error.code, body.error.target]).toEqual([400, 'InvalidRequestContent', 'modelName']);
@@ -758,7 +758,7 @@ describe('locations', () => {
 });
 
 describe('the audit log', () => {
-  test('tells who changed what, newest first, page by page', async () => {
+  test('shows who changed what, newest first, page by page', async () => {
     const path = await newAccount();
     const name = nameOf(path);
     await arm('PUT', `${path}/deployments/d`, deployment(5));
@@ -786,7 +786,7 @@ describe('the audit log', () => {
     expect([status, body.error.code]).toEqual([400, 'InvalidRequestContent']);
   });
 
-  test('is not for keys of resources', async () => {
+  test('does not open to the keys of resources', async () => {
     const path = await newAccount();
     const { body: keys } = await arm('POST', `${path}/listKeys`);
 
@@ -865,7 +865,7 @@ describe('with the key of a resource', () => {
   });
 });
 
-test('who runs one account changes it, but not the offer that decides the quotas of all', async () => {
+test('the operator of one account may change it, but not the offer, which decides the quotas of all', async () => {
   const oid = 'aaaaaaaa-0000-0000-0000-000000000003';
   const entra = await startEntra();
   const own = await startService({
@@ -921,7 +921,7 @@ describe('hostile input', () => {
     fc.constantFrom('__proto__', 'constructor', '\0', '..', '%', 'a/b', "' OR 1=1 --", '이름'),
   );
 
-  test('is refused or taken, never met with a failure', async () => {
+  test('is taken or refused, and never a 5xx', async () => {
     const path = await newAccount();
     const call = async (method: string, url: string, sent?: unknown): Promise<void> => {
       const { status } = await arm(method, url, sent);

@@ -64,7 +64,7 @@ describe('behind a trusted proxy', () => {
   });
 });
 
-test('who is no trusted proxy is not believed: one caller cannot pass for many', async () => {
+test('a caller that is no trusted proxy cannot pass for many', async () => {
   service = await startService({ http: { authFailuresPerMinuteMax: 2 } });
   const seen: number[] = [];
 

@@ -76,7 +76,7 @@ const BAD_CREDENTIALS: [string, Record<string, string>][] = [
   ['the key in another case', { 'api-key': KEY_A.toUpperCase() }],
 ];
 
-test('the document names the routes that the matrix needs', () => {
+test('the OpenAPI document has the routes that these tests call', () => {
   expect(operations.length).toBeGreaterThanOrEqual(13);
 });
 
@@ -192,7 +192,7 @@ describe('a key', () => {
     for (const secret of [KEY_A, KEY_A2, KEY_B, 'canary']) expect(log).not.toContain(secret);
   });
 
-  test('is not looked for in the query', async () => {
+  test('in the query is ignored', async () => {
     const { status } = await service.json(`/openai/v1/batches?api-key=${KEY_A}`, {
       headers: { authorization: '' },
     });
@@ -202,7 +202,7 @@ describe('a key', () => {
 });
 
 describe('many wrong keys from one address', () => {
-  test('are answered 429 with a time to come back, and good keys still work', async () => {
+  test('are answered 429 with Retry-After, and good keys still work', async () => {
     await using limited = await startService({ http: { authFailuresPerMinuteMax: 3 } });
     const attempt = () => limited.json('/v1/batches', { headers: { 'api-key': 'wrong' } });
     const statuses = [];
@@ -217,7 +217,7 @@ describe('many wrong keys from one address', () => {
 });
 
 describe('without a key', () => {
-  test('health, the document and its page are open', async () => {
+  test('health, the OpenAPI document and its page are open', async () => {
     const open = (path: string) => fetch(service.url + path);
 
     expect(await (await open('/healthz')).json()).toEqual({ status: 'ready' });

@@ -278,13 +278,13 @@ describe.each(['/openai/v1', '/v1'])('on %s', (root) => {
 });
 
 describe('on the classic surface', () => {
-  test('no api-version is a path that does not exist', async () => {
+  test('a call without an api-version is a 404', async () => {
     const { status, body } = await service.json('/openai/batches');
 
     expect([status, body]).toEqual([404, { error: { code: '404', message: 'Resource not found' } }]);
   });
 
-  test('an unknown api-version is named as such', async () => {
+  test('an unknown api-version is a 400 that says so', async () => {
     const { status, body } = await service.json('/openai/batches?api-version=2023-05-15');
 
     expect([status, body.error.code]).toEqual([400, 'BadRequest']);
@@ -326,7 +326,7 @@ describe('when storage fails', () => {
     return { read, upload, fatal, logged: broken.logged.join('\n') };
   };
 
-  test('a full disk is 507 with a time to come back', async () => {
+  test('a full disk is a 507 with Retry-After', async () => {
     const { read, upload, fatal } = await failing(new StoreError('/secret/path: no space', 'disk_full'));
 
     expect([read.status, read.body.error.code, read.headers.get('retry-after')]).toEqual([
@@ -340,14 +340,14 @@ describe('when storage fails', () => {
     expect(fatal).toEqual([]);
   });
 
-  test('a lost connection is 503 with a time to come back', async () => {
+  test('a lost connection is a 503 with Retry-After', async () => {
     const { read, fatal } = await failing(new StoreError('lost', 'connection'));
 
     expect([read.status, read.headers.get('retry-after'), fatal.length]).toEqual([503, '30', 0]);
   });
 
   test.each([new StoreError('/secret/path', 'io'), new BlobStoreError('/secret/path', 'io')])(
-    'a device that fails is 500, and the process is told to end',
+    'a device that fails is a 500, and the process must end',
     async (error) => {
       const { read, fatal } = await failing(error);
 
@@ -357,7 +357,7 @@ describe('when storage fails', () => {
     },
   );
 
-  test('a bug is 500 without a word of it, and is in the log with the request id', async () => {
+  test('a bug is a 500 that hides it, and the log has it with the request id', async () => {
     const { read, upload, logged } = await failing(new TypeError('cannot read secret of undefined'));
 
     expect([read.status, read.body.error.code]).toEqual([500, 'internalFailure']);
@@ -371,6 +371,6 @@ describe('when storage fails', () => {
   });
 });
 
-test('a file that stays is not touched by all this', async () => {
+test('none of these requests changes an existing file', async () => {
   expect((await service.json(`/openai/v1/files/${fileId}`)).status).toBe(200);
 });

@@ -7,7 +7,7 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-test('a list of batches with a thousand faults each is small, says how many there are, and each batch has them all', async () => {
+test('a list of batches shows ten faults of each and counts the rest, and one batch shows a thousand', async () => {
   const BATCHES = 20;
   const file = '{"custom_id": 1}\n'.repeat(1_200);
   for (let count = 0; count < BATCHES; count += 1) await service.createBatch(file);

@@ -69,7 +69,7 @@ describe('HEAD answers as GET does, without the body', () => {
     expect([head.status, head.headers.get('content-length')]).toEqual([206, '10']);
   });
 
-  test('who has no key is refused', async () => {
+  test('a caller without a key is refused', async () => {
     const head = await service.fetch('/v1/files', { method: 'HEAD', headers: { 'api-key': 'wrong' } });
 
     expect(head.status).toBe(401);

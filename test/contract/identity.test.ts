@@ -49,7 +49,7 @@ const accountUrl = (resource: string, rest = '', query = '?api-version=2025-09-0
   `/subscriptions/${SUBSCRIPTION}/resourceGroups/${GROUP}/providers/Microsoft.CognitiveServices/accounts/${resource}${rest}${query}`;
 
 describe('a role on the data plane', () => {
-  test('reads and no more, when it is OpenAI User: the refusal names who, what and where', async () => {
+  test('of an OpenAI User reads and no more, and the refusal names the principal, the action and the operation', async () => {
     expect((await service.json('/openai/v1/files', await bearer({ oid: READER }))).status).toBe(200);
 
     const refused = await service.post(
@@ -96,7 +96,7 @@ describe('a role on the data plane', () => {
     expect(body.error.message).toContain(`The principal '${READER}' lacks`);
   });
 
-  test('uploads and creates, when it is OpenAI Contributor, and the batch is as anybody’s', async () => {
+  test('of an OpenAI Contributor uploads and creates a batch, which completes', async () => {
     const uploaded = await service.post(
       '/openai/v1/files',
       form(lines(1)),
@@ -113,7 +113,7 @@ describe('a role on the data plane', () => {
     expect(service.logged.join('\n')).toContain(`"resource":"${RESOURCE_A}","actor":"${WRITER}"`);
   });
 
-  test('comes from a group of the token, too', async () => {
+  test('can come from a group in the token', async () => {
     const { status } = await service.json(
       '/beta/openai/v1/files',
       await bearer({ oid: 'x', groups: ['team-b'] }),
@@ -178,7 +178,7 @@ describe('the control plane', () => {
     expect(unknown.status).toBe(401);
   });
 
-  test('has no other paths, for anybody', async () => {
+  test('has no other paths', async () => {
     const admin = { headers: { 'api-key': ADMIN_KEY } };
 
     expect((await service.json(`/subscriptions?api-version=2025-09-01`, admin)).status).toBe(404);
@@ -210,7 +210,7 @@ describe('an address', () => {
     expect(statusOf(await get(path, host, key))).toBe(status);
   });
 
-  test('that names two resources is told so, before any key', async () => {
+  test('that names two resources is refused before the key is checked', async () => {
     const answer = await get('/beta/openai/v1/files', 'default.localhost', '');
 
     expect(statusOf(answer)).toBe(400);
@@ -233,7 +233,7 @@ describe('an address', () => {
     expect(created.headers.get('x-ms-region')).toBe(root === '/beta/v1' ? null : 'westus');
   });
 
-  test('without a resource of that name is refused as a wrong key is', async () => {
+  test('of a resource that does not exist is refused as a wrong key is', async () => {
     const absent = await service.json('/nobodys/openai/v1/files');
     const wrong = await service.json('/openai/v1/files', { headers: { 'api-key': 'wrong' } });
 
@@ -243,7 +243,7 @@ describe('an address', () => {
 });
 
 describe('a key', () => {
-  test('that is regenerated ends at once, and the new one opens', async () => {
+  test('that is regenerated stops working at once, and the new one works', async () => {
     const headers = { 'api-key': KEY_A2 };
     expect((await service.json('/openai/v1/files', { headers })).status).toBe(200);
 
@@ -258,7 +258,7 @@ describe('a key', () => {
     expect((await service.json('/openai/v1/files')).status).toBe(200);
   });
 
-  test('of a resource that takes tokens alone is told so, if it is right', async () => {
+  test('of a resource that takes tokens alone is refused, and a right one is told why', async () => {
     const setDisabled = (disableLocalAuth: boolean) =>
       service.json(accountUrl(RESOURCE_B), {
         method: 'PATCH',
@@ -287,7 +287,7 @@ describe('a key', () => {
 });
 
 describe('tokens', () => {
-  test('that are wrong count as failures of their address, on both planes together', async () => {
+  test('that are wrong count against their address, on both planes together', async () => {
     await using limited = await startService({
       identity: { tokens: entra.config, roleAssignments },
       http: { authFailuresPerMinuteMax: 2 },
@@ -303,7 +303,7 @@ describe('tokens', () => {
     expect((await limited.json('/v1/files', await bearer({ oid: STRANGER }))).status).toBe(401);
   });
 
-  test('cannot be judged while the issuer was never reached: 503 with a time to come back', async () => {
+  test('are answered 503 with Retry-After while the issuer was never reached', async () => {
     const down = await startEntra();
     down.answer((request) => request.socket.destroy());
     const waiting = await startService({ identity: { tokens: down.config, roleAssignments } });
@@ -321,12 +321,12 @@ describe('tokens', () => {
     }
   });
 
-  test('open nothing where no issuer is configured', async () => {
+  test('are refused where no issuer is configured', async () => {
     await using without = await startService();
     expect((await without.json('/openai/v1/files', await bearer({ oid: READER }))).status).toBe(401);
   });
 
-  test('are judged by the new configuration after a reload, and keys of an issuer that stays are not asked for again', async () => {
+  test('follow the new configuration after a reload, and keys of an issuer that stays are not fetched again', async () => {
     const asked = entra.asked();
     const headers = (await bearer({ oid: STRANGER })).headers;
     expect((await service.json('/openai/v1/files', { headers })).status).toBe(401);

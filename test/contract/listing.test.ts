@@ -51,14 +51,14 @@ describe('pages of batches', () => {
     expect(page).toMatchObject({ object: 'list', has_more: false });
   });
 
-  test.each([1, 2, 3, 4, 6, 100])('of %i together are all batches, each once, and end', async (limit) => {
+  test.each([1, 2, 3, 4, 6, 100])('of %i show every batch once, and end', async (limit) => {
     const pages = await walk('batches', `limit=${limit}`);
 
     expect(pages.flat()).toEqual(batchIds);
     expect(pages.length).toBe(Math.ceil(batchIds.length / limit));
   });
 
-  test('after nothing is the first one, as scripts ask for it', async () => {
+  test('with an empty `after` start at the newest, as scripts ask', async () => {
     expect(await list('after=')).toEqual(await list(''));
     const [files, all] = await Promise.all(['?after=', ''].map((query) => service.json(`/v1/files${query}`)));
     expect(files?.body).toEqual(all?.body);
@@ -79,13 +79,13 @@ describe('filters', () => {
   const query = (filter: string, order = '') =>
     `$filter=${encodeURIComponent(filter)}${order && `&$orderby=${encodeURIComponent(order)}`}`;
 
-  test('by status, in any case', async () => {
+  test('select by status, in any case', async () => {
     expect(idsOf(await list(query("status eq 'Cancelled'")))).toEqual([cancelledId]);
     expect(idsOf(await list(query("status ne 'CANCELLED'")))).toEqual(batchIds.slice(1));
     expect(idsOf(await list(query("status eq 'Completed' or status eq 'canceled'")))).toEqual(batchIds);
   });
 
-  test('by time', async () => {
+  test('select by time', async () => {
     const now = Math.floor(Date.now() / 1000);
 
     expect(idsOf(await list(query(`created_at gt ${now - 3600} and created_at lt ${now + 3600}`)))).toEqual(
@@ -95,7 +95,7 @@ describe('filters', () => {
     expect(idsOf(await list(query('completed_at eq null')))).toEqual([cancelledId]);
   });
 
-  test('by input file', async () => {
+  test('select by input file', async () => {
     const [batch] = (await list('limit=1')).data;
 
     expect(idsOf(await list(query(`input_file_id eq '${batch.input_file_id}'`)))).toEqual([batch.id]);
@@ -112,7 +112,7 @@ describe('filters', () => {
     );
   });
 
-  test('that are empty are no filters', async () => {
+  test('that are empty are ignored', async () => {
     expect(idsOf(await list('$filter=&$orderby='))).toEqual(batchIds);
   });
 

@@ -54,7 +54,7 @@ test('a health check is an event of its own, and absent fields are left out', as
   ]);
 });
 
-test('a log that fails changes no answer, and an error keeps its dialect', async () => {
+test('a log that fails changes no answer, and errors keep their dialect', async () => {
   const full = createLog(() => {
     throw new Error('ENOSPC: no space left on device');
   });

@@ -43,7 +43,7 @@ describe('the root', () => {
 });
 
 describe('every page', () => {
-  test.each(['/', '/docs'])('%s loads from here alone, and runs nothing that stands in it', async (path) => {
+  test.each(['/', '/docs'])('%s loads from this service alone, and has no inline script', async (path) => {
     const { answer, text } = await get(path, BROWSER);
     const policy = answer.headers.get('content-security-policy') ?? '';
 

@@ -49,7 +49,7 @@ const tokenHeaders = (headers: Headers): (string | null)[] => [
 describe('a batch that finds no room', () => {
   beforeEach(() => deploy({ enqueuedTokensMax: pair, whenFull: 'fail' }));
 
-  test('and may wait shows its place and its reason, at once and on every look', async () => {
+  test('and may wait shows its place in the queue and why it waits, in every answer', async () => {
     const file = await service.upload(lines(2));
     const first = await create(file, WAIT);
     await service.waitFor(first.body.id, 'in_progress');
@@ -93,7 +93,7 @@ describe('a batch that finds no room', () => {
     expect(secondDone.in_progress_at).toBeLessThanOrEqual(thirdDone.in_progress_at);
   });
 
-  test('and is not to wait is refused, with both figures', async () => {
+  test('and must not wait is refused, with both token headers', async () => {
     const file = await service.upload(lines(2));
     await create(file);
 
@@ -114,7 +114,7 @@ describe('a batch that finds no room', () => {
     expect((await create(file, {}, '/v1/batches')).body.offpeak.queue).toMatchObject({ position: 2 });
   });
 
-  test('and never can is refused even if it would wait', async () => {
+  test('and is larger than the limit is refused, even if it may wait', async () => {
     const refused = await create(await service.upload(lines(20)), WAIT);
 
     expect(refused.status).toBe(400);
@@ -149,7 +149,7 @@ describe('a batch that finds no room', () => {
     expect(started.offpeak.enqueued_tokens).toMatchObject({ used: pair, limit: 2 * pair });
   });
 
-  test('is another request than one that would not wait', async () => {
+  test('cannot share an Idempotency-Key with one that must not wait', async () => {
     const file = await service.upload(lines(2));
     const key = { 'idempotency-key': 'wait or fail' };
     const first = await create(file, { ...key, ...WAIT });
@@ -159,7 +159,7 @@ describe('a batch that finds no room', () => {
   });
 });
 
-test('fifty creates at once that may wait all complete on a limit for two', async () => {
+test('fifty batches that may wait, created at once, all complete under a limit for two', async () => {
   await deploy({ enqueuedTokensMax: 2 * pair, whenFull: 'fail' });
   const file = await service.upload(lines(2));
   service.gate.open();
@@ -200,7 +200,7 @@ describe('the header offpeak-queue', () => {
   });
 });
 
-test('both token figures come with a batch that its input fails', async () => {
+test('a batch that fails for its input has both token headers', async () => {
   await deploy({ enqueuedTokensMax: 10 * pair });
 
   const failed = await create(await service.upload(`${line(1)}\n${line(1)}\n`));

@@ -37,7 +37,7 @@ async function halfway(total: number, answered: number): Promise<Json> {
 }
 
 describe('while a batch runs', () => {
-  test('its row tells how far it is', async () => {
+  test('it shows how far it is', async () => {
     const batch = await halfway(4, 2);
 
     expect(batch.request_counts).toEqual({ total: 4, completed: 2, failed: 0 });
@@ -47,7 +47,7 @@ describe('while a batch runs', () => {
     expect(batch.usage.output_tokens).toBeGreaterThan(0);
   });
 
-  test('its output file can be read as far as it is certain, and gone on from later', async () => {
+  test('its output file can be read up to the first line without a result, and continued later', async () => {
     const batch = await halfway(4, 2);
     const id = batch.offpeak.output_file_id;
 
@@ -128,8 +128,8 @@ describe('while a batch runs', () => {
   });
 });
 
-describe('results with a hole in them', () => {
-  test('are all in the output so far, and certain only up to the hole', async () => {
+describe('results with a line missing between them', () => {
+  test('are all in the output so far, and in the file only up to the missing line', async () => {
     service.gate.close();
     const batch = await service.createBatch(lines(5));
     await service.waitFor(batch.id, 'in_progress');
@@ -188,7 +188,7 @@ describe('a batch that ends while its results are read', () => {
     return { source, finish };
   };
 
-  test('is read on from its file, up to the line that was promised', async () => {
+  test('is read on from its file, up to the line that the header announced', async () => {
     const { source, finish } = await reading();
     const certain = await certainPart(source);
     const lazy = certain.read(1);
@@ -199,7 +199,7 @@ describe('a batch that ends while its results are read', () => {
     expect(idsIn(await drain(lazy))).toEqual(['task-1', 'task-2', 'task-3']);
   });
 
-  test('breaks off the results so far rather than leave some out', async () => {
+  test('breaks off the results so far rather than omit some', async () => {
     const { source, finish } = await reading();
     const lazy = recordedResults(source);
 
@@ -272,7 +272,7 @@ describe.each([
     ['whole', '', {}],
     ['in a range', '', { headers: { range: 'bytes=0-3' } }],
     ['from a line on', '?offset=1', {}],
-  ])('is not sent %s: its damage is told', async (__, query, init) => {
+  ])('is not sent %s, and the answer says that it is damaged', async (__, query, init) => {
     const id = await service.upload(lines(2));
     await harm(openedPath(id));
 

@@ -22,17 +22,14 @@ test.each([
   ['/v1/responses', 'operation_not_supported'],
   ['/openai/v1/embeddings', 'OperationNotSupported'],
   ['/openai/deployments/online/chat/completions?api-version=2024-10-21', 'OperationNotSupported'],
-])(
-  'a single request to a deployment for them is told that they are not served yet (%s)',
-  async (path, code) => {
-    const { status, body } = await ask(path, 'online');
+])('a single request to a standard deployment is refused as not served yet (%s)', async (path, code) => {
+  const { status, body } = await ask(path, 'online');
 
-    expect([status, body.error.code]).toEqual([400, code]);
-    expect(body.error.message).toMatch(/'online' has the SKU GlobalStandard.*does not serve those yet/);
-  },
-);
+  expect([status, body.error.code]).toEqual([400, code]);
+  expect(body.error.message).toMatch(/'online' has the SKU GlobalStandard.*does not serve those yet/);
+});
 
-test('one to a batch deployment is refused in the words of the original', async () => {
+test('a single request to a batch deployment is refused in the words of the original', async () => {
   const { status, body } = await ask('/openai/v1/chat/completions', DEPLOYMENT);
 
   expect(status).toBe(400);

@@ -152,7 +152,7 @@ describe.each(SURFACES)('$name', (surface) => {
     expect((await service.json(at(`/files/${file.id}`))).status).toBe(404);
   });
 
-  test('answers with the ids that support asks for', async () => {
+  test('has the headers that support asks for in every answer', async () => {
     const { headers } = await service.json(at('/batches'));
 
     const requestId = headers.get('x-request-id');
@@ -288,7 +288,7 @@ describe('aliases', () => {
     expect(body.data.length).toBeGreaterThan(0);
   });
 
-  test('a doubled or a trailing slash is no other path', async () => {
+  test('doubled and trailing slashes are ignored', async () => {
     expect((await service.json(`//openai//batches${query}`)).status).toBe(200);
     expect((await service.json('/openai/v1/batches/')).status).toBe(200);
   });
@@ -322,7 +322,7 @@ describe('a request to a batch deployment itself', () => {
     ]);
   });
 
-  test('an unknown deployment is not there', async () => {
+  test('an unknown deployment is a 404', async () => {
     const classic = await service.post(`/openai/deployments/nope/chat/completions${query}`, body);
     const v1 = await service.post('/v1/embeddings', { ...body, model: 'nope' });
 
@@ -347,7 +347,7 @@ describe('creating', () => {
     expect(body.metadata).toEqual(metadata);
   });
 
-  test('names every bad line at once, in a batch that is born failed', async () => {
+  test('names every bad line at once, in a batch that has failed', async () => {
     const faulty = `${line(0)}\nnot json\n${line(0)}\n{"custom_id":"x"}\n`;
 
     const batch = await service.createBatch(faulty);
@@ -361,7 +361,7 @@ describe('creating', () => {
     expect(batch).toMatchObject({ output_file_id: null, error_file_id: null });
   });
 
-  test('with an Idempotency-Key twice is one batch, with another body an error', async () => {
+  test('twice with one Idempotency-Key makes one batch, and with another body is refused', async () => {
     const input_file_id = await service.upload(lines(1));
     const body = batchOn(input_file_id);
     const headers = { 'idempotency-key': 'create-once' };
@@ -380,7 +380,7 @@ describe('creating', () => {
     expect([other.status, other.body.error.code]).toEqual([422, 'conflict']);
   });
 
-  test('without a key twice is two batches', async () => {
+  test('twice without an Idempotency-Key makes two batches', async () => {
     const input_file_id = await service.upload(lines(1));
     const body = batchOn(input_file_id);
 
@@ -439,7 +439,7 @@ describe('cancelling', () => {
     expect(body.error.message).toBe("Cannot cancel a batch with status 'completed'.");
   });
 
-  test('on /v1 it is a 409 as from OpenAI, which SDKs are told not to repeat', async () => {
+  test('on /v1 a batch that has ended is a 409, and SDKs are told not to repeat the call', async () => {
     const batch = await service.createBatch(lines(1));
     await service.waitFor(batch.id, 'completed');
 

@@ -114,7 +114,7 @@ describe.each(SURFACES)('under %s', (_name, root, query) => {
     expect(ended.request_counts).toEqual({ total: 4, completed: 4, failed: 0 });
   });
 
-  test('a name of another format is refused, and told as the name', async () => {
+  test('a filename with another extension is refused, and the error names the parameter', async () => {
     const { status, body } = await service.post(`${root}/uploads${query}`, {
       ...START,
       bytes: 2,
@@ -124,7 +124,7 @@ describe.each(SURFACES)('under %s', (_name, root, query) => {
     expect([status, body.error[isAzure ? 'target' : 'param']]).toEqual([400, 'filename']);
   });
 
-  test('a cancelled upload takes nothing more, and its parts are gone', async () => {
+  test('a cancelled upload refuses everything more, and its parts are gone', async () => {
     const before = await blobs();
     const { id } = (await service.post(`${root}/uploads${query}`, { ...START, bytes: 2 })).body;
     const first = await addPart(id, '{}', root, query);
@@ -209,7 +209,7 @@ test('a file of no bytes needs no parts', async () => {
   expect([status, body.file.bytes]).toEqual([200, 0]);
 });
 
-describe('a completion is refused, and can be repeated rightly', () => {
+describe('a completion is refused, and a corrected one succeeds', () => {
   test.each<[string, (first: string, second: string) => Json, RegExp]>([
     ['with fewer bytes than announced', (first) => ({ part_ids: [first] }), /3 bytes together.*for 6/],
     ['with a part twice', (first) => ({ part_ids: [first, first] }), /named twice/],
@@ -265,7 +265,7 @@ describe('a completion is refused, and can be repeated rightly', () => {
 });
 
 describe('a completed upload', () => {
-  test('answers the same call as it did, since the answer may have been lost, and others with a 400', async () => {
+  test('answers a repeated completion as before, and other calls with a 400', async () => {
     const id = await start(2);
     const first = await part(id, '{}');
     const done = await complete(id, [first]);
@@ -279,7 +279,7 @@ describe('a completed upload', () => {
     }
   });
 
-  test('is made once by calls that come at once', async () => {
+  test('is made once by completions that come at the same time', async () => {
     const before = (await service.json('/v1/files')).body.data.length;
     const id = await start(2);
     const first = await part(id, '{}');
@@ -459,7 +459,7 @@ test('two hours after its start an upload has expired, and its parts go with the
   }
 });
 
-test('nothing is known under GET, PUT or DELETE', async () => {
+test('GET, PUT and DELETE are 405 on uploads', async () => {
   const id = await start(2);
   for (const [method, path] of [
     ['GET', '/v1/uploads'],

@@ -280,7 +280,7 @@ describe('a form is refused', () => {
       PURPOSE + filePart('x'.repeat(20_000_000), 'name="file"; filename="t.csv"') + END,
     ],
     ['after the file', filePart('x'.repeat(20_000_000)) + field('purpose', 'fun') + END],
-  ])('for what stands %s of 20 MB, on a connection that goes on', async (_name, body) => {
+  ])('for a fault %s of 20 MB, and the connection can be used again', async (_name, body) => {
     const before = await stored();
     const head = (line: string, length: number): string =>
       `${line} HTTP/1.1\r\nHost: x\r\napi-key: ${KEY_A}\r\nContent-Type: multipart/form-data; boundary=${B}\r\nContent-Length: ${length}\r\n\r\n`;

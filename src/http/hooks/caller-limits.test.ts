@@ -15,7 +15,7 @@ function callFrom(address: string): Socket {
 const closed = (socket: Socket): Promise<void> =>
   new Promise((resolve) => socket.once('close', () => resolve()));
 
-test('an address may have so many connections, and another as many', async () => {
+test('each address may have so many connections, and proxies and this machine as many as they need', async () => {
   const server = createServer();
   const addresses = callerAddresses([parseIpRange('10.0.0.0/8') as IpRange]);
   limitConnections(server, { perAddressMax: 2, addresses });
