@@ -310,9 +310,9 @@ describe('tokens', () => {
     try {
       const headers = { authorization: `Bearer ${await down.token({ oid: READER })}` };
       const data = await waiting.json('/openai/v1/files', { headers });
-      const control = await waiting.json(accountUrl(RESOURCE_A), { headers });
+      const controlPlane = await waiting.json(accountUrl(RESOURCE_A), { headers });
 
-      expect([data.status, control.status]).toEqual([503, 503]);
+      expect([data.status, controlPlane.status]).toEqual([503, 503]);
       expect(Number(data.headers.get('retry-after'))).toBeGreaterThan(0);
       expect((await waiting.json('/openai/v1/files')).status).toBe(200);
     } finally {

@@ -104,7 +104,7 @@ export async function openControlPlane(options: { readonly offer?: Offer } = {})
   const fleet = new Fleet({ dataZoneOf: (region) => catalog.dataZoneOf(region), log: silentLog });
   fleet.replace([upstreamOf('east')]);
   const settings = { store, fleet, clock, exclusive, digest };
-  const control = createControlPlane({
+  const controlPlane = createControlPlane({
     ...settings,
     catalog: () => catalog,
     declared: () => declared,
@@ -112,7 +112,7 @@ export async function openControlPlane(options: { readonly offer?: Offer } = {})
   return {
     store,
     fleet,
-    control,
+    controlPlane,
     exclusive,
     directory: createDeployments({ ...store, fleet, catalog: () => catalog }),
     useCatalog: (next: Catalog) => (catalog = next),

@@ -21,7 +21,7 @@ afterEach(() => world.close());
 const ACME = { id: 'acme', subscriptionId: SUBSCRIPTION, resourceGroup: 'offpeak' };
 const scope = { resourceId: 'acme', actor: 'alice' };
 const makeAcme = (given = {}) =>
-  world.control.putResource('alice', { ...ACME, location: 'eastus', ...given });
+  world.controlPlane.putResource('alice', { ...ACME, location: 'eastus', ...given });
 const actions = async () =>
   (await world.store.audit.list({ resourceId: null, limit: 100 })).map(
     ({ action, target, actor }) => `${actor}: ${action} ${target}`,
@@ -33,16 +33,16 @@ describe('a resource', () => {
 
     expect(created).toBe(true);
     expect(resource).toMatchObject({ offer: 'enterprise', keyAuthDisabled: false, owner: 'api' });
-    expect(await world.control.getResource('acme')).toEqual(resource);
-    expect(await world.control.listResources({ subscriptionId: SUBSCRIPTION })).toEqual([resource]);
-    expect(await world.control.listResources({ resourceGroup: 'other' })).toEqual([]);
+    expect(await world.controlPlane.getResource('acme')).toEqual(resource);
+    expect(await world.controlPlane.listResources({ subscriptionId: SUBSCRIPTION })).toEqual([resource]);
+    expect(await world.controlPlane.listResources({ resourceGroup: 'other' })).toEqual([]);
   });
 
   test('keeps what a change does not name', async () => {
     const { resource } = await makeAcme({ tags: { team: 'a' } });
     world.advance(5);
 
-    const changed = await world.control.putResource('alice', { ...ACME, keyAuthDisabled: true });
+    const changed = await world.controlPlane.putResource('alice', { ...ACME, keyAuthDisabled: true });
 
     expect(changed).toEqual({ created: false, resource: { ...resource, keyAuthDisabled: true } });
     expect(await actions()).toEqual(['alice: resource.update acme', 'alice: resource.create acme']);
@@ -51,7 +51,7 @@ describe('a resource', () => {
   test('has the offer of its subscription when it names none', async () => {
     await makeAcme({ offer: 'msdn' });
 
-    const { resource } = await world.control.putResource('alice', {
+    const { resource } = await world.controlPlane.putResource('alice', {
       ...ACME,
       id: 'second',
       location: 'westus',
@@ -74,7 +74,7 @@ describe('a resource', () => {
   ])('%s is refused', async (_, change, code, message) => {
     await makeAcme();
 
-    await expect(world.control.putResource('alice', { ...ACME, ...change })).rejects.toMatchObject({
+    await expect(world.controlPlane.putResource('alice', { ...ACME, ...change })).rejects.toMatchObject({
       code,
       message: expect.stringMatching(message),
     });
@@ -82,30 +82,32 @@ describe('a resource', () => {
 
   test('cannot take an offer with less than its deployments have', async () => {
     await makeAcme();
-    await world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o', enqueuedTokensMax: 100_000 });
+    await world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o', enqueuedTokensMax: 100_000 });
 
-    await expect(world.control.putResource('a', { ...ACME, offer: 'msdn' })).rejects.toMatchObject({
+    await expect(world.controlPlane.putResource('a', { ...ACME, offer: 'msdn' })).rejects.toMatchObject({
       code: 'insufficientQuota',
       message: expect.stringMatching(/90K enqueued tokens .* have 100K/),
     });
-    await world.control.putResource('a', { ...ACME, offer: 'default' });
-    await world.control.putDeployment(scope, { name: 'd', enqueuedTokensMax: 90_000 });
-    expect((await world.control.putResource('a', { ...ACME, offer: 'msdn' })).resource.offer).toBe('msdn');
+    await world.controlPlane.putResource('a', { ...ACME, offer: 'default' });
+    await world.controlPlane.putDeployment(scope, { name: 'd', enqueuedTokensMax: 90_000 });
+    expect((await world.controlPlane.putResource('a', { ...ACME, offer: 'msdn' })).resource.offer).toBe(
+      'msdn',
+    );
   });
 
   test('with live batches is not deleted, and says how many', async () => {
     await makeAcme();
-    await world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
+    await world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
     await world.startBatch('acme', 'd');
     await world.startBatch('acme', 'd');
 
-    await expect(world.control.deleteResource('alice', 'acme')).rejects.toMatchObject({
+    await expect(world.controlPlane.deleteResource('alice', 'acme')).rejects.toMatchObject({
       code: 'resourceInUse',
       message: expect.stringContaining('2 live batch'),
     });
     await world.endBatches();
-    expect(await world.control.deleteResource('alice', 'acme')).toBe(true);
-    expect(await world.control.deleteResource('alice', 'acme')).toBe(false);
+    expect(await world.controlPlane.deleteResource('alice', 'acme')).toBe(true);
+    expect(await world.controlPlane.deleteResource('alice', 'acme')).toBe(false);
   });
 });
 
@@ -113,8 +115,8 @@ describe('keys', () => {
   test('are made when they are asked for first, shown once, and kept as digests', async () => {
     await makeAcme();
 
-    const first = await world.control.listKeys('alice', 'acme');
-    const second = await world.control.listKeys('alice', 'acme');
+    const first = await world.controlPlane.listKeys('alice', 'acme');
+    const second = await world.controlPlane.listKeys('alice', 'acme');
 
     expect(first.map(({ slot }) => slot)).toEqual([1, 2]);
     for (const { value, hint } of first) {
@@ -130,7 +132,7 @@ describe('keys', () => {
   test('two who ask at once are not shown different keys', async () => {
     await makeAcme();
 
-    const lists = await Promise.all([1, 2, 3].map(() => world.control.listKeys('alice', 'acme')));
+    const lists = await Promise.all([1, 2, 3].map(() => world.controlPlane.listKeys('alice', 'acme')));
 
     const shown = lists.flat().filter(({ value }) => value !== null);
     expect(shown).toHaveLength(2);
@@ -141,9 +143,9 @@ describe('keys', () => {
 
   test('are regenerated one at a time', async () => {
     await makeAcme();
-    const [, key2] = await world.control.listKeys('alice', 'acme');
+    const [, key2] = await world.controlPlane.listKeys('alice', 'acme');
 
-    const [first, second] = await world.control.regenerateKey('alice', 'acme', 1);
+    const [first, second] = await world.controlPlane.regenerateKey('alice', 'acme', 1);
 
     expect(first?.value).toMatch(/^[0-9a-f]{64}$/);
     expect(second).toEqual({ slot: 2, value: null, hint: key2?.hint });
@@ -154,10 +156,10 @@ describe('keys', () => {
   });
 
   test('of a resource that does not exist are refused', async () => {
-    await expect(world.control.listKeys('alice', 'nobody')).rejects.toMatchObject({
+    await expect(world.controlPlane.listKeys('alice', 'nobody')).rejects.toMatchObject({
       code: 'resourceNotFound',
     });
-    await expect(world.control.regenerateKey('alice', 'nobody', 1)).rejects.toMatchObject({
+    await expect(world.controlPlane.regenerateKey('alice', 'nobody', 1)).rejects.toMatchObject({
       code: 'resourceNotFound',
     });
   });
@@ -165,14 +167,14 @@ describe('keys', () => {
   test('that the configuration gives are the only ones: none is made or regenerated over the API', async () => {
     await world.apply([declaredResource('acme', { keys: ['secret-1'] })]);
 
-    await expect(world.control.regenerateKey('alice', 'acme', 1)).rejects.toMatchObject({
+    await expect(world.controlPlane.regenerateKey('alice', 'acme', 1)).rejects.toMatchObject({
       code: 'ownedByConfiguration',
       message: expect.stringContaining('resources[acme]'),
     });
-    expect(await world.control.listKeys('alice', 'acme')).toMatchObject([
+    expect(await world.controlPlane.listKeys('alice', 'acme')).toMatchObject([
       { slot: 1, value: null, hint: 'et-1' },
     ]);
-    await expect(world.control.regenerateKey('alice', 'acme', 2)).rejects.toMatchObject({
+    await expect(world.controlPlane.regenerateKey('alice', 'acme', 2)).rejects.toMatchObject({
       code: 'ownedByConfiguration',
     });
   });
@@ -182,7 +184,10 @@ describe('a deployment', () => {
   test('is made with the defaults of its model', async () => {
     await makeAcme();
 
-    const { created, deployment } = await world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
+    const { created, deployment } = await world.controlPlane.putDeployment(scope, {
+      name: 'd',
+      model: 'gpt-4o',
+    });
 
     expect(created).toBe(true);
     expect(deployment).toMatchObject({
@@ -198,22 +203,22 @@ describe('a deployment', () => {
       tokens: { held: 0, waiting: 0, waitingBatches: 0 },
       servedBy: ['east'],
     });
-    expect(await world.control.getDeployment(scope, 'd')).toEqual(deployment);
-    expect(await world.control.listDeployments(scope)).toEqual([deployment]);
-    expect(await world.control.getDeployment({ ...scope, resourceId: 'other' }, 'd')).toBeUndefined();
+    expect(await world.controlPlane.getDeployment(scope, 'd')).toEqual(deployment);
+    expect(await world.controlPlane.listDeployments(scope)).toEqual([deployment]);
+    expect(await world.controlPlane.getDeployment({ ...scope, resourceId: 'other' }, 'd')).toBeUndefined();
   });
 
   test('of a model without a quota gets the limit of the service', async () => {
     await makeAcme({ offer: 'unlimited' });
 
-    const { deployment } = await world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
+    const { deployment } = await world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
 
     expect(deployment.enqueuedTokensMax).toBe(7_000_000);
   });
 
   test('keeps what a change does not name, and a change that changes nothing is not audited', async () => {
     await makeAcme();
-    const { deployment } = await world.control.putDeployment(scope, {
+    const { deployment } = await world.controlPlane.putDeployment(scope, {
       name: 'd',
       model: 'gpt-4o',
       version: '2024-08-06',
@@ -222,12 +227,12 @@ describe('a deployment', () => {
     });
     world.advance(5);
 
-    const same = await world.control.putDeployment(scope, {
+    const same = await world.controlPlane.putDeployment(scope, {
       name: 'd',
       model: 'gpt-4o',
       upstreams: ['east'],
     });
-    const changed = await world.control.putDeployment(scope, {
+    const changed = await world.controlPlane.putDeployment(scope, {
       name: 'd',
       contentFilter: null,
       upstreams: null,
@@ -249,17 +254,17 @@ describe('a deployment', () => {
 
   test('shows what its batches hold', async () => {
     await makeAcme();
-    await world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
+    await world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
     await world.startBatch('acme', 'd', 123);
 
-    expect(await world.control.getDeployment(scope, 'd')).toMatchObject({ tokens: { held: 123 } });
+    expect(await world.controlPlane.getDeployment(scope, 'd')).toMatchObject({ tokens: { held: 123 } });
   });
 
   test('of another model has that model’s default version', async () => {
     await makeAcme();
-    await world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o', version: '2024-08-06' });
+    await world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o', version: '2024-08-06' });
 
-    const { deployment } = await world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o-mini' });
+    const { deployment } = await world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o-mini' });
 
     expect(deployment.version).toBe('2024-07-18');
   });
@@ -280,12 +285,12 @@ describe('a deployment', () => {
   ] as const)('with %s is refused', async (_, wanted, code) => {
     await makeAcme();
 
-    await expect(world.control.putDeployment(scope, wanted)).rejects.toMatchObject({ code });
-    expect(await world.control.listDeployments(scope)).toEqual([]);
+    await expect(world.controlPlane.putDeployment(scope, wanted)).rejects.toMatchObject({ code });
+    expect(await world.controlPlane.listDeployments(scope)).toEqual([]);
   });
 
   test('of a resource that does not exist is refused', async () => {
-    const put = world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
+    const put = world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
 
     await expect(put).rejects.toMatchObject({ code: 'resourceNotFound' });
   });
@@ -295,45 +300,50 @@ describe('a deployment', () => {
     await makeAcme();
 
     await expect(
-      world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o', sku: 'DataZoneBatch' }),
+      world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o', sku: 'DataZoneBatch' }),
     ).rejects.toMatchObject({ code: 'noUpstream', message: expect.stringContaining("data zone 'US'") });
   });
 
   test('whose upstreams went away can still be made smaller', async () => {
     await makeAcme();
-    await world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
+    await world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
     world.fleet.replace([]);
 
-    const { deployment } = await world.control.putDeployment(scope, { name: 'd', enqueuedTokensMax: 1_000 });
+    const { deployment } = await world.controlPlane.putDeployment(scope, {
+      name: 'd',
+      enqueuedTokensMax: 1_000,
+    });
 
     expect(deployment).toMatchObject({ enqueuedTokensMax: 1_000, servedBy: [] });
   });
 
   test('with live batches keeps its model and is not deleted', async () => {
     await makeAcme();
-    await world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
+    await world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o' });
     await world.startBatch('acme', 'd');
 
     const inUse = { code: 'deploymentInUse', message: expect.stringContaining('1 live batch') };
-    await expect(world.control.putDeployment(scope, { name: 'd', model: 'o3' })).rejects.toMatchObject(inUse);
-    await expect(world.control.putDeployment(scope, { name: 'd', sku: 'Standard' })).rejects.toMatchObject(
+    await expect(world.controlPlane.putDeployment(scope, { name: 'd', model: 'o3' })).rejects.toMatchObject(
       inUse,
     );
-    await expect(world.control.deleteDeployment(scope, 'd')).rejects.toMatchObject(inUse);
+    await expect(
+      world.controlPlane.putDeployment(scope, { name: 'd', sku: 'Standard' }),
+    ).rejects.toMatchObject(inUse);
+    await expect(world.controlPlane.deleteDeployment(scope, 'd')).rejects.toMatchObject(inUse);
 
     await world.endBatches();
-    expect(await world.control.deleteDeployment(scope, 'd')).toBe(true);
-    expect(await world.control.deleteDeployment(scope, 'd')).toBe(false);
+    expect(await world.controlPlane.deleteDeployment(scope, 'd')).toBe(true);
+    expect(await world.controlPlane.deleteDeployment(scope, 'd')).toBe(false);
   });
 });
 
 describe('quota', () => {
   test('is shared by the deployments of a subscription, region, model and SKU, and said with both figures', async () => {
     await makeAcme({ offer: 'msdn' });
-    await world.control.putResource('alice', { ...ACME, id: 'other', location: 'eastus' });
-    await world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o', enqueuedTokensMax: 60_000 });
+    await world.controlPlane.putResource('alice', { ...ACME, id: 'other', location: 'eastus' });
+    await world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o', enqueuedTokensMax: 60_000 });
 
-    const put = world.control.putDeployment(
+    const put = world.controlPlane.putDeployment(
       { resourceId: 'other', actor: 'bob' },
       { name: 'e', model: 'gpt-4o', version: '2024-05-13', enqueuedTokensMax: 31_000 },
     );
@@ -344,7 +354,7 @@ describe('quota', () => {
         'require 31 new capacity in quota Enqueued tokens (thousands) - gpt-4o - GlobalBatch, which is bigger than the current available capacity 30. The current quota usage is 60 and the quota limit is 90',
       ),
     });
-    await world.control.putDeployment(
+    await world.controlPlane.putDeployment(
       { resourceId: 'other', actor: 'bob' },
       { name: 'e', model: 'gpt-4o', sku: 'DataZoneBatch', enqueuedTokensMax: 90_000 },
     );
@@ -352,9 +362,9 @@ describe('quota', () => {
 
   test('counts what the deployment has already', async () => {
     await makeAcme({ offer: 'msdn' });
-    await world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o', enqueuedTokensMax: 60_000 });
+    await world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o', enqueuedTokensMax: 60_000 });
 
-    const put = world.control.putDeployment(scope, { name: 'd', enqueuedTokensMax: 100_000 });
+    const put = world.controlPlane.putDeployment(scope, { name: 'd', enqueuedTokensMax: 100_000 });
 
     await expect(put).rejects.toMatchObject({
       message: expect.stringContaining('require 40 new capacity'),
@@ -364,7 +374,9 @@ describe('quota', () => {
   test('of an offer that has none to give is 0', async () => {
     await makeAcme({ offer: 'students' });
 
-    await expect(world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o' })).rejects.toMatchObject({
+    await expect(
+      world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o' }),
+    ).rejects.toMatchObject({
       code: 'insufficientQuota',
       message: expect.stringContaining('the quota limit is 0'),
     });
@@ -375,12 +387,12 @@ describe('quota', () => {
 
     const puts = await Promise.allSettled(
       Array.from({ length: 12 }, (_, index) =>
-        world.control.putDeployment(scope, { name: `d${index}`, model: 'gpt-4o' }),
+        world.controlPlane.putDeployment(scope, { name: `d${index}`, model: 'gpt-4o' }),
       ),
     );
 
     expect(puts.filter(({ status }) => status === 'fulfilled')).toHaveLength(9);
-    const [usage] = await world.control
+    const [usage] = await world.controlPlane
       .listUsages(SUBSCRIPTION, 'eastus')
       .then((all) => all.filter(({ model, sku }) => model === 'gpt-4o' && sku === 'GlobalBatch'));
     expect(usage).toMatchObject({ allocatedTokens: 90_000, limitTokens: 90_000 });
@@ -389,11 +401,11 @@ describe('quota', () => {
   test('is listed with what is used of it and held', async () => {
     await makeAcme();
     world.useCatalog(createCatalog({ impliedModels: ['llama'] }));
-    await world.control.putDeployment(scope, { name: 'd', model: 'gpt-4o', enqueuedTokensMax: 60_000 });
-    await world.control.putDeployment(scope, { name: 'l', model: 'llama', enqueuedTokensMax: 5_000 });
+    await world.controlPlane.putDeployment(scope, { name: 'd', model: 'gpt-4o', enqueuedTokensMax: 60_000 });
+    await world.controlPlane.putDeployment(scope, { name: 'l', model: 'llama', enqueuedTokensMax: 5_000 });
     await world.startBatch('acme', 'd', 77);
 
-    const usages = await world.control.listUsages(SUBSCRIPTION, 'eastus');
+    const usages = await world.controlPlane.listUsages(SUBSCRIPTION, 'eastus');
 
     const place = { subscriptionId: SUBSCRIPTION, location: 'eastus' };
     expect(usages.filter(({ allocatedTokens }) => allocatedTokens > 0)).toEqual([
@@ -425,23 +437,23 @@ describe('quota', () => {
       limitTokens: 10e9,
       availableTokens: 10e9,
     });
-    expect(await world.control.listUsages(SUBSCRIPTION, 'atlantis')).toEqual([]);
+    expect(await world.controlPlane.listUsages(SUBSCRIPTION, 'atlantis')).toEqual([]);
   });
 });
 
 describe('models', () => {
   test('are listed by location, with their SKUs', async () => {
-    const models = await world.control.listModels('koreacentral');
+    const models = await world.controlPlane.listModels('koreacentral');
 
     expect(models.map(({ model }) => model.name)).toContain('gpt-4o');
     for (const { skus } of models) expect(skus).not.toContain('DataZoneBatch');
-    expect(await world.control.listModels('atlantis')).toEqual([]);
+    expect(await world.controlPlane.listModels('atlantis')).toEqual([]);
   });
 
   test('and resources name the locations', async () => {
     await makeAcme({ location: 'my-cellar' });
 
-    expect(await world.control.listLocations()).toEqual(
+    expect(await world.controlPlane.listLocations()).toEqual(
       expect.arrayContaining(['my-cellar', 'koreacentral']),
     );
   });
@@ -452,11 +464,11 @@ describe('what the configuration declares', () => {
     await world.apply([declaredResource('acme', { deployments: [declaredDeployment('d')] })]);
 
     const owned = { code: 'ownedByConfiguration' };
-    const { control } = world;
-    await expect(control.putResource('alice', { ...ACME, tags: {} })).rejects.toMatchObject(owned);
-    await expect(control.deleteResource('alice', 'acme')).rejects.toMatchObject(owned);
-    await expect(control.deleteDeployment(scope, 'd')).rejects.toMatchObject(owned);
-    await expect(control.putDeployment(scope, { name: 'd', tags: {} })).rejects.toMatchObject({
+    const { controlPlane } = world;
+    await expect(controlPlane.putResource('alice', { ...ACME, tags: {} })).rejects.toMatchObject(owned);
+    await expect(controlPlane.deleteResource('alice', 'acme')).rejects.toMatchObject(owned);
+    await expect(controlPlane.deleteDeployment(scope, 'd')).rejects.toMatchObject(owned);
+    await expect(controlPlane.putDeployment(scope, { name: 'd', tags: {} })).rejects.toMatchObject({
       ...owned,
       message: expect.stringContaining('deployments[d]'),
     });
@@ -465,12 +477,14 @@ describe('what the configuration declares', () => {
   test('can have deployments beside it that were made over the API', async () => {
     await world.apply([declaredResource('acme', { deployments: [declaredDeployment('d')] })]);
 
-    await world.control.putDeployment(scope, { name: 'mine', model: 'gpt-4o' });
+    await world.controlPlane.putDeployment(scope, { name: 'mine', model: 'gpt-4o' });
 
-    expect((await world.control.listDeployments(scope)).map(({ name, owner }) => [name, owner])).toEqual([
-      ['d', 'configuration'],
-      ['mine', 'api'],
-    ]);
+    expect((await world.controlPlane.listDeployments(scope)).map(({ name, owner }) => [name, owner])).toEqual(
+      [
+        ['d', 'configuration'],
+        ['mine', 'api'],
+      ],
+    );
   });
 
   test('gives way where it names no limit, and takes back what is given up', async () => {
@@ -483,29 +497,29 @@ describe('what the configuration declares', () => {
       }),
     ]);
     const limits = async () =>
-      (await world.control.listDeployments(scope)).map(({ enqueuedTokensMax }) => enqueuedTokensMax);
+      (await world.controlPlane.listDeployments(scope)).map(({ enqueuedTokensMax }) => enqueuedTokensMax);
     expect(await limits()).toEqual([2.5e9, 2.5e9]);
 
-    await world.control.putDeployment(scope, { name: 'c', model: 'gpt-4o', enqueuedTokensMax: 1e9 });
+    await world.controlPlane.putDeployment(scope, { name: 'c', model: 'gpt-4o', enqueuedTokensMax: 1e9 });
     expect(await limits()).toEqual([2e9, 2e9, 1e9]);
-    const tooMuch = world.control.putDeployment(scope, { name: 'c', enqueuedTokensMax: 5e9 });
+    const tooMuch = world.controlPlane.putDeployment(scope, { name: 'c', enqueuedTokensMax: 5e9 });
     await expect(tooMuch).rejects.toMatchObject({ code: 'insufficientQuota' });
     expect(await limits()).toEqual([2e9, 2e9, 1e9]);
 
-    await world.control.putDeployment(scope, { name: 'c', enqueuedTokensMax: 1_000_000 });
+    await world.controlPlane.putDeployment(scope, { name: 'c', enqueuedTokensMax: 1_000_000 });
     expect(await limits()).toEqual([2_499_500_000, 2_499_500_000, 1_000_000]);
-    await world.control.putDeployment(scope, { name: 'c', model: 'o3' });
+    await world.controlPlane.putDeployment(scope, { name: 'c', model: 'o3' });
     expect(await limits()).toEqual([2.5e9, 2.5e9, 1_000_000]);
 
-    await world.control.putDeployment(scope, { name: 'c', model: 'gpt-4o' });
-    await world.control.deleteDeployment(scope, 'c');
+    await world.controlPlane.putDeployment(scope, { name: 'c', model: 'gpt-4o' });
+    await world.controlPlane.deleteDeployment(scope, 'c');
     expect(await limits()).toEqual([2.5e9, 2.5e9]);
 
     const other = { resourceId: 'other', actor: 'bob' };
-    await world.control.putResource('bob', { ...ACME, id: 'other', location: 'eastus' });
-    await world.control.putDeployment(other, { name: 'x', model: 'gpt-4o', enqueuedTokensMax: 1e9 });
+    await world.controlPlane.putResource('bob', { ...ACME, id: 'other', location: 'eastus' });
+    await world.controlPlane.putDeployment(other, { name: 'x', model: 'gpt-4o', enqueuedTokensMax: 1e9 });
     expect(await limits()).toEqual([2e9, 2e9]);
-    await world.control.deleteResource('bob', 'other');
+    await world.controlPlane.deleteResource('bob', 'other');
     expect(await limits()).toEqual([2.5e9, 2.5e9]);
   });
 });
@@ -521,11 +535,11 @@ test('what is available is what a new deployment gets, shares that give way incl
     }),
   ]);
   const available = async () =>
-    (await world.control.listUsages(SUBSCRIPTION, 'eastus')).find(
+    (await world.controlPlane.listUsages(SUBSCRIPTION, 'eastus')).find(
       ({ model, sku }) => model === 'gpt-4o' && sku === 'GlobalBatch',
     )?.availableTokens;
   const put = (enqueuedTokensMax: number) =>
-    world.control.putDeployment(scope, { name: 'c', model: 'gpt-4o', enqueuedTokensMax });
+    world.controlPlane.putDeployment(scope, { name: 'c', model: 'gpt-4o', enqueuedTokensMax });
 
   const before = (await available()) ?? 0;
   const tooMuch = put(before + 1_000);
@@ -553,7 +567,7 @@ describe('versions', () => {
   test('follow a new default where they had the old one and asked for it', async () => {
     await makeAcme();
     const put = (name: string, given = {}) =>
-      world.control.putDeployment(scope, { name, model: 'gpt-4o', enqueuedTokensMax: 1_000, ...given });
+      world.controlPlane.putDeployment(scope, { name, model: 'gpt-4o', enqueuedTokensMax: 1_000, ...given });
     await put('follows');
     await put('pinned', { versionUpgradeOption: 'NoAutoUpgrade' });
     await put('late', { versionUpgradeOption: 'OnceCurrentVersionExpired' });
@@ -578,7 +592,7 @@ describe('versions', () => {
     world.useCatalog(without());
     await makeAcme();
     const put = (name: string, given = {}) =>
-      world.control.putDeployment(scope, { name, model: 'own', version: '2', ...given });
+      world.controlPlane.putDeployment(scope, { name, model: 'own', version: '2', ...given });
     await put('late', { versionUpgradeOption: 'OnceCurrentVersionExpired' });
     await put('pinned', { versionUpgradeOption: 'NoAutoUpgrade' });
     world.useCatalog(createCatalog({ models: [modelOf('own', '1', { isDefault: true })] }));

@@ -154,7 +154,7 @@ describe('what is declared', () => {
     await world.apply([one([])]);
     await world.endBatches();
 
-    expect(await world.control.deleteDeployment(scope(), 'a')).toBe(true);
+    expect(await world.controlPlane.deleteDeployment(scope(), 'a')).toBe(true);
   });
 });
 
@@ -170,12 +170,12 @@ describe('a resource that is declared no more', () => {
       expect.stringContaining("'second' is no longer declared, but has files or batches"),
     ]);
     expect(await world.store.resources.get('second')).toBeDefined();
-    expect(await world.control.deleteResource('alice', 'second')).toBe(true);
+    expect(await world.controlPlane.deleteResource('alice', 'second')).toBe(true);
   });
 
   test('stays with the deployments that were made over the API', async () => {
     await world.apply([one([]), declaredResource('second')]);
-    await world.control.putDeployment(scope('second'), { name: 'mine', model: 'gpt-4o' });
+    await world.controlPlane.putDeployment(scope('second'), { name: 'mine', model: 'gpt-4o' });
 
     const { warnings } = await world.apply([one([])]);
 
@@ -187,8 +187,8 @@ describe('a resource that is declared no more', () => {
 describe('what was made over the API', () => {
   test('is not touched', async () => {
     await world.apply([one([])]);
-    await world.control.putDeployment(scope(), { name: 'mine', model: 'gpt-4o' });
-    await world.control.putResource('alice', {
+    await world.controlPlane.putDeployment(scope(), { name: 'mine', model: 'gpt-4o' });
+    await world.controlPlane.putResource('alice', {
       id: 'theirs',
       subscriptionId: SUBSCRIPTION,
       resourceGroup: 'offpeak',
@@ -204,8 +204,8 @@ describe('what was made over the API', () => {
 
   test('keeps its name', async () => {
     await world.apply([one([])]);
-    await world.control.putDeployment(scope(), { name: 'mine', model: 'gpt-4o' });
-    await world.control.putResource('alice', {
+    await world.controlPlane.putDeployment(scope(), { name: 'mine', model: 'gpt-4o' });
+    await world.controlPlane.putResource('alice', {
       id: 'theirs',
       subscriptionId: SUBSCRIPTION,
       resourceGroup: 'offpeak',
@@ -220,7 +220,11 @@ describe('what was made over the API', () => {
 
   test('still has to fit when its resource gets a smaller offer', async () => {
     await world.apply([one([])]);
-    await world.control.putDeployment(scope(), { name: 'mine', model: 'gpt-4o', enqueuedTokensMax: 91_000 });
+    await world.controlPlane.putDeployment(scope(), {
+      name: 'mine',
+      model: 'gpt-4o',
+      enqueuedTokensMax: 91_000,
+    });
 
     expect(await faultsOf(one([], { offer: 'msdn' }))).toEqual([
       { source: 'resources[default]', message: expect.stringMatching(/quota of 90000 .* have 91000/) },
@@ -228,7 +232,7 @@ describe('what was made over the API', () => {
   });
 
   test('before there were configurations of it, the default resource becomes theirs', async () => {
-    await world.control.putResource('alice', {
+    await world.controlPlane.putResource('alice', {
       id: 'default',
       subscriptionId: SUBSCRIPTION,
       resourceGroup: 'offpeak',
@@ -276,7 +280,7 @@ describe('faults', () => {
 
   test('a key that another resource has got over the API', async () => {
     await world.apply([one([])]);
-    const [key] = await world.control.listKeys('alice', 'default');
+    const [key] = await world.controlPlane.listKeys('alice', 'default');
 
     expect(await faultsOf(one([]), declaredResource('xx', { keys: [key?.value ?? ''] }))).toEqual([
       { source: 'resources[xx]', message: expect.stringContaining("opens the resource 'default' too") },
@@ -297,7 +301,7 @@ describe('shares', () => {
 
   test('are equal parts of what the others leave, in thousands', async () => {
     await world.apply([one([])]);
-    await world.control.putDeployment(scope(), { name: 'api', model: 'gpt-4o', enqueuedTokensMax: 1e9 });
+    await world.controlPlane.putDeployment(scope(), { name: 'api', model: 'gpt-4o', enqueuedTokensMax: 1e9 });
 
     await world.apply([
       one([open('a'), open('b'), open('c'), declaredDeployment('fixed', { enqueuedTokensMax: 500_000_000 })]),
