@@ -42,8 +42,8 @@ const PAGE = { bytesMax: 1024 * 1024, rowsMax: 1_000 };
 
 /**
  * Writes both files in input order, each whole and durable, and then publishes them with the end of the batch in one
- * transaction. A crash before that transaction leaves bytes that nothing names; the next attempt writes others.
- * False: the batch was no longer in `from` (it was cancelled meanwhile, or published by another process).
+ * transaction. A crash before that transaction leaves bytes that nothing names. The next attempt writes others.
+ * Returns false when the batch was no longer in `from`: it was cancelled meanwhile, or another process has published it.
  */
 export async function finalize(
   batch: Batch,
@@ -51,10 +51,11 @@ export async function finalize(
   deps: FinalizeDeps,
 ): Promise<boolean> {
   const written: StoredBlob[] = [];
-  /** A row has them, or the answer to that was lost. What no row has goes, lest attempts on a full disk fill it further. */
+  // True when rows name the blobs, or may, as the answer of the store was lost. Other blobs are deleted below, or attempts on a
+  // full disk would fill it further.
   let mayBeNamed = false;
   try {
-    // A batch that ended before its validation did has no requests, and so no files.
+    // A batch that ended before it was validated has no requests, and so no files.
     if (batch.counts.total === 0) {
       const nothing = { completed: 0, failed: 0, files: [] };
       return await deps.batches.publish(batch.seq, { ...ending, atS: nowS(deps.clock), ...nothing });
@@ -74,7 +75,7 @@ export async function finalize(
       { id: batch.errorFileId, suffix: 'error', ...errors } as const,
     ]) {
       if (lines > 0 || batch.dialect === 'azure') files.push(toFileRow(batch, { ...file, blob, atS }));
-      // OpenAI has no files without lines, and nobody would name this one.
+      // OpenAI has no files without lines, so no row will name this one.
       else await deps.blobs.delete(blob.id);
     }
     mayBeNamed = true;
@@ -103,7 +104,7 @@ export async function finalize(
 const isRolledBack = (error: unknown): boolean =>
   error instanceof StoreError && (error.reason === 'busy' || error.reason === 'disk_full');
 
-/** Another process has published the batch, and its results are being dropped. Or it has recorded one more. */
+/** The results changed while they were read: another process has published the batch, or has recorded one more line. */
 class ResultsMoved extends Error {
   override name = 'ResultsMoved';
 }
@@ -114,7 +115,7 @@ async function writeOutput(batch: Batch, { blobs, results, uuid }: FinalizeDeps)
   return { blob, lines: lines.count };
 }
 
-/** Requests without a result are in it when the batch was ended early, and its input can say which these are. */
+/** When the batch was ended early, its requests without a result are in this file, as long as its input can name them. */
 async function writeErrors(
   batch: Batch,
   { to, answered }: Pick<Publication, 'to'> & { readonly answered: number },
@@ -151,7 +152,7 @@ async function* failed(batch: Batch, results: ResultStore): AsyncGenerator<LineP
   if (batch.counts.failed > 0) yield* pages(batch, results, { ok: false });
 }
 
-/** The failed lines and, for each request without a result, why it was not executed: input and results side by side. */
+/** Reads input and results side by side. Yields each failed line and, for each request without a result, why it has none. */
 async function* undone(
   batch: Batch,
   ending: 'cancelled' | 'expired',
@@ -182,7 +183,7 @@ async function* undone(
     throw new ResultsMoved('the results are not those that the output file has');
 }
 
-/** Most inputs were compared with their hash; one that was deleted long ago could not be. */
+/** The line may differ from the one that was validated: the input of a file that was deleted long ago has no known hash. */
 function customIdOf(bytes: Buffer, line: number): Uint8Array {
   try {
     const { customId } = scanRequestLine(bytes);
@@ -197,7 +198,7 @@ async function* resultRows(batch: Batch, results: ResultStore): AsyncGenerator<R
   return undefined;
 }
 
-/** The next page is read while the last one is written. */
+/** Reads the next page while the last one is written. */
 async function* resultPages(
   batch: Batch,
   results: ResultStore,
@@ -206,7 +207,7 @@ async function* resultPages(
   const read = (line: number): Promise<ResultRow[]> => {
     const page = results.page(batch.seq, { ...PAGE, afterLine: line, ok });
     page.catch(() => {
-      // Heard when it is awaited, unless the writer failed first.
+      // The loop awaits the page and meets its failure, unless the writer fails first.
     });
     return page;
   };
@@ -233,7 +234,7 @@ async function* inputPages(batch: Batch, inputs: FinalizeDeps['inputs']): AsyncG
 
 const NEWLINE = Buffer.from('\n');
 
-/** The bytes of a produced file, a page at a time, and how many lines it has once they are read. */
+/** Makes the bytes of a produced file, a page at a time. `count` is the number of its lines once all bytes are read. */
 class Lines {
   count = 0;
   readonly #pages: AsyncIterable<LinePage>;

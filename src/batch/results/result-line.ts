@@ -5,16 +5,16 @@ export interface RequestName {
   /** `custom_id` as JSON with its quotes, byte for byte as submitted. */
   readonly customIdJson: Uint8Array;
   readonly batchId: string;
-  /** Of the batch: `requestIdStart`. */
+  /** The `requestIdStart` of the batch. */
   readonly idStart: string;
   readonly line: number;
 }
 
-/** What the ids of a batch's result lines begin with; the number of the line follows. */
+/** The ids of a batch's result lines begin with this. The number of the line follows. */
 export const requestIdStart = (batchId: string): string =>
   `batch_req_${batchId.slice('batch_'.length).replaceAll('-', '')}_`;
 
-/** Ends of a request that never got an answer (docs/contract.md §3). */
+/** Why a request has no answer, by its error code (docs/contract.md §3). */
 export const UNANSWERED = {
   batch_cancelled: 'This request was not executed because the batch was cancelled.',
   batch_expired: 'This request could not be executed before the completion window expired.',
@@ -23,10 +23,10 @@ export const UNANSWERED = {
 } as const;
 export type UnansweredCode = keyof typeof UNANSWERED | 'upstream_error';
 
-/** Stable over every attempt of a line, so that an upstream that knows idempotency keys can drop a repeat (P5). */
+/** Every attempt of a line has the same key, so that an upstream that knows idempotency keys can drop a repeat (P5). */
 export const idempotencyKey = (batchId: string, line: number): string => `${batchId}-${line}`;
 
-/** The line of an HTTP answer: `status_code` tells success from failure, `error` is null (docs/contract.md §3, §4). */
+/** The result line of an HTTP answer. Its `status_code` says success or failure; its `error` is null (docs/contract.md §3, §4). */
 export function answerLine(name: RequestName, answer: UpstreamAnswer): Uint8Array {
   const requestId = answer.requestId ?? idempotencyKey(name.batchId, name.line);
   return join(
@@ -38,7 +38,7 @@ export function answerLine(name: RequestName, answer: UpstreamAnswer): Uint8Arra
   );
 }
 
-/** The line of a request that has no answer. */
+/** The result line of a request that has no answer. */
 export function unansweredLine(
   name: RequestName,
   error: { readonly code: UnansweredCode; readonly message: string },

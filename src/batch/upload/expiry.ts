@@ -11,15 +11,18 @@ export interface ExpiryOptions {
   readonly keep: Keep;
   readonly clock: Clock;
   readonly log: Log;
-  /** Where bytes that no file has are set aside. */
+  /** Bytes that no file has are set aside in this directory. */
   readonly straysDir: string;
   readonly everyMs?: number;
 }
 
-/** With a million blobs a look at all of them takes two seconds of a processor. */
+/** Listing a million blobs takes two seconds of a processor. */
 const STRAYS_EVERY_MS = 60 * 60_000;
 
-/** Deletes expired files and what is older than it is kept, and sees to bytes that no file has, at once and then every few minutes, until aborted. */
+/**
+ * Deletes expired files, deletes what is older than `keep` allows, and sets aside bytes that no file has. It does so at once,
+ * and then every few minutes until `signal` aborts.
+ */
 export async function runExpiry(options: ExpiryOptions, signal: AbortSignal): Promise<void> {
   const { uploader, clock, log, straysDir, everyMs = 5 * 60_000 } = options;
   let straysAtMs = -Infinity;

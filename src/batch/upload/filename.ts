@@ -2,16 +2,16 @@ import { ApiError } from '../../contract/error.ts';
 import type { FilePurpose } from '../../contract/file.ts';
 
 const FILENAME_MAX = 255;
-/** C0, DEL, C1, the line separators, and the marks that reorder text on a screen. */
+/** These are C0, DEL, C1, the line separators, and the marks that reorder text on a screen. */
 // eslint-disable-next-line no-control-regex
 const UNSHOWABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
-/** For a file that came without a name. */
+/** A file that came without a name gets this one. */
 const NO_NAME = 'upload.jsonl';
 
 /**
- * The caller's name for a file as the row keeps it. It never reaches the file system. SDKs name bytes `upload` and the
- * like, and temporary files have no extension, so none is needed; one that tells of another format is refused.
+ * Returns the caller's name for a file as the row keeps it. The name never reaches the file system. It needs no extension,
+ * as SDKs name bytes `upload` and temporary files have none. An extension of another format is refused.
  */
 export function toFilename(
   given: string,
@@ -39,6 +39,6 @@ export function toFilename(
   if (['', '.', '..'].includes(name)) return NO_NAME;
   if (name.length <= FILENAME_MAX) return name;
   const kept = suffix.length < FILENAME_MAX ? suffix : '';
-  // The cut may fall inside a surrogate pair.
+  // The cut may fall inside a surrogate pair, which `toWellFormed` mends.
   return name.slice(0, FILENAME_MAX - kept.length).toWellFormed() + kept;
 }

@@ -17,16 +17,16 @@ export interface ImporterOptions {
   readonly uploader: Pick<Uploader, 'uploadFile'>;
   readonly clock: Clock;
   /**
-   * `host` (port 443), `host:port`, or `*.suffix` (port 443, public addresses only). Only https, save for loopback
-   * hosts. What an exact entry resolves to may be a private address.
+   * Each entry is `host` (port 443), `host:port`, or `*.suffix` (port 443, public addresses only). All are asked over https,
+   * save for loopback hosts. An exact entry may resolve to a private address.
    */
   readonly importHosts?: readonly string[];
-  /** Without an answer, or without another byte, for so long. */
+  /** A download fails when no answer or no further byte comes for so long. */
   readonly idleMs?: number;
-  /** For the whole download. */
+  /** A whole download may take so long. */
   readonly totalMs?: number;
   readonly lookup?: Lookup;
-  /** A proxy resolves names by itself: there the list of hosts alone decides what may be read. */
+  /** A proxy resolves names by itself. Behind one the list of hosts alone decides what may be read. */
   readonly proxyFor?: ProxyFor;
 }
 
@@ -57,7 +57,7 @@ export function createImporter(options: ImporterOptions): Importer {
   const agent = new Agent({
     connect: {
       timeout: idleMs,
-      // The address that is checked is the one that is dialled.
+      // Invariant: the address that is checked is the one that is dialled, or a second lookup could lead elsewhere.
       lookup: (host, _options, done) =>
         lookup(host, { all: true }, (error, addresses) => {
           if (error) return done(error, []);
@@ -92,7 +92,7 @@ export function createImporter(options: ImporterOptions): Importer {
   };
 }
 
-/** The one parse of the URL: what it finds is what is dialled. */
+/** Parses the URL once. Invariant: the host that is checked here is the one that is dialled. */
 function allowedUrl(contentUrl: string, importHosts: readonly string[]): URL {
   if (importHosts.length === 0) {
     throw importFailed(
@@ -141,7 +141,7 @@ async function* download(
     for await (const chunk of body) yield chunk;
   } catch (error) {
     if (error instanceof ApiError) throw error;
-    // Never the URL: its query may be a signature.
+    // The message leaves the URL out, as its query may be a signature.
     const cause = error instanceof Error ? error.message : String(error);
     throw importFailed(
       `The file could not be read from ${url.host}: ${cause}. Try again, or upload it.`,
@@ -166,7 +166,7 @@ function refusalOf(statusCode: number, encoding: string | string[] | undefined):
 const importFailed = (message: string, cause?: unknown): ApiError =>
   new ApiError('fileImportFailed', message, { param: 'content_url', cause });
 
-/** Nobody's files: this host, link-local (cloud metadata), Azure's wire server, multicast, and NAT64's way to them. */
+/** No files lie here: this host, link-local addresses (cloud metadata), Azure's wire server, multicast, and NAT64's way to them. */
 const NEVER = blockList(
   ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '168.63.129.16/32', '224.0.0.0/3'],
   ['::/127', 'fe80::/10', 'ff00::/8', '64:ff9b::/96', 'fd00:ec2::254/128'],

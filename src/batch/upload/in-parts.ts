@@ -20,21 +20,21 @@ import { removeBytes, type RemovalStores } from './removal.ts';
 export interface NewUpload {
   readonly filename: string;
   readonly purpose: FilePurpose;
-  /** Of all parts together. */
+  /** All parts together have so many bytes. */
   readonly bytes: number;
-  /** Of the file, counted from its creation; null: never. */
+  /** The file expires so long after its creation. Null: it never does. */
   readonly expiresAfterS: number | null;
   readonly dialect: Dialect;
 }
 
 export interface Completion {
-  /** In the order of the file. */
+  /** The file has the parts in this order. */
   readonly partIds: readonly string[];
-  /** Of the whole file: hex or base64. */
+  /** The MD5 of the whole file, in hex or base64. */
   readonly md5: string | null;
 }
 
-/** Stores the bytes, and has the row inserted that they need. */
+/** Stores the bytes of a file, and then has `insert` write its row. */
 export type StoreFile = (
   scope: Scope,
   file: {
@@ -56,7 +56,7 @@ interface PartUploadsOptions {
   readonly fileBytesMax: number;
 }
 
-/** Parts that were sent twice may take as much room again. */
+/** Parts that were sent twice may take as much disk space again. */
 const limitsFor = (fileBytesMax: number): UploadLimits => ({
   pendingMax: 100,
   partsMax: 1_000,
@@ -65,7 +65,7 @@ const limitsFor = (fileBytesMax: number): UploadLimits => ({
 
 export const PART_TOO_LARGE = `The part is larger than ${PART_BYTES_MAX} bytes, the limit for one. Send more and smaller parts.`;
 
-/** What it refuses is thrown as `ApiError`. */
+/** Uploads in parts. Each method throws `ApiError` for what it refuses. */
 export class PartUploads {
   readonly #options: PartUploadsOptions;
   readonly #limits: UploadLimits;
@@ -100,7 +100,7 @@ export class PartUploads {
   /** Resolves once the part is on stable storage. */
   async addPart(scope: Scope, uploadId: string, chunks: AsyncIterable<Uint8Array>): Promise<PartRow> {
     const { state, uuid, intake } = this.#options;
-    // Told before the bytes are taken.
+    // The caller hears this before the bytes are taken.
     const upload = await this.#find(scope, uploadId);
     if (upload.status !== 'pending') throw notPending(upload);
     const id = newPartId(uuid);
@@ -120,7 +120,7 @@ export class PartUploads {
     });
   }
 
-  /** The same call again gets the same file, as its answer may have been lost. `file` null: it was deleted since. */
+  /** The same call again gets the same file, as its answer may have been lost. `file` is null when it was deleted since. */
   async complete(
     scope: Scope,
     uploadId: string,
@@ -135,7 +135,7 @@ export class PartUploads {
     return { upload, file: known ?? null };
   }
 
-  /** One that is cancelled already stays so. */
+  /** An upload that is cancelled already stays cancelled. */
   async cancel(scope: Scope, uploadId: string): Promise<UploadRow> {
     const { status } = await this.#find(scope, uploadId);
     if (status === 'pending') {
@@ -147,7 +147,7 @@ export class PartUploads {
     return upload;
   }
 
-  /** As it is now: one whose time is over has expired, whether a sweep has seen that or not. */
+  /** Returns the upload as it is now. It has expired when its time is over, even before a sweep has seen that. */
   async #find(scope: Scope, uploadId: string): Promise<UploadRow> {
     const upload = await this.#options.state.uploads.get(scope, uploadId);
     if (upload === undefined) throw uploadNotFound(uploadId);
@@ -156,7 +156,7 @@ export class PartUploads {
       : upload;
   }
 
-  /** Undefined: somebody else ended the upload meanwhile. */
+  /** Returns undefined when somebody else ended the upload meanwhile. */
   async #join(scope: Scope, upload: UploadRow, completion: Completion): Promise<FileRow | undefined> {
     const { state, blobs, storeFile } = this.#options;
     const parts = partsInOrder(await state.uploads.parts(scope, upload.id), upload, completion);
@@ -176,7 +176,7 @@ export class PartUploads {
       await removeBytes(this.#options, replaced);
       return file;
     } catch (error) {
-      // Parts go when the upload ends, also under a reader.
+      // The parts are deleted when the upload ends, even while they are read here.
       const isOver = error instanceof ApiError && (await this.#find(scope, upload.id)).status !== 'pending';
       if (isOver) return undefined;
       throw error;
@@ -188,7 +188,7 @@ export class PartUploads {
   }
 }
 
-/** Tells two calls apart: what they ask for. */
+/** Two calls with the same digest ask for the same. */
 const digestOf = ({ partIds, md5 }: Completion): string =>
   createHash('sha256')
     .update(JSON.stringify([partIds, md5]))
@@ -215,7 +215,7 @@ function partsInOrder(
   );
 }
 
-/** The bytes of the file. Ends with an error when they are not what was sent, so that nothing is stored. */
+/** Yields the bytes of the file. Throws when they are not those that were sent, so that nothing is stored. */
 async function* joined(
   blobs: BlobStore,
   parts: readonly PartRow[],

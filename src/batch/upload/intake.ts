@@ -12,15 +12,15 @@ export interface Incoming {
   readonly blobId: string;
   readonly chunks: AsyncIterable<Uint8Array>;
   readonly bytesMax: number;
-  /** What a caller that sends more is told. */
+  /** A caller that sends more is told this. */
   readonly tooLarge: { readonly message: string; readonly param: string };
 }
 
 const RETRY_AFTER_S = 60;
-/** How many bytes an upload may take between two looks at the disk. */
-const LOOK_EVERY_BYTES = 16 * 1024 * 1024;
+/** An upload may take so many bytes between two checks of the disk space. */
+const CHECK_EVERY_BYTES = 16 * 1024 * 1024;
 
-/** Takes bytes from callers: first they are durable, then their row is. */
+/** Takes bytes from callers. Invariant: the bytes are durable before their row is, or a row could name bytes that are lost. */
 export class Intake {
   readonly #blobs: BlobStore;
   readonly #diskGuard: IntakeOptions['diskGuard'];
@@ -30,12 +30,12 @@ export class Intake {
     this.#diskGuard = diskGuard;
   }
 
-  /** Blobs whose bytes may be stored while their row is not: no strays. */
+  /** The bytes of these blobs may be stored before their row is. They are no strays. */
   get underWay(): ReadonlySet<string> {
     return this.#underWay;
   }
 
-  /** Throws `ApiError`, or what `chunks` or `insertRow` threw; then nothing is left behind. */
+  /** Throws `ApiError`, or what `chunks` or `insertRow` threw. Then nothing is left behind. */
   async take<T>(incoming: Incoming, insertRow: (stored: StoredBlob) => Promise<T>): Promise<T> {
     const { blobId, chunks, bytesMax } = incoming;
     if (!(await this.#diskGuard.hasSpace())) throw diskFull();
@@ -45,7 +45,7 @@ export class Intake {
       try {
         return await insertRow(stored);
       } catch (error) {
-        // After other failures the row may exist after all: the sweep will know.
+        // After other failures the row may exist after all. The sweep will find out.
         if (isRefusal(error)) await this.#blobs.delete(blobId);
         throw error;
       }
@@ -56,13 +56,13 @@ export class Intake {
     }
   }
 
-  /** What the caller is told; errors that are not for a caller (`io`: the process must end) stay as they are. */
+  /** Returns the error for the caller. Errors that are not for a caller stay as they are; after `io` the process must end. */
   async #refusalOf(error: unknown, { tooLarge }: Incoming): Promise<unknown> {
     if (error instanceof BlobTooLarge)
       return new ApiError('fileTooLarge', tooLarge.message, { param: tooLarge.param, cause: error });
     if (!(error instanceof BlobStoreError || error instanceof StoreError)) return error;
     if (error.reason === 'disk_full') {
-      // A blob that does not fit has left its space; a row that does not fit found none.
+      // A blob that does not fit has given its space back. A row that does not fit has found none.
       if (error instanceof StoreError) await this.#diskGuard.dropBallast();
       else this.#diskGuard.noteFull();
       return diskFull(error);
@@ -82,7 +82,7 @@ async function* whileSpace(
   let unchecked = 0;
   for await (const chunk of chunks) {
     unchecked += chunk.byteLength;
-    if (unchecked >= LOOK_EVERY_BYTES) {
+    if (unchecked >= CHECK_EVERY_BYTES) {
       if (!(await diskGuard.hasSpace())) throw diskFull();
       unchecked = 0;
     }

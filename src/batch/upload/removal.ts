@@ -9,11 +9,11 @@ export interface RemovalStores {
   readonly blobs: BlobStore;
 }
 
-/** Ids looked up in one statement. */
+/** One statement looks up so many ids. */
 export const IDS_PER_CALL = 500;
 
-// A row goes first and leaves a record of its blob; then the bytes go by that record, and then the record. No bytes are
-// ever removed because a row is absent: that may be the wrong database, or an older one.
+// Invariant: bytes are removed by a record of their removal, never because a row is absent. A row may be absent because the
+// database is the wrong one, or an older one. So the row goes first and leaves the record, then the bytes go, then the record.
 
 export async function deleteFile(
   stores: RemovalStores,
@@ -44,7 +44,7 @@ export async function expireUploads(stores: RemovalStores, atS: number): Promise
   }
 }
 
-/** Finishes what a crash, or a live batch that still read the bytes, has left of earlier deletions. */
+/** Finishes earlier deletions. A crash interrupted them, or a live batch still read the bytes. */
 export async function finishRemovals(stores: RemovalStores): Promise<number> {
   let removed = 0;
   for (let afterId = ''; ;) {
@@ -56,18 +56,18 @@ export async function finishRemovals(stores: RemovalStores): Promise<number> {
   }
 }
 
-/** What a live batch still reads stays, with its record. */
+/** Removes bytes and their records, save for bytes that a live batch still uses. Returns how many were removed. */
 export async function removeBytes(stores: RemovalStores, ids: readonly string[]): Promise<number> {
   const unused = await withoutLive(stores, ids);
   for (const id of unused) await stores.blobs.delete(id);
   await stores.state.files.forgetRemovals(unused).catch((error: unknown) => {
-    // The bytes are gone, which is what was asked for. The record is taken up again later.
+    // The bytes are gone, as was asked for. A later sweep removes the records.
     if (!isTransient(error)) throw error;
   });
   return unused.length;
 }
 
-/** Of the blobs those that no live batch reads or writes. */
+/** Returns the blobs that no live batch reads or writes. */
 export async function withoutLive(
   { state }: { readonly state: Pick<StateStore, 'batches'> },
   ids: readonly string[],

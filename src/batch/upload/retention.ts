@@ -3,11 +3,11 @@ import { nowS, type Clock } from '../../core/clock.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
 import { removeBytes, type RemovalStores } from './removal.ts';
 
-/** How long the operator keeps what has ended; null: for ever. */
+/** The operator keeps what has ended for so long. Null: for ever. */
 export interface Keep {
-  /** Since their end; their output and error files go with them. */
+  /** Counted from a batch's end. Its output and error files go with it. */
   readonly batchesMs: number | null;
-  /** Since they came; those with an expiry of their own keep to that. */
+  /** Counted from a file's creation. A file with an expiry of its own keeps to that. */
   readonly filesMs: number | null;
   readonly auditMs: number | null;
 }
@@ -24,14 +24,14 @@ export interface Pruned {
   readonly auditRows: number;
 }
 
-/** So many at a time: some milliseconds of the store's thread. */
+/** One step removes so many rows, which takes some milliseconds of the store's thread. */
 const LIMIT = 100;
-/** Between two steps others have their turn, and the disk. */
+/** Between two steps the store serves others, and the disk catches up. */
 const PAUSE_MS = 20;
 
 /**
- * Removes what is older than it is kept, step by step, until nothing is or `signal` aborts. Rows go first, in one
- * transaction with the records of their blobs; then the bytes. A stop between any two steps leaves nothing wrong.
+ * Removes what is older than `keep` allows, step by step, until nothing is left or `signal` aborts. Rows go first, in one
+ * transaction with the records of their blobs. Then the bytes go. A stop between any two steps leaves nothing wrong.
  */
 export async function prune(deps: RetentionDeps, signal: AbortSignal): Promise<Pruned> {
   const { stores, keep } = deps;
@@ -76,6 +76,6 @@ export async function prune(deps: RetentionDeps, signal: AbortSignal): Promise<P
 async function repeat(step: () => Promise<number>, clock: Clock, signal: AbortSignal): Promise<void> {
   while (!signal.aborted && (await step()) >= LIMIT)
     await clock.sleep(PAUSE_MS, signal).catch(() => {
-      // The service stops: the next start goes on.
+      // The service stops. The next start goes on.
     });
 }

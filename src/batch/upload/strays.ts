@@ -2,19 +2,19 @@ import { isBlobId } from '../../contract/file.ts';
 import type { Stray } from '../../stores/blobs/port.ts';
 import { IDS_PER_CALL, withoutLive, type RemovalStores } from './removal.ts';
 
-/** How long a stray is kept: time enough to notice that the database was the wrong one. */
+/** A stray is kept for so long, which is enough to notice that the database was the wrong one. */
 const STRAYS_KEPT_DAYS = 7;
 const DAY_MS = 24 * 3_600_000;
 
-/** Ids of the first few, for the log. */
+/** `ids` are the first few, for the log. */
 export interface Strays {
   readonly count: number;
   readonly ids: readonly string[];
 }
 
 /**
- * Sets aside blobs that neither a row, a record of a removal, a live batch nor an upload under way knows. A crash leaves
- * such blobs; so does a database that is older than the directory. Therefore nothing is removed here.
+ * Sets aside blobs that neither a row, a record of a removal, a live batch nor an upload under way names. A crash leaves
+ * such blobs, and so does a database that is older than the directory. Therefore nothing is removed here.
  */
 export async function setStraysAside(
   stores: RemovalStores,
@@ -23,8 +23,8 @@ export async function setStraysAside(
   const found = new Tally();
   const day = dayOf(nowMs);
   await inGroups(stores.blobs.list(), async (ids) => {
-    // The order makes this safe beside uploads and finalizing batches: whoever stored a listed blob is still at it when
-    // asked here, or has since committed the row that `existing` finds.
+    // Invariant: the blobs are listed before uploads, batches and rows are asked. Whoever stored a listed blob is then still
+    // under way, or has committed the row that `existing` finds. In another order a blob in use could be set aside.
     const candidates = ids.filter((id) => isBlobId(id) && !uploading.has(id));
     for (const id of await unknown(stores, candidates))
       if (await stores.blobs.setAside({ id, day })) found.add(id);
@@ -32,7 +32,7 @@ export async function setStraysAside(
   return found;
 }
 
-/** Brings back what was set aside and is named after all: the database has been restored since. Call at start. */
+/** Brings back what was set aside and is named after all, as the database has been restored since. Call it at start. */
 export async function bringStraysBack(stores: RemovalStores): Promise<Strays> {
   const found = new Tally();
   await inGroups(stores.blobs.listAside(), async (strays) => {
@@ -48,7 +48,7 @@ export async function bringStraysBack(stores: RemovalStores): Promise<Strays> {
   return found;
 }
 
-/** Removes what was set aside days ago and is still named by nothing. */
+/** Removes what was set aside days ago and what nothing names still. */
 export async function removeOldStrays(stores: RemovalStores, nowMs: number): Promise<Strays> {
   const found = new Tally();
   const lastDay = dayOf(nowMs - (STRAYS_KEPT_DAYS + 1) * DAY_MS);
@@ -87,11 +87,11 @@ async function inGroups<T extends string | Stray>(
   if (group.length > 0) await work(group);
 }
 
-// Of the clock that the caller has.
+// `ms` comes from the clock of the caller, so this reads no time.
 // oxlint-disable-next-line eslint/no-restricted-globals
 const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
 
-/** For the log. */
+/** The fields of an event of the log. */
 export const named = ({ count, ids }: Strays) => ({
   count,
   files: count > ids.length ? `${ids.join(', ')} …` : ids.join(', '),

@@ -18,9 +18,9 @@ export interface Upload {
   readonly filename: string;
   readonly purpose: FilePurpose;
   readonly chunks: AsyncIterable<Uint8Array>;
-  /** Counted from the creation; null: never. */
+  /** The file expires so long after its creation. Null: it never does. */
   readonly expiresAfterS: number | null;
-  /** Whose words a refused name gets; Azure's when not given. */
+  /** A refused name is told in the words of this dialect, which is Azure's when left out. */
   readonly dialect?: 'azure' | 'openai';
 }
 
@@ -35,25 +35,25 @@ export interface UploaderOptions {
 }
 
 export interface Uploader {
-  /** Files that come in parts. */
+  /** Takes files that come in parts. */
   readonly inParts: PartUploads;
   /** Streams the bytes to the store, then inserts the row. Throws `ApiError`, or what `chunks` threw. */
   uploadFile(scope: Scope, upload: Upload): Promise<FileRow>;
-  /** False: there is no such file. Bytes that a live batch still reads stay until it has ended. */
+  /** Returns false when there is no such file. Bytes that a live batch still reads stay until it has ended. */
   deleteFile(scope: Scope, fileId: string): Promise<boolean>;
-  /** Deletes the files past their expiry, and returns how many; ends uploads in parts whose time is over. */
+  /** Deletes the files past their expiry, and returns how many. Ends uploads in parts whose time is over. */
   deleteExpired(): Promise<number>;
-  /** Deals with bytes that no file has. Safe at any time. `strays`: false leaves out the look at every blob. */
+  /** Deals with bytes that no file has. This is safe at any time. `strays: false` does not list every blob. */
   sweep(options?: { readonly strays: boolean }): Promise<Sweep>;
-  /** Before anything reads: what was set aside under another database, and this one names. */
+  /** Brings back what was set aside under another database and this one names. Call it before anything reads. */
   bringStraysBack(): Promise<Strays>;
 }
 
 export interface Sweep {
-  /** Bytes of deleted files that had stayed behind. */
+  /** So many blobs of deleted files had stayed behind and are removed. */
   readonly removed: number;
   readonly setAside: Strays;
-  /** Set aside days ago, and gone now. */
+  /** These were set aside days ago, and are removed now. */
   readonly dropped: Strays;
 }
 
@@ -133,7 +133,7 @@ function toRow(
     upload,
   }: StoredBlob & { createdAt: number; upload: Parameters<StoreFile>[1] },
 ): FileRow {
-  // Read late: the expiry may only be known once the bytes have come.
+  // `expiresAfterS` is read here and no earlier: a form may name the expiry after the bytes.
   const { filename, purpose, expiresAfterS } = upload;
   const expiresAt = expiresAfterS === null ? null : createdAt + expiresAfterS;
   return { id, blobId: id, resourceId, filename, purpose, bytes, sha256, createdAt, expiresAt };

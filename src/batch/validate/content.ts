@@ -5,9 +5,9 @@ import { invalidRequest, required, typeAt } from './faults.ts';
 import type { RequestShape } from './scan.ts';
 
 /**
- * What the model is asked must be there, of the right type and not empty: an upstream would refuse each such line, after
- * a call. Whatever the original takes is taken: a completion may have an empty or a null prompt, and a response may go on
- * from something that the server keeps instead of an input.
+ * Returns the fault when what the model is asked is missing, of the wrong type or empty. An upstream would refuse such a line,
+ * after a call. Whatever the original takes is taken: a completion may have an empty or a null prompt, and a response may
+ * go on from something that the server keeps, in place of an input.
  */
 export function faultOfContent(
   line: Buffer,
@@ -29,7 +29,7 @@ export function faultOfContent(
   }
 }
 
-/** From an earlier response, a conversation, or a stored prompt, which is an object; an empty name names none of them. */
+/** Whether it goes on from an earlier response, a conversation, or a stored prompt, which is an object. An empty name is none. */
 const goesOn = (line: Buffer, { previousResponseId, conversation, prompt }: RequestShape): boolean =>
   isName(line, previousResponseId) ||
   isName(line, conversation) ||
@@ -48,7 +48,7 @@ const CLOSE_BRACKET = 0x5d;
 const NULL = 0x6e;
 
 interface Taken {
-  /** A string, besides an array. */
+  /** It may be a string as well as an array. */
   readonly text: boolean;
   readonly emptyText: boolean;
 }
@@ -85,11 +85,11 @@ function problemOf(
 const isNull = (line: Buffer, value: ByteRange | undefined): boolean =>
   value !== undefined && line[value.start] === NULL;
 
-/** As the original sees the input of a response: none, null, or an empty one. */
+/** For the original an input of a response that is left out, null or empty is absent. */
 const isAbsent = (line: Buffer, value: ByteRange | undefined): boolean =>
   value === undefined || isNull(line, value) || isEmpty(line, value);
 
-/** `""`, or `[]` with white space in it. */
+/** Whether it is `""`, or `[]`, which may have white space in it. */
 function isEmpty(line: Buffer, { start, end }: ByteRange): boolean {
   if (line[start] === QUOTE) return end - start === 2;
   if (line[start] !== OPEN_BRACKET) return false;

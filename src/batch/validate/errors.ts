@@ -1,7 +1,7 @@
 import { BATCH_ERRORS_MAX } from '../../contract/batch.ts';
 import type { InputFault, InputFaults } from '../../contract/inspection.ts';
 
-/** Faults in the order they were found, so in line order: the first are kept, the rest is counted. */
+/** Keeps the first faults and counts the rest. They come in the order of their lines. */
 export class ErrorList {
   readonly #data: InputFault[] = [];
   #omitted = 0;
@@ -11,7 +11,7 @@ export class ErrorList {
     else this.#omitted++;
   }
 
-  /** Null when there are none. */
+  /** Returns null when there are none. */
   result(): InputFaults | null {
     return this.#data.length === 0 ? null : { data: this.#data, omitted: this.#omitted };
   }

@@ -5,8 +5,8 @@ import { LineSplitter } from '../../core/lines.ts';
 import { isInlineData, MILLITOKENS_OF_INLINE_DATA, MILLITOKENS_OF_NUMBER } from './tokens.ts';
 
 /**
- * What the estimate stands for, counted with the tokenizer of the GPT-4o and later models: the tokens of every string
- * in the bodies of an inspected file without faults. 3 to 5 MB/s, and 100 MB of memory for the vocabulary.
+ * Counts what the estimate stands for: the tokens of every string in the bodies of an inspected file without faults, by the
+ * tokenizer of GPT-4o and later models. It reads 3 to 5 MB/s, and its vocabulary takes 100 MB of memory.
  */
 export async function countTokensExactly(chunks: AsyncIterable<Uint8Array>): Promise<number> {
   const { countTokens, setMergeCacheSize } = await import('gpt-tokenizer/encoding/o200k_base');
@@ -43,8 +43,8 @@ function tokensOf(value: unknown, count: (text: string) => number): number {
 }
 
 /**
- * The tokenizer's time grows with the square of an unbroken run: a megabyte without a space would take it hours. Cut
- * at 512 characters, no run takes long, normal text is never cut, and a cut run is off by less than 1 %.
+ * The tokenizer's time grows with the square of an unbroken run, so that a megabyte without a space would take hours. Runs
+ * are cut at 512 characters: none takes long, normal text is never cut, and a cut run is off by less than 1 %.
  */
 function tokensOfText(text: string, count: (text: string) => number): number {
   if (isInlineData(text)) return MILLITOKENS_OF_INLINE_DATA / 1000;

@@ -12,7 +12,7 @@ export const toInputFault = (line: number, { code, param, message, openai }: Fau
   ...(openai !== undefined && { openai }),
 });
 
-/** The fault of a line that is no request at all. */
+/** Returns the fault of a line that is no request at all. */
 export function faultOfLine(bytes: Buffer, fault: LineFault): FaultOfLine {
   switch (fault.kind) {
     case 'not_utf8':
@@ -69,13 +69,13 @@ export const invalidRequest = (
   ...(openai !== undefined && { openai }),
 });
 
-/** OpenAI's words for a member of the body that is missing. */
+/** OpenAI says this of a member that the body lacks. */
 export const required = (name: string): InputFault['openai'] => ({
   code: 'invalid_request',
   message: `${name[0]?.toUpperCase()}${name.slice(1)} parameter is required.`,
 });
 
-/** And for one of the request itself. */
+/** OpenAI says this of a member that the request itself lacks. */
 export const missing = (name: string): InputFault['openai'] => ({
   code: 'missing_required_parameter',
   message: `Missing required parameter: '${name}'.`,
@@ -98,7 +98,7 @@ function whatIsAt(bytes: Buffer, at: number): string {
   return `unexpected ${shown} at position ${at + 1}`;
 }
 
-/** The type of the JSON value that starts there, with its article. */
+/** Returns the type of the JSON value that starts there, with its article. */
 export function typeAt(bytes: Buffer, start: number): string {
   switch (String.fromCharCode(bytes[start] ?? 0)) {
     case '{':

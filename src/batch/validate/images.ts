@@ -1,10 +1,10 @@
 import type { ByteRange } from '../../core/json-scan.ts';
 
-/** They end the names of the two kinds of part. The search looks for its first byte, which is rare in texts. */
+/** The names of the two kinds of part end so. A search looks for the first byte of these, which is rare in texts. */
 const ENDINGS = [Buffer.from('_url"'), Buffer.from('_image"')];
 const UNDERSCORE = 0x5f;
 
-/** Whether the body of a sound line has a part that is an image. What most lines have, one or three searches tell. */
+/** Whether the body of a sound line has a part that is an image. For most lines, one or three searches are enough to tell. */
 export function carriesImage(line: Buffer, { start, end }: ByteRange): boolean {
   const from = line.indexOf(UNDERSCORE, start);
   if (from === -1 || !ENDINGS.some((ending) => line.includes(ending, from))) return false;
@@ -14,7 +14,7 @@ export function carriesImage(line: Buffer, { start, end }: ByteRange): boolean {
   return [messages, input].some((items) => Array.isArray(items) && items.some(hasImage));
 }
 
-/** A message, or an item of a response's input: the outputs of tools have parts too. */
+/** Whether a message, or an item of a response's input, has an image. The outputs of tools have parts too. */
 function hasImage(item: unknown): boolean {
   if (typeof item !== 'object' || item === null) return false;
   const { content, output } = item as Readonly<Record<string, unknown>>;

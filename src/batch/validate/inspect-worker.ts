@@ -4,7 +4,7 @@ import { parentPort } from 'node:worker_threads';
 import type { Inspection } from '../../contract/inspection.ts';
 import { inspectInput } from './inspect.ts';
 
-/** The thread of an inspector pool: it is sent a path, and answers with what is in the file. One job at a time. */
+/** A thread of an inspector pool is sent the path of a file, and answers with what is in it. It has one job at a time. */
 export interface InspectionOrder {
   readonly path: string;
 }
@@ -30,7 +30,7 @@ async function inspectFile({ path }: InspectionOrder): Promise<InspectionReply> 
   }
 }
 
-/** Reads in step with the pass and into one buffer: this thread has nothing else to do, and stays small. */
+/** Reads synchronously and into one buffer. The thread has nothing else to do, and so it stays small. */
 function* chunksOf(path: string): Generator<Buffer> {
   const file = openSync(path, 'r');
   try {

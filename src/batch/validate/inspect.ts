@@ -25,7 +25,7 @@ import { RequestChecker, type RequestFacts } from './request.ts';
 import { LineScanner } from './scan.ts';
 import { SegmentPlanner } from './segments.ts';
 
-/** The one pass over an input: reads every line once and notes the first fault of each. */
+/** Makes the one pass over an input: reads every line once and notes the first fault of each. */
 export async function inspectInput(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): Promise<Inspection> {
@@ -41,13 +41,13 @@ export async function inspectInput(
   return pass.inspection();
 }
 
-/** From the first line that has a valid one. */
+/** The model of the first line that names a valid one. */
 interface FirstModel {
   readonly name: string;
   readonly line: number;
 }
 
-/** What the lines so far have told. */
+/** What is known after the lines so far. */
 class Pass {
   readonly #scanner = new LineScanner();
   readonly #checker = new RequestChecker();
@@ -95,9 +95,9 @@ class Pass {
     this.#tokens += shape.tokens;
     const facts = this.#checker.check(line.bytes, shape);
     if (facts.model !== undefined) this.#model ??= { name: facts.model, line: line.line };
-    const twin = this.#twin(line.line, facts.customId);
+    const duplicate = this.#duplicateOf(line.line, facts.customId);
     const group = facts.url && this.#groupOf(facts.url, facts.model ?? null);
-    const fault = facts.fault ?? twin ?? (group ? undefined : mismatchOf(facts, this.#model));
+    const fault = facts.fault ?? duplicate ?? (group ? undefined : mismatchOf(facts, this.#model));
     group?.add(line.line, fault !== undefined);
     if (fault) return fault;
     this.#segments.add(line);
@@ -110,7 +110,7 @@ class Pass {
     else this.#imageLinesOmitted++;
   }
 
-  /** Undefined: there are too many already. */
+  /** Returns undefined when there are too many already. */
   #groupOf(url: BatchEndpoint, model: string | null): GroupCount | undefined {
     if (this.#group?.url === url && this.#group.model === model) return this.#group;
     const key = JSON.stringify([url, model]);
@@ -122,8 +122,11 @@ class Pass {
     return (this.#group = group);
   }
 
-  /** Notes the custom_id, also of a line with another fault, so that fixing that one brings no new surprise. */
-  #twin(line: number, customId: string | undefined): FaultOfLine | undefined {
+  /**
+   * Returns the fault of a custom_id that an earlier line has. The custom_id of a line with another fault is noted too, so
+   * that mending that fault brings no new one.
+   */
+  #duplicateOf(line: number, customId: string | undefined): FaultOfLine | undefined {
     if (customId === undefined) return undefined;
     const first = this.#lineOfCustomId.get(customId);
     if (first === undefined) {
@@ -149,7 +152,7 @@ class Pass {
   }
 }
 
-/** How many requests a group has, and where the first of them are. */
+/** Counts the requests of a group, and notes where the first of them are. */
 class GroupCount {
   readonly url: BatchEndpoint;
   readonly model: string | null;
@@ -195,7 +198,7 @@ const TOO_MANY_TASKS = fileError(
   'too_many_tasks',
   `The number of requests in the input file exceeds the maximum allowed value of ${REQUESTS_MAX.toLocaleString('en')}. Please split the file and make a batch of each part.`,
 );
-/** OpenAI says it of each line alone. */
+/** `openai` is null because OpenAI says this of each line, and not of the file. */
 const NO_MODEL: InputFault = {
   code: 'invalid_request',
   message:

@@ -1,12 +1,12 @@
 import { type ByteRange, stringAt } from '../../core/json-scan.ts';
 
 export const KEYS_MAX = 10_000;
-/** Up to here, comparing names in pairs is faster than a set of strings. */
+/** For so few names, comparing them in pairs is faster than a set of strings. */
 const PAIRWISE_MAX = 16;
 
-/** The members of one object of a line, found by name; makes no strings where comparing bytes will do. */
+/** Finds the members of one object of a line by name. It makes no strings where comparing bytes is enough. */
 export class Members {
-  /** Of each member: start and end of the name, start and end of the value. */
+  /** Each member has four numbers: start and end of its name, start and end of its value. */
   readonly #ranges: number[] = [];
   #count = 0;
   /** Some name has a backslash, so that equal names may differ in their bytes. */
@@ -40,7 +40,7 @@ export class Members {
     return undefined;
   }
 
-  /** A name that two of the members have. */
+  /** Returns a name that two of the members have. */
   doubled(line: Buffer): string | undefined {
     const pairwise = !this.#escaped && this.#count <= PAIRWISE_MAX;
     const at = pairwise ? this.#doubledInBytes(line) : this.#doubledInText(line);

@@ -7,23 +7,23 @@ import type { InspectionOrder, InspectionReply } from './inspect-worker.ts';
 import type { Inspector } from './port.ts';
 
 export interface InspectorPoolOptions {
-  /** Where the bytes of a blob lie on this machine. */
+  /** Returns where the bytes of a blob lie on this machine. */
   readonly resolvePath: (blobId: string) => string;
   /** At most so many files are read at a time. */
   readonly threads: number;
   /** Beyond so many waiting files, callers are told to come back later. */
   readonly waitingMax?: number;
-  /** Of each thread. */
+  /** The heap of each thread may grow to this size. */
   readonly heapMbMax?: number;
 }
 
 export interface InspectorPool {
   readonly inspect: Inspector;
-  /** Ends the threads; inspections that are not done reject. */
+  /** Ends the threads. Inspections that are not done reject. */
   close(): Promise<void>;
 }
 
-/** Inspects files in threads of their own, first come, first served, so that a large one never stalls the HTTP loop. */
+/** Inspects files in threads of their own, so that a large file never stalls the HTTP loop. The first to come is served first. */
 export function createInspectorPool(options: InspectorPoolOptions): InspectorPool {
   return new Pool(options);
 }
@@ -56,7 +56,7 @@ class Pool implements InspectorPool {
 
   constructor(options: InspectorPoolOptions) {
     this.#options = options;
-    // One is kept warm: a small file need not wait until a thread has started.
+    // One thread is kept, so that a small file need not wait until a thread has started.
     this.#spawn();
   }
 
@@ -111,7 +111,7 @@ class Pool implements InspectorPool {
     }
   }
 
-  /** An idle one, or a new one while there may be more. */
+  /** Returns an idle thread, or a new one while there may be more. */
   #freeThread(): Thread | undefined {
     const idle = [...this.#threads].find((thread) => thread.job === undefined);
     return idle ?? (this.#threads.size < this.#options.threads ? this.#spawn() : undefined);
@@ -136,7 +136,7 @@ class Pool implements InspectorPool {
     thread.worker.unref();
     if (job) settle(job, reply);
     this.#assign();
-    // The others were for a rush.
+    // One thread is kept. Others were only for a rush.
     if (!thread.job && this.#threads.size > 1) void this.#end(thread, undefined);
   }
 
@@ -156,12 +156,12 @@ class Pool implements InspectorPool {
     if (!this.#closed) this.#replace();
   }
 
-  /** The thread ended by itself: out of memory, or a fault of ours. */
+  /** The thread ended by itself: it was out of memory, or our code has a fault. */
   #lose(thread: Thread, cause: unknown): void {
     if (!this.#threads.delete(thread)) return;
     const { job } = thread;
     job?.reject(new Error(`the thread that validated file ${job.blobId} ended unexpectedly`, { cause }));
-    // Not when it died without work: it cannot start, and neither would the next.
+    // A thread that ended without work could not start, and neither would the next.
     if (job) this.#replace();
   }
 

@@ -6,22 +6,22 @@ import { faultOfContent } from './content.ts';
 import { invalidRequest, missing, required, typeAt } from './faults.ts';
 import type { RequestShape } from './scan.ts';
 
-/** In UTF-16 code units. Wide enough for paths, URLs and composite keys. */
+/** The limits are in UTF-16 code units. This one is wide enough for paths, URLs and composite keys. */
 const CUSTOM_ID_CHARS_MAX = 512;
 const MODEL_CHARS_MAX = 256;
 const METHOD_CHARS_MAX = 16;
 const URL_CHARS_MAX = 256;
 
-/** What a line says on its own, before it is compared with the others. What is missing or invalid is undefined. */
+/** What a line says on its own, before it is compared with others. Members that are missing or invalid are undefined. */
 export interface RequestFacts {
   readonly customId: string | undefined;
   readonly url: BatchEndpoint | undefined;
   readonly model: string | undefined;
-  /** The first one found. */
+  /** The first fault that was found. */
   readonly fault: FaultOfLine | undefined;
 }
 
-/** Checks one request after the other; what most of them share is decoded once. */
+/** Checks one request after the other. Texts that most of them share are decoded once. */
 export class RequestChecker {
   readonly #method = new SharedText(METHOD_CHARS_MAX);
   readonly #url = new SharedText(URL_CHARS_MAX);
@@ -54,17 +54,17 @@ const FALSE = 0x66;
 const NULL = 0x6e;
 
 interface Problem {
-  /** Goes after the name of the member. */
+  /** It follows the name of the member in a sentence. */
   readonly problem: string;
   readonly isMissing?: true;
 }
 
-/** The text of a member that must be a string of 1 to `charsMax` characters, or what is wrong with it. */
+/** Returns the text of a member that must be a string of 1 to `charsMax` characters, or what is wrong with it. */
 function textAt(line: Buffer, range: ByteRange | undefined, charsMax: number): string | Problem {
   if (!range) return { problem: 'is missing', isMissing: true };
   if (line[range.start] !== QUOTE)
     return { problem: `must be a string, but is ${typeAt(line, range.start)}` };
-  // A character takes six bytes at most, as an escape: what is longer than that need not be decoded.
+  // A character takes six bytes at most, as an escape. Longer strings need not be decoded.
   const text = range.end - range.start - 2 > charsMax * 6 ? undefined : stringAt(line, range);
   if (text === '') return { problem: 'is empty' };
   if (text === undefined || text.length > charsMax)
@@ -72,7 +72,7 @@ function textAt(line: Buffer, range: ByteRange | undefined, charsMax: number): s
   return text;
 }
 
-/** The text of a member that is likely to be the one of the line before. */
+/** Reads a member whose text is likely to be the one of the line before. */
 class SharedText {
   readonly #charsMax: number;
   #bytes = Buffer.alloc(0);
@@ -85,7 +85,7 @@ class SharedText {
   at(line: Buffer, range: ByteRange | undefined): string | Problem {
     if (range && this.#isAt(line, range)) return this.#text;
     this.#text = textAt(line, range, this.#charsMax);
-    // What is no text may be as large as the line, and is rare.
+    // A value that is no text is not kept: it may be as large as the line, and it is rare.
     const isText = range && typeof this.#text === 'string';
     this.#bytes = isText ? Buffer.from(line.subarray(range.start, range.end)) : Buffer.alloc(0);
     return this.#text;
@@ -182,7 +182,7 @@ const OPENAI_NAMES: Readonly<Record<BatchEndpoint, string>> = {
   '/responses': 'Responses',
 };
 
-/** Servers that are lax about types take any text, list and object, and any number but 0, for true. */
+/** Servers that are lax about types take any text, list and object for true, and any number but 0. */
 function isOff(line: Buffer, { start, end }: ByteRange): boolean {
   const byte = line[start] ?? 0;
   if (byte === FALSE || byte === NULL) return true;
@@ -191,7 +191,7 @@ function isOff(line: Buffer, { start, end }: ByteRange): boolean {
 
 const ZERO = /^-?0(?:\.0+)?(?:[eE][+-]?\d+)?$/;
 
-/** A short value as it was written, a long one by its type. */
+/** Shows a short value as it was written, and a long one by its type. */
 const shownAt = (line: Buffer, { start, end }: ByteRange): string =>
   end - start <= SHOWN_BYTES_MAX ? line.toString('utf8', start, end) : typeAt(line, start);
 

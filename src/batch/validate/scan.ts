@@ -19,7 +19,7 @@ export interface RequestShape {
   readonly method: ByteRange | undefined;
   readonly url: ByteRange | undefined;
   readonly body: ByteRange | undefined;
-  /** Of the body. */
+  /** The estimated tokens of the body. */
   readonly model: ByteRange | undefined;
   readonly stream: ByteRange | undefined;
   readonly background: ByteRange | undefined;
@@ -34,24 +34,24 @@ export interface RequestShape {
 
 export type LineFault =
   | { readonly kind: 'not_utf8' }
-  /** `at`: the first byte that cannot stand there; the line's length when it ends too early. */
+  /** `at` is the first byte that cannot stand there, or the line's length when it ends too early. */
   | { readonly kind: 'not_json'; readonly at: number }
   | { readonly kind: 'not_object'; readonly start: number; readonly holdsObjects: boolean }
   | { readonly kind: 'too_deep' }
   | { readonly kind: 'too_many_keys'; readonly within: 'request' | 'body' }
   | { readonly kind: 'duplicate_key'; readonly within: 'request' | 'body'; readonly name: string };
 
-/** `JSON.parse` takes a nesting of a million; `JSON.stringify` and many a server do not. */
+/** `JSON.parse` takes a nesting of a million levels. `JSON.stringify` and many servers do not. */
 export const DEPTH_MAX = 128;
 
-/** The methods that read take where their part starts and return where it ends, or `FAILED` with the fault noted. */
+/** A method that reads takes where its part starts. It returns where the part ends, or `FAILED` after it has noted the fault. */
 const FAILED = -1;
 
 /**
- * Reads a line once, byte by byte: is it UTF-8, is it JSON, is a key doubled at the top or in `body`, where are the
- * members, how many tokens has the body. Accepts what `JSON.parse` accepts, less the deep and the doubled: of doubled
- * keys the last one wins here and the first one may win upstream, so that the two would see different models.
- * One scanner serves a whole file; nothing of a line outlives the next.
+ * Reads a line once, byte by byte. It finds out whether the line is UTF-8 and JSON, whether a key comes twice at the top or in
+ * `body`, where the members are, and how many tokens the body has. It accepts what `JSON.parse` accepts, save for deep nesting
+ * and for keys that come twice: here the last of the two would win, upstream perhaps the first, and the two would see different
+ * models. One scanner serves a whole file. What it keeps of a line is overwritten by the next.
  */
 export class LineScanner {
   #line: Buffer = Buffer.alloc(0);
@@ -62,7 +62,7 @@ export class LineScanner {
   readonly #body = new Members();
   #millitokens = 0;
   #bodyMillitokens = 0;
-  /** The name read last has a backslash. */
+  /** Whether the name that was read last has a backslash. */
   #escaped = false;
   #fault: LineFault = { kind: 'not_utf8' };
 
@@ -179,7 +179,7 @@ export class LineScanner {
     }
   }
 
-  /** A short string, as a rule, of which it matters whether it has escapes. */
+  /** Reads a string, as a rule a short one, and notes whether it has escapes. */
   #name(start: number): number {
     const line = this.#line;
     let millitokens = this.#millitokens;
@@ -199,7 +199,7 @@ export class LineScanner {
     let millitokens = before;
     let at = start + 1;
     for (;;) {
-      // From an even address on, two bytes per step. Beyond the line's end, a line end or foreign bytes stop the loop.
+      // From an even address on, each step reads two bytes. Behind the line, a line end or foreign bytes stop the loop.
       for (let cost = costOf(line[at]); cost >= 0; cost = costOf(line[at])) {
         millitokens += cost;
         at++;
@@ -222,7 +222,7 @@ export class LineScanner {
     return at + 1;
   }
 
-  /** The millitokens of what the escape at `start` stands for. */
+  /** Returns the millitokens of what the escape at `start` stands for. */
   #escape(start: number): number {
     const letter = this.#line[start + 1] ?? 0;
     if (letter !== LOWER_U) return MILLITOKENS_BY_ESCAPE[letter] || this.#unexpected(start + 1);
@@ -255,7 +255,7 @@ export class LineScanner {
     return at;
   }
 
-  /** One or more. */
+  /** Reads one digit or more. */
   #digits(start: number): number {
     const line = this.#line;
     let at = start;
@@ -299,7 +299,7 @@ const LOWER_U = 0x75;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** By the digit, its value + 1; 0: it is no hexadecimal digit. */
+/** Maps the byte of a hexadecimal digit to its value + 1, and any other byte to 0. */
 const HEX = new Uint8Array(256);
 for (let value = 0; value < 16; value++) {
   const digit = value.toString(16);

@@ -1,7 +1,7 @@
 import { SEGMENT_BYTES_MAX, SEGMENT_REQUESTS_MAX, type SegmentPlan } from '../../contract/inspection.ts';
 import type { Line } from '../../core/lines.ts';
 
-/** Groups request lines into segments. A line larger than a segment may be is one of its own. */
+/** Groups request lines into segments. A line that is larger than a segment may be gets a segment of its own. */
 export class SegmentPlanner {
   readonly #segments: SegmentPlan[] = [];
   #firstLine = 0;
