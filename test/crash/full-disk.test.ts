@@ -23,12 +23,12 @@ test('P10: nothing is paid for while the disk is nearly full, and work goes on b
   const filler = `${service.dataDir}/../filler`;
   try {
     await service.start();
-    const { id } = await service.create(await service.upload(LINES));
-    while ((await service.batch(id)).request_counts.completed < 100) await wait(20);
+    const { id } = await service.wire.create(await service.upload(LINES));
+    while ((await service.wire.batch(id)).request_counts.completed < 100) await wait(20);
 
     await fill(filler, 2 * SPACE_BYTES);
     const paid = await untilQuiet(service);
-    const paused = await service.batch(id);
+    const paused = await service.wire.batch(id);
 
     expect(paused.status).toBe('in_progress');
     expect(paused.request_counts.completed).toBe(paid);
@@ -40,7 +40,7 @@ test('P10: nothing is paid for while the disk is nearly full, and work goes on b
     const freedAtMs = performance.now();
     while ((await service.upstream.stats()).requests === paid) await wait(20);
     const resumedMs = performance.now() - freedAtMs;
-    const ended = await service.untilEnded(id);
+    const ended = await service.wire.untilEnded(id);
 
     console.info(
       `full disk: ${paid} requests paid, 0 lost; resumed ${(resumedMs / 1000).toFixed(1)} s after space came back`,

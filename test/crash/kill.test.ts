@@ -21,14 +21,14 @@ describe.each(DATABASES)('on %s', (database) => {
   test(`a batch survives ${KILLS} kills at random moments with exactly one result per request`, async () => {
     const service = await open(database, LINES > 10_000 ? 2 : 20);
     await service.start();
-    const { id } = await service.create(await service.upload(LINES));
+    const { id } = await service.wire.create(await service.upload(LINES));
 
     for (let kill = 0; kill < KILLS; kill += 1) {
       await wait(100 + Math.random() * 500);
       await service.kill();
       await service.start();
     }
-    const batch = await service.untilEnded(id);
+    const batch = await service.wire.untilEnded(id);
 
     expect(batch.status).toBe('completed');
     await service.expectWhole(batch, LINES);
@@ -49,7 +49,7 @@ describe.each(DATABASES)('on %s', (database) => {
     const service = await open(database, 200);
     await service.start();
     const fileId = await service.upload(LINES);
-    for (let batch = 0; batch < 10; batch += 1) await service.create(fileId);
+    for (let batch = 0; batch < 10; batch += 1) await service.wire.create(fileId);
     while ((await service.batches()).some(({ status }) => status === 'validating')) await wait(20);
     await service.kill();
 
@@ -75,13 +75,13 @@ describe.each(DATABASES)('on %s', (database) => {
     await service.start({ OFFPEAK_FAILPOINT: failpoint });
     const fileId = await service.upload(200);
     // The answer may not get out any more: then nothing was promised, but what was stored must end all the same.
-    await service.create(fileId).catch(() => undefined);
+    await service.wire.create(fileId).catch(() => undefined);
     await service.death();
     await service.start();
 
     const [batch] = await service.batches();
     if (batch === undefined) throw new Error('the batch was acknowledged or running, and is gone');
-    const ended = await service.untilEnded(batch.id);
+    const ended = await service.wire.untilEnded(batch.id);
 
     expect(ended.status).toBe('completed');
     await service.expectWhole(ended, 200);
@@ -91,14 +91,14 @@ describe.each(DATABASES)('on %s', (database) => {
   test('a batch that was being cancelled when the process was killed ends as cancelled, with what it has', async () => {
     const service = await open(database, 100);
     await service.start();
-    const { id } = await service.create(await service.upload(1_000));
-    while ((await service.batch(id)).request_counts.completed === 0) await wait(20);
-    await service.cancel(id);
+    const { id } = await service.wire.create(await service.upload(1_000));
+    while ((await service.wire.batch(id)).request_counts.completed === 0) await wait(20);
+    await service.wire.ask(`/batches/${id}/cancel`, { method: 'POST' });
     await service.kill();
     const sentBefore = (await service.upstream.stats()).requests;
     await service.start();
 
-    const batch = await service.untilEnded(id);
+    const batch = await service.wire.untilEnded(id);
 
     expect(batch.status).toBe('cancelled');
     await service.expectWhole(batch, 1_000);
@@ -111,13 +111,13 @@ describe.each(DATABASES)('on %s', (database) => {
 test('a process that is stopped for seconds and goes on finishes its batch without a second result', async () => {
   const service = await open('SQLite', 20);
   await service.start();
-  const { id } = await service.create(await service.upload(1_000));
-  while ((await service.batch(id)).request_counts.completed < 100) await wait(20);
+  const { id } = await service.wire.create(await service.upload(1_000));
+  while ((await service.wire.batch(id)).request_counts.completed < 100) await wait(20);
 
   service.signal('SIGSTOP');
   await wait(3_000);
   service.signal('SIGCONT');
-  const batch = await service.untilEnded(id);
+  const batch = await service.wire.untilEnded(id);
 
   expect(batch.status).toBe('completed');
   await service.expectWhole(batch, 1_000);
@@ -126,13 +126,13 @@ test('a process that is stopped for seconds and goes on finishes its batch witho
 test('a service that is told to end finishes what is in flight, and the next one sends nothing twice', async () => {
   const service = await open('SQLite', 50);
   await service.start();
-  const { id } = await service.create(await service.upload(1_000));
-  while ((await service.batch(id)).request_counts.completed < 100) await wait(20);
+  const { id } = await service.wire.create(await service.upload(1_000));
+  while ((await service.wire.batch(id)).request_counts.completed < 100) await wait(20);
 
   service.signal('SIGTERM');
   await service.death();
   await service.start();
-  const batch = await service.untilEnded(id);
+  const batch = await service.wire.untilEnded(id);
 
   await service.expectWhole(batch, 1_000);
   expect(await service.resent()).toBe(0);

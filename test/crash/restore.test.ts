@@ -55,14 +55,14 @@ describe.each(DATABASES)('on %s', (database) => {
     trial = await Trial.open(database, { latencyMs: 50, jitterMs: 0 });
     await trial.start();
     const [damaged, whole] = [await trial.upload(2_000), await trial.upload(300)];
-    const lost = await trial.create(damaged);
-    while ((await trial.batch(lost.id)).request_counts.completed < 100) await wait(20);
-    const kept = await trial.create(whole);
+    const lost = await trial.wire.create(damaged);
+    while ((await trial.wire.batch(lost.id)).request_counts.completed < 100) await wait(20);
+    const kept = await trial.wire.create(whole);
     await trial.kill();
     await writeFile(blobPath(trial.dataDir, damaged), 'half of it');
 
     await trial.start();
-    const [ended, other] = [await trial.untilEnded(lost.id), await trial.untilEnded(kept.id)];
+    const [ended, other] = [await trial.wire.untilEnded(lost.id), await trial.wire.untilEnded(kept.id)];
 
     expect(other).toMatchObject({ status: 'completed', request_counts: { completed: 300 } });
     expect(ended.status).toBe('failed');

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
-import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { requests, scratch, serve, type Server } from '../e2e/offpeak.ts';
+import { sendTo, Wire, type WireBatch } from '../e2e/wire.ts';
 import { startLedgerUpstream, type LedgerScript } from '../support/ledger-upstream.ts';
 import { createTestDatabase } from '../support/postgres.ts';
 
@@ -12,16 +12,6 @@ const CONCURRENCY = 32;
 /** Requests that a kill may put in doubt: in flight, and answered but not yet durable (P5). */
 export const DOUBT_MAX = CONCURRENCY + 2 * CONCURRENCY;
 const KEY = 'crash-test-key';
-const ENDED = ['completed', 'failed', 'cancelled', 'expired'];
-
-interface WireBatch {
-  readonly id: string;
-  readonly status: string;
-  readonly output_file_id: string | null;
-  readonly error_file_id: string | null;
-  readonly request_counts: { readonly total: number; readonly completed: number; readonly failed: number };
-  readonly offpeak: { readonly resent_requests: number };
-}
 
 /** A real service over a real database and a model server that remembers every request; the service may be killed. */
 export class Trial {
@@ -30,6 +20,12 @@ export class Trial {
   readonly #close: () => Promise<void>;
   readonly upstream: Awaited<ReturnType<typeof startLedgerUpstream>>;
   #server: Server | undefined;
+  readonly wire = new Wire(
+    sendTo(
+      () => this.#running.url,
+      () => KEY,
+    ),
+  );
   /** How long each start took, until requests are answered. */
   readonly startsMs: number[] = [];
   /** When each kill had ended the process, by the wall clock. */
@@ -105,57 +101,22 @@ export class Trial {
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
   }
 
-  async upload(count: number): Promise<string> {
-    const form = new FormData();
-    form.set('purpose', 'batch');
-    form.set('file', new Blob([requests(count)]), 'in.jsonl');
-    return ((await this.#ask('/files', { method: 'POST', body: form })) as { id: string }).id;
-  }
-
-  async create(fileId: string): Promise<WireBatch> {
-    const body = JSON.stringify({
-      input_file_id: fileId,
-      endpoint: '/v1/chat/completions',
-      completion_window: '24h',
-    });
-    const headers = { 'content-type': 'application/json' };
-    return (await this.#ask('/batches', { method: 'POST', body, headers })) as WireBatch;
-  }
-
-  async cancel(id: string): Promise<WireBatch> {
-    return (await this.#ask(`/batches/${id}/cancel`, { method: 'POST' })) as WireBatch;
-  }
-
-  async batch(id: string): Promise<WireBatch> {
-    return (await this.#ask(`/batches/${id}`)) as WireBatch;
+  upload(count: number): Promise<string> {
+    return this.wire.upload(requests(count));
   }
 
   async batches(): Promise<readonly WireBatch[]> {
-    return ((await this.#ask('/batches')) as { data: WireBatch[] }).data;
-  }
-
-  async untilEnded(id: string): Promise<WireBatch> {
-    for (;;) {
-      const batch = await this.batch(id);
-      if (ENDED.includes(batch.status)) return batch;
-      await wait(50);
-    }
+    return (await this.wire.ask<{ data: WireBatch[] }>('/batches')).data;
   }
 
   /** The `custom_id`s of the produced files, with why each failed one did. */
   async results(
     batch: WireBatch,
   ): Promise<{ readonly output: string[]; readonly errors: [string, string | undefined][] }> {
-    const read = async (fileId: string | null) => {
-      if (fileId === null) return [];
-      const response = await this.#fetch(`/files/${fileId}/content`);
-      const text = await response.text();
-      return text
-        .split('\n')
-        .filter(Boolean)
-        .map((line) => JSON.parse(line) as { custom_id: string; error: { code: string } | null });
-    };
-    const [output, errors] = [await read(batch.output_file_id), await read(batch.error_file_id)];
+    const [output, errors] = [
+      await this.wire.results(batch.output_file_id),
+      await this.wire.results(batch.error_file_id),
+    ];
     return {
       output: output.map((line) => line.custom_id),
       errors: errors.map((line) => [line.custom_id, line.error?.code]),
@@ -199,18 +160,5 @@ export class Trial {
   get #running(): Server {
     if (this.#server === undefined) throw new Error('the service was not started');
     return this.#server;
-  }
-
-  async #fetch(path: string, init: RequestInit = {}): Promise<Response> {
-    const response = await fetch(`${this.#running.url}/v1${path}`, {
-      ...init,
-      headers: [...new Headers(init.headers), ['authorization', `Bearer ${KEY}`]],
-    });
-    if (!response.ok) throw new Error(`${path} answers ${response.status}: ${await response.text()}`);
-    return response;
-  }
-
-  async #ask(path: string, init?: RequestInit): Promise<unknown> {
-    return (await this.#fetch(path, init)).json();
   }
 }

@@ -1,38 +1,19 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { startEntra, type Entra } from '../support/entra.ts';
-import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
-import { offpeak, scratch, serve, type Ended, type Server } from './offpeak.ts';
+import { expect, test } from 'vitest';
+import { startEntra } from '../support/entra.ts';
+import { type Ended, Place, type Server, words } from './offpeak.ts';
 
 const ADMIN_KEY = 'admin-0123456789abcdef0123456789abcdef';
 
-let place: Awaited<ReturnType<typeof scratch>>;
-let server: Server | undefined;
-let upstream: LedgerUpstream | undefined;
-let issuer: Entra | undefined;
-beforeEach(async () => {
-  place = await scratch();
-});
-afterEach(async () => {
-  server?.child.kill('SIGKILL');
-  await server?.ended;
-  server = undefined;
-  await upstream?.stop();
-  upstream = undefined;
-  await issuer?.close();
-  issuer = undefined;
-  await place.remove();
-});
+const place = new Place();
+let server: Server;
 
 type Cli = (...args: string[]) => Promise<Ended>;
 
 /** A service, and its command line as the operator has it. */
 async function startService(args: readonly string[], env: Record<string, string> = {}): Promise<Cli> {
-  const started = await serve(['--admin-key', ADMIN_KEY, ...args], { cwd: place.dir, env });
-  server = started;
-  const own = { OFFPEAK_ENDPOINT: started.url, OFFPEAK_ADMIN_KEY: ADMIN_KEY, ...env };
-  return (...command) => offpeak(command, { cwd: place.dir, env: own });
+  server = await place.serve(['--admin-key', ADMIN_KEY, ...args], { env });
+  const own = { OFFPEAK_ENDPOINT: server.url, OFFPEAK_ADMIN_KEY: ADMIN_KEY, ...env };
+  return (...command) => place.offpeak(command, { env: own });
 }
 
 const json = <T>({ stdout }: Ended): T => JSON.parse(stdout) as T;
@@ -52,9 +33,9 @@ interface RemoteQuota {
 }
 
 test('a team gets a resource, keys and a deployment, runs a batch, and another one when there is room', async () => {
-  upstream = await startLedgerUpstream({ script: { down: true } });
+  const upstream = await place.ledger({ script: { down: true } });
   const cli = await startService(['--upstream', upstream.url, '--deployment', 'llama']);
-  await writeFile(join(place.dir, 'in.jsonl'), requestOf(600));
+  await place.write('in.jsonl', requestOf(600));
 
   const created = await cli('resources', 'create', 'team-a', '--location', 'swedencentral', '--json');
   const keys = json<{ key1: string; key2: string }>(await cli('resources', 'keys', 'team-a', '--json'));
@@ -94,7 +75,7 @@ test('a team gets a resource, keys and a deployment, runs a batch, and another o
     await asTeam('batches', 'watch', first.stdout.trim()),
     await asTeam('batches', 'watch', second.stdout.trim()),
   ];
-  const foreign = await cli('batches', 'get', first.stdout.trim(), '--api-key', server?.key ?? '');
+  const foreign = await cli('batches', 'get', first.stdout.trim(), '--api-key', server.key);
   const renewed = await cli('resources', 'keys', 'team-a', '--regenerate', '1');
   const late = await asTeam('batches', 'list');
   const audit = await cli('audit', '--resource', 'team-a');
@@ -112,11 +93,11 @@ test('a team gets a resource, keys and a deployment, runs a batch, and another o
 
 test('a new service has room for deployments beside the one that it starts with', async () => {
   const cli = await startService([]);
-  await writeFile(join(place.dir, 'in.jsonl'), requestOf(10));
+  await place.write('in.jsonl', requestOf(10));
 
   const models = await cli('models');
   const deployed = await cli('deployments', 'create', 'nightly', '--model', 'gpt-4o', '--capacity', '50');
-  const ran = await cli('batches', 'create', '--file', 'in.jsonl', '--watch', '--api-key', server?.key ?? '');
+  const ran = await cli('batches', 'create', '--file', 'in.jsonl', '--watch', '--api-key', server.key);
   const listed = await cli('deployments', 'list');
   const removed = await cli('deployments', 'delete', 'nightly');
   const missing = await cli('deployments', 'delete', 'nightly');
@@ -130,22 +111,21 @@ test('a new service has room for deployments beside the one that it starts with'
   expect(missing.stderr).toContain("There is no deployment 'nightly' in resource 'default'");
 });
 
-test('the first start shows the admin key; the next ones know it and do not show it', async () => {
-  const first = await serve([], { cwd: place.dir });
-  first.child.kill('SIGTERM');
-  await first.ended;
-  server = await serve([], { cwd: place.dir });
-  const env = { OFFPEAK_ENDPOINT: server.url, OFFPEAK_ADMIN_KEY: first.adminKey };
+test('the first start shows the admin key, which later starts accept and do not show', async () => {
+  const first = await place.serve();
+  await first.stop();
+  const second = await place.serve();
+  const env = { OFFPEAK_ENDPOINT: second.url, OFFPEAK_ADMIN_KEY: first.adminKey };
 
-  const listed = await offpeak(['resources', 'list'], { cwd: place.dir, env });
+  const listed = await place.offpeak(['resources', 'list'], { env });
 
   expect(first.adminKey).toMatch(/^\S{32,}$/);
   expect(first.adminKey).not.toBe(first.key);
-  expect(server.adminKey).toBe('');
+  expect(second.adminKey).toBe('');
   expect(listed).toMatchObject({ code: 0 });
 });
 
-test('what the service refuses is told in its words, and the key of a resource opens no control plane', async () => {
+test('a refusal is printed in the words of the service, and the key of a resource does not open the control plane', async () => {
   const cli = await startService(['--offer', 'msdn']);
   const create = (...flags: string[]) =>
     cli('deployments', 'create', 'nightly', '--capacity', '50', ...flags);
@@ -154,7 +134,7 @@ test('what the service refuses is told in its words, and the key of a resource o
   const owned = await cli('deployments', 'delete', 'gpt-4o-batch-deployment');
   const unknown = await create('--model', 'gpt-9');
   const tooMuch = await create('--model', 'gpt-4o-mini', '--capacity', '500');
-  const wrongKey = await cli('quota', '--admin-key', server?.key ?? '');
+  const wrongKey = await cli('quota', '--admin-key', server.key);
   const misused = await create('--model', 'gpt-4o', '--sku', 'Bulk');
 
   expect(json(near)).toMatchObject({ name: 'team-b', location: 'koreacentral' });
@@ -169,16 +149,15 @@ test('what the service refuses is told in its words, and the key of a resource o
   expect(misused).toMatchObject({ code: 2 });
 });
 
-test('over TLS with the certificate that the service made, and a hint when that is not trusted', async () => {
+test('the control plane is used over TLS, and a certificate that is not trusted is refused with a hint', async () => {
   const cli = await startService(['--tls-self-signed']);
 
   const distrusted = await cli('resources', 'list');
-  const trusted = await offpeak(['resources', 'list'], {
-    cwd: place.dir,
+  const trusted = await place.offpeak(['resources', 'list'], {
     env: {
-      OFFPEAK_ENDPOINT: server?.url ?? '',
+      OFFPEAK_ENDPOINT: server.url,
       OFFPEAK_ADMIN_KEY: ADMIN_KEY,
-      NODE_EXTRA_CA_CERTS: server?.certPath ?? '',
+      NODE_EXTRA_CA_CERTS: server.certPath,
     },
   });
 
@@ -192,9 +171,10 @@ test('over TLS with the certificate that the service made, and a hint when that 
 const OTHER_ISSUER = 'https://issuer.example/realms/ai';
 
 test('a token opens what its roles allow, on both planes, of its resource alone', async () => {
-  issuer = await startEntra();
-  await writeFile(
-    join(place.dir, 'offpeak.yaml'),
+  const issuer = await startEntra();
+  place.atEnd(() => issuer.close());
+  await place.write(
+    'offpeak.yaml',
     `identity:
   issuers: [${OTHER_ISSUER}]
   audiences: [offpeak]
@@ -208,26 +188,20 @@ resources:
       - { name: nightly, model: gpt-4o }
 `,
   );
-  await writeFile(join(place.dir, 'in.jsonl'), requestOf(10));
+  await place.write('in.jsonl', requestOf(10));
   const admin = await startService([]);
   const claims = { iss: OTHER_ISSUER, tid: undefined, aud: 'offpeak', oid: 'alice', groups: ['team-a'] };
   const token = await issuer.token(claims);
-  const env = { OFFPEAK_ENDPOINT: server?.url ?? '', OFFPEAK_TOKEN: token };
-  const alice: Cli = (...command) => offpeak(command, { cwd: place.dir, env });
+  const env = { OFFPEAK_ENDPOINT: server.url, OFFPEAK_TOKEN: token };
+  const alice: Cli = (...command) => place.offpeak(command, { env });
 
   const ran = await alice('batches', 'create', '--resource', 'team-a', '--file', 'in.jsonl', '--watch');
   const listed = await alice('deployments', 'list', '--resource', 'team-a');
   const elsewhere = await alice('batches', 'list');
   const keys = await alice('resources', 'keys', 'team-a');
   const made = await admin('resources', 'keys', 'team-a', '--json');
-  const keyed = await admin(
-    'batches',
-    'list',
-    '--resource',
-    'team-a',
-    '--api-key',
-    json<{ key1: string }>(made).key1,
-  );
+  const { key1 } = json<{ key1: string }>(made);
+  const keyed = await admin(...words`batches list --resource team-a --api-key ${key1}`);
 
   expect(ran).toMatchObject({ code: 0 });
   expect(listed.stdout).toMatch(/^nightly +gpt-4o /m);

@@ -1,8 +1,7 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
-import { requests, scratch, serve, type Server } from './offpeak.ts';
+import { beforeEach, expect, test } from 'vitest';
+import type { LedgerUpstream } from '../support/ledger-upstream.ts';
+import { Place, requests, type Server } from './offpeak.ts';
+import { sendTo, Wire } from './wire.ts';
 
 const ADMIN_KEY = 'admin-0123456789abcdef0123456789abcdef';
 const API_KEY = 'key-of-the-default-resource-0123456789';
@@ -12,28 +11,14 @@ const REQUESTS = 400;
 /** A request that was on its way when the change was answered has arrived by then. */
 const ON_ITS_WAY_MS = 200;
 
-let place: Awaited<ReturnType<typeof scratch>>;
-let server: Server | undefined;
+const place = new Place();
+let server: Server;
 let east: LedgerUpstream;
 let west: LedgerUpstream;
 beforeEach(async () => {
-  place = await scratch();
-  [east, west] = (await Promise.all(
-    ['east', 'west'].map(() => startLedgerUpstream({ script: { latencyMs: 20 } })),
-  )) as [LedgerUpstream, LedgerUpstream];
+  east = await place.ledger({ script: { latencyMs: 20 } });
+  west = await place.ledger({ script: { latencyMs: 20 } });
 });
-afterEach(async () => {
-  server?.child.kill('SIGKILL');
-  await server?.ended;
-  server = undefined;
-  await Promise.all([east.stop(), west.stop()]);
-  await place.remove();
-});
-
-function url(): string {
-  if (server === undefined) throw new Error('the service has not started');
-  return server.url;
-}
 
 const upstream = (name: 'east' | 'west') => ({
   name,
@@ -41,76 +26,42 @@ const upstream = (name: 'east' | 'west') => ({
   region: `${name}us`,
 });
 
-async function configure(upstreams: readonly object[]): Promise<void> {
-  const config = {
-    adminKey: ADMIN_KEY,
-    apiKey: API_KEY,
-    location: 'eastus',
-    upstreams,
-  };
-  // JSON is YAML, too.
-  await writeFile(join(place.dir, 'offpeak.yaml'), JSON.stringify(config));
-}
+/** JSON is YAML, too. */
+const configure = (upstreams: readonly object[]): Promise<void> =>
+  place.write(
+    'offpeak.yaml',
+    JSON.stringify({ adminKey: ADMIN_KEY, apiKey: API_KEY, location: 'eastus', upstreams }),
+  );
 
-async function call(method: string, path: string, body?: object): Promise<Record<string, never>> {
-  const response = await fetch(`${url()}${path}`, {
+const wire = new Wire(
+  sendTo(
+    () => server.url,
+    () => API_KEY,
+  ),
+);
+
+async function deploy(method: 'PUT' | 'PATCH', offpeak: object): Promise<void> {
+  const response = await fetch(`${server.url}${DEPLOYMENTS}/llama?api-version=2025-09-01`, {
     method,
-    headers: {
-      'api-key': path.startsWith('/subscriptions') ? ADMIN_KEY : API_KEY,
-      'content-type': 'application/json',
-    },
-    ...(body && { body: JSON.stringify(body) }),
+    headers: { 'api-key': ADMIN_KEY, 'content-type': 'application/json' },
+    body: JSON.stringify({
+      ...(method === 'PUT' && { sku: { name: 'GlobalBatch', capacity: 50 } }),
+      properties: {
+        ...(method === 'PUT' && { model: { format: 'OpenAI', name: 'gpt-4o', version: '2024-08-06' } }),
+        offpeak,
+      },
+    }),
   });
-  const answer = (await response.json()) as Record<string, never>;
-  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${JSON.stringify(answer)}`);
-  return answer;
+  if (!response.ok) throw new Error(`${method}: ${response.status} ${await response.text()}`);
 }
 
-const deploy = (method: 'PUT' | 'PATCH', offpeak: object): Promise<unknown> =>
-  call(method, `${DEPLOYMENTS}/llama?api-version=2025-09-01`, {
-    ...(method === 'PUT' && { sku: { name: 'GlobalBatch', capacity: 50 } }),
-    properties: {
-      ...(method === 'PUT' && { model: { format: 'OpenAI', name: 'gpt-4o', version: '2024-08-06' } }),
-      offpeak,
-    },
-  });
+const startBatch = async (): Promise<string> => (await wire.create(await wire.upload(requests(REQUESTS)))).id;
 
-async function startBatch(): Promise<string> {
-  const form = new FormData();
-  form.append('purpose', 'batch');
-  form.append('file', new Blob([requests(REQUESTS)]), 'in.jsonl');
-  const uploaded = await fetch(`${url()}/v1/files`, {
-    method: 'POST',
-    body: form,
-    headers: { 'api-key': API_KEY },
+const completed = async (id: string): Promise<unknown> =>
+  expect(await wire.untilEnded(id)).toMatchObject({
+    status: 'completed',
+    request_counts: { total: REQUESTS, completed: REQUESTS, failed: 0 },
   });
-  const { id } = (await uploaded.json()) as { id: string };
-  const batch = await call('POST', '/v1/batches', {
-    input_file_id: id,
-    endpoint: '/v1/chat/completions',
-    completion_window: '24h',
-  });
-  return batch['id'] ?? '';
-}
-
-const completed = (id: string): Promise<unknown> =>
-  vi.waitFor(
-    async () =>
-      expect(await call('GET', `/v1/batches/${id}`)).toMatchObject({
-        status: 'completed',
-        request_counts: { total: REQUESTS, completed: REQUESTS, failed: 0 },
-      }),
-    { timeout: 60_000, interval: 50 },
-  );
-
-const bothAreAsked = (): Promise<void> =>
-  vi.waitFor(
-    async () => {
-      for (const { requests: asked } of await Promise.all([east.stats(), west.stats()]))
-        expect(asked).toBeGreaterThan(5);
-    },
-    { timeout: 20_000, interval: 10 },
-  );
 
 async function askedAfter(ledger: LedgerUpstream, atMs: number): Promise<number> {
   const { entries } = await ledger.ledger();
@@ -119,10 +70,10 @@ async function askedAfter(ledger: LedgerUpstream, atMs: number): Promise<number>
 
 test('once a PATCH that takes an upstream from a deployment is answered, nothing more is sent there', async () => {
   await configure([upstream('east'), upstream('west')]);
-  server = await serve([], { cwd: place.dir });
+  server = await place.serve();
   await deploy('PUT', { concurrency: 4 });
   const id = await startBatch();
-  await bothAreAsked();
+  await Promise.all([east.untilRequests(6), west.untilRequests(6)]);
 
   await deploy('PATCH', { upstreams: ['west'] });
   const changedAtMs = Date.now();
@@ -134,16 +85,14 @@ test('once a PATCH that takes an upstream from a deployment is answered, nothing
 
 test('a SIGHUP moves a running batch to the upstreams of the new configuration, and loses nothing', async () => {
   await configure([upstream('east')]);
-  server = await serve([], { cwd: place.dir });
+  server = await place.serve();
   await deploy('PUT', { concurrency: 4 });
   const id = await startBatch();
-  await vi.waitFor(async () => expect((await east.stats()).requests).toBeGreaterThan(20), {
-    timeout: 20_000,
-  });
+  await east.untilRequests(21);
 
   await configure([upstream('west')]);
-  server?.child.kill('SIGHUP');
-  await vi.waitFor(async () => expect((await west.stats()).requests).toBeGreaterThan(0), { timeout: 20_000 });
+  server.child.kill('SIGHUP');
+  await west.untilRequests(1);
   const movedAtMs = Date.now();
   await completed(id);
 

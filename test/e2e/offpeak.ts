@@ -1,9 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import {
+  startLedgerUpstream,
+  type LedgerUpstream,
+  type LedgerUpstreamOptions,
+} from '../support/ledger-upstream.ts';
+import { newDirectory, OwnDirectory, removeDirectory } from '../support/own-directory.ts';
 
 /** The launcher as a user calls it. */
 export const OFFPEAK = fileURLToPath(new URL('../../bin/offpeak', import.meta.url));
@@ -30,7 +34,49 @@ export interface Options {
   readonly stdin?: string;
 }
 
-/** Runs it to its end. */
+/** What a test may change; the directory is its own. */
+type Given = Partial<Options>;
+
+/** Gives each test of a file a directory of its own, in which it starts commands, services and model servers. */
+export class Place extends OwnDirectory {
+  start(args: readonly string[], given: Given = {}): Running {
+    const running = start(args, { cwd: this.dir, ...given });
+    this.atEnd(() => {
+      running.child.kill('SIGKILL');
+      return running.ended;
+    });
+    return running;
+  }
+
+  /** Runs a command to its end. */
+  offpeak(args: readonly string[], given: Given = {}): Promise<Ended> {
+    return this.start(args, given).ended;
+  }
+
+  serve(args: readonly string[] = [], given: Given = {}): Promise<Server> {
+    return serve(args, { cwd: this.dir, ...given }, (words) => this.start(words, given));
+  }
+
+  /** Starts the simulator as a model server of its own, and returns its base URL. */
+  async simulator(...args: string[]): Promise<{ readonly running: Running; readonly url: string }> {
+    const running = this.start(['simulator', '--port', '0', '--json', ...args]);
+    const { url } = JSON.parse(await running.until(/\}\n/)) as { url: string };
+    return { running, url };
+  }
+
+  async ledger(options: LedgerUpstreamOptions = {}): Promise<LedgerUpstream> {
+    const upstream = await startLedgerUpstream(options);
+    this.atEnd(() => upstream.stop());
+    return upstream;
+  }
+
+  /** The `custom_id`s in a file of results. */
+  async ids(name: string): Promise<string[]> {
+    return idsIn(await this.read(name));
+  }
+}
+
+/** Runs a command to its end. */
 export const offpeak = (args: readonly string[], options: Options): Promise<Ended> =>
   start(args, options).ended;
 
@@ -75,12 +121,20 @@ export interface Server extends Running {
   readonly adminKey: string;
   /** Of the authority that signed its certificate; empty when it speaks plain HTTP. */
   readonly certPath: string;
-  /** What a client command needs to find it. */
+  /** What a command needs to find it. */
   readonly env: Readonly<Record<string, string>>;
+  /** Runs a command that finds it. */
+  readonly cli: (...args: string[]) => Promise<Ended>;
+  /** Sends SIGTERM, and resolves when the service has ended. */
+  stop(): Promise<Ended>;
 }
 
-export async function serve(args: readonly string[], options: Options): Promise<Server> {
-  const running = start(['serve', '--port', '0', '--json', '--ballast', '0', ...args], options);
+export async function serve(
+  args: readonly string[],
+  options: Options,
+  begin = (words: readonly string[]): Running => start(words, options),
+): Promise<Server> {
+  const running = begin(['serve', '--port', '0', '--json', '--ballast', '0', ...args]);
   const line = /^\{"url".*\}$/m.exec(await running.until(/^\{"url".*\}$/m))?.[0] ?? '';
   const started = JSON.parse(line) as Record<'keys_file' | 'tls_certificate', string | null> & {
     readonly url: string;
@@ -88,22 +142,27 @@ export async function serve(args: readonly string[], options: Options): Promise<
   const { url, keys_file: keysFile } = started;
   const keys = keysFile === null ? '' : await readFile(keysFile, 'utf8');
   const keyOf = (name: string): string => new RegExp(`^${name}=(.+)$`, 'm').exec(keys)?.[1] ?? '';
-  const key = keyOf('OFFPEAK_API_KEY');
+  const [key, adminKey] = [keyOf('OFFPEAK_API_KEY'), keyOf('OFFPEAK_ADMIN_KEY')];
+  const env = { OFFPEAK_ENDPOINT: url, OFFPEAK_API_KEY: key, OFFPEAK_ADMIN_KEY: adminKey };
   return {
     ...running,
     url,
     key,
-    adminKey: keyOf('OFFPEAK_ADMIN_KEY'),
+    adminKey,
     certPath: started.tls_certificate ?? '',
-    env: { OFFPEAK_ENDPOINT: url, OFFPEAK_API_KEY: key },
+    env,
+    cli: (...command) => offpeak(command, { ...options, env }),
+    stop() {
+      running.child.kill('SIGTERM');
+      return running.ended;
+    },
   };
 }
 
-/** A directory for one test, with a space in its name. */
-export async function scratch(parent = tmpdir()): Promise<{ dir: string; remove(): Promise<void> }> {
-  const dir = await mkdtemp(join(parent, 'offpeak e2e '));
-  // A service whose terminal is gone may take a moment to end.
-  return { dir, remove: () => rm(dir, { recursive: true, force: true, maxRetries: 20 }) };
+/** A directory for all tests of a file. */
+export async function scratch(parent?: string): Promise<{ dir: string; remove(): Promise<void> }> {
+  const dir = await newDirectory(parent);
+  return { dir, remove: () => removeDirectory(dir) };
 }
 
 /** `count` chat requests, one per line. */
@@ -124,3 +183,12 @@ export const lines = (text: string): { custom_id: string }[] =>
     .split('\n')
     .filter(Boolean)
     .map((line) => JSON.parse(line) as { custom_id: string });
+
+const idsIn = (text: string): string[] => lines(text).map(({ custom_id }) => custom_id);
+
+/** The words of a command line. A value in the template is one word, whatever it has in it. */
+export const words = (text: TemplateStringsArray, ...values: readonly (string | number)[]): string[] =>
+  String.raw(text, ...values.map((_, at) => `\0${at}\0`))
+    .trim()
+    .split(/\s+/)
+    .map((word) => word.replaceAll(/\0(\d+)\0/g, (_, at: string) => String(values[Number(at)])));

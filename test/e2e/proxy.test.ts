@@ -1,36 +1,26 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
-import { startProxy, type ProxyServer } from '../support/proxy-server.ts';
-import { lines, offpeak, requests, scratch } from './offpeak.ts';
+import { beforeEach, expect, test } from 'vitest';
+import type { LedgerUpstream } from '../support/ledger-upstream.ts';
+import { type ProxyServer, startProxy } from '../support/proxy-server.ts';
+import { lines, Place, requests } from './offpeak.ts';
 
-let place: Awaited<ReturnType<typeof scratch>>;
+const place = new Place();
 let upstream: LedgerUpstream;
 let proxy: ProxyServer;
 beforeEach(async () => {
-  place = await scratch();
-  upstream = await startLedgerUpstream();
+  upstream = await place.ledger();
   proxy = await startProxy({ target: upstream.url, credentials: 'user:s3cret' });
-  await writeFile(join(place.dir, 'in.jsonl'), requests(3));
-});
-afterEach(async () => {
-  await proxy.close();
-  await upstream.stop();
-  await place.remove();
+  place.atEnd(() => proxy.close());
+  await place.write('in.jsonl', requests(3));
 });
 
 const run = (env: Record<string, string>, url = 'http://model.internal/v1') =>
-  offpeak(['run', 'in.jsonl', '-o', 'out.jsonl', '--upstream', url, '--model', 'ledger'], {
-    cwd: place.dir,
-    env,
-  });
+  place.offpeak(['run', 'in.jsonl', '-o', 'out.jsonl', '--upstream', url, '--model', 'ledger'], { env });
 
 test('HTTP_PROXY is used for a model server that only the proxy can reach, and its password is not shown', async () => {
   const { code, stdout, stderr } = await run({ HTTP_PROXY: `http://user:s3cret@127.0.0.1:${proxy.port}` });
 
   expect(code).toBe(0);
-  expect(lines(await readFile(join(place.dir, 'out.jsonl'), 'utf8'))).toHaveLength(3);
+  expect(lines(await place.read('out.jsonl'))).toHaveLength(3);
   expect(proxy.asked.filter((one) => one === 'POST http://model.internal/v1/chat/completions')).toHaveLength(
     3,
   );

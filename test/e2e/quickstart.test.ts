@@ -1,33 +1,21 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { lines, offpeak, scratch } from './offpeak.ts';
+import { expect, test } from 'vitest';
+import { Place } from './offpeak.ts';
 
-let place: Awaited<ReturnType<typeof scratch>>;
-beforeEach(async () => {
-  place = await scratch();
-});
-afterEach(() => place.remove());
+const place = new Place();
 
 test('the quickstart ends with three answers, their files, and exit code 0', async () => {
-  const { code, stdout, stderr } = await offpeak(['quickstart'], { cwd: place.dir });
+  const { code, stdout, stderr } = await place.offpeak(['quickstart']);
 
   expect(stderr).toContain('completed, 3/3');
-  for (const question of [
-    'When was Microsoft founded?',
-    'When was the first XBOX released?',
-    'What is Altair Basic?',
-  ]) {
+  for (const question of ['Microsoft founded?', 'first XBOX released?', 'What is Altair Basic?'])
     expect(stdout).toContain(question);
-  }
-  const output = await readFile(join(place.dir, '.offpeak', 'quickstart', 'output.jsonl'), 'utf8');
-  expect(lines(output).map(({ custom_id }) => custom_id)).toEqual(['task-0', 'task-1', 'task-2']);
-  expect(await readFile(join(place.dir, '.offpeak', 'quickstart', 'errors.jsonl'), 'utf8')).toBe('');
+  expect(await place.ids('.offpeak/quickstart/output.jsonl')).toEqual(['task-0', 'task-1', 'task-2']);
+  expect(await place.read('.offpeak', 'quickstart', 'errors.jsonl')).toBe('');
   expect(code).toBe(0);
 });
 
 test('the quickstart with --json prints one object with the answers', async () => {
-  const { code, stdout } = await offpeak(['quickstart', '--json'], { cwd: place.dir });
+  const { code, stdout } = await place.offpeak(['quickstart', '--json']);
 
   expect(JSON.parse(stdout)).toMatchObject({
     status: 'completed',

@@ -1,115 +1,61 @@
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { offpeak, requests, scratch, serve, type Server } from './offpeak.ts';
+import { expect, test, vi } from 'vitest';
+import { Place, requests, type Server } from './offpeak.ts';
+import { sendTo, Wire } from './wire.ts';
 import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
 
-interface Ended {
-  readonly id: string;
-  readonly status: string;
-  readonly completed_at: number;
-  readonly output_file_id: string;
-}
+const KEY = 'retention-test-key';
 
-const [KEY, ADMIN_KEY] = ['retention-test-key', 'retention-admin-key'];
-
-let place: Awaited<ReturnType<typeof scratch>>;
+const place = new Place();
 let database: TestDatabase | undefined;
-let server: Server | undefined;
-beforeEach(async () => {
-  place = await scratch();
-});
-afterEach(async () => {
-  await stop();
-  await place.remove();
-  await database?.drop();
-  database = undefined;
-});
+let server: Server;
 
-async function startServer(...args: string[]): Promise<Server> {
+async function startServer(...args: string[]): Promise<void> {
   const on = database ? ['--database', database.url] : [];
-  server = await serve(
-    [
-      '--api-key',
-      KEY,
-      '--admin-key',
-      ADMIN_KEY,
-      '--upstream',
-      'simulator',
-      '--deployment',
-      'llama',
-      ...on,
-      ...args,
-    ],
-    { cwd: place.dir },
-  );
-  return server;
+  const models = ['--upstream', 'simulator', '--deployment', 'llama'];
+  server = await place.serve(['--api-key', KEY, ...models, ...on, ...args]);
 }
 
-async function stop(): Promise<void> {
-  server?.child.kill('SIGTERM');
-  await server?.ended;
-  server = undefined;
-}
-
-const ask = async (path: string, init: RequestInit = {}) => {
-  const headers = new Headers(init.headers);
-  headers.set('api-key', path.startsWith('/v1') ? KEY : ADMIN_KEY);
-  const response = await fetch(`${server?.url}${path}`, { ...init, headers });
-  return { status: response.status, body: (await response.json()) as never };
-};
+const send = sendTo(
+  () => server.url,
+  () => KEY,
+);
+const statusOf = async (path: string): Promise<number> => (await send(path)).status;
 
 const blobs = async () =>
-  (await readdir(join(place.dir, '.offpeak', 'blobs'), { recursive: true, withFileTypes: true })).filter(
+  (await readdir(place.path('.offpeak', 'blobs'), { recursive: true, withFileTypes: true })).filter(
     (entry) => entry.isFile() && entry.name.startsWith('file-'),
   );
 
 test.each(['SQLite', 'PostgreSQL'])(
-  'what has ended is there after years on %s, and goes with its bytes once the operator keeps it no longer',
+  'what has ended stays on %s, and is removed with its bytes when the operator sets how long to keep it',
   async (name) => {
     database = name === 'PostgreSQL' ? await createTestDatabase() : undefined;
+    place.atEnd(() => database?.drop());
     await startServer();
-    const form = new FormData();
-    form.set('purpose', 'batch');
-    form.set('file', new Blob([requests(20)]), 'in.jsonl');
-    const input: { id: string } = (await ask('/v1/files', { method: 'POST', body: form })).body;
-    const create = { input_file_id: input.id, endpoint: '/v1/chat/completions', completion_window: '24h' };
-    const { id }: { id: string } = (
-      await ask('/v1/batches', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(create),
-      })
-    ).body;
-    const batch = await vi.waitFor(
-      async () => {
-        const found: Ended = (await ask(`/v1/batches/${id}`)).body;
-        expect(found.status).toBe('completed');
-        return found;
-      },
-      { timeout: 60_000 },
-    );
-    await stop();
+    const wire = new Wire(send);
+    const input = await wire.upload(requests(20));
+    const batch = await wire.untilEnded((await wire.create(input)).id);
+    expect(batch.status).toBe('completed');
+    await server.stop();
 
     await startServer();
-    expect(await ask(`/v1/batches/${batch.id}`)).toMatchObject({ status: 200 });
-    expect(await ask(`/v1/files/${batch.output_file_id}`)).toMatchObject({ status: 200 });
-    await stop();
+    const paths = [`/batches/${batch.id}`, `/files/${input}`, `/files/${batch.output_file_id}`];
+    expect(await Promise.all(paths.map(statusOf))).toEqual([200, 200, 200]);
+    await server.stop();
     const oldEnough = () => expect(Date.now() / 1000).toBeGreaterThan(batch.completed_at + 2);
     await vi.waitFor(oldEnough, { timeout: 30_000 });
 
     await startServer('--keep-batches', '1s', '--keep-files', '1s', '--keep-audit', '1s');
 
     await vi.waitFor(async () => expect(await blobs()).toEqual([]), { timeout: 60_000 });
-    expect(await ask(`/v1/batches/${batch.id}`)).toMatchObject({ status: 404 });
-    for (const id of [input.id, batch.output_file_id])
-      expect(await ask(`/v1/files/${id}`)).toMatchObject({ status: 404 });
-    expect((await ask('/v1/batches')).body).toMatchObject({ data: [] });
+    expect(await Promise.all(paths.map(statusOf))).toEqual([404, 404, 404]);
+    expect(await wire.ask('/batches')).toMatchObject({ data: [] });
   },
 );
 
-test('an age without a unit is refused, rather than guessed at', async () => {
-  const { code, stderr } = await offpeak(['serve', '--keep-batches', '30'], { cwd: place.dir });
+test('an age without a unit is refused', async () => {
+  const { code, stderr } = await place.offpeak(['serve', '--keep-batches', '30']);
 
   expect(code).not.toBe(0);
   expect(stderr).toContain('expected an age with its unit, like 36h or 90d, got "30"');

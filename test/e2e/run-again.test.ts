@@ -1,32 +1,34 @@
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
-import { lines, offpeak, requests, scratch, start } from './offpeak.ts';
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { LedgerUpstream } from '../support/ledger-upstream.ts';
+import { Place, requests, words } from './offpeak.ts';
 
-let place: Awaited<ReturnType<typeof scratch>>;
+const place = new Place();
 let upstream: LedgerUpstream;
 beforeEach(async () => {
-  place = await scratch();
-  upstream = await startLedgerUpstream({ script: { poison: { contains: 'Say 7', outcome: 400 } } });
-});
-afterEach(async () => {
-  await upstream.stop();
-  await place.remove();
+  upstream = await place.ledger({ script: { poison: { contains: 'Say 7', outcome: 400 } } });
 });
 
-const read = (name: string) => readFile(join(place.dir, name), 'utf8');
-const write = (name: string, text: string) => writeFile(join(place.dir, name), text);
-const run = (...flags: string[]) =>
-  offpeak(['run', 'in.jsonl', '-o', 'out.jsonl', '--upstream', upstream.url, ...flags], { cwd: place.dir });
+const args = (...flags: string[]) => [
+  ...words`run in.jsonl -o out.jsonl --upstream ${upstream.url}`,
+  ...flags,
+];
+const run = (...flags: string[]) => place.offpeak(args(...flags));
 const sent = async () => (await upstream.stats()).requests;
-const ids = (text: string) => lines(text).map(({ custom_id }) => custom_id);
+
+const ALL_20 = Array.from({ length: 20 }, (_, at) => `request-${at}`);
 
 describe('a run that is finished', () => {
-  test('is not sent again: the same command says so, with the same exit code', async () => {
-    await write('in.jsonl', requests(10));
+  test('is not sent again, and the same command says so with the same exit code', async () => {
+    await place.write('in.jsonl', requests(10));
     const first = await run('--json');
-    const before = [await read('out.jsonl'), await read('out.errors.jsonl'), await sent()];
+    const state = async () => [
+      await place.read('out.jsonl'),
+      await place.read('out.errors.jsonl'),
+      await sent(),
+    ];
+    const before = await state();
 
     const again = await run();
     const asJson = await run('--json');
@@ -38,13 +40,13 @@ describe('a run that is finished', () => {
       ...(JSON.parse(first.stdout) as object),
       already_finished: true,
     });
-    expect([await read('out.jsonl'), await read('out.errors.jsonl'), await sent()]).toEqual(before);
+    expect(await state()).toEqual(before);
   });
 
-  test('with all answered it ends with 0 again, also when its error file was removed', async () => {
-    await write('in.jsonl', requests(5));
+  test('ends with 0 again if all requests are answered, also when its error file was removed', async () => {
+    await place.write('in.jsonl', requests(5));
     await run();
-    await rm(join(place.dir, 'out.errors.jsonl'));
+    await rm(place.path('out.errors.jsonl'));
 
     const again = await run();
     const retried = await run('--retry-failed');
@@ -58,7 +60,7 @@ describe('a run that is finished', () => {
     ['another upstream', ['--upstream', 'simulator'], 'not simulator'],
     ['a retry with another model', ['--model', 'qwen', '--retry-failed'], "with model 'llama'"],
   ])('is not mixed with %s', async (_, flags, reason) => {
-    await write('in.jsonl', requests(10));
+    await place.write('in.jsonl', requests(10));
     await run();
 
     const other = await run(...flags);
@@ -69,9 +71,9 @@ describe('a run that is finished', () => {
   });
 
   test('is not replaced by another input, save with --force, which sends everything', async () => {
-    await write('in.jsonl', requests(10));
+    await place.write('in.jsonl', requests(10));
     await run();
-    await write('in.jsonl', requests(3));
+    await place.write('in.jsonl', requests(3));
 
     const refused = await run();
     const forced = await run('--force');
@@ -79,23 +81,21 @@ describe('a run that is finished', () => {
     expect(refused.code).toBe(2);
     expect(refused.stderr).toContain('out.jsonl holds the answers of a run over another input than in.jsonl');
     expect(forced.code).toBe(0);
-    expect(ids(await read('out.jsonl'))).toEqual(['request-0', 'request-1', 'request-2']);
+    expect(await place.ids('out.jsonl')).toEqual(['request-0', 'request-1', 'request-2']);
     expect(await sent()).toBe(13);
   });
 
-  test('whose unfinished state was damaged is told in a sentence, and --force starts it anew', async () => {
-    await write('in.jsonl', requests(5));
+  test('is refused in a sentence if its unfinished state is damaged, and --force starts it again', async () => {
+    await place.write('in.jsonl', requests(5));
     await upstream.script({ poison: { contains: 'Say 3', outcome: 'hang' } });
-    const running = start(['run', 'in.jsonl', '-o', 'out.jsonl', '--upstream', upstream.url], {
-      cwd: place.dir,
-    });
+    const running = place.start(args());
     await running.until(/in_progress, 4\/5/);
     running.child.kill('SIGKILL');
     await running.ended;
     await upstream.script({ poison: null });
     const state = join('out.jsonl.offpeak', 'data', 'offpeak.db');
-    await rm(join(place.dir, `${state}-wal`), { force: true });
-    await write(state, 'not a database '.repeat(1_000));
+    await rm(place.path(`${state}-wal`), { force: true });
+    await place.write(state, 'not a database '.repeat(1_000));
 
     const refused = await run();
     const forced = await run('--force');
@@ -106,10 +106,10 @@ describe('a run that is finished', () => {
     expect(forced.code).toBe(0);
   });
 
-  test('whose record cannot be read is refused, and --force starts it anew', async () => {
-    await write('in.jsonl', requests(2));
+  test('is refused if its record cannot be read, and --force starts it again', async () => {
+    await place.write('in.jsonl', requests(2));
     await run();
-    await write('out.jsonl.offpeak/run.json', '{"sent":');
+    await place.write('out.jsonl.offpeak/run.json', '{"sent":');
 
     const refused = await run();
     const forced = await run('--force');
@@ -120,40 +120,40 @@ describe('a run that is finished', () => {
     expect(await sent()).toBe(4);
   });
 
-  test('is not given up with --force where files of somebody else lie beside its record', async () => {
-    await write('in.jsonl', requests(2));
+  test('is kept in spite of --force if files that are not its own lie beside its record', async () => {
+    await place.write('in.jsonl', requests(2));
     await run();
-    await write('out.jsonl.offpeak/notes.txt', 'mine');
+    await place.write('out.jsonl.offpeak/notes.txt', 'mine');
 
     const { code, stderr } = await run('--force');
 
     expect(code).toBe(2);
     expect(stderr).toContain("files that are not of a run, such as 'notes.txt'");
-    expect(await read('out.jsonl.offpeak/notes.txt')).toBe('mine');
+    expect(await place.read('out.jsonl.offpeak/notes.txt')).toBe('mine');
     expect(await sent()).toBe(2);
   });
 
-  test('of which nothing is known is not replaced either; other content is', async () => {
-    await write('in.jsonl', requests(2));
-    await write(
+  test('keeps an output with answers of an unknown run, and replaces other content', async () => {
+    await place.write('in.jsonl', requests(2));
+    await place.write(
       'out.jsonl',
       '{"id":"x","custom_id":"a","response":{"status_code":200,"body":{}},"error":null}\n',
     );
 
     const refused = await run();
-    await write('out.jsonl', 'notes\n');
+    await place.write('out.jsonl', 'notes\n');
     const replaced = await run();
 
     expect(refused.code).toBe(2);
     expect(refused.stderr).toContain('out.jsonl holds answers already');
     expect(replaced.code).toBe(0);
-    expect(ids(await read('out.jsonl'))).toEqual(['request-0', 'request-1']);
+    expect(await place.ids('out.jsonl')).toEqual(['request-0', 'request-1']);
   });
 
-  test('whose output was emptied since is not called finished', async () => {
-    await write('in.jsonl', requests(2));
+  test('is not finished if its output was emptied since', async () => {
+    await place.write('in.jsonl', requests(2));
     await run();
-    await write('out.jsonl', '');
+    await place.write('out.jsonl', '');
 
     const { code, stderr } = await run();
 
@@ -162,10 +162,10 @@ describe('a run that is finished', () => {
     expect(await sent()).toBe(2);
   });
 
-  test('starts anew when its output was removed', async () => {
-    await write('in.jsonl', requests(2));
+  test('starts again when its output was removed', async () => {
+    await place.write('in.jsonl', requests(2));
     await run();
-    await rm(join(place.dir, 'out.jsonl'));
+    await rm(place.path('out.jsonl'));
 
     expect((await run()).code).toBe(0);
     expect(await sent()).toBe(4);
@@ -173,8 +173,8 @@ describe('a run that is finished', () => {
 });
 
 describe('--retry-failed', () => {
-  test('sends only what failed, and puts the new answers where they belong', async () => {
-    await write('in.jsonl', requests(20));
+  test('sends only what failed, and puts the new answers at their places', async () => {
+    await place.write('in.jsonl', requests(20));
     await run();
     await upstream.script({ poison: null });
 
@@ -185,14 +185,14 @@ describe('--retry-failed', () => {
     expect(JSON.parse(retried.stdout)).toMatchObject({
       request_counts: { total: 20, completed: 20, failed: 0 },
     });
-    expect(ids(await read('out.jsonl'))).toEqual(Array.from({ length: 20 }, (_, at) => `request-${at}`));
-    expect(await read('out.errors.jsonl')).toBe('');
+    expect(await place.ids('out.jsonl')).toEqual(ALL_20);
+    expect(await place.read('out.errors.jsonl')).toBe('');
     expect(after.code).toBe(0);
     expect(await sent()).toBe(21);
   });
 
-  test('what fails again is the error file, and can be sent once more', async () => {
-    await write('in.jsonl', requests(20));
+  test('writes what fails again into the error file, and can send it once more', async () => {
+    await place.write('in.jsonl', requests(20));
     await upstream.script({ poison: { contains: 'Say 1', outcome: 400 } });
     await run();
     await upstream.script({ poison: { contains: 'Say 12', outcome: 400 } });
@@ -200,23 +200,22 @@ describe('--retry-failed', () => {
     const retried = await run('--retry-failed');
 
     expect(retried.code).toBe(1);
-    expect(ids(await read('out.errors.jsonl'))).toEqual(['request-12']);
-    expect(ids(await read('out.jsonl'))).toHaveLength(19);
+    expect(await place.ids('out.errors.jsonl')).toEqual(['request-12']);
+    expect(await place.ids('out.jsonl')).toHaveLength(19);
     expect(await sent()).toBe(31);
     await upstream.script({ poison: null });
     expect((await run('--retry-failed')).code).toBe(0);
-    expect(ids(await read('out.jsonl'))).toEqual(Array.from({ length: 20 }, (_, at) => `request-${at}`));
+    expect(await place.ids('out.jsonl')).toEqual(ALL_20);
     expect(await sent()).toBe(32);
   });
 
-  test('killed in the middle, it goes on with either command', async () => {
-    await write('in.jsonl', requests(20));
+  test('goes on after a kill, with the flag or without it', async () => {
+    await place.write('in.jsonl', requests(20));
     await upstream.script({ poison: { contains: 'Say 1', outcome: 400 } });
     await run();
     await upstream.script({ poison: null, latencyMs: 300 });
-    const args = ['run', 'in.jsonl', '-o', 'out.jsonl', '--upstream', upstream.url, '--concurrency', '1'];
-    const running = start([...args, '--retry-failed'], { cwd: place.dir });
-    while ((await sent()) < 23) await running.until(/in_progress/);
+    const running = place.start(args('--concurrency', '1', '--retry-failed'));
+    await upstream.untilRequests(23);
     running.child.kill('SIGKILL');
     await running.ended;
     await upstream.script({ latencyMs: 0 });
@@ -225,53 +224,51 @@ describe('--retry-failed', () => {
 
     expect(last.stderr).toContain('Going on with sending the failed requests again.');
     expect(last.code).toBe(0);
-    expect(ids(await read('out.jsonl'))).toEqual(Array.from({ length: 20 }, (_, at) => `request-${at}`));
+    expect(await place.ids('out.jsonl')).toEqual(ALL_20);
     expect((await upstream.stats()).requests - 31).toBeLessThanOrEqual(2);
-    expect(await readdir(join(place.dir, 'out.jsonl.offpeak'))).toEqual(['run.json']);
+    expect(await readdir(place.path('out.jsonl.offpeak'))).toEqual(['run.json']);
   });
 
   test('refuses an output or an error file that was changed since, and changes nothing', async () => {
-    await write('in.jsonl', requests(10));
+    await place.write('in.jsonl', requests(10));
     await run();
-    const output = await read('out.jsonl');
-    await write('out.jsonl', output.split('\n').slice(2).join('\n'));
+    const output = await place.read('out.jsonl');
+    await place.write('out.jsonl', output.split('\n').slice(2).join('\n'));
     await upstream.script({ poison: null });
 
     const cut = await run('--retry-failed');
 
     expect(cut.code).toBe(2);
     expect(cut.stderr).toContain('out.jsonl was changed since its run was finished');
-    expect(ids(await read('out.errors.jsonl'))).toEqual(['request-7']);
+    expect(await place.ids('out.errors.jsonl')).toEqual(['request-7']);
     const swapped = output.split('\n');
-    await write('out.jsonl', [swapped[1], swapped[0], ...swapped.slice(2)].join('\n'));
+    await place.write('out.jsonl', [swapped[1], swapped[0], ...swapped.slice(2)].join('\n'));
     const disordered = await run('--retry-failed');
     expect(disordered.code).toBe(1);
     expect(disordered.stderr).toContain('out.jsonl is not what the run wrote');
-    await write('out.jsonl', output);
+    await place.write('out.jsonl', output);
     expect((await run('--retry-failed')).code).toBe(0);
-    expect(ids(await read('out.jsonl'))).toHaveLength(10);
+    expect(await place.ids('out.jsonl')).toHaveLength(10);
     expect(await sent()).toBe(11);
   });
 
-  test('ends also when everything that is sent again is rejected again', async () => {
-    await write('in.jsonl', requests(20));
+  test('ends also when every request that it sends is rejected again', async () => {
+    await place.write('in.jsonl', requests(20));
     await run();
 
     const retried = await run('--retry-failed', '--wait-for-upstream', '2s');
 
     expect(retried.stderr).not.toContain('answers nothing');
     expect(retried.code).toBe(1);
-    expect(ids(await read('out.errors.jsonl'))).toEqual(['request-7']);
-    expect(ids(await read('out.jsonl'))).toHaveLength(19);
+    expect(await place.ids('out.errors.jsonl')).toEqual(['request-7']);
+    expect(await place.ids('out.jsonl')).toHaveLength(19);
     expect((await run()).code).toBe(1);
   });
 
-  test('ends also when what is sent again fails for good in a run that was stopped before its last line', async () => {
-    await write('in.jsonl', requests(5).replace('Say 3', 'Say 7'));
+  test('is not needed for a killed run whose last request then fails for good: the run ends', async () => {
+    await place.write('in.jsonl', requests(5).replace('Say 3', 'Say 7'));
     await upstream.script({ poison: { contains: 'Say 7', outcome: 'hang' } });
-    const running = start(['run', 'in.jsonl', '-o', 'out.jsonl', '--upstream', upstream.url], {
-      cwd: place.dir,
-    });
+    const running = place.start(args());
     await running.until(/in_progress, 4\/5/);
     running.child.kill('SIGKILL');
     await running.ended;
@@ -281,11 +278,11 @@ describe('--retry-failed', () => {
 
     expect(last.stderr).not.toContain('answers nothing');
     expect(last.code).toBe(1);
-    expect(ids(await read('out.errors.jsonl'))).toEqual(['request-3']);
+    expect(await place.ids('out.errors.jsonl')).toEqual(['request-3']);
   });
 
-  test('and --force cannot be given together', async () => {
-    await write('in.jsonl', requests(10));
+  test('cannot be given together with --force', async () => {
+    await place.write('in.jsonl', requests(10));
     await run();
 
     const { code, stderr } = await run('--retry-failed', '--force');
@@ -296,7 +293,7 @@ describe('--retry-failed', () => {
   });
 
   test('needs a run that is finished', async () => {
-    await write('in.jsonl', requests(2));
+    await place.write('in.jsonl', requests(2));
 
     const { code, stderr } = await run('--retry-failed');
 

@@ -1,36 +1,19 @@
-import { access, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
-import { EXAMPLE, lines, offpeak, OFFPEAK, requests, scratch, serve, start, type Server } from './offpeak.ts';
+import { readFile, stat } from 'node:fs/promises';
+import { describe, expect, test } from 'vitest';
+import { EXAMPLE, OFFPEAK, Place, requests, words } from './offpeak.ts';
 
-let place: Awaited<ReturnType<typeof scratch>>;
-let servers: Server[] = [];
-let upstream: LedgerUpstream | undefined;
-beforeEach(async () => {
-  place = await scratch();
-});
-afterEach(async () => {
-  for (const { child, ended } of servers) {
-    child.kill('SIGKILL');
-    await ended;
-  }
-  servers = [];
-  await upstream?.stop();
-  upstream = undefined;
-  await place.remove();
-});
+const place = new Place();
 
-async function startServer(args: readonly string[] = [], env: Record<string, string> = {}): Promise<Server> {
-  const server = await serve(args, { cwd: place.dir, env });
-  servers.push(server);
-  return server;
-}
+/** Starts the service on a terminal, which Python has. */
+const onTerminal = (...flags: string[]) =>
+  place.start(
+    ['-c', 'import pty, sys; pty.spawn(sys.argv[1:])', OFFPEAK, 'serve', '--ballast', '0', ...flags],
+    { launcher: 'python3' },
+  );
 
 describe('the service and its command line', () => {
-  test('upload, create, watch, get, list, download, delete', async () => {
-    const { env } = await startServer();
-    const cli = (...args: string[]) => offpeak(args, { cwd: place.dir, env });
+  test('a file is uploaded, its batch created, watched, shown, listed and downloaded, and the file deleted', async () => {
+    const { cli } = await place.serve();
 
     const uploaded = await cli('files', 'upload', EXAMPLE);
     const fileId = uploaded.stdout.trim();
@@ -56,9 +39,8 @@ describe('the service and its command line', () => {
     });
     expect(listed.stdout).toMatch(new RegExp(`^${batchId} {2}completed {2}3/3 {2}`));
     expect(downloaded.code).toBe(0);
-    const answers = await readFile(join(place.dir, 'answers.jsonl'), 'utf8');
-    expect(lines(answers).map(({ custom_id }) => custom_id)).toEqual(['task-0', 'task-1', 'task-2']);
-    expect(await readFile(join(place.dir, `${batchId}_errors.jsonl`), 'utf8')).toBe('');
+    expect(await place.ids('answers.jsonl')).toEqual(['task-0', 'task-1', 'task-2']);
+    expect(await place.read(`${batchId}_errors.jsonl`)).toBe('');
     expect(JSON.parse(files.stdout)).toMatchObject({
       object: 'list',
       data: [{ id: fileId, filename: 'test.jsonl' }],
@@ -70,41 +52,32 @@ describe('the service and its command line', () => {
   });
 
   test("clients speak OpenAI's style to a URL that ends in /v1, and Azure's to others", async () => {
-    const { url, key } = await startServer();
+    const { url, key } = await place.serve();
     const azure = { AZURE_OPENAI_ENDPOINT: url, AZURE_OPENAI_API_KEY: key };
     const openai = { OPENAI_BASE_URL: `${url}/v1`, OPENAI_API_KEY: key };
 
-    const asAzure = await offpeak(['batches', 'create', '--file', EXAMPLE, '--watch'], {
-      cwd: place.dir,
-      env: azure,
-    });
-    const asOpenai = await offpeak(['batches', 'list', '--json'], { cwd: place.dir, env: openai });
+    const asAzure = await place.offpeak(['batches', 'create', '--file', EXAMPLE, '--watch'], { env: azure });
+    const asOpenai = await place.offpeak(['batches', 'list', '--json'], { env: openai });
 
     expect(asAzure.code).toBe(0);
     expect(JSON.parse(asOpenai.stdout)).toMatchObject({ data: [{ status: 'completed' }] });
   });
 
-  test('a batch with faults ends its watch with 4, and tells them', async () => {
-    const { env } = await startServer();
-    await writeFile(join(place.dir, 'bad.jsonl'), `${requests(1, 'nobody')}oops\n`);
+  test('watching a batch with faults ends with 4, and prints them', async () => {
+    const { cli } = await place.serve();
+    await place.write('bad.jsonl', `${requests(1, 'nobody')}oops\n`);
 
-    const { code, stderr } = await offpeak(['batches', 'create', '--file', 'bad.jsonl', '--watch'], {
-      cwd: place.dir,
-      env,
-    });
+    const { code, stderr } = await cli('batches', 'create', '--file', 'bad.jsonl', '--watch');
 
     expect(code).toBe(4);
     expect(stderr).toMatch(/Line 2: .*\(invalid_json_line\)/);
   });
 
-  test('a wrong key is refused with what to check; no service is exit code 3', async () => {
-    const { env } = await startServer();
+  test('a wrong key is refused with what to check, and a service that is not there ends with 3', async () => {
+    const { env } = await place.serve();
 
-    const refused = await offpeak(['files', 'list'], {
-      cwd: place.dir,
-      env: { ...env, OFFPEAK_API_KEY: 'canary' },
-    });
-    const nobody = await offpeak(['files', 'list', '--endpoint', 'http://127.0.0.1:9'], { cwd: place.dir });
+    const refused = await place.offpeak(['files', 'list'], { env: { ...env, OFFPEAK_API_KEY: 'canary' } });
+    const nobody = await place.offpeak(['files', 'list', '--endpoint', 'http://127.0.0.1:9']);
 
     expect(refused.code).toBe(1);
     expect(refused.stderr).toContain('Check the key: --api-key or OFFPEAK_API_KEY.');
@@ -114,23 +87,19 @@ describe('the service and its command line', () => {
 });
 
 describe('starting', () => {
-  test('the first start makes a key; the next ones know it and do not show it', async () => {
-    const first = await startServer();
-    first.child.kill('SIGTERM');
-    await first.ended;
-    const second = await startServer();
+  test('the first start makes a key, which later starts accept and do not show', async () => {
+    const first = await place.serve();
+    await first.stop();
+    const second = await place.serve();
 
     expect(first.key).toMatch(/^[0-9a-f]{64}$/);
     expect(second.key).toBe('');
     const env = { OFFPEAK_ENDPOINT: second.url, OFFPEAK_API_KEY: first.key };
-    expect((await offpeak(['files', 'list'], { cwd: place.dir, env })).code).toBe(0);
+    expect((await place.offpeak(['files', 'list'], { env })).code).toBe(0);
   });
 
   test('on a terminal it shows the address, the keys and a line to try', async () => {
-    const running = start(['-c', ON_A_TERMINAL, OFFPEAK, 'serve', '--port', '0', '--ballast', '0'], {
-      cwd: place.dir,
-      launcher: 'python3',
-    });
+    const running = onTerminal('--port', '0');
     const text = await running.until(/Answers are simulated\. Name/);
     // The terminal is closed, which stops the service.
     running.child.kill('SIGKILL');
@@ -141,20 +110,15 @@ describe('starting', () => {
     expect(text).toMatch(/export OFFPEAK_API_KEY=[0-9a-f]{64} OFFPEAK_ENDPOINT=http/);
     expect(text).toMatch(/curl "http:\/\/127\.0\.0\.1:\d+\/openai\/files\?api-version=2024-10-21"/);
     expect(text).toMatch(/\d\d:\d\d:\d\d \S*info.* the service is up \S*url=http/);
-    while (
-      await access(join(place.dir, '.offpeak', 'offpeak.db-wal')).then(
-        () => true,
-        () => false,
-      )
-    );
-    await expect(access(join(place.dir, '.offpeak', 'first-keys.env'))).rejects.toThrow('ENOENT');
+    while (await place.exists('.offpeak', 'offpeak.db-wal'));
+    expect(await place.exists('.offpeak', 'first-keys.env')).toBe(false);
   });
 
   test.each([[[]], [['--json']]])(
-    'elsewhere keys go to a file that the owner alone can read, and that is named (%j)',
+    'without a terminal keys go to a file that only the owner can read, and its path is printed (%j)',
     async (flags) => {
-      const running = start(['serve', '--port', '0', '--ballast', '0', ...flags], { cwd: place.dir });
-      const keysFile = join(place.dir, '.offpeak', 'first-keys.env');
+      const running = place.start(['serve', '--port', '0', '--ballast', '0', ...flags]);
+      const keysFile = place.path('.offpeak', 'first-keys.env');
       await running.until(/"?(keys_file|Try it)/);
       running.child.kill('SIGTERM');
       const { code, stdout, stderr } = await running.ended;
@@ -173,16 +137,12 @@ describe('starting', () => {
   );
 
   test('keys of a start that failed on a terminal are not lost', async () => {
-    const { url } = await startServer();
-    const onTerminal = (...flags: string[]) =>
-      start(['-c', ON_A_TERMINAL, OFFPEAK, 'serve', '--data-dir', 'other', '--ballast', '0', ...flags], {
-        cwd: place.dir,
-        launcher: 'python3',
-      });
-    const keysFile = join(place.dir, 'other', 'first-keys.env');
+    const { url } = await place.serve();
+    const other = ['--data-dir', 'other', '--port'];
+    const keysFile = place.path('other', 'first-keys.env');
 
-    const failed = await onTerminal('--port', new URL(url).port).ended;
-    const next = onTerminal('--port', '0');
+    const failed = await onTerminal(...other, new URL(url).port).ended;
+    const next = onTerminal(...other, '0');
     const shown = await next.until(/Answers are simulated\. Name/);
     next.child.kill('SIGKILL');
     await next.ended;
@@ -193,19 +153,19 @@ describe('starting', () => {
   });
 
   test('a second server on the same data directory refuses', async () => {
-    await startServer(['--data-dir', 'data']);
+    await place.serve(['--data-dir', 'data']);
 
-    const second = await offpeak(['serve', '--port', '0', '--data-dir', 'data'], { cwd: place.dir });
+    const second = await place.offpeak(['serve', '--port', '0', '--data-dir', 'data']);
 
     expect(second.code).toBe(1);
     expect(second.stderr).toContain('Another Offpeak server is using the data directory');
   });
 
   test('a port that is taken is named', async () => {
-    const { url } = await startServer();
+    const { url } = await place.serve();
 
     const port = new URL(url).port;
-    const second = await offpeak(['serve', '--port', port, '--data-dir', 'other'], { cwd: place.dir });
+    const second = await place.offpeak(['serve', '--port', port, '--data-dir', 'other']);
 
     expect(second.code).toBe(1);
     expect(second.stderr).toContain(
@@ -213,11 +173,10 @@ describe('starting', () => {
     );
   });
 
-  test('every fault of the configuration is told at once', async () => {
-    await writeFile(join(place.dir, 'offpeak.yaml'), 'prot: 8080\nconcurrency: many\n');
+  test('every fault of the configuration is printed at once', async () => {
+    await place.write('offpeak.yaml', 'prot: 8080\nconcurrency: many\n');
 
-    const { code, stderr } = await offpeak(['serve', '--log-level', 'loud'], {
-      cwd: place.dir,
+    const { code, stderr } = await place.offpeak(['serve', '--log-level', 'loud'], {
       env: { OFFPEAK_PORT: 'abc' },
     });
 
@@ -229,39 +188,32 @@ describe('starting', () => {
   });
 
   test('keys of cloud services in the environment are not used', async () => {
-    upstream = await startLedgerUpstream({ file: join(place.dir, 'ledger.jsonl') });
-    const server = await startServer(
-      ['--upstream', upstream.url, '--deployment', 'gpt-4o-batch-deployment=m'],
-      {
-        OPENAI_API_KEY: 'canary',
-        AZURE_OPENAI_API_KEY: 'canary',
-      },
+    const upstream = await place.ledger({ file: place.path('ledger.jsonl') });
+    const server = await place.serve(
+      words`--upstream ${upstream.url} --deployment gpt-4o-batch-deployment=m`,
+      { env: { OPENAI_API_KEY: 'canary', AZURE_OPENAI_API_KEY: 'canary' } },
     );
 
-    await offpeak(['batches', 'create', '--file', EXAMPLE, '--watch'], { cwd: place.dir, env: server.env });
+    await server.cli('batches', 'create', '--file', EXAMPLE, '--watch');
 
     expect((await upstream.stats()).requests).toBe(3);
-    expect(await readFile(join(place.dir, 'ledger.jsonl'), 'utf8')).not.toContain('canary');
+    expect(await place.read('ledger.jsonl')).not.toContain('canary');
   });
 });
 
-/** Python has terminals. */
-const ON_A_TERMINAL = 'import pty, sys; pty.spawn(sys.argv[1:])';
-
 describe('stopping', () => {
   test('SIGTERM lets requests in flight finish, and the next start sends none of them again', async () => {
-    upstream = await startLedgerUpstream({ script: { latencyMs: 300 } });
-    await writeFile(join(place.dir, 'in.jsonl'), requests(40));
+    const upstream = await place.ledger({ script: { latencyMs: 300 } });
+    await place.write('in.jsonl', requests(40));
     const args = ['--upstream', upstream.url, '--deployment', 'llama', '--concurrency', '4'];
-    const first = await startServer(args);
-    const cli = (env: Server['env'], ...rest: string[]) => offpeak(rest, { cwd: place.dir, env });
-    const id = (await cli(first.env, 'batches', 'create', '--file', 'in.jsonl')).stdout.trim();
-    while ((await upstream.stats()).requests < 8) await cli(first.env, 'batches', 'get', id);
+    const first = await place.serve(args);
+    const id = (await first.cli('batches', 'create', '--file', 'in.jsonl')).stdout.trim();
+    await upstream.untilRequests(8);
 
-    first.child.kill('SIGTERM');
-    const { code, stderr } = await first.ended;
-    const second = await startServer(args);
-    const watched = await cli({ ...first.env, OFFPEAK_ENDPOINT: second.url }, 'batches', 'watch', id);
+    const { code, stderr } = await first.stop();
+    const second = await place.serve(args);
+    const env = { ...first.env, OFFPEAK_ENDPOINT: second.url };
+    const watched = await place.offpeak(['batches', 'watch', id], { env });
 
     expect(code).toBe(0);
     expect(stderr).toContain('"event":"service.stopping","signal":"SIGTERM","waitMs":30000');
@@ -271,11 +223,11 @@ describe('stopping', () => {
   });
 
   test('a second signal ends it at once', async () => {
-    upstream = await startLedgerUpstream({ script: { hangChance: 1 } });
-    await writeFile(join(place.dir, 'in.jsonl'), requests(4));
-    const server = await startServer(['--upstream', upstream.url, '--deployment', 'llama']);
-    await offpeak(['batches', 'create', '--file', 'in.jsonl'], { cwd: place.dir, env: server.env });
-    while ((await upstream.stats()).inFlight === 0) await server.until(/url/);
+    const upstream = await place.ledger({ script: { hangChance: 1 } });
+    await place.write('in.jsonl', requests(4));
+    const server = await place.serve(['--upstream', upstream.url, '--deployment', 'llama']);
+    await server.cli('batches', 'create', '--file', 'in.jsonl');
+    await upstream.untilRequests(1);
 
     server.child.kill('SIGINT');
     await server.until(/service\.stopping/);

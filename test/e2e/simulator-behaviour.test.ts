@@ -1,39 +1,27 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { EXAMPLE, lines, offpeak, scratch, serve, start } from './offpeak.ts';
+import { readdir } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { EXAMPLE, Place, words } from './offpeak.ts';
 
-let place: Awaited<ReturnType<typeof scratch>>;
-beforeEach(async () => {
-  place = await scratch();
-});
-afterEach(() => place.remove());
+const place = new Place();
 
-const read = (name: string) => readFile(join(place.dir, name), 'utf8');
-const write = (name: string, text: string) => writeFile(join(place.dir, name), text);
+test('a run gets what the script says for a custom_id', async () => {
+  await place.write('bad.yaml', '- { when: { customId: task-1 }, do: { status: 400, message: flagged } }\n');
 
-test('a run meets what the script says of each line, by its custom_id', async () => {
-  await write('bad.yaml', '- { when: { customId: task-1 }, do: { status: 400, message: flagged } }\n');
-
-  const { code } = await offpeak(
-    ['run', EXAMPLE, '-o', 'out.jsonl', '--upstream', 'simulator', '--simulator-behaviour', 'bad.yaml'],
-    { cwd: place.dir },
+  const { code } = await place.offpeak(
+    words`run ${EXAMPLE} -o out.jsonl --upstream simulator --simulator-behaviour bad.yaml`,
   );
 
   expect(code).toBe(1);
-  expect(lines(await read('out.jsonl')).map(({ custom_id }) => custom_id)).toEqual(['task-0', 'task-2']);
-  expect(await read('out.errors.jsonl')).toMatch(/"custom_id":"task-1".*"status_code":400.*flagged/);
+  expect(await place.ids('out.jsonl')).toEqual(['task-0', 'task-2']);
+  expect(await place.read('out.errors.jsonl')).toMatch(/"custom_id":"task-1".*"status_code":400.*flagged/);
 });
 
 test('the simulator as a server does what the script says', async () => {
-  await write(
+  await place.write(
     'bad.json',
     JSON.stringify([{ when: { text: 'venom' }, do: { status: 503, headers: { 'retry-after': 7 } } }]),
   );
-  const simulator = start(['simulator', '--port', '0', '--json', '--simulator-behaviour', 'bad.json'], {
-    cwd: place.dir,
-  });
-  const { url } = JSON.parse(await simulator.until(/\}\n/)) as { url: string };
+  const { running, url } = await place.simulator('--simulator-behaviour', 'bad.json');
   const ask = (content: string) =>
     fetch(`${url}/chat/completions`, {
       method: 'POST',
@@ -41,22 +29,22 @@ test('the simulator as a server does what the script says', async () => {
     });
 
   const replies = [await ask('milk'), await ask('venom')];
-  simulator.child.kill('SIGTERM');
+  running.child.kill('SIGTERM');
 
   expect(replies.map(({ status }) => status)).toEqual([200, 503]);
   expect(replies[1]?.headers.get('retry-after')).toBe('7');
-  expect((await simulator.ended).code).toBe(0);
+  expect((await running.ended).code).toBe(0);
 });
 
-test('a script that is faulty ends each command with its faults', async () => {
-  await write('bad.yaml', '- { when: { line: soon }, do: 99 }\n');
+test('a faulty script ends each command with its faults', async () => {
+  await place.write('bad.yaml', '- { when: { line: soon }, do: 99 }\n');
 
   const ends = await Promise.all(
     [
       ['simulator', '--port', '0'],
       ['serve', '--port', '0'],
       ['run', EXAMPLE, '-o', 'out.jsonl', '--upstream', 'simulator'],
-    ].map((command) => offpeak([...command, '--simulator-behaviour', 'bad.yaml'], { cwd: place.dir })),
+    ].map((command) => place.offpeak([...command, '--simulator-behaviour', 'bad.yaml'])),
   );
 
   expect(await readdir(place.dir)).toEqual(['bad.yaml']);
@@ -67,15 +55,12 @@ test('a script that is faulty ends each command with its faults', async () => {
 });
 
 test('the service follows another script after SIGHUP', async () => {
-  await write('bad.yaml', '- { when: { text: x }, do: 400 }\n');
-  const server = await serve(['--upstream', 'simulator', '--simulator-behaviour', 'bad.yaml'], {
-    cwd: place.dir,
-  });
+  await place.write('bad.yaml', '- { when: { text: x }, do: 400 }\n');
+  const server = await place.serve(['--upstream', 'simulator', '--simulator-behaviour', 'bad.yaml']);
 
-  await write('bad.yaml', '- { when: { line: x }, do: 400 }\n');
+  await place.write('bad.yaml', '- { when: { line: x }, do: 400 }\n');
   server.child.kill('SIGHUP');
   await server.until(/rule 1: when\.line/);
-  server.child.kill('SIGTERM');
 
-  expect((await server.ended).code).toBe(0);
+  expect((await server.stop()).code).toBe(0);
 });

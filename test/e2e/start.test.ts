@@ -1,47 +1,16 @@
-import { createServer, type Server as HttpServer } from 'node:http';
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { scratch, serve, start, type Running, type Server } from './offpeak.ts';
+import { expect, test } from 'vitest';
+import { Place, type Running, words } from './offpeak.ts';
 
-let place: Awaited<ReturnType<typeof scratch>>;
-let running: Running[];
-let models: HttpServer[];
-beforeEach(async () => {
-  place = await scratch();
-  running = [];
-  models = [];
-});
-afterEach(async () => {
-  for (const { child, ended } of running) {
-    child.kill('SIGKILL');
-    await ended;
-  }
-  for (const server of models) {
-    server.closeAllConnections();
-    server.close();
-  }
-  await place.remove();
-});
+const place = new Place();
 
 /** A model server that lists these models; null: it never answers. */
 async function modelServer(list: readonly string[] | null, status = 200): Promise<string> {
-  const server = createServer((_request, response) => {
+  const origin = await place.listen((_request, response) => {
     if (list === null) return;
     response.writeHead(status, { 'content-type': 'application/json' });
     response.end(JSON.stringify({ object: 'list', data: list.map((id) => ({ id })) }));
   });
-  models.push(server);
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
-}
-
-async function startServer(...args: string[]): Promise<Server> {
-  const server = await serve(['--admin-key', 'a'.repeat(64), ...args], { cwd: place.dir });
-  running.push(server);
-  return server;
+  return `${origin}/v1`;
 }
 
 const startedJson = async (server: Running): Promise<{ upstreams: unknown }> =>
@@ -49,21 +18,19 @@ const startedJson = async (server: Running): Promise<{ upstreams: unknown }> =>
     upstreams: unknown;
   };
 
-test('what each upstream is good for is told at the start, and a start does not wait for any', async () => {
-  const closed = await modelServer([]);
-  models.pop()?.close();
+test('a start says what each upstream can serve, and waits for none of them', async () => {
   const file = `upstreams:
   - { name: good, url: ${await modelServer(['llama', 'qwen'])} }
   - { name: other, url: ${await modelServer(['mistral'])} }
   - { name: locked, url: ${await modelServer([], 401)} }
-  - { name: closed, url: ${closed} }
+  - { name: closed, url: ${await place.nobody()}/v1 }
   - { name: hanging, url: ${await modelServer(null)} }
   - { name: invented, url: simulator }
 deployments: [llama]
 `;
-  await writeFile(join(place.dir, 'offpeak.yaml'), file);
+  await place.write('offpeak.yaml', file);
 
-  const server = await startServer();
+  const server = await place.serve();
 
   expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
   expect((await startedJson(server)).upstreams).toEqual([
@@ -87,14 +54,9 @@ deployments: [llama]
   expect(log).toMatch(/"level":"warn",.*"event":"upstream.simulated","upstream":".*answers are simulated/);
 });
 
-test('the banner names what cannot serve', async () => {
-  const closed = await modelServer([]);
-  models.pop()?.close();
-  const service = start(
-    ['serve', '--port', '0', '--ballast', '0', '--upstream', closed, '--deployment', 'llama'],
-    { cwd: place.dir },
-  );
-  running.push(service);
+test('the banner names an upstream that cannot serve', async () => {
+  const nobody = await place.nobody();
+  const service = place.start(words`serve --port 0 --ballast 0 --upstream ${nobody}/v1 --deployment llama`);
 
   const text = await service.until(/watch/);
 
@@ -102,15 +64,15 @@ test('the banner names what cannot serve', async () => {
   expect(text).toContain('Send it a batch, a file whose lines have "model": "llama"');
 });
 
-test('an upstream that a reload brings is asked too, and one that stays is not asked again', async () => {
+test('a reload checks an upstream that it adds, and not again one that stays', async () => {
   const good = await modelServer(['llama']);
   const configure = (more: string) =>
-    writeFile(
-      join(place.dir, 'offpeak.yaml'),
+    place.write(
+      'offpeak.yaml',
       `upstreams:\n  - { name: good, url: ${good} }\n${more}deployments: [llama]\n`,
     );
   await configure('');
-  const server = await startServer();
+  const server = await place.serve();
   await configure(`  - { name: new, url: ${await modelServer(['llama'])} }\n`);
 
   server.child.kill('SIGHUP');
@@ -119,15 +81,15 @@ test('an upstream that a reload brings is asked too, and one that stays is not a
   expect(log.match(/"event":"upstream.ready","upstream":"good"/g)).toHaveLength(1);
 });
 
-test('servers without names behind one host are told apart by their paths', async () => {
+test('servers without names behind one host are named by their paths', async () => {
   const gateway = new URL(await modelServer(['qwen']));
   const file = `deployments:
   - { name: one, model: qwen, upstreams: [{ url: '${gateway.origin}/one/v1' }] }
   - { name: two, model: qwen, upstreams: [{ url: '${gateway.origin}/v1/' }] }
 `;
-  await writeFile(join(place.dir, 'offpeak.yaml'), file);
+  await place.write('offpeak.yaml', file);
 
-  const { upstreams } = await startedJson(await startServer());
+  const { upstreams } = await startedJson(await place.serve());
 
   const names = (upstreams as { name: string }[]).map(({ name }) => name);
   expect(names).toEqual(expect.arrayContaining([`${gateway.host}/one/v1`, gateway.host]));

@@ -1,33 +1,20 @@
-import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { displayWidth } from '../../src/cli/terminal/width.ts';
-import { OFFPEAK, requests, scratch, start } from './offpeak.ts';
+import { OFFPEAK, Place, requests } from './offpeak.ts';
 
-let place: Awaited<ReturnType<typeof scratch>>;
-let upstream: Server;
+const place = new Place();
 let url: string;
 beforeEach(async () => {
-  place = await scratch();
-  upstream = createServer((request, response) => {
+  const origin = await place.listen((request, response) => {
     request.resume();
     if (request.url?.endsWith('/models')) response.end('{"object":"list","data":[]}');
     else
       response
         .writeHead(401)
         .end('{"error":{"message":"열쇠가 맞지 않습니다. Ask the people who run this server."}}');
-  }).listen(0, '127.0.0.1');
-  await once(upstream, 'listening');
-  url = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}/v1`;
-});
-afterEach(async () => {
-  upstream.close();
-  upstream.closeAllConnections();
-  await place.remove();
+  });
+  url = `${origin}/v1`;
 });
 
 /** Runs the rest of its arguments on a terminal of so many columns. */
@@ -48,32 +35,34 @@ while True:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 `;
 
-test.each([40, 80, 200])('on a terminal of %d columns nothing is wider, and all is told', async (columns) => {
-  await writeFile(join(place.dir, 'in.jsonl'), requests(300));
+test.each([40, 80, 200])(
+  'on a terminal of %d columns no line is wider, and every fact is shown',
+  async (columns) => {
+    await place.write('in.jsonl', requests(300));
 
-  const args = ['run', 'in.jsonl', '--upstream', url, '--wait-for-upstream', '1s'];
-  const { code, stdout } = await onTerminal(columns, ...args).ended;
+    const args = ['run', 'in.jsonl', '--upstream', url, '--wait-for-upstream', '1s'];
+    const { code, stdout } = await onTerminal(columns, ...args).ended;
 
-  expect(code).toBe(6);
-  const shown = shownIn(stdout);
-  for (const line of shown) expect(displayWidth(line)).toBeLessThanOrEqual(columns);
-  const text = shown.join(' ').replaceAll(/\s+/g, ' ');
-  expect(text).toMatch(/in_progress ░+ 0%/);
-  expect(text).toContain('waiting: ');
-  expect(text).toContain('No request was lost: the same command goes on from here.');
-});
+    expect(code).toBe(6);
+    const shown = shownIn(stdout);
+    for (const line of shown) expect(displayWidth(line)).toBeLessThanOrEqual(columns);
+    const text = shown.join(' ').replaceAll(/\s+/g, ' ');
+    expect(text).toMatch(/in_progress ░+ 0%/);
+    expect(text).toContain('waiting: ');
+    expect(text).toContain('No request was lost: the same command goes on from here.');
+  },
+);
 
 const onTerminal = (columns: number, ...command: readonly string[]) =>
-  start(['-c', TERMINAL, `${columns}`, OFFPEAK, ...command], {
-    cwd: place.dir,
+  place.start(['-c', TERMINAL, `${columns}`, OFFPEAK, ...command], {
     launcher: 'python3',
     env: { TERM: 'xterm' },
   });
 const shownIn = (said: string): string[] => stripVTControlCharacters(said).split(/[\r\n]+/);
 
-test('on a terminal the start of a service fits its width, save what is there to be copied', async () => {
-  await writeFile(
-    join(place.dir, 'offpeak.yaml'),
+test('on a terminal the banner fits its width, except for lines to copy', async () => {
+  await place.write(
+    'offpeak.yaml',
     `upstreams: [{ name: gpu, url: '${url}' }]
 resources: [{ name: search, deployments: [{ name: bulk, model: meta-llama/Llama-3.3-70B-Instruct }] }]
 `,
@@ -92,7 +81,7 @@ resources: [{ name: search, deployments: [{ name: bulk, model: meta-llama/Llama-
 });
 
 test('on a terminal the faults of a file fit its width', async () => {
-  await writeFile(join(place.dir, 'in.jsonl'), requests(2) + requests(1));
+  await place.write('in.jsonl', requests(2) + requests(1));
 
   const { code, stdout } = await onTerminal(60, 'validate', 'in.jsonl').ended;
 

@@ -1,28 +1,13 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, readFile, stat, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, stat } from 'node:fs/promises';
 import { request } from 'node:https';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { EXAMPLE, offpeak, scratch, serve, start, type Server } from './offpeak.ts';
+import { expect, test } from 'vitest';
+import { EXAMPLE, Place } from './offpeak.ts';
 
-let place: Awaited<ReturnType<typeof scratch>>;
-let server: Server | undefined;
-beforeEach(async () => {
-  place = await scratch();
-});
-afterEach(async () => {
-  server?.child.kill('SIGKILL');
-  await server?.ended;
-  server = undefined;
-  await place.remove();
-});
-
-async function startServer(args: readonly string[]): Promise<Server> {
-  server = await serve(args, { cwd: place.dir });
-  return server;
-}
+const place = new Place();
 
 /** As a client at that name, which trusts `ca` alone. */
 async function statusOf(url: string, options: { host: string; ca: string; key: string }): Promise<number> {
@@ -36,12 +21,9 @@ async function statusOf(url: string, options: { host: string; ca: string; key: s
 }
 
 test('with --tls-self-signed a client that trusts the written certificate runs a batch over HTTPS', async () => {
-  const { url, env, certPath } = await startServer(['--tls-self-signed']);
+  const { url, env, certPath } = await place.serve(['--tls-self-signed']);
   const create = (trust: Record<string, string>) =>
-    offpeak(['batches', 'create', '--file', EXAMPLE, '--watch'], {
-      cwd: place.dir,
-      env: { ...env, ...trust },
-    });
+    place.offpeak(['batches', 'create', '--file', EXAMPLE, '--watch'], { env: { ...env, ...trust } });
 
   const trusting = await create({ NODE_EXTRA_CA_CERTS: certPath });
   const strange = await create({});
@@ -54,11 +36,11 @@ test('with --tls-self-signed a client that trusts the written certificate runs a
 });
 
 test("each resource has its own host name, and the next start keeps the clients' trust", async () => {
-  await writeFile(
-    join(place.dir, 'offpeak.yaml'),
+  await place.write(
+    'offpeak.yaml',
     'tlsSelfSigned: true\napiKey: own\nresources: [{ name: search, keys: [key-of-search] }]\n',
   );
-  const first = await startServer([]);
+  const first = await place.serve();
   const ca = await readFile(first.certPath, 'utf8');
   const ask = (url: string, host: string, key: string) => statusOf(url, { host, ca, key });
 
@@ -67,23 +49,22 @@ test("each resource has its own host name, and the next start keeps the clients'
     await ask(first.url, 'search.localhost', 'key-of-search'),
     await ask(first.url, 'search.localhost', 'own'),
   ];
-  first.child.kill('SIGTERM');
-  await first.ended;
-  const second = await startServer([]);
+  await first.stop();
+  const second = await place.serve();
 
   expect(answers).toEqual([200, 200, 401]);
   expect(await ask(second.url, 'search.localhost', 'key-of-search')).toBe(200);
 });
 
 test('a certificate of the operator is served as it is, and a renewed one after SIGHUP', async () => {
-  const [cert, key] = [join(place.dir, 'cert.pem'), join(place.dir, 'key.pem')];
+  const [cert, key] = [place.path('cert.pem'), place.path('key.pem')];
   const makeCertificate = async () => {
     const what = `req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=offpeak.example -addext subjectAltName=DNS:offpeak.example`;
     await promisify(execFile)('openssl', [...what.split(' '), '-keyout', key, '-out', cert]);
     return { host: 'offpeak.example', ca: await readFile(cert, 'utf8'), key: 'own' };
   };
   const first = await makeCertificate();
-  const running = await startServer(['--tls-cert', cert, '--tls-key', key, '--api-key', 'own']);
+  const running = await place.serve(['--tls-cert', cert, '--tls-key', key, '--api-key', 'own']);
 
   const { url, child } = running;
   const before = await statusOf(url, first);
@@ -98,13 +79,13 @@ test('a certificate of the operator is served as it is, and a renewed one after 
   expect([before, after, await statusOf(url, second)]).toEqual([200, 200, 200]);
   await expect(statusOf(url, first)).rejects.toThrow(/self-signed certificate/);
   const start = ['serve', '--data-dir', 'other', '--tls-cert', cert, '--tls-key', key];
-  const refused = await offpeak(start, { cwd: place.dir });
+  const refused = await place.offpeak(start);
   expect(refused).toMatchObject({ code: 2, stdout: '' });
   expect(refused.stderr).toContain('are not a certificate (PEM) and its private key');
 });
 
 test('for a person it shows where the keys are, the certificate and how to trust it', async () => {
-  const running = start(['serve', '--port', '0', '--ballast', '0', '--tls-self-signed'], { cwd: place.dir });
+  const running = place.start(['serve', '--port', '0', '--ballast', '0', '--tls-self-signed']);
   const text = await running.until(/curl/);
   running.child.kill('SIGTERM');
 

@@ -1,17 +1,11 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { EXAMPLE, offpeak, requests, scratch } from './offpeak.ts';
+import { expect, test } from 'vitest';
+import { EXAMPLE, Place, requests } from './offpeak.ts';
 
-let place: Awaited<ReturnType<typeof scratch>>;
-beforeEach(async () => {
-  place = await scratch();
-});
-afterEach(() => place.remove());
+const place = new Place();
 
 test('a good file: counts, tokens, and exit code 0', async () => {
-  const estimated = await offpeak(['validate', EXAMPLE], { cwd: place.dir });
-  const exact = await offpeak(['validate', EXAMPLE, '--exact', '--json'], { cwd: place.dir });
+  const estimated = await place.offpeak(['validate', EXAMPLE]);
+  const exact = await place.offpeak(['validate', EXAMPLE, '--exact', '--json']);
 
   expect(estimated).toMatchObject({ code: 0, stderr: '' });
   expect(estimated.stdout).toMatch(/requests {2}3, to \/chat\/completions/);
@@ -27,10 +21,10 @@ test('a good file: counts, tokens, and exit code 0', async () => {
 
 test('a bad file: every fault with its line, and exit code 4', async () => {
   const input = `${requests(1)}not json\n${requests(1)}{"custom_id":"x"}\n`;
-  await writeFile(join(place.dir, 'bad.jsonl'), input);
+  await place.write('bad.jsonl', input);
 
-  const forPeople = await offpeak(['validate', 'bad.jsonl'], { cwd: place.dir });
-  const forScripts = await offpeak(['validate', 'bad.jsonl', '--json'], { cwd: place.dir });
+  const forPeople = await place.offpeak(['validate', 'bad.jsonl']);
+  const forScripts = await place.offpeak(['validate', 'bad.jsonl', '--json']);
 
   expect(forPeople.code).toBe(4);
   const report = forPeople.stdout.trimEnd().split('\n');
@@ -48,9 +42,9 @@ test('a bad file: every fault with its line, and exit code 4', async () => {
 
 test('escape sequences in a file do not reach the terminal', async () => {
   const line = requests(1).replace('request-0', String.raw`\u001b]0;owned\u0007`);
-  await writeFile(join(place.dir, 'bad.jsonl'), line + line);
+  await place.write('bad.jsonl', line + line);
 
-  const { stdout, code } = await offpeak(['validate', 'bad.jsonl'], { cwd: place.dir });
+  const { stdout, code } = await place.offpeak(['validate', 'bad.jsonl']);
 
   expect(code).toBe(4);
   expect(stdout).toContain('owned');
@@ -58,8 +52,8 @@ test('escape sequences in a file do not reach the terminal', async () => {
 });
 
 test('a file that is not there, and a missing argument, are usage', async () => {
-  const absent = await offpeak(['validate', 'absent.jsonl'], { cwd: place.dir });
-  const none = await offpeak(['validate'], { cwd: place.dir });
+  const absent = await place.offpeak(['validate', 'absent.jsonl']);
+  const none = await place.offpeak(['validate']);
 
   expect(absent).toMatchObject({
     code: 2,

@@ -1,30 +1,16 @@
 import { hash } from 'node:crypto';
-import { lines } from '../e2e/offpeak.ts';
+import { setTimeout as wait } from 'node:timers/promises';
+import { hasEnded, Wire, type WireBatch } from '../e2e/wire.ts';
 import type { SoakService } from './service.ts';
 
-const ENDED = ['completed', 'failed', 'cancelled', 'expired'];
-const POLL_MS = 100;
 const SETTLE_MS = 120_000;
 /** A line whose calls failed too often is in the error file; none of the disturbances should bring so many there. */
 const LOST_TO_ERRORS_MAX = 0.01;
 
-interface WireBatch {
-  readonly id: string;
-  readonly status: string;
-  readonly output_file_id: string | null;
-  readonly error_file_id: string | null;
-  readonly request_counts: { readonly total: number; readonly completed: number; readonly failed: number };
-}
-
-interface ResultLine {
-  readonly custom_id: string;
-  readonly response: { readonly body: { readonly choices: [{ message: { content: string } }] } } | null;
-  readonly error: { readonly code: string } | null;
-}
-
 /** People who upload, create, cancel, look and download, and check every line of what they get. */
 export class Clients {
   readonly #service: SoakService;
+  readonly #wire = new Wire((path, init) => this.#send(path, init));
   readonly #seed: number;
   /** Broken promises, each told once. */
   readonly broken = new Set<string>();
@@ -83,29 +69,17 @@ export class Clients {
       rows.push(`${JSON.stringify({ custom_id: id, method: 'POST', url: '/v1/chat/completions', body })}\n`);
     }
     if (isFaulty) rows.push(rows[0] ?? '', '{not json\n');
-    const fileId = await this.#upload(rows.join(''));
-    let batch = await this.#ask<WireBatch>('/batches', {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', 'idempotency-key': name },
-      body: JSON.stringify({
-        input_file_id: fileId,
-        endpoint: '/v1/chat/completions',
-        completion_window: '24h',
-      }),
-    });
+    const fileId = await this.#wire.upload(rows.join(''));
+    const { id } = await this.#wire.create(fileId, { 'idempotency-key': name });
     if (isCancelled) {
-      await pause(random() * 300);
+      await wait(random() * 300);
       // It may have ended meanwhile, which is a 400.
-      await this.#send(`/batches/${batch.id}/cancel`, { method: 'POST' });
+      await this.#send(`/batches/${id}/cancel`, { method: 'POST' });
     }
-    const deadlineMs = performance.now() + SETTLE_MS;
-    while (!ENDED.includes(batch.status)) {
-      if (performance.now() > deadlineMs) {
-        this.broken.add(`${batch.id} did not end within two minutes: ${JSON.stringify(batch)}`);
-        return;
-      }
-      await pause(POLL_MS);
-      batch = await this.#ask<WireBatch>(`/batches/${batch.id}`);
+    const batch = await this.#wire.untilEnded(id, SETTLE_MS);
+    if (!hasEnded(batch)) {
+      this.broken.add(`${id} did not end within two minutes: ${JSON.stringify(batch)}`);
+      return;
     }
     if (isFaulty) this.#expect(batch.status === 'failed', `${batch.id} with faults is ${batch.status}`);
     else await this.#check(batch, wanted);
@@ -113,8 +87,8 @@ export class Clients {
     this.count.faulty += isFaulty ? 1 : 0;
     this.count.cancelled += batch.status === 'cancelled' ? 1 : 0;
     this.ended += 1;
-    if (random() < 0.3) await this.#ask('/batches?limit=20');
-    if (random() < 0.5) await this.#ask(`/files/${fileId}`, { method: 'DELETE' });
+    if (random() < 0.3) await this.#wire.ask('/batches?limit=20');
+    if (random() < 0.5) await this.#wire.ask(`/files/${fileId}`, { method: 'DELETE' });
   }
 
   /** Each custom_id exactly once over both files, each answer the one to its own line, the counts those of the files. */
@@ -122,8 +96,8 @@ export class Clients {
     this.#expect(batch.status !== 'failed', `${batch.id} failed: ${JSON.stringify(batch)}`);
     // It was cancelled before it had begun: there is nothing of it.
     if (batch.status === 'cancelled' && batch.request_counts.total === 0) return;
-    const output = await this.#results(batch.output_file_id);
-    const errors = await this.#results(batch.error_file_id);
+    const output = await this.#wire.results(batch.output_file_id);
+    const errors = await this.#wire.results(batch.error_file_id);
     const seen = new Set([...output, ...errors].map((line) => line.custom_id));
     const { total, completed, failed } = batch.request_counts;
     const isWhole = output.length + errors.length === wanted.size && seen.size === wanted.size;
@@ -142,27 +116,6 @@ export class Clients {
     this.count.errorLines += errors.filter(({ error }) => error?.code !== 'batch_cancelled').length;
   }
 
-  async #results(fileId: string | null): Promise<ResultLine[]> {
-    if (fileId === null) return [];
-    const response = await this.#send(`/files/${fileId}/content`);
-    this.#expect(response.status === 200, `content of ${fileId}: ${response.status}`);
-    return lines(await response.text()) as ResultLine[];
-  }
-
-  async #upload(content: string): Promise<string> {
-    const form = new FormData();
-    form.set('purpose', 'batch');
-    form.set('file', new Blob([content]), 'soak.jsonl');
-    return (await this.#ask<{ id: string }>('/files', { method: 'POST', body: form })).id;
-  }
-
-  async #ask<T extends object>(path: string, init?: RequestInit): Promise<T> {
-    const response = await this.#send(path, init);
-    const text = await response.text();
-    if (response.ok) return JSON.parse(text) as T;
-    throw new Error(`${init?.method ?? 'GET'} ${path} answers ${response.status}: ${text}`);
-  }
-
   async #send(path: string, init?: RequestInit): Promise<Response> {
     const response = await this.#service.fetch(path, init);
     this.count.requests += 1;
@@ -179,8 +132,6 @@ export class Clients {
     if (!holds) this.broken.add(what);
   }
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Chance that a seed repeats. */
 function lehmer(seed: number): () => number {

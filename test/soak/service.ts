@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { scratch, serve, type Server } from '../e2e/offpeak.ts';
+import { sendTo } from '../e2e/wire.ts';
 import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
 
 const KEY_LENGTH = 24;
@@ -68,9 +69,10 @@ export class SoakService {
   }
 
   fetch(path: string, init: RequestInit = {}, key = this.#key): Promise<Response> {
-    const headers = new Headers(init.headers);
-    headers.set('api-key', key);
-    return fetch(`${this.#server.url}/v1${path}`, { ...init, headers });
+    return sendTo(
+      () => this.#server.url,
+      () => key,
+    )(path, init);
   }
 
   /** One of the things that happen, in turn. */

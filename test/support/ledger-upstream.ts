@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 /** What one request that reached the model server left behind. */
@@ -64,9 +65,13 @@ export interface LedgerUpstream {
   readonly pid: number;
   ledger(): Promise<Ledger>;
   stats(): Promise<LedgerStats>;
+  /** Resolves when that many requests have come. */
+  untilRequests(count: number): Promise<void>;
   script(change: LedgerScript): Promise<void>;
   stop(): Promise<void>;
 }
+
+const POLL_MS = 10;
 
 /** Starts a model server in a process of its own that remembers every request it got. */
 export async function startLedgerUpstream(options: LedgerUpstreamOptions = {}): Promise<LedgerUpstream> {
@@ -86,11 +91,16 @@ export async function startLedgerUpstream(options: LedgerUpstreamOptions = {}): 
     return response;
   };
 
+  const stats = async () => (await (await control('/stats')).json()) as LedgerStats;
+
   return {
     url,
     pid: child.pid,
     ledger: async () => (await (await control('/ledger')).json()) as Ledger,
-    stats: async () => (await (await control('/stats')).json()) as LedgerStats,
+    stats,
+    async untilRequests(count) {
+      while ((await stats()).requests < count) await setTimeout(POLL_MS);
+    },
     script: async (change) =>
       void (await control('/script', { method: 'POST', body: JSON.stringify(change) })),
     stop: async () => {
