@@ -7,13 +7,13 @@ import { expect, test } from 'vitest';
 import { Trial } from './trial.ts';
 
 const MIB = 1024 * 1024;
-/** In memory where there is such a place: what else the machine writes meanwhile must not move the mark. */
+/** The test fills memory if it can: what other programs write to a disk would change its free space. */
 const PARENT = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
-/** The service is told to keep all but this free, and the filler takes twice as much. */
+/** The service must keep everything but this free, and the filler takes twice as much. */
 const SPACE_BYTES = 256 * MIB;
 const LINES = 1_500;
 
-test('P10: nothing is paid for while the disk is nearly full, and work goes on by itself when there is space', async () => {
+test('P10: nothing is paid for while the disk is nearly full, and the batch goes on by itself when space is free again', async () => {
   const reserve = (await freeBytes(PARENT)) - SPACE_BYTES;
   const service = await Trial.open(
     'SQLite',
@@ -43,7 +43,7 @@ test('P10: nothing is paid for while the disk is nearly full, and work goes on b
     const ended = await service.wire.untilEnded(id);
 
     console.info(
-      `full disk: ${paid} requests paid, 0 lost; resumed ${(resumedMs / 1000).toFixed(1)} s after space came back`,
+      `full disk: ${paid} requests paid, 0 lost; resumed ${(resumedMs / 1000).toFixed(1)} s after space was free again`,
     );
     await service.expectWhole(ended, LINES);
     expect((await service.upstream.stats()).requests).toBe(LINES);
@@ -68,7 +68,7 @@ async function fill(path: string, bytes: number): Promise<void> {
   await file.close();
 }
 
-/** The requests sent so far, once no more are. */
+/** Waits until no more requests are sent, and returns how many were. */
 async function untilQuiet(service: Trial): Promise<number> {
   for (let before = -1; ;) {
     await wait(1_500);

@@ -1,27 +1,18 @@
-/** Real processes over what a restore, a wrong option or a bad disk makes of the two halves of an installation. */
+/** Starts over an installation whose directory or database a restore, a wrong option or a bad disk has changed. */
 import { createHash } from 'node:crypto';
-import { cp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { afterEach, describe, expect, test } from 'vitest';
-import { offpeak, scratch, serve } from '../e2e/offpeak.ts';
-import { createTestDatabase, type TestDatabase } from '../support/postgres.ts';
+import { describe, expect, test } from 'vitest';
+import { Place, words } from '../e2e/offpeak.ts';
+import { createTestDatabase } from '../support/postgres.ts';
 import { DATABASES, Trial } from './trial.ts';
 
-let trial: Trial | undefined;
-let home: Awaited<ReturnType<typeof scratch>> | undefined;
-const databases: TestDatabase[] = [];
-afterEach(async () => {
-  await trial?.close();
-  await home?.remove();
-  for (const database of databases.splice(0)) await database.drop();
-  trial = undefined;
-  home = undefined;
-});
+const place = new Place();
 
 async function postgres(): Promise<string> {
   const database = await createTestDatabase();
-  databases.push(database);
+  place.atEnd(() => database.drop());
   return database.url;
 }
 
@@ -29,30 +20,28 @@ const STEPS = ['installation:pending', 'installation:in-database'];
 
 describe.each(DATABASES)('on %s', (database) => {
   test.each(STEPS)('a first start that is killed at %s is taken up by the next', async (step) => {
-    home = await scratch();
-    const { dir: cwd } = home;
     const args = [
       '--data-dir',
       'data',
       ...(database === 'PostgreSQL' ? ['--database', await postgres()] : []),
     ];
 
-    const killed = await offpeak(['serve', '--port', '0', '--ballast', '0', ...args], {
-      cwd,
+    const killed = await place.offpeak(['serve', '--port', '0', '--ballast', '0', ...args], {
       env: { OFFPEAK_FAILPOINT: step },
     });
     expect(killed.code).toBeNull();
     for (let start = 0; start < 2; start += 1) {
-      const server = await serve(args, { cwd });
+      const server = await place.serve(args);
       server.child.kill('SIGKILL');
       await server.ended;
     }
 
-    expect(await readFile(join(cwd, 'data', 'blobs', 'installation'), 'utf8')).toMatch(/^[0-9a-f-]{36}\n$/);
+    expect(await place.read('data', 'blobs', 'installation')).toMatch(/^[0-9a-f-]{36}\n$/);
   });
 
   test('an input that is damaged while the service is down ends its batch alone, with its answers', async () => {
-    trial = await Trial.open(database, { latencyMs: 50, jitterMs: 0 });
+    const trial = await Trial.open(database, { latencyMs: 50, jitterMs: 0 });
+    place.atEnd(() => trial.close());
     await trial.start();
     const [damaged, whole] = [await trial.upload(2_000), await trial.upload(300)];
     const lost = await trial.wire.create(damaged);
@@ -72,45 +61,38 @@ describe.each(DATABASES)('on %s', (database) => {
   });
 });
 
-test('what does not belong together is refused with exit code 1, and verify finds what is damaged', async () => {
-  home = await scratch();
-  const { dir: cwd } = home;
-  const server = await serve(['--data-dir', 'data'], { cwd });
-  server.child.kill('SIGTERM');
-  await server.ended;
-  const verify = (...args: string[]) => offpeak(['verify', '--data-dir', 'data', ...args], { cwd });
+test('a directory and a database that do not belong together are refused, and verify finds what is damaged', async () => {
+  const server = await place.serve(['--data-dir', 'data']);
+  await server.stop();
+  const verify = (...args: string[]) => place.offpeak(['verify', '--data-dir', 'data', ...args]);
   const start = (...args: string[]) =>
-    offpeak(['serve', '--port', '0', '--ballast', '0', '--data-dir', 'data', ...args], { cwd });
+    place.offpeak([...words`serve --port 0 --ballast 0 --data-dir data`, ...args]);
 
   expect(await verify()).toMatchObject({ code: 0, stdout: expect.stringContaining('All is whole') });
   const refused = await start('--database', await postgres());
   expect(refused.code).toBe(1);
-  for (const part of [join(cwd, 'data'), 'postgres', '--adopt', 'restore', '--data-dir'])
+  for (const part of [place.path('data'), 'postgres', '--adopt', 'restore', '--data-dir'])
     expect(refused.stderr).toContain(part);
   expect(refused.stderr).not.toMatch(/\n {4}at /);
 
-  await rename(join(cwd, 'data', 'pepper'), join(cwd, 'kept'));
+  await rename(place.path('data', 'pepper'), place.path('kept'));
   const peppered = await start();
-  expect(peppered).toMatchObject({ code: 1, stderr: expect.stringContaining(join(cwd, 'data', 'pepper')) });
+  expect(peppered).toMatchObject({ code: 1, stderr: expect.stringContaining(place.path('data', 'pepper')) });
   expect((await verify('--json')).code).toBe(1);
-  await cp(join(cwd, 'kept'), join(cwd, 'data', 'pepper'));
-  await rm(join(cwd, 'data', 'blobs'), { recursive: true });
+  await cp(place.path('kept'), place.path('data', 'pepper'));
+  await rm(place.path('data', 'blobs'), { recursive: true });
   expect(await start()).toMatchObject({ code: 1, stderr: expect.stringContaining('has no installation id') });
 });
 
-test('a start on an older copy of the directory warns of the files that are not there', async () => {
-  home = await scratch();
-  const { dir: cwd } = home;
-  const first = await serve(['--data-dir', 'data'], { cwd });
-  await writeFile(join(cwd, 'in.jsonl'), '{}\n');
-  const uploaded = await offpeak(['files', 'upload', 'in.jsonl'], { cwd, env: first.env });
-  first.child.kill('SIGTERM');
-  await first.ended;
-  await rm(blobPath(join(cwd, 'data'), uploaded.stdout.trim()));
+test('a start on an older copy of the directory logs the files that are not there', async () => {
+  const first = await place.serve(['--data-dir', 'data']);
+  await place.write('in.jsonl', '{}\n');
+  const uploaded = await first.cli('files', 'upload', 'in.jsonl');
+  await first.stop();
+  await rm(blobPath(place.path('data'), uploaded.stdout.trim()));
 
-  const second = await serve(['--data-dir', 'data'], { cwd });
-  second.child.kill('SIGTERM');
-  const { stderr } = await second.ended;
+  const second = await place.serve(['--data-dir', 'data']);
+  const { stderr } = await second.stop();
 
   const warning = stderr.split('\n').find((line) => line.includes('"files.missing"')) ?? '{}';
   expect(JSON.parse(warning)).toMatchObject({ level: 'warn', count: 1, files: uploaded.stdout.trim() });

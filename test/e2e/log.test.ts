@@ -1,35 +1,21 @@
 import { execFileSync, spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { LedgerUpstream } from '../support/ledger-upstream.ts';
 import { createTestDatabase } from '../support/postgres.ts';
-import { offpeak, OFFPEAK, requests, scratch } from './offpeak.ts';
+import { OFFPEAK, Place, requests, words } from './offpeak.ts';
 
 const KEY = 'k'.repeat(64);
 
-let place: Awaited<ReturnType<typeof scratch>>;
+const place = new Place();
 let upstream: LedgerUpstream;
-let children: ChildProcess[];
 let descriptors: number[];
 beforeEach(async () => {
-  place = await scratch();
-  upstream = await startLedgerUpstream({ script: { latencyMs: 100 } });
-  children = [];
+  upstream = await place.ledger({ script: { latencyMs: 100 } });
   descriptors = [];
-});
-afterEach(async () => {
-  for (const child of children) {
-    if (child.exitCode === null && child.signalCode === null) {
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-    }
-  }
-  for (const descriptor of descriptors) closeSync(descriptor);
-  await upstream.stop();
-  await place.remove();
+  place.atEnd(() => descriptors.forEach((one) => closeSync(one)));
 });
 
 const open = (path: string, flags: number | string): number => {
@@ -40,7 +26,7 @@ const open = (path: string, flags: number | string): number => {
 
 /** Both ends of a pipe. Nobody reads it unless the test does. */
 function pipe(): { readonly reader: number; readonly writer: number } {
-  const path = join(place.dir, `pipe-${descriptors.length}-${children.length}`);
+  const path = place.path(`pipe-${randomUUID()}`);
   execFileSync('mkfifo', [path]);
   const reader = open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   return { reader, writer: open(path, 'w') };
@@ -51,41 +37,33 @@ const close = (descriptor: number): void => {
   closeSync(descriptor);
 };
 
+/** Starts a process whose output goes where `stdio` says. */
+function spawnAt(stdio: StdioOptions, launcher: string, args: readonly string[]): ChildProcess {
+  const env = { PATH: process.env['PATH'], HOME: place.dir };
+  const child = spawn(launcher, args, { cwd: place.dir, env, stdio });
+  const exited = once(child, 'exit');
+  place.atEnd(() => {
+    child.kill('SIGKILL');
+    return exited;
+  });
+  return child;
+}
+
 interface Service {
   readonly url: string;
   readonly ended: Promise<number | null>;
   stop(): Promise<number | null>;
 }
 
-/** Up as soon as it answers, since nothing may be readable of what it prints. */
+/** Nothing that it prints may be readable, so it is up when it answers. */
 async function start(stdio: StdioOptions, args: readonly string[] = []): Promise<Service> {
-  const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
-  const flags = {
-    port: String(port),
-    'data-dir': 'data',
-    ballast: '0',
-    'api-key': KEY,
-    upstream: upstream.url,
-    deployment: 'llama',
-    concurrency: '4',
-  };
-  const given = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
-  const child = spawn(OFFPEAK, ['serve', ...given, ...args], {
-    cwd: place.dir,
-    env: { PATH: process.env['PATH'], HOME: place.dir },
-    stdio,
-  });
-  children.push(child);
+  const url = await place.nobody();
+  const flags = words`--port ${new URL(url).port} --data-dir data --ballast 0 --api-key ${KEY} --concurrency 4`;
+  const models = words`--upstream ${upstream.url} --deployment llama`;
+  const child = spawnAt(stdio, OFFPEAK, ['serve', ...flags, ...models, ...args]);
   const ended = once(child, 'exit').then(([code]) => code as number | null);
-  for (;;) {
-    const isUp = await fetch(`${url}/healthz`).then(
-      ({ ok }) => ok,
-      () => false,
-    );
-    if (isUp) break;
+  while (!(await isUp(url)))
     if (child.exitCode !== null) throw new Error(`the service ended with ${child.exitCode}`);
-  }
   return {
     url,
     ended,
@@ -96,16 +74,11 @@ async function start(stdio: StdioOptions, args: readonly string[] = []): Promise
   };
 }
 
-async function freePort(): Promise<number> {
-  const { createServer } = await import('node:net');
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-}
+const isUp = (url: string): Promise<boolean> =>
+  fetch(`${url}/healthz`).then(
+    ({ ok }) => ok,
+    () => false,
+  );
 
 const health = async (url: string): Promise<number> =>
   (await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(5_000) })).status;
@@ -125,44 +98,31 @@ async function makeNoise(url: string, calls: number): Promise<void> {
   }
 }
 
-/** What goes wrong with the place that the log goes to. */
+const bothTo = (descriptor: number): StdioOptions => ['ignore', descriptor, descriptor];
+
+/** Places to which a log cannot be written. */
 const PLACES: readonly (readonly [name: string, () => StdioOptions])[] = [
-  [
-    'a full disk',
-    () => {
-      const full = open('/dev/full', 'w');
-      return ['ignore', full, full];
-    },
-  ],
-  [
-    'a pipe that nobody reads',
-    () => {
-      const { writer } = pipe();
-      return ['ignore', writer, writer];
-    },
-  ],
-  [
-    'a socket that nobody reads',
-    // Nothing listens for its data, so it is paused.
-    () => ['ignore', 'pipe', 'pipe'],
-  ],
+  ['a full disk', () => bothTo(open('/dev/full', 'w'))],
+  ['a pipe that nobody reads', () => bothTo(pipe().writer)],
+  // Nothing listens for its data, so the socket is paused.
+  ['a socket that nobody reads', () => ['ignore', 'pipe', 'pipe']],
   [
     'a pipe that is closed',
     () => {
       const { reader, writer } = pipe();
       close(reader);
-      return ['ignore', writer, writer];
+      return bothTo(writer);
     },
   ],
 ];
 
 describe.each(PLACES)('a log on %s', (_name, stdio) => {
   test('changes no answer, no batch and no stop', async () => {
-    await writeFile(join(place.dir, 'in.jsonl'), requests(40));
+    await place.write('in.jsonl', requests(40));
     const first = await start(stdio(), ['--log-level', 'debug']);
     await makeNoise(first.url, 1_500);
     const cli = (url: string, ...args: string[]) =>
-      offpeak(args, { cwd: place.dir, env: { OFFPEAK_ENDPOINT: url, OFFPEAK_API_KEY: KEY } });
+      place.offpeak(args, { env: { OFFPEAK_ENDPOINT: url, OFFPEAK_API_KEY: KEY } });
 
     expect(await health(first.url)).toBe(200);
     const refused = await fetch(`${first.url}/v1/batches`, {
@@ -175,7 +135,7 @@ describe.each(PLACES)('a log on %s', (_name, stdio) => {
     const created = await cli(first.url, 'batches', 'create', '--file', 'in.jsonl');
     expect(created).toMatchObject({ code: 0 });
     const id = created.stdout.trim();
-    while ((await upstream.stats()).requests < 8) await cli(first.url, 'batches', 'get', id);
+    await upstream.untilRequests(8);
 
     expect(await first.stop()).toBe(0);
     const second = await start(stdio());
@@ -185,7 +145,7 @@ describe.each(PLACES)('a log on %s', (_name, stdio) => {
   });
 });
 
-test('what a log could not take is counted, and told once it can', async () => {
+test('lines that a log could not take are counted, and the count is logged as soon as possible', async () => {
   const { reader, writer } = pipe();
   const service = await start(['ignore', 'ignore', writer]);
   await makeNoise(service.url, 6_000);
@@ -197,39 +157,26 @@ test('what a log could not take is counted, and told once it can', async () => {
     .slice(0, text.lastIndexOf('\n'))
     .split('\n')
     .map((line) => JSON.parse(line) as { event: string; count?: number });
-  const told = entries.filter(({ event }) => event === 'request').length;
+  const logged = entries.filter(({ event }) => event === 'request').length;
   const dropped = entries.find(({ event }) => event === 'log.dropped')?.count ?? 0;
   expect(dropped).toBeGreaterThan(0);
-  expect(told + dropped).toBe(6_000);
+  expect(logged + dropped).toBe(6_000);
   expect(await service.stop()).toBe(0);
 });
 
-test('a terminal that is stopped or gone holds nothing up', async () => {
-  const port = await freePort();
-  const script = join(place.dir, 'terminal.py');
-  await writeFile(script, IN_A_TERMINAL);
-  const child = spawn(
-    'python3',
-    [script, OFFPEAK, 'serve', '--port', String(port), '--ballast', '0', '--api-key', KEY],
-    {
-      cwd: place.dir,
-      env: { PATH: process.env['PATH'], HOME: place.dir },
-      stdio: ['pipe', 'pipe', 'inherit'],
-    },
-  );
-  children.push(child);
-  const url = `http://127.0.0.1:${port}`;
+test('a terminal that is stopped or gone delays no answer and no stop', async () => {
+  const url = await place.nobody();
+  const script = place.path('terminal.py');
+  await place.write('terminal.py', IN_A_TERMINAL);
+  const serve = words`serve --port ${new URL(url).port} --ballast 0 --api-key ${KEY}`;
+  const { stdin, stdout } = spawnAt(['pipe', 'pipe', 'inherit'], 'python3', [script, OFFPEAK, ...serve]);
+  if (stdin === null || stdout === null) throw new Error('there are no pipes');
   const say = async (word: string) => {
-    child.stdin.write(`${word}\n`);
-    const [answer] = (await once(child.stdout, 'data')) as [Buffer];
+    stdin.write(`${word}\n`);
+    const [answer] = (await once(stdout, 'data')) as [Buffer];
     return answer.toString().trim();
   };
-  while (
-    !(await fetch(`${url}/healthz`).then(
-      ({ ok }) => ok,
-      () => false,
-    ))
-  );
+  while (!(await isUp(url)));
 
   await say('pause');
   await makeNoise(url, 1_000);
@@ -274,12 +221,12 @@ async function readUntil(descriptor: number, pattern: RegExp): Promise<string> {
   return text;
 }
 
-test('what operators change over the API is told, with who did it, and no key', async () => {
+test('what operators change over the API is logged with who did it, and without keys', async () => {
   const { reader, writer } = pipe();
   const { url } = await start(['ignore', 'ignore', writer], ['--admin-key', KEY.replaceAll('k', 'a')]);
   const admin = { OFFPEAK_ENDPOINT: url, OFFPEAK_ADMIN_KEY: KEY.replaceAll('k', 'a') };
   const cli = async (...args: string[]) => {
-    const { code, stdout, stderr } = await offpeak(args, { cwd: place.dir, env: admin });
+    const { code, stdout, stderr } = await place.offpeak(args, { env: admin });
     expect({ code, stderr, args }).toMatchObject({ code: 0 });
     return stdout;
   };
@@ -308,7 +255,7 @@ test('what operators change over the API is told, with who did it, and no key', 
   for (const key of Object.values(JSON.parse(keys) as Record<string, string>)) expect(log).not.toContain(key);
 });
 
-test('the last word of a service that must end is in the log', async () => {
+test('a service that must end logs why', async () => {
   const database = await createTestDatabase();
   const { reader, writer } = pipe();
   const service = await start(['ignore', 'ignore', writer], ['--database', database.url]);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { lines, offpeak, scratch, serve } from './offpeak.ts';
+import { lines, offpeak, scratch, serve, words } from './offpeak.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const npm = (args: readonly string[], cwd: string) =>
@@ -18,15 +18,7 @@ beforeAll(async () => {
   const tarball = (await readdir(place.dir)).find((name) => name.endsWith('.tgz')) ?? '';
   const app = join(place.dir, 'app');
   await npm(
-    [
-      'install',
-      '--prefix',
-      app,
-      '--omit=dev',
-      '--ignore-scripts',
-      '--prefer-offline',
-      join(place.dir, tarball),
-    ],
+    words`install --prefix ${app} --omit=dev --ignore-scripts --prefer-offline ${join(place.dir, tarball)}`,
     place.dir,
   );
   launcher = join(app, 'node_modules', '.bin', 'offpeak');
@@ -37,20 +29,8 @@ test('the packed program has what it needs and no sources or development depende
   const installed = join(place.dir, 'app', 'node_modules');
   const names = await readdir(join(installed, 'offpeak'));
 
-  expect(names.sort()).toEqual([
-    'ARCHITECTURE.md',
-    'CHANGELOG.md',
-    'CONTRIBUTING.md',
-    'LICENSE',
-    'README.md',
-    'SECURITY.md',
-    'STYLE.md',
-    'bin',
-    'dist',
-    'docs',
-    'examples',
-    'package.json',
-  ]);
+  const pages = words`ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md LICENSE README.md SECURITY.md STYLE.md`;
+  expect(names.sort()).toEqual([...pages, 'bin', 'dist', 'docs', 'examples', 'package.json']);
   await expect(access(join(installed, 'vitest'))).rejects.toThrow('ENOENT');
 });
 
@@ -59,12 +39,7 @@ test('the packed program serves, answers its clients, and stops', async () => {
   const example = join(place.dir, 'app', 'node_modules', 'offpeak', 'examples', 'test.jsonl');
 
   const docs = await fetch(`${server.url}/docs`);
-  const watched = await offpeak(['batches', 'create', '--file', example, '--watch', '--json'], {
-    cwd: place.dir,
-    env: server.env,
-    launcher,
-  });
-  server.child.kill('SIGTERM');
+  const watched = await server.cli('batches', 'create', '--file', example, '--watch', '--json');
 
   expect(docs.status).toBe(200);
   expect(watched.code).toBe(0);
@@ -72,7 +47,7 @@ test('the packed program serves, answers its clients, and stops', async () => {
     status: 'completed',
     request_counts: { completed: 3 },
   });
-  expect((await server.ended).code).toBe(0);
+  expect((await server.stop()).code).toBe(0);
 });
 
 test('the packed program validates exactly, and says which version it is', async () => {
@@ -85,7 +60,7 @@ test('the packed program validates exactly, and says which version it is', async
   expect(version).toMatchObject({ code: 0, stdout: '0.1.0\n' });
 });
 
-test('the packed program tells a Node that is too old what it needs, and how to get it', async () => {
+test('the packed program refuses a Node that is too old, and says which one it needs and how to get it', async () => {
   const old = join(place.dir, 'old');
   await mkdir(old);
   await writeFile(join(old, 'node'), '#!/bin/sh\n[ "$1" = -p ] && echo 20 || echo v20.20.2\n', {

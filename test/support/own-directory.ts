@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,23 +47,27 @@ export class OwnDirectory {
 
   /** Starts an HTTP server, and returns its origin. */
   async listen(listener: RequestListener): Promise<string> {
-    const { server, origin } = await listening(listener);
+    return `http://127.0.0.1:${await this.listenWith(createServer(listener))}`;
+  }
+
+  /** Makes a server listen until the end of the test, and returns its port. */
+  async listenWith(server: Server): Promise<number> {
     this.atEnd(() => server.close().closeAllConnections());
-    return origin;
+    return portOf(server);
   }
 
   /** An origin at which nothing listens. */
   async nobody(): Promise<string> {
-    const { server, origin } = await listening();
+    const server = createServer();
+    const port = await portOf(server);
     await once(server.close(), 'close');
-    return origin;
+    return `http://127.0.0.1:${port}`;
   }
 }
 
-async function listening(listener?: RequestListener) {
-  const server = createServer(listener).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return { server, origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+async function portOf(server: Server): Promise<number> {
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  return (server.address() as AddressInfo).port;
 }
 
 /** The space in its name finds commands that do not quote a path. */

@@ -1,46 +1,23 @@
-import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { readdir } from 'node:fs/promises';
+import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { OwnDirectory } from '../../../test/support/own-directory.ts';
 import { openLocalCa } from '../../tls/local-ca.ts';
 import { targetAt } from '../local-files/target.ts';
 import { Client } from './batch-client.ts';
 import { resolveEndpoint } from './endpoint.ts';
 
-let dir: string;
-let servers: Server[] = [];
-beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'offpeak-client-'));
-});
-afterEach(async () => {
-  for (const server of servers) {
-    server.close();
-    server.closeAllConnections();
-  }
-  servers = [];
-  await rm(dir, { recursive: true });
-});
-
-async function listen(handler: RequestListener): Promise<string> {
-  const server = createServer(handler).listen(0, '127.0.0.1');
-  servers.push(server);
-  await once(server, 'listening');
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
+const place = new OwnDirectory();
 const clientOf = (endpoint: string) => new Client(resolveEndpoint({ endpoint, apiKey: 'canary' }, {}));
 
 test('a redirect is an error, and the key does not travel on', async () => {
   let asked = 0;
-  const elsewhere = await listen((_, response) => {
+  const elsewhere = await place.listen((_, response) => {
     asked += 1;
     response.end('{}');
   });
-  const url = await listen((_, response) => response.writeHead(307, { location: elsewhere }).end());
+  const url = await place.listen((_, response) => response.writeHead(307, { location: elsewhere }).end());
 
   await expect(clientOf(url).batch('b')).rejects.toMatchObject({ exitCode: 3 });
   expect(asked).toBe(0);
@@ -48,14 +25,14 @@ test('a redirect is an error, and the key does not travel on', async () => {
 
 test('an upload has the file with its name, a content type, and the purpose', async () => {
   let body = '';
-  const url = await listen((request, response) => {
+  const url = await place.listen((request, response) => {
     request.setEncoding('utf8').on('data', (text: string) => (body += text));
     request.on('end', () => response.writeHead(201).end('{"id":"file-1"}'));
   });
-  await writeFile(join(dir, 'in.jsonl'), '{"custom_id":"a"}\n');
+  await place.write('in.jsonl', '{"custom_id":"a"}\n');
 
   const file = await clientOf(url).upload(
-    { path: join(dir, 'in.jsonl'), name: 'in.jsonl', filename: 'in.jsonl' },
+    { path: place.path('in.jsonl'), name: 'in.jsonl', filename: 'in.jsonl' },
     { purpose: 'batch' },
   );
 
@@ -67,7 +44,7 @@ test('an upload has the file with its name, a content type, and the purpose', as
 });
 
 test('a refusal is told in the words of the service, without escape sequences, and never with the key', async () => {
-  const url = await listen((_, response) =>
+  const url = await place.listen((_, response) =>
     response
       .writeHead(401)
       .end(JSON.stringify({ error: { code: '401', message: 'Access \u001B[31mdenied\u0007' } })),
@@ -84,13 +61,13 @@ test('a refusal is told in the words of the service, without escape sequences, a
 });
 
 test('an answer without JSON says so', async () => {
-  const url = await listen((_, response) => response.end('<html>'));
+  const url = await place.listen((_, response) => response.end('<html>'));
 
   await expect(clientOf(url).batch('b')).rejects.toThrow(/answered 200 without JSON/);
 });
 
 test("a batch of the original's early versions, and of OpenAI, is understood", async () => {
-  const url = await listen((_, response) =>
+  const url = await place.listen((_, response) =>
     response.end('{"id":"b","status":"Validating","request_counts":{"total":null},"output_file_id":""}'),
   );
 
@@ -98,32 +75,32 @@ test("a batch of the original's early versions, and of OpenAI, is understood", a
 });
 
 test('a download that is cut leaves nothing behind', async () => {
-  const url = await listen((_, response) => {
+  const url = await place.listen((_, response) => {
     response.writeHead(200, { 'content-length': '1000' });
     response.write('half', () => response.destroy());
   });
 
-  await expect(clientOf(url).download('f', await targetAt(join(dir, 'out.jsonl')))).rejects.toMatchObject({
+  await expect(clientOf(url).download('f', await targetAt(place.path('out.jsonl')))).rejects.toMatchObject({
     exitCode: 3,
   });
-  expect(await readdir(dir)).toEqual([]);
+  expect(await readdir(place.dir)).toEqual([]);
 });
 
 test('a download appears whole, also when it is empty', async () => {
-  const url = await listen((request, response) =>
+  const url = await place.listen((request, response) =>
     response.end(request.url?.includes('full') ? 'line\n' : ''),
   );
 
-  await clientOf(url).download('full', await targetAt(join(dir, 'full.jsonl')));
-  await clientOf(url).download('none', await targetAt(join(dir, 'none.jsonl')));
+  await clientOf(url).download('full', await targetAt(place.path('full.jsonl')));
+  await clientOf(url).download('none', await targetAt(place.path('none.jsonl')));
 
-  expect(await readFile(join(dir, 'full.jsonl'), 'utf8')).toBe('line\n');
-  expect(await readFile(join(dir, 'none.jsonl'), 'utf8')).toBe('');
+  expect(await place.read('full.jsonl')).toBe('line\n');
+  expect(await place.read('none.jsonl')).toBe('');
 });
 
 test('an id cannot name another path', async () => {
   let path = '';
-  const url = await listen((request, response) => {
+  const url = await place.listen((request, response) => {
     path = request.url ?? '';
     response.end('{"id":"b","status":"completed"}');
   });
@@ -135,7 +112,7 @@ test('an id cannot name another path', async () => {
 
 test('how a batch is to queue is said in a header, and only when it was asked for', async () => {
   const said: unknown[] = [];
-  const url = await listen((request, response) => {
+  const url = await place.listen((request, response) => {
     said.push(request.headers['offpeak-queue']);
     response.end('{"id":"b","status":"validating"}');
   });
@@ -147,7 +124,7 @@ test('how a batch is to queue is said in a header, and only when it was asked fo
 });
 
 test('an answer of another shape is told, without a stack', async () => {
-  const url = await listen((_, response) => response.end('[]'));
+  const url = await place.listen((_, response) => response.end('[]'));
 
   await expect(clientOf(url).batch('b')).rejects.toMatchObject({
     exitCode: 1,
@@ -156,7 +133,7 @@ test('an answer of another shape is told, without a stack', async () => {
 });
 
 test("the original's answer to a bad token is told in its words", async () => {
-  const url = await listen((_, response) =>
+  const url = await place.listen((_, response) =>
     response.writeHead(401).end('{"statusCode":401,"message":"Unauthorized."}'),
   );
 
@@ -164,15 +141,11 @@ test("the original's answer to a bad token is told in its words", async () => {
 });
 
 test('a certificate that is not trusted is named, with what to do', async () => {
-  const ca = await openLocalCa(dir, { nowMs: Date.now() });
-  const server = createTlsServer(await ca.issue(['127.0.0.1']), (_, response) => response.end('{}')).listen(
-    0,
-    '127.0.0.1',
-  );
-  servers.push(server);
-  await once(server, 'listening');
+  const ca = await openLocalCa(place.dir, { nowMs: Date.now() });
+  const server = createTlsServer(await ca.issue(['127.0.0.1']), (_, response) => response.end('{}'));
+  const port = await place.listenWith(server);
 
-  const refused = clientOf(`https://127.0.0.1:${(server.address() as AddressInfo).port}`).batch('b');
+  const refused = clientOf(`https://127.0.0.1:${port}`).batch('b');
 
   await expect(refused).rejects.toMatchObject({ exitCode: 3 });
   await expect(refused).rejects.toThrow(/not trusted here.*NODE_EXTRA_CA_CERTS=/);
@@ -187,13 +160,11 @@ test('a resource whose host is not known here can be addressed by path, and the 
 test.each(['http', 'https'] as const)(
   '%s at a port that speaks the other one says which to use',
   async (scheme) => {
-    const ca = await openLocalCa(dir, { nowMs: Date.now() });
+    const ca = await openLocalCa(place.dir, { nowMs: Date.now() });
     const answer: RequestListener = (_, response) => response.end('{}');
     const server =
       scheme === 'https' ? createServer(answer) : createTlsServer(await ca.issue(['127.0.0.1']), answer);
-    servers.push(server.listen(0, '127.0.0.1'));
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
+    const port = await place.listenWith(server);
 
     const refused = clientOf(`${scheme}://127.0.0.1:${port}`).batch('b');
 

@@ -1,7 +1,6 @@
-import { once } from 'node:events';
-import { createServer, type RequestListener, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { afterEach, describe, expect, test } from 'vitest';
+import type { RequestListener } from 'node:http';
+import { describe, expect, test } from 'vitest';
+import { OwnDirectory } from '../../../test/support/own-directory.ts';
 import { ControlClient, type ControlCommandFlags } from '../client/control-client.ts';
 import { resolveControl } from '../client/endpoint.ts';
 import { auditRow } from './audit.ts';
@@ -13,17 +12,10 @@ import { bodyOf as resourceBody } from './resources.ts';
 const own: ControlCommandFlags = { subscription: 's' };
 const inDefault = { ...own, resource: 'default' };
 
-let server: Server | undefined;
-afterEach(() => {
-  server?.close();
-  server?.closeAllConnections();
-  server = undefined;
-});
+const place = new OwnDirectory();
 
 async function clientOf(handler: RequestListener, flags: Partial<ControlCommandFlags> = {}) {
-  server = createServer(handler).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const endpoint = await place.listen(handler);
   const given = { ...own, endpoint, adminKey: 'canary', ...flags };
   return new ControlClient(resolveControl(given, {}), given);
 }

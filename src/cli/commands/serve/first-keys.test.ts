@@ -1,41 +1,36 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { OwnDirectory } from '../../../../test/support/own-directory.ts';
 import { dropFirstKeys, firstKeysFile, writeFirstKeys } from './first-keys.ts';
 
-let dir: string;
-beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'first-keys-'));
-});
-afterEach(() => rm(dir, { recursive: true, force: true }));
+const place = new OwnDirectory();
 
 test('a key that is made later does not take the other one out of the file', async () => {
-  await writeFirstKeys(dir, { apiKey: null, adminKey: 'admin' });
+  await writeFirstKeys(place.dir, { apiKey: null, adminKey: 'admin' });
 
-  const path = await writeFirstKeys(dir, { apiKey: 'api', adminKey: null });
+  const path = await writeFirstKeys(place.dir, { apiKey: 'api', adminKey: null });
 
   expect(await readFile(path, 'utf8')).toBe('OFFPEAK_ADMIN_KEY=admin\nOFFPEAK_API_KEY=api\n');
-  expect(await readdir(dir)).toEqual(['first-keys.env']);
+  expect(await readdir(place.dir)).toEqual(['first-keys.env']);
 });
 
 test('the file is for its owner alone, also where one was left that others could read', async () => {
-  await writeFile(join(dir, 'first-keys.env.part'), 'left', { mode: 0o666 });
+  await writeFile(place.path('first-keys.env.part'), 'left', { mode: 0o666 });
 
-  const path = await writeFirstKeys(dir, { apiKey: 'api', adminKey: 'admin' });
+  const path = await writeFirstKeys(place.dir, { apiKey: 'api', adminKey: 'admin' });
 
   expect((await stat(path)).mode & 0o777).toBe(0o600);
   expect(await readFile(path, 'utf8')).toBe('OFFPEAK_API_KEY=api\nOFFPEAK_ADMIN_KEY=admin\n');
 });
 
 test('a key that was shown leaves the file, and the file goes with the last one', async () => {
-  const path = await writeFirstKeys(dir, { apiKey: 'api', adminKey: 'admin' });
+  const path = await writeFirstKeys(place.dir, { apiKey: 'api', adminKey: 'admin' });
 
-  await dropFirstKeys(dir, { apiKey: 'api', adminKey: null });
+  await dropFirstKeys(place.dir, { apiKey: 'api', adminKey: null });
   const left = await readFile(path, 'utf8');
-  const named = await firstKeysFile(dir);
-  await dropFirstKeys(dir, { apiKey: null, adminKey: 'admin' });
+  const named = await firstKeysFile(place.dir);
+  await dropFirstKeys(place.dir, { apiKey: null, adminKey: 'admin' });
 
   expect([left, named]).toEqual(['OFFPEAK_ADMIN_KEY=admin\n', path]);
-  expect([await readdir(dir), await firstKeysFile(dir)]).toEqual([[], null]);
+  expect([await readdir(place.dir), await firstKeysFile(place.dir)]).toEqual([[], null]);
 });
