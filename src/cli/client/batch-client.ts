@@ -7,8 +7,9 @@ import { ReaderGone, type Target, writeTarget } from '../local-files/target.ts';
 import { CliError, EXIT } from '../process/exit.ts';
 import { stopAsked } from '../process/signals.ts';
 import { reasonOf } from '../process/system-error.ts';
+import type { Page } from '../terminal/print.ts';
 import { type Endpoint, type EndpointFlags, resolveEndpoint } from './endpoint.ts';
-import { brokenOff, type Query, send, sendFor, noteService } from './http.ts';
+import { brokenOff, noteService, type Query, send, sendFor } from './http.ts';
 import { runningService } from './running-service.ts';
 
 /** The members that commands read. Any service of either style may answer, so all other members are passed on unread. */
@@ -171,13 +172,6 @@ export class Client {
     const { data, has_more } = answer;
     return { data, hasMore: has_more === true && data.length > 0, answer };
   }
-}
-
-export interface Page<T> {
-  readonly data: readonly T[];
-  readonly hasMore: boolean;
-  /** The whole answer of the service. */
-  readonly answer: unknown;
 }
 
 /** Downloads a file. If the reader of a pipe goes away, it does not want the rest, and that is no error. */

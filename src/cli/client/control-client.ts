@@ -3,7 +3,7 @@ import { DEFAULT_RESOURCE_GROUP } from '../../config/config.ts';
 import { CliError, EXIT } from '../process/exit.ts';
 import { Account, AuditPage, Deployment, Keys, listOf, Model, Usage } from './control-shapes.ts';
 import { type ControlFlags, resolveControl } from './endpoint.ts';
-import { type Query, send, sendFor, type Service, noteService } from './http.ts';
+import { noteService, type Query, send, sendFor, type Service } from './http.ts';
 import { runningService } from './running-service.ts';
 
 export interface ControlCommandFlags extends ControlFlags {

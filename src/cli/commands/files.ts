@@ -34,7 +34,7 @@ export async function uploadFile(
 export async function listFiles(flags: ListFlags & { readonly purpose?: string }): Promise<ExitCode> {
   const query = { limit: flags.limit, after: flags.after, purpose: flags.purpose };
   const { client } = await openClient(flags);
-  printPage(await client.listFiles(query), { json: flags.json ?? false, headings: HEADINGS, row: summary });
+  printPage(await client.listFiles(query), { json: flags.json, headings: HEADINGS, row: summary });
   return EXIT.ok;
 }
 

@@ -38,22 +38,14 @@ function realPath(path: string): string | undefined {
   }
 }
 
+type ServiceFlags = {
+  readonly [Name in 'resource' | 'endpoint' | 'apiKey' | 'adminKey' | 'apiVersion']?: string | undefined;
+};
+
 /** A command line that works here, for the same service and resource. It never repeats a key. */
 export function nextCommand(
   words: readonly string[],
-  {
-    resource,
-    endpoint,
-    apiKey,
-    adminKey,
-    apiVersion,
-  }: {
-    readonly resource?: string | undefined;
-    readonly endpoint?: string | undefined;
-    readonly apiKey?: string | undefined;
-    readonly adminKey?: string | undefined;
-    readonly apiVersion?: string | undefined;
-  } = {},
+  { resource, endpoint, apiKey, adminKey, apiVersion }: ServiceFlags = {},
 ): string {
   const flags = Object.entries({ resource, endpoint, 'api-version': apiVersion }).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, value],

@@ -1,42 +1,25 @@
 import { note } from '../terminal/print.ts';
 
-/** What each exit code means. Tests compare `--help` and docs/command-line.md with this table. */
-export const EXIT_CODES = {
-  ok: { code: 0, meaning: 'everything that was asked for is done' },
-  failed: {
-    code: 1,
-    meaning:
-      'the job is over and not all of it succeeded: some requests failed, the service refused, or this machine did',
-  },
-  usage: { code: 2, meaning: 'the command line or the configuration has a fault; nothing was sent' },
-  unreachable: {
-    code: 3,
-    meaning:
-      'the service or the upstream cannot be reached, or the upstream refuses the key; try again later',
-  },
-  faultyInput: { code: 4, meaning: 'the batch file has faults; no request was sent' },
-  interrupted: {
-    code: 5,
-    meaning: 'the command was stopped before the end; the same command goes on from there',
-  },
-  noAnswer: {
-    code: 6,
-    meaning:
-      'the upstream accepted no request for as long as `run` waits; the same command goes on from there',
-  },
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  unreachable: 3,
+  faultyInput: 4,
+  interrupted: 5,
+  noAnswer: 6,
 } as const;
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-type ExitName = keyof typeof EXIT_CODES;
-export type ExitCode = (typeof EXIT_CODES)[ExitName]['code'];
-
-export const EXIT: { readonly [Name in ExitName]: (typeof EXIT_CODES)[Name]['code'] } = {
-  ok: EXIT_CODES.ok.code,
-  failed: EXIT_CODES.failed.code,
-  usage: EXIT_CODES.usage.code,
-  unreachable: EXIT_CODES.unreachable.code,
-  faultyInput: EXIT_CODES.faultyInput.code,
-  interrupted: EXIT_CODES.interrupted.code,
-  noAnswer: EXIT_CODES.noAnswer.code,
+/** What each exit code means. Tests compare `--help` and docs/command-line.md with this table. */
+export const EXIT_MEANINGS: Readonly<Record<ExitCode, string>> = {
+  0: 'everything that was asked for is done',
+  1: 'the job is over and not all of it succeeded: some requests failed, the service refused, or this machine did',
+  2: 'the command line or the configuration has a fault; nothing was sent',
+  3: 'the service or the upstream cannot be reached, or the upstream refuses the key; try again later',
+  4: 'the batch file has faults; no request was sent',
+  5: 'the command was stopped before the end; the same command goes on from there',
+  6: 'the upstream accepted no request for as long as `run` waits; the same command goes on from there',
 };
 
 /** Ends a command with a message for its user, without a stack. */

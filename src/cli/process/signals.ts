@@ -1,13 +1,10 @@
 import { EXIT, type ExitCode } from './exit.ts';
 
 /** Resolves at the first SIGINT or SIGTERM, after `onFirst`. The second one ends the process at once, with `exitCode`. */
-export function stopSignal({
-  onFirst = () => {},
-  exitCode = EXIT.failed,
-}: {
-  readonly onFirst?: (signal: NodeJS.Signals) => void;
-  readonly exitCode?: ExitCode;
-} = {}): Promise<NodeJS.Signals> {
+export function stopSignal(
+  onFirst: (signal: NodeJS.Signals) => void = () => {},
+  exitCode: ExitCode = EXIT.failed,
+): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let asked = false;
     const onSignal = (signal: NodeJS.Signals) => {

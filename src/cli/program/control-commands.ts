@@ -7,9 +7,8 @@ import type { AuditFlags } from '../commands/audit.ts';
 import type { DeploymentFlags, InResourceFlags } from '../commands/deployments.ts';
 import type { LocationFlags } from '../commands/quota.ts';
 import type { KeysFlags, ResourceFlags } from '../commands/resources.ts';
-import type { ExitCode } from '../process/exit.ts';
 import { helpText } from '../terminal/print.ts';
-import { collect, type Run, waitOrFail, wholeNumber } from './flags.ts';
+import { collect, onNamed, type Run, waitOrFail, wholeNumber } from './flags.ts';
 
 /** Adds the commands of the control plane. Each is an HTTP client of a running service. */
 export function addControl(program: Command, run: Run): void {
@@ -133,13 +132,6 @@ const withDeployment = (command: Command): Command =>
       'use only this upstream; may be repeated; `all` allows every one again',
       collect,
     );
-
-/** Makes the action of a command that takes a name. It loads the command's code when it runs. */
-const onNamed =
-  <Module>(load: () => Promise<Module>) =>
-  <Flags>(act: (module: Module, name: string, flags: Flags) => Promise<ExitCode>) =>
-  async (name: string, flags: Flags) =>
-    act(await load(), name, flags);
 
 const named = (command: Command): Command => command.argument('<name>');
 

@@ -7,6 +7,13 @@ export type Run = <Args extends unknown[]>(
   action: (...args: Args) => Promise<ExitCode>,
 ) => (...args: Args) => Promise<void>;
 
+/** Makes the action of a command that takes a name or an id. It loads the command's code when it runs. */
+export const onNamed =
+  <Module>(load: () => Promise<Module>) =>
+  <Flags>(act: (module: Module, name: string, flags: Flags) => Promise<ExitCode>) =>
+  async (name: string, flags: Flags) =>
+    act(await load(), name, flags);
+
 export const collect = (value: string, previous: string[] = []): string[] => [...previous, value];
 
 export function wholeNumber(text: string): number {

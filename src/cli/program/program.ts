@@ -7,10 +7,10 @@ import type { ClientFlags, ListFlags } from '../client/batch-client.ts';
 import type { CreateFlags, DownloadFlags } from '../commands/batches/batches.ts';
 import type { RunFlags } from '../commands/run/job.ts';
 import type { TableFlags } from '../process/configure.ts';
-import { CliError, EXIT, EXIT_CODES, type ExitCode } from '../process/exit.ts';
+import { CliError, EXIT, EXIT_MEANINGS, type ExitCode } from '../process/exit.ts';
 import { columnsOf, factLines, helpText, note, print } from '../terminal/print.ts';
 import { addControl } from './control-commands.ts';
-import { collect, type Run, seconds, waitOrFail, wholeNumber } from './flags.ts';
+import { collect, onNamed, type Run, seconds, waitOrFail, wholeNumber } from './flags.ts';
 
 /** Parses the command line, runs the command, and returns the process's exit code. */
 export async function main(argv: readonly string[], { version }: { version: string }): Promise<ExitCode> {
@@ -65,7 +65,7 @@ function buildProgram(run: Run, version: string): Command {
 
 function exitCodesText(): string {
   const lines = factLines(
-    Object.values(EXIT_CODES).map(({ code, meaning }) => [`  ${code}`, meaning]),
+    Object.entries(EXIT_MEANINGS).map(([code, meaning]) => [`  ${code}`, meaning]),
     columnsOf(process.stdout),
   );
   return `\nExit codes:\n${lines.join('\n')}`;
@@ -162,6 +162,8 @@ function addLocalJobs(program: Command, run: Run): void {
 type WatchFlags = ClientFlags & { readonly interval?: number };
 
 function addBatches(batches: Command, run: Run): void {
+  const load = () => import('../commands/batches/batches.ts');
+  const on = onNamed(load);
   client(batches, 'create', 'Upload a file, start a batch over it, and print the id')
     .option('--file <in.jsonl>', 'the batch file to upload; - is standard input')
     .option('--input-file-id <ID>', 'or a file that was uploaded before')
@@ -175,83 +177,49 @@ function addBatches(batches: Command, run: Run): void {
     .option('--watch', 'show the progress until the batch is over')
     .option('--all', 'print every fault')
     .option('--interval <SECONDS>', 'time between two polls while watching', seconds)
-    .action(
-      run(async (flags: CreateFlags) => (await import('../commands/batches/batches.ts')).createBatch(flags)),
-    );
+    .action(run(async (flags: CreateFlags) => (await load()).createBatch(flags)));
   client(batches, 'get', 'Show a batch')
     .argument('<id>')
     .option('--all', 'print every fault')
-    .action(
-      run(async (id: string, flags: ClientFlags) =>
-        (await import('../commands/batches/batches.ts')).getBatch(id, flags),
-      ),
-    );
+    .action(run(on<ClientFlags>((module, id, flags) => module.getBatch(id, flags))));
   paged(client(batches, 'list', 'List batches, newest first'))
     .option('--filter <EXPRESSION>', `such as "status eq 'Completed'"`)
-    .action(
-      run(async (flags: ListFlags) => (await import('../commands/batches/batches.ts')).listBatches(flags)),
-    );
+    .action(run(async (flags: ListFlags) => (await load()).listBatches(flags)));
   client(batches, 'watch', 'Show the progress of a batch until it is over')
     .argument('<id>')
     .option('--all', 'print every fault')
     .option('--interval <SECONDS>', 'time between two polls', seconds)
-    .action(
-      run(async (id: string, flags: WatchFlags) =>
-        (await import('../commands/batches/batches.ts')).watch(id, flags),
-      ),
-    );
+    .action(run(on<WatchFlags>((module, id, flags) => module.watch(id, flags))));
   client(batches, 'cancel', 'Cancel a batch; its answers so far are kept')
     .argument('<id>')
-    .action(
-      run(async (id: string, flags: ClientFlags) =>
-        (await import('../commands/batches/batches.ts')).cancelBatch(id, flags),
-      ),
-    );
+    .action(run(on<ClientFlags>((module, id, flags) => module.cancelBatch(id, flags))));
   client(batches, 'download', 'Write the output and the errors of a batch')
     .argument('<id>')
     .option('-o, --output <FILE>', 'answers; by default ID_output.jsonl; - is standard output')
     .option('-e, --errors <FILE>', 'failed requests; by default ID_errors.jsonl')
-    .action(
-      run(async (id: string, flags: DownloadFlags) =>
-        (await import('../commands/batches/batches.ts')).downloadBatch(id, flags),
-      ),
-    );
+    .action(run(on<DownloadFlags>((module, id, flags) => module.downloadBatch(id, flags))));
 }
 
 function addFiles(files: Command, run: Run): void {
+  const load = () => import('../commands/files.ts');
+  const on = onNamed(load);
   client(files, 'upload', 'Upload a file and print the id')
     .argument('<file>', 'the file; - is standard input')
     .option('--purpose <PURPOSE>', 'purpose of the file', 'batch')
-    .action(
-      run(async (path: string, flags: ClientFlags & { purpose: string }) =>
-        (await import('../commands/files.ts')).uploadFile(path, flags),
-      ),
-    );
+    .action(run(on<ClientFlags & { purpose: string }>((module, id, flags) => module.uploadFile(id, flags))));
   paged(client(files, 'list', 'List files, newest first'))
     .option('--purpose <PURPOSE>', 'only files of this purpose')
-    .action(run(async (flags: ListFlags) => (await import('../commands/files.ts')).listFiles(flags)));
+    .action(run(async (flags: ListFlags) => (await load()).listFiles(flags)));
   client(files, 'get', 'Show a file')
     .argument('<id>')
-    .action(
-      run(async (id: string, flags: ClientFlags) =>
-        (await import('../commands/files.ts')).getFile(id, flags),
-      ),
-    );
+    .action(run(on<ClientFlags>((module, id, flags) => module.getFile(id, flags))));
   client(files, 'download', 'Write the content of a file')
     .argument('<id>')
     .option('-o, --output <FILE>', 'file to write to; - is standard output', '-')
-    .action(
-      run(async (id: string, flags: ClientFlags & { output: string }) =>
-        (await import('../commands/files.ts')).downloadFile(id, flags),
-      ),
-    );
+    .action(run(on<ClientFlags & { output: string }>((module, id, flags) => module.downloadFile(id, flags))));
   client(files, 'delete', 'Delete a file')
     .argument('<id>')
-    .action(
-      run(async (id: string, flags: ClientFlags) =>
-        (await import('../commands/files.ts')).deleteFile(id, flags),
-      ),
-    );
+    .action(run(on<ClientFlags>((module, id, flags) => module.deleteFile(id, flags))));
 }
 
 const client = (parent: Command, name: string, description: string): Command =>

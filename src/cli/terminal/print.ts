@@ -97,22 +97,23 @@ export function fittedTable(
   return blocks.join('\n');
 }
 
+export interface Page<T> {
+  readonly data: readonly T[];
+  readonly hasMore: boolean;
+  /** The whole answer of the service. */
+  readonly answer: unknown;
+}
+
+interface PageView<T> {
+  readonly json: boolean | undefined;
+  readonly headings: readonly string[];
+  readonly row: (item: T) => readonly string[];
+}
+
 /** Prints a page of a list, a row for each item, and how to get the next page. JSON is an object, as on the wire. */
 export function printPage<T extends { readonly id: string }>(
-  {
-    data,
-    hasMore,
-    answer,
-  }: { readonly data: readonly T[]; readonly hasMore: boolean; readonly answer: unknown },
-  {
-    json,
-    headings,
-    row,
-  }: {
-    readonly json: boolean;
-    readonly headings: readonly string[];
-    readonly row: (item: T) => readonly string[];
-  },
+  { data, hasMore, answer }: Page<T>,
+  { json = false, headings, row }: PageView<T>,
 ): void {
   if (json) return printJson(answer);
   printTable(headings, data.map(row));

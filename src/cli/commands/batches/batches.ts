@@ -103,7 +103,7 @@ export async function listBatches(flags: ListFlags & { readonly filter?: string 
   const query = { limit: flags.limit, after: flags.after, $filter: flags.filter };
   const { client } = await openClient(flags);
   const headings = ['id', 'status', 'done', 'created (UTC)'];
-  printPage(await client.listBatches(query), { json: flags.json ?? false, headings, row: summary });
+  printPage(await client.listBatches(query), { json: flags.json, headings, row: summary });
   return EXIT.ok;
 }
 

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Core } from '../../../app.ts';
-import { isTerminal, type Batch, type BatchEndpoint } from '../../../contract/batch.ts';
+import { type Batch, type BatchEndpoint, isTerminal } from '../../../contract/batch.ts';
 import { ApiError } from '../../../contract/error.ts';
 import type { Inspection } from '../../../contract/inspection.ts';
 import { DEFAULT_RESOURCE_ID, type Scope } from '../../../contract/scope.ts';

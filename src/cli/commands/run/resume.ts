@@ -21,8 +21,8 @@ import { DataDirError, openDataDir } from '../../../core/data-dir.ts';
 import { CliError, EXIT } from '../../process/exit.ts';
 import { codeOf, reasonOf } from '../../process/system-error.ts';
 import { grouped, note } from '../../terminal/print.ts';
-import { dataDirOf, retryInputOf, type Job, type RunFlags } from './job.ts';
-import { createRecord, readRecord, replaceRecord, type Outcome, type RunRecord } from './record.ts';
+import { dataDirOf, type Job, retryInputOf, type RunFlags } from './job.ts';
+import { createRecord, type Outcome, readRecord, replaceRecord, type RunRecord } from './record.ts';
 
 export type Plan =
   | { readonly kind: 'fresh' }
@@ -132,19 +132,16 @@ export async function claimDirectory(job: Job, plan: Plan, flags: RunFlags): Pro
     const made = await createRecord(stateDir, { sent, finished: null, retrying: false });
     if (JSON.stringify(made.sent) === JSON.stringify(sent)) return made;
   } catch (error) {
-    if (error instanceof CliError) throw error;
-    const taken = error instanceof DataDirError ? takenText(error, dataDirOf(job)) : null;
-    if (taken !== null) throw new CliError(taken, EXIT.failed, { cause: error });
+    if (error instanceof CliError || isTaken(error)) throw error;
     const reason = error instanceof DataDirError ? error.message : reasonOf(error);
     throw new CliError(`${stateDir} cannot be written: ${reason}`, EXIT.usage, { cause: error });
   }
   throw new CliError(`${stateDir} was just taken by another run.`, EXIT.usage);
 }
 
-export const takenText = ({ message }: DataDirError, dir: string): string | null =>
-  message.includes('is using the data directory')
-    ? `another run is under way there: ${dir} is in use. Wait for it, or name another output with -o.`
-    : null;
+/** Whether another process has the data directory of the run. */
+export const isTaken = (error: unknown): boolean =>
+  error instanceof DataDirError && error.message.includes('is using the data directory');
 
 /** Names that a run makes in its directory: the record, the engine's data, and files that are being written. */
 const OURS = /^(run\.json(\.\d+)?|data|retry\.jsonl|\.offpeak-[0-9a-f]+\.part)$/;

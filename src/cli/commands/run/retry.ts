@@ -10,7 +10,7 @@ import { CliError, EXIT } from '../../process/exit.ts';
 import { reasonOf } from '../../process/system-error.ts';
 import { tryJson } from '../../process/try-json.ts';
 import { grouped } from '../../terminal/print.ts';
-import { retryInputOf, type Job } from './job.ts';
+import { type Job, retryInputOf } from './job.ts';
 import type { RunRecord } from './record.ts';
 
 /** No line of a result is as long as this. */

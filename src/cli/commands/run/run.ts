@@ -1,10 +1,9 @@
 import { stat } from 'node:fs/promises';
-import { openLocalCore, type Core } from '../../../app.ts';
-import { resolveConfig, type AppConfig } from '../../../config/config.ts';
+import { openLocalCore } from '../../../app.ts';
+import { type AppConfig, resolveConfig } from '../../../config/config.ts';
 import type { Values } from '../../../config/sections.ts';
 import type { Batch } from '../../../contract/batch.ts';
 import { ApiError } from '../../../contract/error.ts';
-import { DataDirError } from '../../../core/data-dir.ts';
 import { createLog, type Log } from '../../../core/log.ts';
 import { withInput } from '../../local-files/input.ts';
 import { faultReport, faultsIn } from '../../local-files/inspect.ts';
@@ -16,11 +15,11 @@ import { isDiskFull, toCliError } from '../../process/store-error.ts';
 import { byteSize, note, oneLine, printJson } from '../../terminal/print.ts';
 import { createProgressView, type ProgressView } from '../../terminal/progress.ts';
 import { execute } from './execute.ts';
-import { dataDirOf, prepareJob, type Job, type RunFlags } from './job.ts';
+import { dataDirOf, type Job, prepareJob, type RunFlags } from './job.ts';
 import { outcomeOf, reportOutcome } from './outcome.ts';
 import { readRecord, type RunRecord } from './record.ts';
 import { writeResults } from './results.ts';
-import { claimDirectory, markFinished, planOf, takenText, type Plan } from './resume.ts';
+import { claimDirectory, isTaken, markFinished, type Plan, planOf } from './resume.ts';
 import { probeUpstream } from './upstream-probe.ts';
 
 /** Requests in flight are paid for. A person who presses Ctrl-C waits less long than a system that sends SIGTERM. */
@@ -47,7 +46,7 @@ export async function runBatch(path: string, table: TableFlags, flags: RunFlags)
     if (plan.kind === 'finished') {
       return reportOutcome(job, plan.record.finished, { json: flags.json, alreadyFinished: true });
     }
-    return runPlan(job, plan, { values, upstream, flags }).catch((error: unknown) => {
+    return runPlan(job, plan, { values, flags }).catch((error: unknown) => {
       throw withNextStep(error, { job, values });
     });
   });
@@ -57,21 +56,15 @@ const NO_UPSTREAM =
   'run needs an upstream that answers: --upstream URL, such as --upstream http://127.0.0.1:8000/v1. ' +
   'With --upstream simulator the answers are invented.';
 
-interface Given {
-  readonly values: Values;
-  readonly upstream: string;
-  readonly flags: RunFlags;
-}
-
-async function runPlan(job: Job, plan: Exclude<Plan, { kind: 'finished' }>, given: Given): Promise<ExitCode> {
+async function runPlan(
+  job: Job,
+  plan: Exclude<Plan, { kind: 'finished' }>,
+  { values, flags }: { readonly values: Values; readonly flags: RunFlags },
+): Promise<ExitCode> {
   const startedMs = performance.now();
-  const { values, upstream, flags } = given;
   await probeTarget(job.output);
   await probeTarget(job.errors);
-  const { isSimulator, doubt } = await probeUpstream(upstream, {
-    apiKey: values.upstreamApiKey,
-    model: job.sent.model,
-  });
+  const { isSimulator, doubt } = await probeUpstream(job.sent, { apiKey: values.upstreamApiKey });
   if (doubt !== null) note(`The upstream ${doubt}`);
   if (isSimulator) note('The answers are simulated: no model is asked.');
   const record = await claimDirectory(job, plan, flags);
@@ -95,17 +88,19 @@ async function runUntilEnded(job: Job, record: RunRecord, values: Values): Promi
   const view = createProgressView();
   const stop = { signal: null as NodeJS.Signals | null };
   const stopping = new AbortController();
-  void stopSignal({
-    exitCode: EXIT.interrupted,
-    onFirst: (signal) => {
-      stop.signal = signal;
-      stopping.abort();
-      view.end();
-      const seconds = drainMs(signal) / 1000;
-      note(`stopping: requests in flight get ${seconds} s to finish; again (Ctrl-C) to end now`);
-    },
+  void stopSignal((signal) => {
+    stop.signal = signal;
+    stopping.abort();
+    view.end();
+    const seconds = drainMs(signal) / 1000;
+    note(`stopping: requests in flight get ${seconds} s to finish; again (Ctrl-C) to end now`);
+  }, EXIT.interrupted);
+  const { retrying, finished } = record;
+  const core = await openLocalCore(configOf(job, values), {
+    log: troubleLog(view),
+    onFatal: die,
+    acceptedBefore: retrying && finished !== null && finished.request_counts.completed > 0,
   });
-  const core = await openState(configOf(job, values), { view, record });
   try {
     const { waitForUpstreamMs } = values;
     const batch = await execute(core, job, { record, view, stopping: stopping.signal, waitForUpstreamMs });
@@ -139,19 +134,6 @@ function configOf(job: Job, values: Values): AppConfig {
   });
 }
 
-async function openState(
-  config: AppConfig,
-  { view, record: { retrying, finished } }: { readonly view: ProgressView; readonly record: RunRecord },
-): Promise<Core> {
-  const acceptedBefore = retrying && finished !== null && finished.request_counts.completed > 0;
-  try {
-    return await openLocalCore(config, { log: troubleLog(view), onFatal: die, acceptedBefore });
-  } catch (error) {
-    const taken = error instanceof DataDirError ? takenText(error, config.dataDir) : null;
-    throw taken === null ? error : new CliError(taken, EXIT.failed, { cause: error });
-  }
-}
-
 /** Warnings and errors alone: a person at the terminal reads them. */
 const troubleLog = (view: ProgressView): Log =>
   createLog(({ level, message, fields }) => {
@@ -167,11 +149,16 @@ function whyNot({ status, errors }: Batch): string {
 const bytesOf = async (target: Target): Promise<number | null> =>
   target.kind === 'file' ? (await stat(target.realPath)).size : null;
 
-/** For a full disk or a damaged directory: a sentence that says what the user can do. */
+/** For a directory in use or damaged, or a full disk: a sentence that says what the user can do. */
 function withNextStep(
   error: unknown,
-  { job: { stateDir }, values }: { readonly job: Job; readonly values: Values },
+  { job, values }: { readonly job: Job; readonly values: Values },
 ): unknown {
+  const { stateDir } = job;
+  if (isTaken(error)) {
+    const text = `another run is under way there: ${dataDirOf(job)} is in use. Wait for it, or name another output with -o.`;
+    return new CliError(text, EXIT.failed, { cause: error });
+  }
   const cause = error instanceof CliError ? error.cause : error;
   if (isDiskFull(cause) || (cause instanceof ApiError && cause.code === 'diskFull')) {
     const text =

@@ -4,6 +4,7 @@ import { proxiesOf } from '../../../core/proxy.ts';
 import { judgeProbe } from '../../../deployments/fleet/upstream-check.ts';
 import { reasonOfCall } from '../../client/connection-error.ts';
 import { CliError, EXIT } from '../../process/exit.ts';
+import type { Sent } from './record.ts';
 
 const PROBE_MS = 10_000;
 
@@ -17,8 +18,8 @@ const Models = z.object({ data: z.array(z.object({ id: z.string() })) });
 
 /** Finds out, before the first request, whether the upstream is there, takes the key, is a simulator, and lists the model. */
 export async function probeUpstream(
-  url: string,
-  { apiKey, model }: { readonly apiKey: string | null; readonly model: string },
+  { upstream: url, model }: Sent,
+  { apiKey }: { readonly apiKey: string | null },
 ): Promise<Probed> {
   if (url === 'simulator') return { isSimulator: true, doubt: null };
   const proxy = proxiesOf(process.env)(new URL(url));

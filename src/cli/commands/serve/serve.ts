@@ -109,29 +109,23 @@ async function show(
     out.write(await localServers(Number(new URL(started.url).port)));
 }
 
-async function deploymentsOf(app: App, config: AppConfig): Promise<Served[]> {
-  const served = config.resources.map(({ id }) => deploymentsOfResource(app, config, id));
+async function deploymentsOf({ controlPlane }: App, { resources, upstreams }: AppConfig): Promise<Served[]> {
+  const served = resources.map(async ({ id: resource }) => {
+    const views = await controlPlane.listDeployments({ resourceId: resource, actor: 'cli' });
+    return views.map(({ name, model, servedBy }) => ({
+      resource,
+      name,
+      model,
+      upstreams: upstreams
+        .filter(({ name: upstream }) => servedBy.includes(upstream))
+        .filter(
+          ({ onlyFor }) =>
+            onlyFor === null || (onlyFor.resourceId === resource && onlyFor.deployment === name),
+        )
+        .map((one) => (one.kind === 'http' ? one.url : one.kind)),
+    }));
+  });
   return (await Promise.all(served)).flat();
-}
-
-async function deploymentsOfResource(
-  { controlPlane }: App,
-  { upstreams }: AppConfig,
-  resource: string,
-): Promise<Served[]> {
-  const views = await controlPlane.listDeployments({ resourceId: resource, actor: 'cli' });
-  return views.map(({ name, model, servedBy }) => ({
-    resource,
-    name,
-    model,
-    upstreams: upstreams
-      .filter(
-        ({ name: upstream, onlyFor }) =>
-          servedBy.includes(upstream) &&
-          (onlyFor === null || (onlyFor.resourceId === resource && onlyFor.deployment === name)),
-      )
-      .map((one) => (one.kind === 'http' ? one.url : one.kind)),
-  }));
 }
 
 /** Keys are in it only on a terminal. Elsewhere `keys_file` names the file with keys that this start made. */
