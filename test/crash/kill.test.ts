@@ -74,7 +74,7 @@ describe.each(DATABASES)('on %s', (database) => {
     const service = await open(database, 1);
     await service.start({ OFFPEAK_FAILPOINT: failpoint });
     const fileId = await service.upload(200);
-    // The answer may not get out any more: then nothing was promised, but what was stored must end all the same.
+    // The kill may come before the answer. Then nothing was promised, but a batch that was stored must end all the same.
     await service.wire.create(fileId).catch(() => undefined);
     await service.death();
     await service.start();

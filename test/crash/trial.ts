@@ -9,11 +9,11 @@ export const DATABASES = ['SQLite', 'PostgreSQL'] as const;
 export type DatabaseName = (typeof DATABASES)[number];
 
 const CONCURRENCY = 32;
-/** Requests that a kill may put in doubt: in flight, and answered but not yet durable (P5). */
+/** Requests that a kill may put in doubt (P5): those in flight, and those answered but not yet durable. */
 export const DOUBT_MAX = CONCURRENCY + 2 * CONCURRENCY;
 const KEY = 'crash-test-key';
 
-/** A real service over a real database and a model server that remembers every request; the service may be killed. */
+/** Runs a real service over a real database, with a model server that records every request. Tests kill the service. */
 export class Trial {
   readonly #args: readonly string[];
   readonly #dir: string;
@@ -26,9 +26,9 @@ export class Trial {
       () => KEY,
     ),
   );
-  /** How long each start took, until requests are answered. */
+  /** For each start, the time until requests were answered. */
   readonly startsMs: number[] = [];
-  /** When each kill had ended the process, by the wall clock. */
+  /** The wall-clock time at which each kill had ended the process. */
   readonly #killedAtMs: number[] = [];
 
   private constructor(options: {
@@ -43,7 +43,7 @@ export class Trial {
     this.#close = options.close;
   }
 
-  /** `flags`: of the service, beside those that make it find its database and its model server. */
+  /** `flags` are added to those that name the database and the model server. */
   static async open(
     database: DatabaseName,
     script: LedgerScript,
@@ -84,7 +84,7 @@ export class Trial {
     this.startsMs.push(performance.now() - startedMs);
   }
 
-  /** As `kill -9`, unless a failpoint has done it already. */
+  /** Kills the process with SIGKILL, unless a failpoint has ended it already. */
   async kill(): Promise<void> {
     this.#running.child.kill('SIGKILL');
     await this.#running.ended;
@@ -109,7 +109,7 @@ export class Trial {
     return (await this.wire.ask<{ data: WireBatch[] }>('/batches')).data;
   }
 
-  /** The `custom_id`s of the produced files, with why each failed one did. */
+  /** The `custom_id`s in the files of results. Failed requests have their error code. */
   async results(
     batch: WireBatch,
   ): Promise<{ readonly output: string[]; readonly errors: [string, string | undefined][] }> {
@@ -123,7 +123,7 @@ export class Trial {
     };
   }
 
-  /** Each request has exactly one result, and the counts say the same as the files. */
+  /** Expects exactly one result for each request, and counts that agree with the files. */
   async expectWhole(batch: WireBatch, count: number): Promise<void> {
     const { output, errors } = await this.results(batch);
     const ids = [...output, ...errors.map(([id]) => id)];
@@ -132,13 +132,13 @@ export class Trial {
     expect(batch.request_counts).toEqual({ total: count, completed: output.length, failed: errors.length });
   }
 
-  /** Requests that reached the model server again, over all lines. */
+  /** How many requests reached the model server again. */
   async resent(): Promise<number> {
     const { requests: all, distinctKeys } = await this.upstream.stats();
     return all - distinctKeys;
   }
 
-  /** For each kill, the requests that the process had sent and a later one sent again. */
+  /** For each kill, how many requests the killed process had sent and a later process sent again. */
   async resentByKill(): Promise<number[]> {
     const { entries } = await this.upstream.ledger();
     const resent = this.#killedAtMs.map(() => 0);

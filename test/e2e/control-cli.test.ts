@@ -9,7 +9,7 @@ let server: Server;
 
 type Cli = (...args: string[]) => Promise<Ended>;
 
-/** A service, and its command line as the operator has it. */
+/** Starts a service, and returns the command line of its operator. */
 async function startService(args: readonly string[], env: Record<string, string> = {}): Promise<Cli> {
   server = await place.serve(['--admin-key', ADMIN_KEY, ...args], { env });
   const own = { OFFPEAK_ENDPOINT: server.url, OFFPEAK_ADMIN_KEY: ADMIN_KEY, ...env };
@@ -18,7 +18,7 @@ async function startService(args: readonly string[], env: Record<string, string>
 
 const json = <T>({ stdout }: Ended): T => JSON.parse(stdout) as T;
 
-/** One request of about so many tokens for the deployment `nightly`. */
+/** A request of about so many tokens to the deployment `nightly`. */
 const requestOf = (tokens: number): string =>
   `${JSON.stringify({
     custom_id: 'a',
@@ -167,7 +167,7 @@ test('the control plane is used over TLS, and a certificate that is not trusted 
   expect(trusted.stdout).toMatch(/^default +koreacentral +enterprise +keys and tokens +https:/m);
 });
 
-/** Any OIDC issuer's tokens do. */
+/** Tokens of any OIDC issuer are accepted. */
 const OTHER_ISSUER = 'https://issuer.example/realms/ai';
 
 test('a token opens what its roles allow, on both planes, of its resource alone', async () => {

@@ -54,7 +54,7 @@ describe('the clients, at the service of azure-emulator.yaml', () => {
     expect(stdout).toMatch(/^uploaded file-\w+\ncreated batch_[\w-]+\n/);
     expect(stdout).toMatch(/^completed/m);
     expect(await answersIn('batch_output.jsonl')).toEqual(ALL);
-    // By the cancel, or it was too late.
+    // The cancel succeeded, or it came too late.
     expect(stdout).toMatch(/cancelling|Cannot cancel a batch with status/);
   });
 
@@ -147,7 +147,7 @@ describe('the configurations for each kind of reader', () => {
     await place.remove();
   });
 
-  /** With a model server that is here in the place of those that it names. */
+  /** Serves an example with the model server of this test in the place of those that the example names. */
   async function serveExample(name: string, env: Readonly<Record<string, string>>): Promise<Server> {
     const text = (await example(name)).replace(/^( +(?:- )?url: ).*$/gm, `$1${modelUrl}`);
     await writeFile(join(place.dir, name), text);

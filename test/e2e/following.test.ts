@@ -8,7 +8,7 @@ const API_KEY = 'key-of-the-default-resource-0123456789';
 const DEPLOYMENTS =
   '/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/offpeak/providers/Microsoft.CognitiveServices/accounts/default/deployments';
 const REQUESTS = 400;
-/** A request that was on its way when the change was answered has arrived by then. */
+/** After this time, every request that was sent before the answer to the change has arrived. */
 const ON_ITS_WAY_MS = 200;
 
 const place = new Place();
@@ -26,7 +26,7 @@ const upstream = (name: 'east' | 'west') => ({
   region: `${name}us`,
 });
 
-/** JSON is YAML, too. */
+/** JSON is valid YAML. */
 const configure = (upstreams: readonly object[]): Promise<void> =>
   place.write(
     'offpeak.yaml',

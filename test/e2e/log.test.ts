@@ -24,7 +24,7 @@ const open = (path: string, flags: number | string): number => {
   return descriptor;
 };
 
-/** Both ends of a pipe. Nobody reads it unless the test does. */
+/** Opens both ends of a pipe. Only the test may read it. */
 function pipe(): { readonly reader: number; readonly writer: number } {
   const path = place.path(`pipe-${randomUUID()}`);
   execFileSync('mkfifo', [path]);

@@ -22,7 +22,7 @@ export interface Ended {
 export interface Running {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
-  /** Resolves with all of stdout and stderr so far once it matches. */
+  /** Resolves with all of stdout and stderr as soon as they match. */
   until(pattern: RegExp): Promise<string>;
 }
 
@@ -30,11 +30,11 @@ export interface Options {
   readonly cwd: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly launcher?: string;
-  /** What it reads; by default nothing. */
+  /** Its standard input; by default nothing. */
   readonly stdin?: string;
 }
 
-/** What a test may change; the directory is its own. */
+/** Options that a test may change. */
 type Given = Partial<Options>;
 
 /** Gives each test of a file a directory of its own, in which it starts commands, services and model servers. */
@@ -86,7 +86,7 @@ export function start(
 ): Running {
   const child = spawn(launcher, args, {
     cwd,
-    // Nothing of the developer's own set-up may reach the command.
+    // The developer's own settings must not reach the command.
     env: { PATH: process.env['PATH'], HOME: cwd, TMPDIR: cwd, ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
@@ -115,15 +115,15 @@ export function start(
 
 export interface Server extends Running {
   readonly url: string;
-  /** Empty unless it was made at this start. */
+  /** Empty unless this start made it. */
   readonly key: string;
-  /** Likewise. */
+  /** Empty unless this start made it. */
   readonly adminKey: string;
-  /** Of the authority that signed its certificate; empty when it speaks plain HTTP. */
+  /** The certificate of the authority that signed its own; empty if it speaks plain HTTP. */
   readonly certPath: string;
-  /** What a command needs to find it. */
+  /** The variables with which a command finds the service. */
   readonly env: Readonly<Record<string, string>>;
-  /** Runs a command that finds it. */
+  /** Runs a command with these variables. */
   readonly cli: (...args: string[]) => Promise<Ended>;
   /** Sends SIGTERM, and resolves when the service has ended. */
   stop(): Promise<Ended>;

@@ -24,7 +24,7 @@ test('HTTP_PROXY is used for a model server that only the proxy can reach, and i
   expect(proxy.asked.filter((one) => one === 'POST http://model.internal/v1/chat/completions')).toHaveLength(
     3,
   );
-  // Before the lines it is asked for its models, as everything else that this process fetches.
+  // The first request is the one for its models.
   expect(proxy.asked[0]).toMatch(/model\.internal/);
   expect(proxy.asked).toHaveLength(4);
   expect(stdout + stderr).not.toContain('s3cret');

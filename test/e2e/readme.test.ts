@@ -7,7 +7,7 @@ import { lines, scratch } from './offpeak.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SECTIONS = sectionsOf(await readFile(join(ROOT, 'README.md'), 'utf8'));
-/** What is no part of a clone. */
+/** Files that a clone does not have. */
 const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', '.offpeak']);
 
 let place: Awaited<ReturnType<typeof scratch>>;
@@ -28,7 +28,7 @@ afterAll(async () => {
   await place.remove();
 });
 
-/** Of a person with an empty home directory, whose npm has the packages of this machine. */
+/** The environment of a person with an empty home directory. npm uses the packages of this machine. */
 function environment(): Record<string, string | undefined> {
   const npm = Object.entries(process.env).filter(([name]) => /^npm_config_/i.test(name));
   return {
@@ -48,7 +48,7 @@ const answersIn = async (...path: string[]): Promise<string[]> =>
   lines(await readFile(join(place.dir, 'batches', ...path), 'utf8')).map(({ custom_id }) => custom_id);
 const ALL = ['task-0', 'task-1', 'task-2'];
 
-/** What a reader sees at the end of each section. */
+/** Checks what a reader sees at the end of each section. */
 const SEEN: Readonly<Record<string, (said: string) => Promise<void> | void>> = {
   'In 60 seconds': (said) => {
     expect(said).toContain('[simulated] Microsoft was founded');

@@ -12,7 +12,7 @@ const startServer = (args: readonly string[] = [], env: Record<string, string> =
   place.serve(['--admin-key', ADMIN_KEY, ...args], { env });
 const configure = (file: string) => place.write('offpeak.yaml', file);
 
-/** Sends the signal, and resolves with what the service said about it. */
+/** Sends the signal, and resolves with what the service then logged. */
 async function reload(server: Server, ends = /configuration\.read"/): Promise<string> {
   const before = (await server.until(/./)).length;
   server.child.kill('SIGHUP');

@@ -101,7 +101,7 @@ describe('starting', () => {
   test('on a terminal it shows the address, the keys and a line to try', async () => {
     const running = onTerminal('--port', '0');
     const text = await running.until(/Answers are simulated\. Name/);
-    // The terminal is closed, which stops the service.
+    // The end of the terminal stops the service.
     running.child.kill('SIGKILL');
 
     expect(text).toMatch(/Offpeak is ready at http:\/\/127\.0\.0\.1:\d+/);

@@ -3,7 +3,7 @@ import { Place, type Running, words } from './offpeak.ts';
 
 const place = new Place();
 
-/** A model server that lists these models; null: it never answers. */
+/** Starts a model server that lists these models; null: it never answers. */
 async function modelServer(list: readonly string[] | null, status = 200): Promise<string> {
   const origin = await place.listen((_request, response) => {
     if (list === null) return;

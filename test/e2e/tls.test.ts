@@ -9,7 +9,7 @@ import { EXAMPLE, Place } from './offpeak.ts';
 
 const place = new Place();
 
-/** As a client at that name, which trusts `ca` alone. */
+/** The status for a client that calls this host and trusts `ca` alone. */
 async function statusOf(url: string, options: { host: string; ca: string; key: string }): Promise<number> {
   const { host, ca, key } = options;
   const headers = { host: `${host}:${new URL(url).port}`, 'api-key': key };

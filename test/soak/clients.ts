@@ -4,15 +4,15 @@ import { hasEnded, Wire, type WireBatch } from '../e2e/wire.ts';
 import type { SoakService } from './service.ts';
 
 const SETTLE_MS = 120_000;
-/** A line whose calls failed too often is in the error file; none of the disturbances should bring so many there. */
+/** The disturbances may fail some lines for good, but not more than this share. */
 const LOST_TO_ERRORS_MAX = 0.01;
 
-/** People who upload, create, cancel, look and download, and check every line of what they get. */
+/** Clients that upload, create, cancel, list and download, and check every line of what they get. */
 export class Clients {
   readonly #service: SoakService;
   readonly #wire = new Wire((path, init) => this.#send(path, init));
   readonly #seed: number;
-  /** Broken promises, each told once. */
+  /** Broken promises, without repetitions. */
   readonly broken = new Set<string>();
   readonly #waiting = new Set<Promise<void>>();
   readonly count = { requests: 0, lines: 0, cancelled: 0, faulty: 0, errorLines: 0, serverErrors: 0 };
@@ -91,10 +91,10 @@ export class Clients {
     if (random() < 0.5) await this.#wire.ask(`/files/${fileId}`, { method: 'DELETE' });
   }
 
-  /** Each custom_id exactly once over both files, each answer the one to its own line, the counts those of the files. */
+  /** Checks that each custom_id has exactly one result, each answer is that of its line, and the counts agree. */
   async #check(batch: WireBatch, wanted: ReadonlyMap<string, string>): Promise<void> {
     this.#expect(batch.status !== 'failed', `${batch.id} failed: ${JSON.stringify(batch)}`);
-    // It was cancelled before it had begun: there is nothing of it.
+    // A batch that is cancelled before it has begun has no results.
     if (batch.status === 'cancelled' && batch.request_counts.total === 0) return;
     const output = await this.#wire.results(batch.output_file_id);
     const errors = await this.#wire.results(batch.error_file_id);
@@ -133,7 +133,7 @@ export class Clients {
   }
 }
 
-/** Chance that a seed repeats. */
+/** Random numbers that are the same for the same seed. */
 function lehmer(seed: number): () => number {
   let state = (seed % 2_147_483_646) + 1;
   return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;

@@ -26,7 +26,7 @@ type Figure = keyof typeof FIGURES;
 /** The first part of a run fills caches and grows heaps to their size. */
 const WARM_UP = 0.25;
 
-/** What may grow while a service works. */
+/** Samples figures that may grow while a service works. */
 export class Figures {
   readonly #service: SoakService;
   readonly #samples: Sample[] = [];
@@ -41,7 +41,7 @@ export class Figures {
     this.#samples.push({ ...(read as Record<Figure, number>), batches });
   }
 
-  /** First, last and highest value, and the slope per 1,000 batches, of what comes after the warm-up. */
+  /** For each figure after the warm-up: the first, last and highest value, and the slope per 1,000 batches. */
   rows(): string[][] {
     const samples = this.#samples.slice(Math.floor(this.#samples.length * WARM_UP));
     return (Object.keys(FIGURES) as Figure[]).map((name) => {
@@ -55,7 +55,7 @@ export class Figures {
 const shown = (value: number | undefined): string =>
   value === undefined || !Number.isFinite(value) ? '–' : value.toFixed(Math.abs(value) < 100 ? 1 : 0);
 
-/** Least squares. */
+/** The slope by least squares. */
 function slopeOf(points: readonly (readonly [x: number, y: number])[]): number {
   const mean = (of: 0 | 1) => points.reduce((sum, point) => sum + point[of], 0) / points.length;
   const [x0, y0] = [mean(0), mean(1)];
@@ -65,7 +65,7 @@ function slopeOf(points: readonly (readonly [x: number, y: number])[]): number {
 
 async function weigh(dir: string): Promise<{ bytes: number; directories: number }> {
   let [bytes, directories] = [0, 0];
-  // What goes while it is looked at weighs nothing.
+  // A file that is removed during the walk counts as nothing.
   for (const entry of await readdir(dir, { withFileTypes: true }).catch(() => [])) {
     const path = join(dir, entry.name);
     if (entry.isDirectory()) {

@@ -4,8 +4,8 @@ import { Clients } from './clients.ts';
 import { Figures, report } from './figures.ts';
 import { SoakService } from './service.ts';
 
-// npm run soak [-- --minutes 20 --clients 4 --keep 60s]: the real service for a while, under all that happens to one, and what
-// grows meanwhile. Exits with 1 when a promise was broken.
+// npm run soak [-- --minutes 20 --clients 4 --keep 60s] runs the real service under load and disturbances, and reports what
+// grows meanwhile. It exits with 1 if a promise was broken.
 
 const { values } = parseArgs({
   options: {

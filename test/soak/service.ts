@@ -5,17 +5,17 @@ import { sendTo } from '../e2e/wire.ts';
 import { startLedgerUpstream, type LedgerUpstream } from '../support/ledger-upstream.ts';
 
 const KEY_LENGTH = 24;
-/** How long a model server is away. */
+/** How long a model server is down. */
 const DOWN_MS = 2_000;
 
-/** The service as its own process, with two model servers, and what an operator and the world do to it. */
+/** Runs the service as a process with two model servers, and disturbs it as operators and networks do. */
 export class SoakService {
   readonly dir: string;
   readonly #keep: string;
   readonly #server: Server;
   readonly #upstreams: readonly LedgerUpstream[];
   #keys: readonly string[];
-  /** The one that clients use. */
+  /** The key that clients use. */
   #key: string;
   #concurrency = 32;
   #turn = 0;
@@ -75,7 +75,7 @@ export class SoakService {
     )(path, init);
   }
 
-  /** One of the things that happen, in turn. */
+  /** Causes the next disturbance. */
   async disturb(): Promise<void> {
     const turn = this.#turn++ % 4;
     if (turn === 0) await this.#rotateKey();
@@ -83,7 +83,7 @@ export class SoakService {
     else await this.#restartUpstream(this.#upstreams[(this.#turn >> 1) % 2]);
   }
 
-  /** Model servers are up and fail nothing, so that what is under way can end. */
+  /** Lets model servers answer everything, so that running batches can end. */
   async calm(): Promise<void> {
     for (const upstream of this.#upstreams) await upstream.script({ down: false, statusChances: {} });
   }
@@ -105,7 +105,7 @@ export class SoakService {
     return code;
   }
 
-  /** The new key is good before the old one goes, as the two slots are for. */
+  /** A resource has two keys, so that clients can change to the new one before the old one is removed. */
   async #rotateKey(): Promise<void> {
     const next = newKey();
     this.#keys = [this.#key, next];

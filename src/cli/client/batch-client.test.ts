@@ -11,7 +11,7 @@ import { resolveEndpoint } from './endpoint.ts';
 const place = new OwnDirectory();
 const clientOf = (endpoint: string) => new Client(resolveEndpoint({ endpoint, apiKey: 'canary' }, {}));
 
-test('a redirect is an error, and the key does not travel on', async () => {
+test('a redirect is an error, and the key is not sent on', async () => {
   let asked = 0;
   const elsewhere = await place.listen((_, response) => {
     asked += 1;
@@ -43,7 +43,7 @@ test('an upload has the file with its name, a content type, and the purpose', as
   );
 });
 
-test('a refusal is told in the words of the service, without escape sequences, and never with the key', async () => {
+test('a refusal is printed in the words of the service, without escape sequences and without the key', async () => {
   const url = await place.listen((_, response) =>
     response
       .writeHead(401)
@@ -74,7 +74,7 @@ test("a batch of the original's early versions, and of OpenAI, is understood", a
   expect(await clientOf(url).batch('b')).toMatchObject({ status: 'validating' });
 });
 
-test('a download that is cut leaves nothing behind', async () => {
+test('a download that is interrupted leaves nothing behind', async () => {
   const url = await place.listen((_, response) => {
     response.writeHead(200, { 'content-length': '1000' });
     response.write('half', () => response.destroy());
@@ -110,7 +110,7 @@ test('an id cannot name another path', async () => {
   expect(path).toBe('/openai/batches/..%2Ffiles%3Fx%3D?api-version=2024-10-21');
 });
 
-test('how a batch is to queue is said in a header, and only when it was asked for', async () => {
+test('--queue is sent as a header, which is absent without the flag', async () => {
   const said: unknown[] = [];
   const url = await place.listen((request, response) => {
     said.push(request.headers['offpeak-queue']);
@@ -123,7 +123,7 @@ test('how a batch is to queue is said in a header, and only when it was asked fo
   expect(said).toEqual(['wait', undefined]);
 });
 
-test('an answer of another shape is told, without a stack', async () => {
+test('an answer of another shape is an error for the user, without a stack', async () => {
   const url = await place.listen((_, response) => response.end('[]'));
 
   await expect(clientOf(url).batch('b')).rejects.toMatchObject({
@@ -132,7 +132,7 @@ test('an answer of another shape is told, without a stack', async () => {
   });
 });
 
-test("the original's answer to a bad token is told in its words", async () => {
+test("Azure's answer to a bad token is printed in its words", async () => {
   const url = await place.listen((_, response) =>
     response.writeHead(401).end('{"statusCode":401,"message":"Unauthorized."}'),
   );
@@ -140,7 +140,7 @@ test("the original's answer to a bad token is told in its words", async () => {
   await expect(clientOf(url).batch('b')).rejects.toThrow(/answered 401: Unauthorized\. Check the key/);
 });
 
-test('a certificate that is not trusted is named, with what to do', async () => {
+test('a certificate that is not trusted is an error that says what to do', async () => {
   const ca = await openLocalCa(place.dir, { nowMs: Date.now() });
   const server = createTlsServer(await ca.issue(['127.0.0.1']), (_, response) => response.end('{}'));
   const port = await place.listenWith(server);
@@ -151,14 +151,14 @@ test('a certificate that is not trusted is named, with what to do', async () => 
   await expect(refused).rejects.toThrow(/not trusted here.*NODE_EXTRA_CA_CERTS=/);
 });
 
-test('a resource whose host is not known here can be addressed by path, and the message says so', async () => {
+test('if the host of a resource is not known here, the error says how to address it by path', async () => {
   await expect(clientOf('http://team-a.localhost:9').batch('b')).rejects.toThrow(
     'http://localhost:9 with --resource team-a',
   );
 });
 
 test.each(['http', 'https'] as const)(
-  '%s at a port that speaks the other one says which to use',
+  '%s at a port that speaks the other protocol is an error that says which to use',
   async (scheme) => {
     const ca = await openLocalCa(place.dir, { nowMs: Date.now() });
     const answer: RequestListener = (_, response) => response.end('{}');

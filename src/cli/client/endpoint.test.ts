@@ -17,7 +17,7 @@ test('with nothing set it is the local service', () => {
   });
 });
 
-test('a flag goes before OFFPEAK_ENDPOINT, that before a cloud service', () => {
+test('the flag is used before OFFPEAK_ENDPOINT, and that before a cloud service', () => {
   const env = { ...cloud, OFFPEAK_ENDPOINT: 'http://127.0.0.1:9000', OFFPEAK_API_KEY: 'own' };
   const { OPENAI_BASE_URL, OPENAI_API_KEY, ...azure } = cloud;
 
@@ -60,7 +60,7 @@ test.each([
   expect(resolveEndpoint({}, { ...azureOnly, ...own }).baseUrl).toBe(baseUrl);
 });
 
-test('a slip in the name of a variable chooses no other service', () => {
+test('a misspelt variable is refused, and chooses no other service', () => {
   const env = { ...azureOnly, OFFPEAK_ENDPONT: 'http://127.0.0.1:9000' };
 
   for (const resolve of [resolveEndpoint, resolveControl])
@@ -69,7 +69,7 @@ test('a slip in the name of a variable chooses no other service', () => {
     );
 });
 
-test('a service of this directory is meant before a cloud service, and gets no key of that', () => {
+test('the service of this directory is used before a cloud service, and gets no key of that', () => {
   expect(resolveEndpoint({}, cloud, 'http://127.0.0.1:9000')).toMatchObject({
     baseUrl: 'http://127.0.0.1:9000/openai',
     headers: {},
@@ -78,7 +78,7 @@ test('a service of this directory is meant before a cloud service, and gets no k
   expect(resolveControl({}, {}, 'http://127.0.0.1:9000').baseUrl).toBe('http://127.0.0.1:9000');
 });
 
-test('variables of the original that point to the service of this directory say how to address it', () => {
+test('variables of Azure or OpenAI that name the service of this directory say how to address it', () => {
   const env = { AZURE_OPENAI_ENDPOINT: 'http://localhost:9000/team-a', AZURE_OPENAI_API_KEY: 'team-key' };
 
   expect(resolveEndpoint({}, env, 'http://127.0.0.1:9000')).toMatchObject({
@@ -87,7 +87,7 @@ test('variables of the original that point to the service of this directory say 
   });
 });
 
-test('of two cloud services none is guessed: both are named', () => {
+test('of two cloud services neither is chosen, and both are named', () => {
   expect(() => resolveEndpoint({}, cloud)).toThrow(
     /https:\/\/mine\.openai\.azure\.com\/ \(AZURE_OPENAI_ENDPOINT\) and https:\/\/api\.openai\.com\/v1 \(OPENAI_BASE_URL\)/,
   );
@@ -153,7 +153,7 @@ test.each([
   ['http://h/openai/v1/', 'http://h/openai/v1', 'openai'],
   ['http://h/v1', 'http://h/v1', 'openai'],
   ['http://h/base', 'http://h/base/openai', 'azure'],
-])('%s is spoken to at %s in the style of %s', (endpoint, baseUrl, style) => {
+])('%s is called at %s in the style of %s', (endpoint, baseUrl, style) => {
   expect(resolveEndpoint({ endpoint }, {})).toMatchObject({ baseUrl, style });
 });
 
@@ -166,7 +166,7 @@ test('the api-version is the flag, else the variable, else the current one', () 
   expect(resolveEndpoint({}, env).query).toEqual({ 'api-version': '2025-04-01-preview' });
 });
 
-test('what is no URL is refused', () => {
+test('an endpoint that is no URL is refused', () => {
   expect(() => resolveEndpoint({ endpoint: 'localhost:8080' }, {})).toThrow(/is not a URL/);
 });
 
@@ -184,7 +184,7 @@ test.each(['', '..', 'a/b', 'a?b', '-a'])('%j names no resource', (resource) => 
   expect(() => resolveEndpoint({ resource }, {})).toThrow(/--resource .*expected its name/);
 });
 
-test('a token stands in for a key, at the own service alone', () => {
+test('a token is used in the place of a key, for an Offpeak service alone', () => {
   const env = { OFFPEAK_TOKEN: 'ey' };
 
   expect(resolveEndpoint({}, env)).toMatchObject({
@@ -201,7 +201,7 @@ test('a token stands in for a key, at the own service alone', () => {
   );
 });
 
-test('commands of the control plane know the own service alone, and no key but its admin key', () => {
+test('commands of the control plane call only an Offpeak service, with its admin key alone', () => {
   const env = { ...cloud, OFFPEAK_API_KEY: 'own' };
 
   expect(resolveControl({}, env)).toMatchObject({

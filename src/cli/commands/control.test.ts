@@ -21,7 +21,7 @@ async function clientOf(handler: RequestListener, flags: Partial<ControlCommandF
 }
 
 describe('requests', () => {
-  test('resources are listed of the subscription, or of the group that was named', async () => {
+  test('a list has the resources of the subscription, or of the group that was named', async () => {
     const asked: unknown[] = [];
     const answer: RequestListener = (request, response) => {
       asked.push(request.url);
@@ -50,7 +50,7 @@ describe('requests', () => {
     expect(() => client.resource('..')).toThrow("'..' is not a name.");
   });
 
-  test('a deletion tells whether there was something to delete', async () => {
+  test('a deletion says whether there was something to delete', async () => {
     const statuses = [200, 204];
     const client = await clientOf((_, response) => response.writeHead(statuses.shift() ?? 500).end());
 
@@ -58,7 +58,7 @@ describe('requests', () => {
     expect(await client.deleteDeployment('default', 'd')).toBe(false);
   });
 
-  test('a refusal is told in the words of the service, with what to check, and never with the key', async () => {
+  test('a refusal is printed in the words of the service, with what to check and without the key', async () => {
     const client = await clientOf((_, response) =>
       response.writeHead(401).end('{"error":{"code":"AuthenticationFailed","message":"No."}}'),
     );
@@ -70,7 +70,7 @@ describe('requests', () => {
   });
 });
 
-describe('what the flags say', () => {
+describe('the flags become the body of the request', () => {
   test('of a resource', () => {
     expect(resourceBody(own)).toEqual({});
     expect(
@@ -89,7 +89,7 @@ describe('what the flags say', () => {
     [{ offer: 'gold' }, /--offer 'gold': expected one of enterprise/],
     [{ tag: ['team'] }, /--tag 'team': expected NAME=VALUE/],
     [{ enableKeyAuth: true, disableKeyAuth: true }, /exclude each other/],
-  ])('of a resource, wrongly: %j', (flags, message) => {
+  ])('of a resource, unless they are wrong: %j', (flags, message) => {
     expect(() => resourceBody({ ...own, ...flags })).toThrow(message);
   });
 
@@ -125,7 +125,7 @@ describe('what the flags say', () => {
 });
 
 describe('what is shown', () => {
-  test('a usage is told apart by SKU and model, whose name may have dots', () => {
+  test('the name of a usage has the SKU and the model, whose name may have dots', () => {
     expect(modelAndSku('OpenAI.GlobalBatch.gpt-4.1-mini')).toEqual({
       sku: 'GlobalBatch',
       model: 'gpt-4.1-mini',
@@ -142,7 +142,7 @@ describe('what is shown', () => {
     expect(bar(tokens)).toBe(shown);
   });
 
-  test('the SKUs of a model, and what is left of its batch quotas', () => {
+  test('a model has its SKUs, with what is left of the batch quotas', () => {
     const skus = ['GlobalBatch', 'DataZoneBatch', 'Standard'].map((name) => ({
       name,
       usageName: `OpenAI.${name}.m`,
@@ -159,7 +159,7 @@ describe('what is shown', () => {
     ).toBe('GlobalBatch 50K, DataZoneBatch no limit, Standard');
   });
 
-  test('an entry of the audit log is one line, whatever it holds', () => {
+  test('an entry of the audit log is one line, whatever is in it', () => {
     const entry = {
       seq: 1,
       at: 1_767_225_600,

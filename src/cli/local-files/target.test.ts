@@ -14,7 +14,7 @@ const writeTo = async (name: string, text: string) => {
   await writeTarget(target, Readable.from([Buffer.from(text)]));
 };
 
-describe('what is written to', () => {
+describe('writing to a target', () => {
   test('a new file appears whole, with nothing beside it', async () => {
     await writeTo('out.jsonl', 'answers\n');
 
@@ -45,7 +45,7 @@ describe('what is written to', () => {
       expect((await lstat(place.path(name))).isSymbolicLink()).toBe(true);
   });
 
-  test('a symbolic link to nothing makes the file that it names', async () => {
+  test('a symbolic link to a missing file creates that file', async () => {
     await symlink('later.jsonl', place.path('link.jsonl'));
 
     await writeTo('link.jsonl', 'new\n');
@@ -65,7 +65,7 @@ describe('what is written to', () => {
     expect((await lstat(place.path('pipe'))).isFIFO()).toBe(true);
   });
 
-  test('waiting for a reader of a pipe ends when it is asked to', async () => {
+  test('waiting for a reader of a pipe can be aborted', async () => {
     execFileSync('mkfifo', [place.path('pipe')]);
     const stopping = new AbortController();
 
@@ -91,7 +91,7 @@ describe('what is written to', () => {
     expect(await targetAt(path)).toEqual({ kind: 'stdout', path: '-' });
   });
 
-  test('content that breaks off leaves what was there, and nothing else', async () => {
+  test('content that ends with an error leaves the old file, and nothing beside it', async () => {
     await place.write('out.jsonl', 'old');
     const broken = Readable.from(
       (async function* () {
@@ -116,7 +116,7 @@ describe('what is written to', () => {
   });
 });
 
-describe('what cannot be written is found before', () => {
+describe('refused before anything is written:', () => {
   test('a directory, a socket, an empty name, links in a circle', async () => {
     const server = createServer().listen(place.path('socket'));
     await once(server, 'listening');
@@ -166,7 +166,7 @@ describe('what cannot be written is found before', () => {
     ).toThrow('--output and --errors are the same file');
   });
 
-  test('one device twice is fine: nothing is replaced', async () => {
+  test('one device may be named twice', async () => {
     const nothing = await targetAt('/dev/null');
 
     expect(() =>

@@ -31,7 +31,7 @@ test('lines are broken at blanks, and a word that is longer than a line is cut',
   expect(wrap('', 10)).toEqual(['']);
 });
 
-test('a message is broken to the width, a line to copy is not', () => {
+test('a message is broken at the width of the terminal, but a line to copy is not', () => {
   const command = `next: offpeak batches download ${'x'.repeat(40)}`;
 
   expect(fitted(`${'word '.repeat(10)}end\n${command}`, 30).split('\n')).toEqual([
@@ -55,7 +55,7 @@ test.each([20, 40, 60, 80, 120, 200])('a table fits %d columns', (columns) => {
   for (const cell of ROWS.flat()) expect(text).toContain(cell);
 });
 
-test('a table that is too wide becomes a block a row, each cell by its name', () => {
+test('a table that is too wide becomes a block for each row, with the names of the cells', () => {
   expect(fittedTable(HEADINGS, ROWS, 40)).toBe(
     [
       'nightly',
@@ -67,7 +67,7 @@ test('a table that is too wide becomes a block a row, each cell by its name', ()
   );
 });
 
-test('a long value goes on below itself', () => {
+test('a long value is wrapped below itself', () => {
   expect(
     factLines(
       [
@@ -79,7 +79,7 @@ test('a long value goes on below itself', () => {
   ).toEqual(['waiting  for a server that is', '         down', 'id       b']);
 });
 
-test('a line stays one line', () => {
+test('text with newlines, tabs and escape sequences becomes one harmless line', () => {
   expect(oneLine('a\r\nb\tc')).toBe('a b c');
 });
 

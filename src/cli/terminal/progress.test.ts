@@ -13,7 +13,7 @@ const at = (change: Partial<Progress>): Progress => ({
   ...change,
 });
 
-/** What a view writes to a stream of that kind. */
+/** What a view writes to such a stream. */
 function recorder({ isTTY, columns = 120 }: { isTTY: boolean; columns?: number }) {
   const written: string[] = [];
   const stream = { isTTY, columns, write: (text: string) => written.push(text) > 0 };
@@ -21,7 +21,7 @@ function recorder({ isTTY, columns = 120 }: { isTTY: boolean; columns?: number }
   return { written, clock, view: createProgressView(stream, () => clock.nowMs) };
 }
 
-test('elsewhere than on a terminal: a plain line at each tenth, and every minute', () => {
+test('without a terminal a line is printed at each tenth and every minute', () => {
   const { written, clock, view } = recorder({ isTTY: false });
 
   view.show(at({ status: 'validating', total: 0 }));
@@ -41,7 +41,7 @@ test('elsewhere than on a terminal: a plain line at each tenth, and every minute
   ]);
 });
 
-test('elsewhere than on a terminal a reason that comes and goes every second is told once a minute', () => {
+test('without a terminal a reason that comes and goes every second is printed once a minute', () => {
   const { written, clock, view } = recorder({ isTTY: false });
 
   for (let second = 0; second < 150; second++) {
@@ -72,7 +72,7 @@ describe.each([40, 60, 80, 120, 200])('on a terminal of %d columns', (columns) =
     etaS: 4_000,
   });
 
-  test('no line is as wide as the terminal, and every figure is there', () => {
+  test('every line is narrower than the terminal, and every figure is shown', () => {
     const lines = frame({ ...busy, waiting: REASON }, columns - 1);
 
     for (const line of lines) expect(displayWidth(line)).toBeLessThan(columns);
@@ -82,7 +82,7 @@ describe.each([40, 60, 80, 120, 200])('on a terminal of %d columns', (columns) =
     expect(text).toContain(`waiting: ${REASON}`);
   });
 
-  test('the reason begins on a line of its own, and the bar is there', () => {
+  test('the reason begins on its own line, below the bar', () => {
     const lines = frame({ ...busy, waiting: REASON }, columns - 1);
 
     expect(lines[0]).toMatch(/^in_progress █+░+ +51%/);
@@ -90,7 +90,7 @@ describe.each([40, 60, 80, 120, 200])('on a terminal of %d columns', (columns) =
   });
 });
 
-test('on a terminal the state is drawn over, and what is said stands above it', () => {
+test('on a terminal each state is drawn over the last one, and messages stay above it', () => {
   const { written, view } = recorder({ isTTY: true, columns: 50 });
 
   view.show(at({ completed: 500, waiting: 'a long reason '.repeat(9) }));

@@ -18,7 +18,7 @@ test('a batch in the queue shows its place and what it waits for', () => {
   ).toBe('waits for room, place 2 of 5: needs 60K, 41,788 of 100K free');
 });
 
-test('what else keeps a batch waiting is told in the words of the service', () => {
+test('any other reason why a batch waits is shown in the words of the service', () => {
   expect(waitingText({ ...batch, offpeak: { waiting: 'vllm: answers 401' } })).toBe('vllm: answers 401');
   expect(waitingText(batch)).toBeNull();
 });

@@ -11,8 +11,8 @@ const progress = (completed: number, waiting: string | null) => ({
   waiting,
 });
 
-/** Looks every second, as long as `until` says nothing else. */
-function looks(waitingAt: (second: number) => boolean, done = (_second: number) => 0) {
+/** The second after which the run gives up; null: it waits on. The batch is polled every second. */
+function givesUpAt(waitingAt: (second: number) => boolean, done = (_second: number) => 0) {
   const isHopeless = createNoAnswerWatch(30_000);
   for (let second = 0; second < 200; second++) {
     if (isHopeless(progress(40 + done(second), waitingAt(second) ? 'answers 404' : null), second * 1_000))
@@ -21,23 +21,23 @@ function looks(waitingAt: (second: number) => boolean, done = (_second: number) 
   return null;
 }
 
-test('nothing answered in 30 s of waiting is hopeless, also for a run that goes on', () => {
-  expect(looks((second) => second >= 5)).toBe(35);
+test('a run gives up after 30 s of waiting without an answer, also a run that resumes', () => {
+  expect(givesUpAt((second) => second >= 5)).toBe(35);
 });
 
-test('tries in between do not count as an end of the waiting', () => {
-  expect(looks((second) => second % 8 === 0)).toBe(32);
+test('tries during the waiting do not end it', () => {
+  expect(givesUpAt((second) => second % 8 === 0)).toBe(32);
 });
 
-test('an upstream that answered once is waited for', () => {
+test('a run never gives up on an upstream that answered once', () => {
   expect(
-    looks(
+    givesUpAt(
       () => true,
       (second) => (second < 29 ? 0 : 1),
     ),
   ).toBeNull();
 });
 
-test('waiting that ends by itself starts from the beginning the next time', () => {
-  expect(looks((second) => second < 20 || second >= 40)).toBe(70);
+test('waiting that ended by itself does not count the next time', () => {
+  expect(givesUpAt((second) => second < 20 || second >= 40)).toBe(70);
 });

@@ -5,7 +5,7 @@ import { dropFirstKeys, firstKeysFile, writeFirstKeys } from './first-keys.ts';
 
 const place = new OwnDirectory();
 
-test('a key that is made later does not take the other one out of the file', async () => {
+test('a key that is made later is added to the file', async () => {
   await writeFirstKeys(place.dir, { apiKey: null, adminKey: 'admin' });
 
   const path = await writeFirstKeys(place.dir, { apiKey: 'api', adminKey: null });
@@ -14,7 +14,7 @@ test('a key that is made later does not take the other one out of the file', asy
   expect(await readdir(place.dir)).toEqual(['first-keys.env']);
 });
 
-test('the file is for its owner alone, also where one was left that others could read', async () => {
+test('only the owner can read the file, also if an earlier one was readable by others', async () => {
   await writeFile(place.path('first-keys.env.part'), 'left', { mode: 0o666 });
 
   const path = await writeFirstKeys(place.dir, { apiKey: 'api', adminKey: 'admin' });
@@ -23,7 +23,7 @@ test('the file is for its owner alone, also where one was left that others could
   expect(await readFile(path, 'utf8')).toBe('OFFPEAK_API_KEY=api\nOFFPEAK_ADMIN_KEY=admin\n');
 });
 
-test('a key that was shown leaves the file, and the file goes with the last one', async () => {
+test('a key that was shown is removed from the file, and the file with the last key', async () => {
   const path = await writeFirstKeys(place.dir, { apiKey: 'api', adminKey: 'admin' });
 
   await dropFirstKeys(place.dir, { apiKey: 'api', adminKey: null });
