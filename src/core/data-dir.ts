@@ -123,11 +123,12 @@ async function makePepper(file: string): Promise<Uint8Array> {
   return pepper;
 }
 
-/** Writes a file that this user alone can read. After a power cut the file is whole, or as it was before. */
-export async function writeDurably(file: string, content: string | Uint8Array): Promise<void> {
-  const handle = await open(`${file}.new`, 'w', 0o600);
+/** Writes a file, by default for this user alone. After a power cut the file is whole, or as it was before. */
+export async function writeDurably(file: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
+  const handle = await open(`${file}.new`, 'w', mode);
   try {
     await handle.writeFile(content);
+    await handle.chmod(mode);
     await handle.sync();
   } finally {
     await handle.close();

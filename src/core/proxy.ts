@@ -1,4 +1,6 @@
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { isIP, isIPv6 } from 'node:net';
+
+import { inRanges, parseIpRange } from './ip-ranges.ts';
 
 /** The proxy that stands before an address. Null: the address is asked directly. */
 export type ProxyFor = (url: URL) => URL | null;
@@ -54,11 +56,11 @@ export function proxyAuthorization({ username, password }: URL): string | null {
   return `Basic ${Buffer.from(user).toString('base64')}`;
 }
 
-const LOOPBACK = blocks(['127.0.0.0/8', '::1/128']);
+const inLoopback = inSubnets(['127.0.0.0/8', '::1/128']);
 
 function isLoopback(url: URL): boolean {
   const host = hostOf(url);
-  return host === 'localhost' || host.endsWith('.localhost') || contains(LOOPBACK, host);
+  return host === 'localhost' || host.endsWith('.localhost') || inLoopback(host);
 }
 
 /** `*`, `host`, `.suffix`, `*.suffix`, each with a port or without, an address, or a subnet. A host covers its subdomains. */
@@ -67,12 +69,12 @@ function exclusions(text: string): (url: URL) => boolean {
     .toLowerCase()
     .split(/[\s,]+/)
     .filter((entry) => entry !== '');
-  const subnets = blocks(entries.filter((entry) => entry.includes('/')));
+  const isInSubnet = inSubnets(entries.filter((entry) => entry.includes('/')));
   const names = entries.filter((entry) => !entry.includes('/')).map(toEntry);
   return (url) => {
     const host = hostOf(url);
     const port = url.port || (url.protocol === 'https:' ? '443' : '80');
-    if (contains(subnets, host)) return true;
+    if (isInSubnet(host)) return true;
     return names.some(
       (entry) =>
         (entry.port === undefined || entry.port === port) &&
@@ -89,17 +91,7 @@ function toEntry(entry: string): { readonly name: string; readonly port: string 
 
 const hostOf = ({ hostname }: URL): string => hostname.toLowerCase().replace(/^\[|\]$/g, '');
 
-const contains = (list: BlockList, host: string): boolean =>
-  isIP(host) !== 0 && list.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
-
-function blocks(subnets: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const subnet of subnets) {
-    const [net = '', bits = ''] = subnet.split('/');
-    const max = isIPv6(net) ? 128 : 32;
-    // An entry that is no subnet covers nothing.
-    if (isIP(net) === 0 || !/^\d+$/.test(bits) || Number(bits) > max) continue;
-    list.addSubnet(net, Number(bits), isIPv6(net) ? 'ipv6' : 'ipv4');
-  }
-  return list;
+/** An entry that is no subnet covers nothing. */
+function inSubnets(subnets: readonly string[]): (host: string) => boolean {
+  return inRanges(subnets.flatMap((subnet) => parseIpRange(subnet) ?? []));
 }

@@ -25,15 +25,11 @@ export function createKeys(options: {
   readonly resources: ResourceStore;
   readonly pepper: string | Uint8Array;
   readonly clock: Clock;
-  readonly memoryMs?: number;
 }): Keys {
-  const { resources, pepper, clock, memoryMs = MEMORY_MS } = options;
-  const owners = new Memory<NonNullable<Awaited<ReturnType<ResourceStore['findByKeyDigest']>>>>(
-    clock,
-    memoryMs,
-  );
-  const admin = new Memory<string>(clock, memoryMs);
-  const known = new Memory<{ readonly resource: Resource | undefined }>(clock, memoryMs);
+  const { resources, pepper, clock } = options;
+  const owners = new Memory<NonNullable<Awaited<ReturnType<ResourceStore['findByKeyDigest']>>>>(clock);
+  const admin = new Memory<string>(clock);
+  const known = new Memory<{ readonly resource: Resource | undefined }>(clock);
   const forget = (): void => {
     owners.clear();
     admin.clear();
@@ -83,12 +79,10 @@ function forgetting(resources: ResourceStore, forget: () => void): ResourceStore
 /** Remembers what the store answered a moment ago. An absent entry is not remembered. */
 class Memory<T> {
   readonly #clock: Clock;
-  readonly #forMs: number;
   readonly #entries = new Map<string, { readonly value: T; readonly untilMs: number }>();
   #generation = 0;
-  constructor(clock: Clock, forMs: number) {
+  constructor(clock: Clock) {
     this.#clock = clock;
-    this.#forMs = forMs;
   }
 
   async recall(key: string, ask: () => Promise<T | undefined>): Promise<T | undefined> {
@@ -100,7 +94,7 @@ class Memory<T> {
     // Invariant: an answer from before a change is not kept after it. Otherwise a deleted key would still open.
     if (value === undefined || generation !== this.#generation) return value;
     if (this.#entries.size >= REMEMBERED_MAX) this.#entries.clear();
-    this.#entries.set(key, { value, untilMs: this.#clock.mono() + this.#forMs });
+    this.#entries.set(key, { value, untilMs: this.#clock.mono() + MEMORY_MS });
     return value;
   }
 

@@ -1,8 +1,8 @@
 import { createPrivateKey, KeyObject, webcrypto, X509Certificate } from 'node:crypto';
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import { DataDirError } from '../core/data-dir.ts';
+import { DataDirError, writeDurably } from '../core/data-dir.ts';
 
 interface KeyedCertificate {
   /** PEM, together with the certificate that signed it. */
@@ -123,8 +123,8 @@ async function makeCa(dir: string, { certPath, keyPath }: CaPaths, nowMs: number
   const [cert, key] = [`${made.toString('pem')}\n`, await exportKey(keys.privateKey)];
   await mkdir(dir, { recursive: true, mode: 0o700 });
   // Invariant: the key is written first. A certificate without its key would stop every start.
-  await writeWhole(keyPath, key, 0o600);
-  await writeWhole(certPath, cert, 0o644);
+  await writeDurably(keyPath, key);
+  await writeDurably(certPath, cert, 0o644);
   return { cert, key };
 }
 
@@ -133,16 +133,4 @@ async function readIfThere(path: string): Promise<string | undefined> {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });
-}
-
-async function writeWhole(path: string, content: string, mode: number): Promise<void> {
-  const file = await open(`${path}.new`, 'w', mode);
-  try {
-    await file.writeFile(content);
-    await file.chmod(mode);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(`${path}.new`, path);
 }

@@ -1,4 +1,4 @@
-import { sql } from 'kysely';
+import { sql, type SelectQueryBuilder } from 'kysely';
 
 import { fileIdOf, type FilePurpose, type FileRow } from '../../contract/file.ts';
 import type { Inspection } from '../../contract/inspection.ts';
@@ -6,7 +6,7 @@ import { writeAudit } from './audit.ts';
 import type { Database, Db, Trx } from './database.ts';
 import { withResource } from './lock-order.ts';
 import type { FileLimits, FileQuery, FileStore } from './ports.ts';
-import type { FileRecord } from './schema.ts';
+import type { FileRecord, Tables } from './schema.ts';
 
 /** SQLite takes 32,766 bound values in a statement at most. */
 const IDS_PER_STATEMENT = 10_000;
@@ -39,7 +39,7 @@ export function createFileStore(database: Database): FileStore {
           .deleteFrom('files')
           .where('resource_id', '=', resourceId)
           .where('id', '=', fileId)
-          .returning(['id', 'filename', 'purpose', 'blob_id', 'bytes', 'sha256'])
+          .returning([...REMOVED, 'filename', 'purpose'])
           .executeTakeFirst();
         if (!deleted) return undefined;
         await noteRemovals(trx, [deleted]);
@@ -65,7 +65,11 @@ export function createFileStore(database: Database): FileStore {
         saveInspection(trx, scope.resourceId, { fileId, facts: JSON.stringify(inspection) }),
       ),
 
-    deleteExpired: (nowS, limit) => database.transact((trx) => deleteExpired(trx, nowS, limit)),
+    deleteExpired: (nowS, limit) =>
+      database.transact((trx) => {
+        const expired = trx.selectFrom('files').select('seq').where('expires_at', '<=', nowS);
+        return deleteFiles(trx, expired.orderBy('expires_at').limit(limit));
+      }),
 
     ...blobRecords(database),
   };
@@ -196,17 +200,18 @@ async function saveInspection(
     .execute();
 }
 
-async function deleteExpired(trx: Trx, nowS: number, limit: number): Promise<string[]> {
-  const deleted = await trx
-    .deleteFrom('files')
-    .where('seq', 'in', (eb) =>
-      eb.selectFrom('files').select('seq').where('expires_at', '<=', nowS).orderBy('expires_at').limit(limit),
-    )
-    .returning(['id', 'blob_id', 'bytes', 'sha256'])
-    .execute();
+/** Deletes these files, and returns their blobs, which are among the removals then. */
+export async function deleteFiles(
+  trx: Trx,
+  files: SelectQueryBuilder<Tables, 'files', { seq: number }>,
+): Promise<string[]> {
+  const deleted = await trx.deleteFrom('files').where('seq', 'in', files).returning(REMOVED).execute();
   await noteRemovals(trx, deleted);
   return deleted.map(blobOf);
 }
+
+/** A removal keeps these columns. */
+export const REMOVED = ['id', 'blob_id', 'bytes', 'sha256'] as const;
 
 /** Invariant: bytes are removed by this record, never because a row is absent. A stale database would remove good files. */
 export async function noteRemovals(
@@ -301,7 +306,7 @@ export async function listFiles(
   return { files: rows.slice(0, limit).map(toFile), hasMore: rows.length > limit };
 }
 
-export const blobOf = (row: Pick<FileRecord, 'id' | 'blob_id'>): string => row.blob_id ?? row.id;
+const blobOf = (row: Pick<FileRecord, 'id' | 'blob_id'>): string => row.blob_id ?? row.id;
 
 const toFile = (row: FileRecord): FileRow => ({
   id: row.id,

@@ -223,10 +223,7 @@ export interface UploadStore {
   >;
   /** Undefined: the upload is not pending. */
   cancel(scope: Scope, uploadId: string): Promise<string[] | undefined>;
-  /**
-   * Ends pending uploads whose time is over, all resources, and forgets those that ended long ago. `more`: there are
-   * further ones.
-   */
+  /** Ends expired uploads of all resources, and deletes those that ended long ago. `more`: there may be further ones. */
   expire(nowS: number, limit: number): Promise<{ readonly blobIds: string[]; readonly more: boolean }>;
 }
 

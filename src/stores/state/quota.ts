@@ -33,10 +33,11 @@ export async function allocatedTokens(
   return tokens;
 }
 
+const withResources = (db: Db) =>
+  db.selectFrom('deployments').innerJoin('resources', 'resources.id', 'deployments.resource_id');
+
 const deploymentsOf = (db: Db, { subscriptionId, location, model, sku }: QuotaGroup) =>
-  db
-    .selectFrom('deployments')
-    .innerJoin('resources', 'resources.id', 'deployments.resource_id')
+  withResources(db)
     .where('subscription_id', '=', subscriptionId)
     .where('location', '=', location)
     .where('model', '=', model)
@@ -51,10 +52,7 @@ export async function groupUsages(
   { subscriptionId, location }: { subscriptionId: string; location?: string },
 ): Promise<QuotaUsage[]> {
   const key = ['location', 'model', 'sku'] as const;
-  let deployments = db
-    .selectFrom('deployments')
-    .innerJoin('resources', 'resources.id', 'deployments.resource_id')
-    .where('subscription_id', '=', subscriptionId);
+  let deployments = withResources(db).where('subscription_id', '=', subscriptionId);
   if (location !== undefined) deployments = deployments.where('location', '=', location);
   const allocated = await deployments
     .select([...key, sumOf('enqueued_tokens_max').as('tokens')])
@@ -116,9 +114,7 @@ export async function groupOf(
   db: Db,
   { resourceId, deployment }: { resourceId: string; deployment: string },
 ): Promise<QuotaGroup | undefined> {
-  return db
-    .selectFrom('deployments')
-    .innerJoin('resources', 'resources.id', 'deployments.resource_id')
+  return withResources(db)
     .select(['subscription_id as subscriptionId', 'location', 'model', 'sku'])
     .where('resource_id', '=', resourceId)
     .where('name', '=', deployment)

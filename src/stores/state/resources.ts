@@ -2,7 +2,7 @@ import type { Resource, ResourceKey } from '../../contract/control.ts';
 import { changesOf, writeAudit } from './audit.ts';
 import { withLive } from './batch-rows.ts';
 import type { Database, Db, Trx } from './database.ts';
-import { noteRemovals } from './files.ts';
+import { deleteFiles } from './files.ts';
 import { withResource } from './lock-order.ts';
 import type { Change, ResourceStore } from './ports.ts';
 import type { ResourceRecord } from './schema.ts';
@@ -168,15 +168,9 @@ async function removeSome(
         .limit(ROWS_PER_STEP),
     )
     .executeTakeFirst();
-  const files = await trx
-    .deleteFrom('files')
-    .where('seq', 'in', (eb) =>
-      eb.selectFrom('files').select('seq').where('resource_id', '=', resourceId).limit(ROWS_PER_STEP),
-    )
-    .returning(['id', 'blob_id', 'bytes', 'sha256'])
-    .execute();
-  await noteRemovals(trx, files);
-  if (files.length === ROWS_PER_STEP || Number(batches.numDeletedRows) === ROWS_PER_STEP) return 'more';
+  const files = trx.selectFrom('files').select('seq').where('resource_id', '=', resourceId);
+  const removed = await deleteFiles(trx, files.limit(ROWS_PER_STEP));
+  if (removed.length === ROWS_PER_STEP || Number(batches.numDeletedRows) === ROWS_PER_STEP) return 'more';
 
   await deleteUploads(trx, resourceId);
   await trx.deleteFrom('idempotency_keys').where('resource_id', '=', resourceId).execute();

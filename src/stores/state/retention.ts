@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 
 import { withLive } from './batch-rows.ts';
 import type { Database, Db, Trx } from './database.ts';
-import { blobOf, noteRemovals } from './files.ts';
+import { deleteFiles } from './files.ts';
 import type { RetentionStore } from './ports.ts';
 
 /** The service itself uses it, for every resource. */
@@ -17,8 +17,6 @@ export function createRetentionStore(database: Database): RetentionStore {
 }
 
 type Query = Parameters<RetentionStore['pruneBatches']>[0];
-
-const REMOVED = ['id', 'blob_id', 'bytes', 'sha256'] as const;
 
 async function pruneBatches(
   trx: Trx,
@@ -50,17 +48,9 @@ async function pruneBatches(
       found.map(({ seq }) => seq),
     )
     .execute();
-  const files = await trx
-    .deleteFrom('files')
-    .where(
-      'id',
-      'in',
-      found.flatMap((batch) => [batch.output_file_id, batch.error_file_id]),
-    )
-    .returning(REMOVED)
-    .execute();
-  await noteRemovals(trx, files);
-  return { batches: found.length, blobIds: files.map(blobOf) };
+  const produced = found.flatMap((batch) => [batch.output_file_id, batch.error_file_id]);
+  const files = trx.selectFrom('files').select('seq').where('id', 'in', produced);
+  return { batches: found.length, blobIds: await deleteFiles(trx, files) };
 }
 
 /** The input of a live batch stays, whatever its age. A file with an expiry of its own stays until then. */
@@ -79,9 +69,7 @@ async function pruneFiles(trx: Trx, { byS, limit }: Query): Promise<string[]> {
       .orderBy('created_at')
       .orderBy('seq')
       .limit(limit - blobIds.length);
-    const files = await trx.deleteFrom('files').where('seq', 'in', old).returning(REMOVED).execute();
-    await noteRemovals(trx, files);
-    blobIds.push(...files.map(blobOf));
+    blobIds.push(...(await deleteFiles(trx, old)));
   }
   return blobIds;
 }

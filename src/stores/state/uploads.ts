@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 
 import type { PartRow, UploadRow } from '../../contract/upload.ts';
 import type { Database, Trx } from './database.ts';
-import { insertInput, noteRemovals } from './files.ts';
+import { insertInput, noteRemovals, REMOVED } from './files.ts';
 import { withResource } from './lock-order.ts';
 import type { PartOutcome, UploadLimits, UploadStore } from './ports.ts';
 import type { PartRecord, UploadRecord } from './schema.ts';
@@ -169,7 +169,7 @@ export async function deleteUploads(trx: Trx, resourceId: string): Promise<void>
   // The rows are locked first, so that no part is added while the parts go: its bytes would be in no record.
   await trx.selectFrom('uploads').select('id').where('resource_id', '=', resourceId).forUpdate().execute();
   const parts = trx.deleteFrom('upload_parts').where('resource_id', '=', resourceId);
-  await noteRemovals(trx, await parts.returning(['id', 'blob_id', 'bytes', 'sha256']).execute());
+  await noteRemovals(trx, await parts.returning(REMOVED).execute());
   await trx.deleteFrom('uploads').where('resource_id', '=', resourceId).execute();
 }
 
@@ -193,7 +193,7 @@ async function deleteParts(trx: Trx, uploadIds: readonly string[]): Promise<stri
   const parts = await trx
     .deleteFrom('upload_parts')
     .where('upload_id', 'in', uploadIds)
-    .returning(['id', 'blob_id', 'bytes', 'sha256'])
+    .returning(REMOVED)
     .execute();
   await noteRemovals(trx, parts);
   return parts.map(({ blob_id: blobId }) => blobId);

@@ -12,6 +12,9 @@ import type {
 
 import type { ColumnTypes } from '../schema.ts';
 
+/** How long a statement waits for the lock of another process. */
+export const BUSY_TIMEOUT_MS = 5_000;
+
 export const SQLITE_TYPES: ColumnTypes = {
   text: 'text',
   bytes: 'blob',

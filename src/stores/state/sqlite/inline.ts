@@ -8,10 +8,9 @@ import { StoreError } from '../ports.ts';
 import type { StateStore } from '../ports.ts';
 import type { Tables } from '../schema.ts';
 import { createStateStore } from '../store.ts';
-import { nodeSqliteDialect, SQLITE_TYPES } from './dialect.ts';
+import { BUSY_TIMEOUT_MS, nodeSqliteDialect, SQLITE_TYPES } from './dialect.ts';
 import { toStoreError } from './errors.ts';
 
-const BUSY_TIMEOUT_MS = 5_000;
 const PAGE_BYTES = 8 * 1024;
 const CHECKPOINT_PAGES = 4_096;
 /** Earlier versions can corrupt the database when the write-ahead log is reset. */

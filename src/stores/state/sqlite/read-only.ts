@@ -9,10 +9,8 @@ import { expectCurrent } from '../migrations.ts';
 import { StoreError, type StateStore } from '../ports.ts';
 import type { Tables } from '../schema.ts';
 import { createStateStore } from '../store.ts';
-import { nodeSqliteDialect } from './dialect.ts';
+import { BUSY_TIMEOUT_MS, nodeSqliteDialect } from './dialect.ts';
 import { toStoreError } from './errors.ts';
-
-const BUSY_TIMEOUT_MS = 5_000;
 
 export interface ReadOnlySqlite {
   readonly state: StateStore;
