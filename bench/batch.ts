@@ -5,7 +5,7 @@ const LINES = Number(process.env['BENCH_LINES'] ?? 40_000);
 const LINE_BYTES = 1_800;
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
 
-/** Lines per second of a whole batch, create to completed, against undici's bare dispatch loop at the same concurrency. */
+/** Measures the lines per second of a whole batch, create to completed, against undici's bare dispatch loop at the same concurrency. */
 export async function throughput(concurrency: number): Promise<Measurement> {
   const upstream = await startUpstream();
   const server = await startServer({ upstream: upstream.url, concurrency });
@@ -21,7 +21,7 @@ export async function throughput(concurrency: number): Promise<Measurement> {
         requests: LINES,
         bodyBytes: LINE_BYTES,
       });
-      // The first round warms both up.
+      // The first round only warms both up.
       if (round === 0) continue;
       ours.push((LINES / totalMs) * 1_000);
       yardstick.push((LINES / loopMs) * 1_000);
@@ -40,7 +40,7 @@ export async function throughput(concurrency: number): Promise<Measurement> {
   }
 }
 
-/** Peak memory of the service over 100,000 lines / 180 MB, against 1,000 lines in a fresh service. */
+/** Measures the peak memory of the service over 100,000 lines / 180 MB, against 1,000 lines in a fresh service. */
 export async function memory(): Promise<Measurement> {
   const [ours, yardstick] = [await peakMiB(100_000), await peakMiB(1_000)];
   return {

@@ -1,7 +1,7 @@
 import { Pool } from 'undici';
 
-// The yardstick of dispatch: undici's `Pool.dispatch` with prepared bodies and nothing around it.
-// node bench/dispatch-loop.ts PORT CONCURRENCY REQUESTS BODY_BYTES → milliseconds, on standard output
+// The yardstick of dispatch is undici's `Pool.dispatch` with prepared bodies and nothing around it. This prints milliseconds:
+// node bench/dispatch-loop.ts PORT CONCURRENCY REQUESTS BODY_BYTES
 
 const [port, concurrency, requests, bodyBytes] = process.argv.slice(2).map(Number) as [
   number,

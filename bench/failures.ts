@@ -7,15 +7,15 @@ const LINE_BYTES = 600;
 const CONCURRENCY = 64;
 const LATENCY_MS = 200;
 
-/** A model server of 200 ms that answers this share of the calls with 500, each for itself. */
+/** Measures a batch at a model server that takes 200 ms, and answers this share of the calls with 500. */
 export const alone = (share: number): Promise<Measurement> =>
   measure(`${share * 100} % of the calls get a 500`, [{ statusChances: { 500: share } }]);
 
-/** A healthy one, and a second one that always answers 429. */
+/** Measures a batch at a healthy server, beside a second one that always answers 429. */
 export const besideThrottled = (): Promise<Measurement> =>
   measure('beside an upstream that always answers 429', [{}, { statusChances: { 429: 1 } }]);
 
-/** Lines per second, against a loop that keeps as many requests in flight at a server that fails none. */
+/** Compares lines per second with a loop that keeps as many requests in flight at a server that fails none. */
 async function measure(what: string, scripts: readonly LedgerScript[]): Promise<Measurement> {
   const upstreams = await Promise.all(
     scripts.map((script, index) =>
@@ -52,7 +52,7 @@ async function measure(what: string, scripts: readonly LedgerScript[]): Promise<
 
 let ideal: Promise<number> | undefined;
 
-/** Measured once a run: the latency decides, not the machine. */
+/** The loop is measured once a run, as the latency decides, and not the machine. */
 function idealPerSecond(): Promise<number> {
   ideal ??= (async () => {
     const upstream = await startLedgerUpstream({ script: { latencyMs: LATENCY_MS }, answerBytes: 400 });

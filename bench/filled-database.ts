@@ -1,21 +1,21 @@
 import { BATCH_ENDPOINTS } from '../src/contract/batch.ts';
 
-/** What a service has after years: so many ended batches of one resource, and as many files. */
+/** A service has this after years: so many ended batches of one resource, and so many files. */
 export interface Filling {
   readonly resourceId: string;
   readonly batches: number;
   readonly files: number;
 }
 
-/** When the first of them was made; one came every ten seconds. */
+/** The first of them was made at this time, and one more every ten seconds. */
 const SINCE_S = 1_600_000_000;
 const EVERY_S = 10;
-/** Files that hold no longer than the batch they are for would be gone: these are kept for ever. */
+/** So many files of a hundred are inputs. The others are produced files. */
 const INPUTS_PER_HUNDRED = 10;
 
 /**
- * Statements that fill an empty database in seconds, the same for SQLite and PostgreSQL. Of a hundred batches 90 are
- * completed, 6 failed, 2 cancelled, 1 expired and 1 was cancelled before it started; the files are mostly produced ones.
+ * Returns statements that fill an empty database in seconds, the same for SQLite and PostgreSQL. Of a hundred batches 90 are
+ * completed, 6 failed, 2 cancelled, 1 expired and 1 was cancelled before it started. Most files are produced files.
  */
 export function fillingOf({ resourceId, batches, files }: Filling): string[] {
   const endpoint = `case i % 50 when 0 then '${BATCH_ENDPOINTS[3]}' when 1 then '${BATCH_ENDPOINTS[2]}' else '${BATCH_ENDPOINTS[0]}' end`;

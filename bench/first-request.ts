@@ -6,7 +6,7 @@ import { requestFile, startServer } from './server.ts';
 const ROUNDS = 21;
 const LIMIT_MS = 200;
 
-/** From sending the create to the first request at the model server, for a batch of 3 lines. */
+/** Measures the time from sending the create to the first request at the model server, for a batch of 3 lines. */
 export async function firstRequest(): Promise<Measurement> {
   let arrived = Promise.withResolvers<number>();
   const upstream = createServer((request, response) => {

@@ -1,7 +1,7 @@
 import { createServer, type Socket } from 'node:net';
 
-// A model server of its own process that answers at once and does nothing else, so that what is measured is the
-// client. It trusts its clients to send well-formed requests with a content-length, one at a time per connection.
+// This is a model server in a process of its own. It answers at once and does nothing else, so that the client is what is
+// measured. It trusts its clients to send well-formed requests with a content-length, one at a time per connection.
 
 const body = Buffer.from(
   JSON.stringify({
@@ -23,7 +23,7 @@ const answer = Buffer.concat([
 const LENGTH = /content-length: ?(\d+)/i;
 
 function serve(socket: Socket): void {
-  /** Bytes of the current request still to come; undefined while its head is incomplete. */
+  /** So many bytes of the current request are still to come. Undefined while its head is incomplete. */
   let missing: number | undefined;
   let head: Buffer = Buffer.alloc(0);
   socket.setNoDelay(true);

@@ -14,7 +14,7 @@ const LIMIT_MS = 50;
 const ROUNDS = 9;
 const scope = { resourceId: 'r', actor: 'bench' };
 
-/** The slowest page of 20 of all lists, on a database that a service has after years. */
+/** Measures the slowest page of 20 of all lists, on a database that a service has after years. */
 export async function run(): Promise<Measurement> {
   const ours = await slowestMs(ROWS);
   const rows = ROWS.toLocaleString('en');

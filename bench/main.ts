@@ -6,7 +6,7 @@ import type { Measurement } from './measurement.ts';
 import { run as upload } from './upload.ts';
 import { run as validation } from './validation.ts';
 
-// npm run bench [-- NAME …]: each figure beside a yardstick of the same run. Noise moves both; read the ratio.
+// `npm run bench [-- NAME …]` prints each figure beside a yardstick of the same run. Noise moves both, so read the ratio.
 
 const BENCHES: Record<string, () => Promise<Measurement>> = {
   batch32: () => throughput(32),

@@ -1,4 +1,4 @@
-/** A figure of ours beside a yardstick's from the same run: on a shared machine only their ratio means anything. */
+/** A figure of ours beside a yardstick of the same run. On a shared machine only their ratio means anything. */
 export interface Measurement {
   readonly name: string;
   readonly unit: string;
@@ -6,7 +6,7 @@ export interface Measurement {
   readonly yardstick: number;
   /** `ours / yardstick`. */
   readonly ratio: number;
-  /** What the ratio must reach, or must not pass. */
+  /** The ratio must reach this, or must not pass it. */
   readonly goal?: { readonly ratio: number; readonly at: 'least' | 'most' };
 }
 

@@ -12,17 +12,17 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 export interface Server {
   readonly pid: number;
   upload(content: Buffer): Promise<string>;
-  /** Creates a batch and waits for its end; milliseconds from the create to the end, as the client sees it. */
+  /** Creates a batch and waits for its end. `totalMs` is the time from the create to the end, as the client sees it. */
   runBatch(fileId: string): Promise<{ readonly totalMs: number; readonly completed: number }>;
   peakMiB(): Promise<number>;
   stop(): Promise<void>;
 }
 
 export async function startServer(options: {
-  /** Base URLs. */
+  /** One base URL or several. */
   readonly upstream: string | readonly string[];
   readonly concurrency: number;
-  /** As the upstream calls it. */
+  /** The model's name at the upstream. */
   readonly model?: string;
 }): Promise<Server> {
   const dataDir = await mkdtemp(join(tmpdir(), 'offpeak-bench-'));
@@ -104,7 +104,7 @@ async function announcedUrl(child: ChildProcess): Promise<string> {
   throw new Error(`the service ended before it listened: ${text}`);
 }
 
-/** The instant model server in its own process. */
+/** Starts the instant model server in a process of its own. */
 export async function startUpstream(): Promise<{
   readonly port: number;
   readonly url: string;
@@ -115,7 +115,7 @@ export async function startUpstream(): Promise<{
   return { port, url: `http://127.0.0.1:${port}/v1`, stop: () => void child.kill() };
 }
 
-/** Milliseconds that the bare dispatch loop takes, in a process of its own. */
+/** Returns the milliseconds that the bare dispatch loop takes, in a process of its own. */
 export async function dispatchLoopMs(options: {
   readonly port: number;
   readonly concurrency: number;
@@ -135,7 +135,7 @@ export async function dispatchLoopMs(options: {
   return Number(text);
 }
 
-/** A file of `lines` requests of about `lineBytes` each. */
+/** Makes a file of `lines` requests of about `lineBytes` each. */
 export function requestFile(lines: number, lineBytes: number): Buffer {
   const words = 'The quick brown fox jumps over the lazy dog. 다람쥐 헌 쳇바퀴에 타고파. ';
   const filler = words.repeat(Math.ceil(lineBytes / Buffer.byteLength(words)));

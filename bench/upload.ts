@@ -13,12 +13,12 @@ import { openSqliteInline } from '../src/stores/state/sqlite/inline.ts';
 import { median, type Measurement } from './measurement.ts';
 
 const FILE_BYTES = 180 * 1024 * 1024;
-/** As they come from a socket. */
+/** Chunks from a socket have this size. */
 const CHUNK_BYTES = 64 * 1024;
 const ROUNDS = 9;
 const scope = { resourceId: DEFAULT_RESOURCE_ID, actor: 'bench' };
 
-/** An upload (digest, fsyncs, row) against a plain loop that writes the same chunks to a file and fsyncs it. */
+/** Measures an upload (digest, fsyncs, row) against a plain loop that writes the same chunks to a file and fsyncs it. */
 export async function run(): Promise<Measurement> {
   const dir = await mkdtemp(join(tmpdir(), 'offpeak-bench-upload-'));
   const state = await openSqliteInline({ path: join(dir, 'state.db') });
@@ -54,7 +54,7 @@ export async function run(): Promise<Measurement> {
       async () => void yardstick.push(await mbPerSecondOfPlainWrite(join(dir, 'plain'))),
     ];
     for (let round = 0; round < ROUNDS; round++) {
-      // Who goes first alternates, so that neither always meets the disk just after the other.
+      // The two take turns to be first, so that neither always meets the disk just after the other.
       for (const measure of round % 2 === 0 ? rounds : rounds.toReversed()) await measure();
     }
     const [fast, plain] = [median(ours), median(yardstick)];

@@ -5,7 +5,7 @@ const LINES = 20_000;
 const ROUNDS = 15;
 const CHUNK_BYTES = 256 * 1024;
 
-/** The one pass of validation against a bare `JSON.parse` of each line, over the same mixed English and Korean file. */
+/** Measures the one pass of validation against a bare `JSON.parse` of each line, over the same English and Korean file. */
 export async function run(): Promise<Measurement> {
   const file = makeInput(LINES);
   const megabytes = file.length / 1e6;
@@ -15,7 +15,7 @@ export async function run(): Promise<Measurement> {
     ours.push(megabytes / (await secondsOf(() => inspectInput(chunksOf(file)))));
     yardstick.push(megabytes / (await secondsOf(() => parseEachLine(file))));
   }
-  // Each round's own ratio: a slow moment of the machine then weighs on both sides of it.
+  // Each round has its own ratio, so that a slow moment of the machine weighs on both sides.
   const ratio = median(ours.map((mbps, round) => mbps / (yardstick[round] ?? Number.NaN)));
   return {
     name: 'validation against JSON.parse of each line',
@@ -48,7 +48,7 @@ function* chunksOf(file: Buffer): Generator<Buffer> {
     yield file.subarray(start, start + CHUNK_BYTES);
 }
 
-/** Lines around 1.8 kB, half of them English and half Korean, the same in every run. */
+/** Makes lines of about 1.8 kB, half of them English and half Korean. Every run has the same lines. */
 function makeInput(lines: number): Buffer {
   const random = lehmer(42);
   const parts: string[] = [];
@@ -89,7 +89,7 @@ const KOREAN =
     ' ',
   );
 
-/** Chance that is the same everywhere. */
+/** Returns the same numbers in every run. */
 function lehmer(seed: number): () => number {
   let state = seed;
   return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647;

@@ -12,11 +12,11 @@ export interface AnswerBody {
   readonly body: Uint8Array;
   readonly usage: Usage;
   readonly fault: ErrorWords | null;
-  /** Put together from a stream that nobody asked for. */
+  /** True when the body was put together from a stream that nobody asked for. */
   readonly wasStreamed: boolean;
 }
 
-/** Why the body is no answer. */
+/** The body is no answer, and this is why. */
 export interface NoAnswer {
   readonly reason: 'bad_answer' | 'foreign_answer';
   readonly why: string;
@@ -24,15 +24,15 @@ export interface NoAnswer {
 
 export interface AnswerContext {
   readonly status: number;
-  /** Null: the list of models, which some servers send as a bare array. */
+  /** Null stands for the list of models, which some servers send as a bare array. */
   readonly endpoint: BatchEndpoint | null;
-  /** The upstream's key: never passed on where it is echoed with a failure. */
+  /** The upstream's key. It is masked where the upstream echoes it with a failure. */
   readonly secret: string | null;
 }
 
 /**
- * A JSON object on one line, what it used, and the failure that it may carry. The bytes are kept as they came: they are
- * parsed only to be looked at.
+ * Returns the answer, a JSON object on one line, with its usage and the failure that it may carry. The bytes stay as they came:
+ * they are parsed only to be read.
  */
 export function readAnswer(bytes: Buffer, context: AnswerContext): AnswerBody | NoAnswer {
   const { status, endpoint, secret } = context;
@@ -56,7 +56,7 @@ function toAnswer(
   const usage = readUsage(answer);
   const isFault = endpoint !== null && faultOf(answer, endpoint) !== null;
   if (!isFault) return { ...REAL, body: onOneLine(body), usage };
-  // Its words are for people now: read as what they are, and without the key.
+  // People will read its words. So they are decoded as UTF-8, and the key is masked.
   const masked = withoutSecret(body, secret);
   const fault = faultOf(asObject(JSON.parse(masked.toString())) ?? answer, endpoint);
   return { ...REAL, body: onOneLine(masked), usage, fault };
@@ -70,7 +70,7 @@ function readError(body: Buffer, status: number): AnswerBody {
   return errorAnswer(status, errorWordsOf(body).message || body.toString('utf8', 0, 4 * ERROR_TEXT_MAX));
 }
 
-/** Stands for the body of an error that came with none, or with one that is no JSON object, such as a proxy's page. */
+/** Makes the body of an error that came with none, or with one that is no JSON object, such as a proxy's page. */
 export function errorAnswer(status: number, text: string): AnswerBody {
   const message = text.trim().slice(0, ERROR_TEXT_MAX).toWellFormed() || 'The upstream sent no body.';
   const error = { message, type: 'upstream_error', code: String(status) };
@@ -79,7 +79,7 @@ export function errorAnswer(status: number, text: string): AnswerBody {
 
 const ERROR_TEXT_MAX = 500;
 
-/** Undefined: it is no event stream, or none that can be put together. */
+/** Returns undefined when it is no event stream, or none that can be put together. */
 function readStream(
   body: Buffer,
   context: AnswerContext & { readonly endpoint: BatchEndpoint },
@@ -98,17 +98,17 @@ function readStream(
 const withoutMark = (body: Buffer): Buffer =>
   body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf ? body.subarray(3) : body;
 
-/** Undefined: not JSON. */
+/** Returns undefined when it is not JSON. */
 function parse(body: Buffer): unknown {
   try {
-    // Read as latin1, UTF-8 stays valid or invalid JSON, and needs no decoding: only ASCII members are looked at.
+    // Only ASCII members are read here, so latin1 is enough and needs no decoding. It does not change whether UTF-8 is valid JSON.
     return JSON.parse(body.toString('latin1')) as unknown;
   } catch {
-    return undefined; // Not JSON: the caller says what it is.
+    return undefined; // It is not JSON. The caller says what it is.
   }
 }
 
-/** In valid JSON a raw newline can only be white space. */
+/** Makes raw newlines spaces. In valid JSON they can only be white space. */
 function onOneLine(body: Buffer): Buffer {
   for (const newline of [0x0a, 0x0d]) {
     for (let at = body.indexOf(newline); at !== -1; at = body.indexOf(newline, at + 1)) body[at] = 0x20;
@@ -129,7 +129,7 @@ function readUsage(answer: JsonObject): Usage {
   };
 }
 
-/** Bounded, so that no upstream can make a batch's sum overflow. */
+/** The count is bounded, so that no upstream can make a batch's sum overflow. */
 const toCount = (value: unknown): number =>
   typeof value === 'number' && Number.isInteger(value) && value > 0 ? Math.min(value, 1e9) : 0;
 

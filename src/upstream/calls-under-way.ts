@@ -7,15 +7,16 @@ export interface EndableCall {
 }
 
 /**
- * Ends the calls of one upstream whose deadline has come or whose signal is aborted. All have the same time, so one timer
- * watches the oldest, and calls of the same signal share one listener: a timer and a listener each cost more than the
- * rest of the bookkeeping of a request.
+ * Ends the calls of one upstream whose deadline has come or whose signal is aborted. All calls may take the same time, so one
+ * timer watches the oldest. Calls of the same signal share one listener. A timer and a listener for each call cost more than
+ * the rest of a call's bookkeeping (docs/adr/0021).
  */
 export class CallsUnderWay {
   readonly #timeoutMs: number;
-  /** Places are used again: the tables that a busy set sheds keep calls alive until the next full collection. */
+  /** Places are used again. A busy `Set` sheds tables, and these keep calls alive until the next full collection. */
   readonly #places: (EndableCall | null)[] = [];
   readonly #freePlaces: number[] = [];
+  /** Each of these has its listener. */
   readonly #heard = new WeakSet<AbortSignal>();
   #timer: NodeJS.Timeout | null = null;
 
@@ -45,7 +46,7 @@ export class CallsUnderWay {
     signal.addEventListener('abort', end, { once: true });
   }
 
-  /** The connections of the calls keep the process alive; a timer that has nothing to watch must not. */
+  /** The timer does not keep the process alive: the connections of the calls do that. */
   #wake(afterMs: number): void {
     this.#timer = setTimeout(() => this.#expire(), afterMs).unref();
   }

@@ -1,11 +1,11 @@
 import { Client, errors } from 'undici';
 import type { Dispatcher } from 'undici';
 
-/** A request on its way: undici's handler, of which either `onResponseEnd` or `onResponseError` is the last event. */
+/** A request on its way, as undici's handler. Its last event is either `onResponseEnd` or `onResponseError`. */
 export interface Exchange extends Dispatcher.DispatchHandler {
-  /** Nobody waits for its answer any more. */
+  /** True when nobody waits for its answer any more. */
   readonly isOver: boolean;
-  /** Set when it is sent. To be called at the last event: its connection can take another one. */
+  /** It is set when the request is sent. Call it at the last event: its connection can then take another request. */
   release: () => void;
   onResponseError(controller: Dispatcher.DispatchController | null, error: Error): void;
 }
@@ -21,8 +21,9 @@ interface Waiting {
 }
 
 /**
- * The connections to one origin: as many as there are requests at a time, and at most `max`. The one that was used last
- * goes first. undici's `Pool` does the same, but asks every one of its connections, twice, for each request.
+ * Keeps connections to one origin: as many as there are requests at a time, and at most `max`. The one that was used last is
+ * used first. undici's `Pool` does the same, but asks each of its connections, twice, for every request. That costs an eighth
+ * of the lines per second (docs/adr/0021).
  */
 export class Connections {
   readonly #origin: string;

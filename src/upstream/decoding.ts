@@ -8,7 +8,7 @@ import {
   type ZlibOptions,
 } from 'node:zlib';
 
-/** Undefined: it is sent as it is. */
+/** Returns undefined when the body is sent as it is. */
 export function codingsOf(header: string | undefined): readonly string[] | undefined {
   if (header === undefined || header === '') return undefined;
   const codings = header
@@ -22,14 +22,14 @@ export function codingsOf(header: string | undefined): readonly string[] | undef
 export const isKnown = (codings: readonly string[]): boolean =>
   codings.length <= CODINGS_MAX && codings.every((coding) => Object.hasOwn(DECODERS, coding));
 
-/** More than one is rare; each costs a pass. */
+/** More than one coding is rare, and each costs a pass. */
 const CODINGS_MAX = 2;
 
 export type Decoded =
   | { readonly kind: 'decoded'; readonly body: Buffer }
   | { readonly kind: 'too_long' | 'broken' };
 
-/** Undoes `codings`, the last first. No more than `bytesMax` bytes are made, however few came. */
+/** Undoes `codings`, the last one first. It makes at most `bytesMax` bytes, however few came. */
 export async function decode(
   body: Buffer,
   { codings, bytesMax }: { readonly codings: readonly string[]; readonly bytesMax: number },
@@ -45,7 +45,7 @@ export async function decode(
 
 function decodeOnce(body: Buffer, coding: string, bytesMax: number): Promise<Decoded> {
   const { promise, resolve } = Promise.withResolvers<Decoded>();
-  // An empty body is what it is, whatever it says that it went through.
+  // An empty body needs no decoding, whatever its header says.
   if (body.length === 0) return Promise.resolve({ kind: 'decoded', body });
   const decoder = coding === 'deflate' && !isZlib(body) ? inflateRaw : DECODERS[coding];
   decoder?.(body, { maxOutputLength: bytesMax }, (error, decoded) => {

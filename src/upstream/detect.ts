@@ -1,27 +1,27 @@
 import { asObject } from './json.ts';
 
 export interface LocalServer {
-  /** The product, as `Ollama`; `A model server` where nothing tells. */
+  /** The product, such as `Ollama`. It is `A model server` when nothing tells which one. */
   readonly name: string;
-  /** For `--upstream`. */
+  /** A value for `--upstream`. */
   readonly baseUrl: string;
   readonly models: readonly string[];
 }
 
 interface Candidate {
   readonly port: number;
-  /** A product, and a path that only it answers. */
+  /** A product that alone answers this path. */
   readonly own?: { readonly name: string; readonly path: string };
 }
 
 export interface DetectOptions {
-  /** Offpeak's own. */
+  /** The port of Offpeak itself. */
   readonly skipPort?: number;
   readonly timeoutMs?: number;
   readonly candidates?: readonly Candidate[];
 }
 
-/** Where these model servers listen when they are not told otherwise. */
+/** Model servers listen here by default. */
 const LOCAL_SERVERS: readonly Candidate[] = [
   { port: 11434, own: { name: 'Ollama', path: '/api/version' } },
   { port: 8000 },
@@ -29,7 +29,7 @@ const LOCAL_SERVERS: readonly Candidate[] = [
   { port: 1234 },
 ];
 
-/** A port does not tell what listens there; the list of models does, by who owns them. */
+/** A port does not tell what listens there. The list of models does, by the owner that it names. */
 const NAMES: Readonly<Record<string, string>> = {
   vllm: 'vLLM',
   sglang: 'SGLang',
@@ -38,7 +38,7 @@ const NAMES: Readonly<Record<string, string>> = {
   simulator: "Offpeak's simulator",
 };
 
-/** Asks loopback for running model servers, all at once. What it finds is a hint to a person, and never used silently. */
+/** Asks loopback for running model servers, all at once. What it finds is a hint to a person, and is never used silently. */
 export async function detectLocalServers(options: DetectOptions = {}): Promise<LocalServer[]> {
   const { skipPort, timeoutMs = 300, candidates = LOCAL_SERVERS } = options;
   const asked = candidates.filter(({ port }) => port !== skipPort);
@@ -58,13 +58,13 @@ async function probe({ port, own }: Candidate, timeoutMs: number): Promise<Local
     if (models === undefined || list === undefined) return null;
     return { name: own?.name ?? nameOf(list), baseUrl: `${origin}/v1`, models };
   } catch {
-    return null; // Nothing there, or nothing that we know.
+    return null; // Nothing listens there, or nothing that we know.
   }
 }
 
 const ANSWER_BYTES_MAX = 1024 * 1024;
 
-/** Undefined: not a JSON object, or not a success. */
+/** Returns undefined when the answer is no success or no JSON object. */
 async function getJson(url: string, signal: AbortSignal): Promise<object | undefined> {
   const response = await fetch(url, { signal, redirect: 'error' });
   let text = '';
@@ -86,7 +86,7 @@ function nameOf(list: object): string {
 
 const MODELS_MAX = 20;
 
-/** Undefined: not a list of models. */
+/** Returns undefined when it is no list of models. */
 function idsOf(list: object): string[] | undefined {
   const data: unknown = 'data' in list ? list.data : undefined;
   if (!Array.isArray(data)) return undefined;
@@ -98,5 +98,5 @@ function idsOf(list: object): string[] | undefined {
     .slice(0, MODELS_MAX);
 }
 
-/** The ids are shown in a terminal. */
+/** The ids are shown in a terminal, so they have no control characters. */
 const PRINTABLE = /^[\x20-\x7e]{1,200}$/;

@@ -6,16 +6,16 @@ export interface ErrorWords {
 }
 
 /**
- * What an error says to people, in whichever of the shapes that model servers and the gateways before them use:
+ * Returns what an error says to people. Model servers, and gateways before them, use these shapes:
  * `{"error": {"message", "code"}}`, `{"error": "text"}`, `{"detail": …}`, `{"message"}`, lists of those, plain text. The
- * message is empty where it says nothing.
+ * message is empty when the error says nothing.
  */
 export function errorWords(value: unknown): ErrorWords {
   const { code, message } = wordsOf(value, 0);
   return { code, message: message.trim().slice(0, MESSAGE_MAX).toWellFormed() };
 }
 
-/** As `errorWords`, of the body of an answer. */
+/** The same as `errorWords`, for the body of an answer. */
 export function errorWordsOf(body: Uint8Array): ErrorWords {
   const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();
   try {
@@ -25,7 +25,7 @@ export function errorWordsOf(body: Uint8Array): ErrorWords {
   }
 }
 
-/** The parameter that an error in OpenAI's shape is about. */
+/** Returns the parameter that an error in OpenAI's shape is about. */
 export function paramOf(body: Uint8Array): string | null {
   const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString();
   try {
@@ -40,7 +40,7 @@ const MESSAGE_MAX = 500;
 const DEPTH_MAX = 4;
 const NOTHING: ErrorWords = { code: null, message: '' };
 
-/** In this order: the first that says something is taken. */
+/** These are read in this order. The first that says something is taken. */
 const SPEAKING = [
   'error',
   'message',
@@ -70,7 +70,7 @@ function wordsOf(value: unknown, depth: number): ErrorWords {
 const PAGE = /^\s*<(!doctype|\?xml|html|head|body)\b/i;
 const PAGE_CHARACTERS_MAX = 8_192;
 
-/** What a page of a gateway or a proxy says: its title, or else its text. */
+/** Returns what a page of a gateway or a proxy says: its title, or else its text. */
 function pageWords(page: string): string {
   const start = page.slice(0, PAGE_CHARACTERS_MAX);
   const [, title = ''] = /<title[^>]*>([^<]*)/i.exec(start) ?? [];
@@ -81,7 +81,7 @@ function pageWords(page: string): string {
     .replaceAll(/\s+/g, ' ');
 }
 
-/** Some validators say which member they mean beside their message. */
+/** Some validators name the member that they mean beside their message. */
 const placed = (loc: unknown, message: string): string =>
   Array.isArray(loc) && loc.length > 0 ? `${loc.join('.')}: ${message}` : message;
 

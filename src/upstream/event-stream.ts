@@ -6,8 +6,8 @@ import type { JsonObject } from './json.ts';
 export const isEventStream = (start: string): boolean => /^(data|event|id|retry)?:/.test(start);
 
 /**
- * The answer that a server streamed though nobody asked it to: for `/responses` it stands in the last event, for
- * completions it is put together from the chunks. Undefined: the stream is cut, or none of a model API.
+ * Returns the answer that a server streamed though nobody asked it to. For `/responses` it stands in the last event. For
+ * completions it is put together from the chunks. Returns undefined when the stream is cut, or is none of a model API.
  */
 export function answerOfStream(text: string, endpoint: BatchEndpoint): JsonObject | undefined {
   const events = eventsOf(text);
@@ -25,7 +25,7 @@ export function answerOfStream(text: string, endpoint: BatchEndpoint): JsonObjec
   }
 }
 
-/** Undefined: some event is no JSON object. */
+/** Returns undefined when some event is no JSON object. */
 function eventsOf(text: string): JsonObject[] | undefined {
   const events: JsonObject[] = [];
   for (const block of text.split(/\r?\n\r?\n/)) {
@@ -46,7 +46,7 @@ function parsed(data: string): JsonObject | undefined {
   try {
     return asObject(JSON.parse(data));
   } catch {
-    return undefined; // Cut, or not JSON: the caller gives up.
+    return undefined; // The stream is cut, or is not JSON.
   }
 }
 
@@ -69,7 +69,7 @@ function answerOfChunks(chunks: readonly JsonObject[]): JsonObject | undefined {
   const choices = new Map<number, Choice>();
   let head: JsonObject = {};
   for (const chunk of chunks) {
-    // Azure's first chunk has empty names, and the usage comes with the last.
+    // Azure's first chunk has empty names, and its last one has the usage.
     head = { ...head, ...Object.fromEntries(Object.entries(chunk).filter(([, value]) => !isEmpty(value))) };
     for (const delta of listOf(chunk['choices'])) addDelta(choices, delta);
   }
@@ -121,7 +121,7 @@ function addCall(calls: Record<string, unknown>[], call: JsonObject): void {
 
 const CALLS_MAX = 1_000;
 
-/** Texts and lists grow; what is anything else is taken as it comes. */
+/** Texts and lists are appended. Any other value replaces the one before. */
 function joined(held: Record<string, unknown>, more: JsonObject): Record<string, unknown> {
   for (const [key, value] of Object.entries(more)) {
     const before = held[key];
@@ -135,7 +135,7 @@ function joined(held: Record<string, unknown>, more: JsonObject): Record<string,
 }
 
 function choiceOf({ index, message, calls, text, logprobs, rest }: Choice): JsonObject {
-  // A server may number them with gaps.
+  // A server may leave gaps between the numbers.
   const toolCalls = Object.values(calls);
   const said =
     text === undefined

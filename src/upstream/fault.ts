@@ -5,8 +5,8 @@ import { asObject } from './json.ts';
 import type { JsonObject } from './json.ts';
 
 /**
- * The failure that a success (2xx) carries, as servers send one when the generation breaks after they have said 200; null
- * for a real answer. What a filter or a token limit cut short is an answer: that is what the model gives to this line.
+ * Returns the failure that a success (2xx) carries, and null for a real answer. Servers send one when the generation breaks
+ * after they have said 200. What a filter or a token limit cut short is an answer: the model gives this to the line.
  */
 export function faultOf(answer: JsonObject, endpoint: BatchEndpoint): ErrorWords | null {
   if (isError(answer['error'])) return wordsOr(answer, 'its answer carries an error that says nothing');
@@ -21,7 +21,7 @@ export function faultOf(answer: JsonObject, endpoint: BatchEndpoint): ErrorWords
   }
 }
 
-/** `null` is no error, and neither is an object whose members say nothing. */
+/** `null` is no error. An object whose members say nothing is none either. */
 function isError(error: unknown): boolean {
   if (typeof error === 'string') return error !== '';
   if (typeof error !== 'object' || error === null) return error === true;
@@ -29,8 +29,8 @@ function isError(error: unknown): boolean {
 }
 
 /**
- * Why a generation broke off: OpenRouter, vLLM and Mistral say `error`, SGLang `abort`, DeepSeek and Zhipu the other two.
- * `stop`, `length`, `content_filter`, `tool_calls` and what no one knows yet are ends of answers.
+ * These say that a generation broke off. OpenRouter, vLLM and Mistral say `error`, SGLang `abort`, DeepSeek and Zhipu the other
+ * two. `stop`, `length`, `content_filter`, `tool_calls` and any reason that is not known here are ends of answers.
  */
 const BROKEN_OFF = /^(error|abort|fail|cancell?ed|insufficient_system_resource$|network_error$)/i;
 
@@ -62,7 +62,7 @@ function faultOfResponse(answer: JsonObject): ErrorWords | null {
     return wordsOr(answer, `the generation ended with the status ${status}`);
   if (status === 'queued' || status === 'in_progress')
     return { code: null, message: `its answer is not finished (status: ${status})` };
-  // One that was cut short before it said anything is still what the model gives to this line.
+  // A choice that was cut short before it said anything is still the model's answer to this line.
   if (Array.isArray(output) && (output.length > 0 || status === 'incomplete')) return null;
   return wordsOr(answer, 'its answer has no output');
 }
@@ -74,19 +74,19 @@ function faultOfEmbeddings(answer: JsonObject): ErrorWords | null {
   return isWhole ? null : { code: null, message: 'its answer has an embedding that is empty' };
 }
 
-/** Base64 in a string; where the model overflowed, some servers send a list of nulls. */
+/** An embedding is numbers, or base64 in a string. Some servers send a list of nulls when the model overflowed. */
 function isVector(embedding: unknown): boolean {
   if (typeof embedding === 'string') return embedding !== '';
-  // Late interaction models give one vector a token.
+  // Late interaction models give one vector for each token.
   if (Array.isArray(embedding)) return typeof embedding[0] === 'number' || Array.isArray(embedding[0]);
   return asObject(embedding) !== undefined;
 }
 
-/** What it says of itself, or else our words. */
+/** Returns what the failure says of itself, or else our words. */
 function wordsOr(said: JsonObject, otherwise: string): ErrorWords {
   const { code, message } = errorWords(isError(said['error']) ? said['error'] : without(said));
   return { code, message: message === '' ? otherwise : message };
 }
 
-/** A choice's `message` is its answer, and no word about a failure. */
+/** The `message` of a choice is its answer, and says nothing about a failure. */
 const without = (said: JsonObject): JsonObject => (asObject(said['message']) ? {} : said);

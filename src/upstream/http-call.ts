@@ -16,27 +16,27 @@ import { describeAsked, describeError, describeRedirect } from './words.ts';
 
 export interface HttpCallSettings {
   readonly base: URL;
-  /** Stands before it. */
+  /** The proxy before the upstream. Null: there is none. */
   readonly proxy: URL | null;
-  /** Never shown in a message, nor passed on where the upstream echoes it in an error. */
+  /** The key of the upstream. It is never shown in a message, and it is masked where the upstream echoes it in an error. */
   readonly secret: string | null;
   readonly timeoutMs: number;
   readonly responseBytesMax: number;
   readonly clock: Clock;
   readonly underWay: CallsUnderWay;
   readonly tlsCheck: TlsCheck;
-  /** It streamed an answer though it was not asked to. */
+  /** Called when the upstream streamed an answer though nobody asked it to. */
   readonly onStreamed: () => void;
 }
 
 export interface Asked {
   readonly method: 'GET' | 'POST';
   readonly path: string;
-  /** Null: the list of models. */
+  /** Null stands for the list of models. */
   readonly endpoint: BatchEndpoint | null;
 }
 
-/** One request on the wire: gathers its answer and settles once, by whatever comes first. */
+/** One request on the wire. It gathers its answer, and settles once, by whatever comes first. */
 export class HttpCall implements Exchange, EndableCall {
   readonly reply: Promise<UpstreamReply>;
   readonly startedAtMs = performance.now();
@@ -96,7 +96,7 @@ export class HttpCall implements Exchange, EndableCall {
         'redirect',
         describeRedirect(status, firstOf(headers['location']), this.#asked.path, this.#settings.base),
       );
-    // The status says enough, and a stream may never end.
+    // The status says enough. The stream is not read, as it may never end.
     if (status >= 400 && firstOf(headers['content-type'])?.startsWith('text/event-stream'))
       return this.#refuse('it sent an event stream, not one JSON value');
     const encoding = firstOf(headers['content-encoding']);
@@ -116,7 +116,7 @@ export class HttpCall implements Exchange, EndableCall {
     if (this.#bodyBytes === 0) {
       this.#body = chunk;
     } else {
-      // Doubling, because a hostile server may send a byte at a time.
+      // The buffer doubles, because a hostile server may send a byte at a time.
       if (bytes > this.#body.length) this.#body = grown(this.#body, bytes * 2);
       this.#body.set(chunk, this.#bodyBytes);
     }
@@ -125,7 +125,7 @@ export class HttpCall implements Exchange, EndableCall {
 
   onResponseEnd(): void {
     this.release();
-    // The connection may carry another request from here on.
+    // From here on the connection may carry another request, which must not be aborted.
     this.#controller = null;
     const body = this.#body.subarray(0, this.#bodyBytes);
     const codings = codingsOf(firstOf(this.#headers['content-encoding']));
@@ -164,12 +164,12 @@ export class HttpCall implements Exchange, EndableCall {
   #whyNot(error: Error, begun: boolean): string {
     const { proxy, base } = this.#settings;
     if (error instanceof ProxyRefusal) return error.message;
-    // With whole addresses, the proxy is the one that is connected to.
+    // A proxy that is given whole addresses is the one that we connect to.
     const isProxys = proxy !== null && base.protocol === 'http:' && this.#controller === null;
     return isProxys ? unreachable(proxy, error) : describeError(error, { host: base.hostname, begun });
   }
 
-  /** Plain HTTP at a TLS port looks like a server that hangs up, or like one that speaks no HTTP. */
+  /** To plain HTTP, a TLS port looks like a server that hangs up, or like one that speaks no HTTP. */
   async #failUnlessTls(reason: 'reset' | 'foreign_answer', why: string): Promise<void> {
     if (await this.#settings.tlsCheck.speaksTls())
       return this.#fail('foreign_answer', 'it speaks TLS, and the address says http: write https');
@@ -179,13 +179,13 @@ export class HttpCall implements Exchange, EndableCall {
   #reasonOf(error: Error, code: string): UpstreamFailure['reason'] {
     if (code === 'UND_ERR_DESTROYED' || code === 'UND_ERR_CLOSED') return 'aborted';
     if (this.#controller === null) return 'unreachable';
-    // Once an answer has begun, a retry may meet the same fault for ever: it is the answer that is bad.
+    // Once an answer has begun, the answer is bad: a retry may meet the same fault for ever.
     const begun = this.#status !== null || BROKEN_HEADS.has(error.name);
-    // undici's words for an answer nobody asked for, and for a switch of protocols.
+    // undici says `bad …` of an answer that nobody asked for, and of a switch of protocols.
     return begun || error.message.startsWith('bad ') ? 'bad_answer' : 'reset';
   }
 
-  /** The status of an error is worth more than its body; a success without a usable body is a failure. */
+  /** An error keeps its status and loses its body. A success without a usable body is a failure. */
   #refuse(why: string, reason: 'bad_answer' | 'foreign_answer' = 'bad_answer'): void {
     const status = this.#status ?? 0;
     if (status < 400) return this.#fail(reason, why);
@@ -222,7 +222,7 @@ export class HttpCall implements Exchange, EndableCall {
     this.#settled = true;
     this.#settings.underWay.delete(this.#place);
     this.#resolve(reply);
-    // A call that ended early must give its connection up; one that ended well has none to abort.
+    // A call that ended early must give up its connection. After a whole answer there is no controller.
     this.#controller?.abort(CALL_OVER);
   }
 }
@@ -230,7 +230,7 @@ export class HttpCall implements Exchange, EndableCall {
 const isNotHttp = (error: Error): boolean =>
   error.name === 'HTTPParserError' && error.message.includes('Expected HTTP/');
 
-/** undici's errors for an answer whose head it refuses. */
+/** undici throws these for an answer whose head it refuses. */
 const BROKEN_HEADS = new Set([
   'HTTPParserError',
   'HeadersOverflowError',

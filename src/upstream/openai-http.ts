@@ -16,29 +16,29 @@ import { connectThrough, type TlsTrust } from './tunnel.ts';
 export interface HttpUpstreamOptions {
   /** Names the upstream in messages and metrics. */
   readonly name: string;
-  /** What stands before `/chat/completions`, as `http://127.0.0.1:8000/v1`; with `azureApiVersion`, the resource's address. */
+  /** The part before `/chat/completions`, such as `http://127.0.0.1:8000/v1`. With `azureApiVersion` it is the resource's address. */
   readonly baseUrl: string;
   readonly apiKey?: string;
-  /** The header that carries the key. Default: `api-key` with `azureApiVersion`, else `bearer`. */
+  /** This header carries the key. The default is `api-key` with `azureApiVersion`, else `bearer`. */
   readonly authStyle?: 'bearer' | 'api-key';
-  /** Use Azure's classic paths: `{baseUrl}/openai/deployments/{model}/chat/completions?api-version=…`. */
+  /** When given, Azure's classic paths are used: `{baseUrl}/openai/deployments/{model}/chat/completions?api-version=…`. */
   readonly azureApiVersion?: string;
-  /** The model's name at the upstream. Default: the name that the line carries. */
+  /** The model's name at the upstream. The default is the name that the line carries. */
   readonly model?: string;
-  /** From the call to the last byte of the answer. */
+  /** A call may take so long, up to the last byte of its answer. */
   readonly timeoutMs: number;
   readonly connectTimeoutMs?: number;
-  /** At least the deployment's `concurrencyMax`, or requests wait here with their deadline running. */
+  /** It must be at least the deployment's `concurrencyMax`, or requests wait here while their deadline runs. */
   readonly connectionsMax?: number;
   readonly responseBytesMax?: number;
   readonly tls?: { readonly ca?: string | readonly string[]; readonly rejectUnauthorized?: boolean };
-  /** Stands before it; null: it is asked directly. */
+  /** The proxy before the upstream. Null: it is asked directly. */
   readonly proxy?: URL | null;
   readonly clock?: Clock;
   readonly log?: Log;
 }
 
-/** Any server that speaks OpenAI's HTTP: vLLM, SGLang, Ollama, llama.cpp, LM Studio, Azure OpenAI, OpenAI. */
+/** Calls any server that speaks OpenAI's HTTP: vLLM, SGLang, Ollama, llama.cpp, LM Studio, Azure OpenAI, OpenAI. */
 export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const { name, apiKey } = options;
   const base = parseBaseUrl(name, options.baseUrl);
@@ -64,7 +64,7 @@ export function createHttpUpstream(options: HttpUpstreamOptions): Upstream {
   const isTunnelled = proxy !== null && base.protocol === 'https:';
   const tls: TlsTrust = options.tls === undefined ? {} : { ...options.tls, ca: trusted(options.tls.ca) };
   const connectTimeout = options.connectTimeoutMs ?? 10_000;
-  // A proxy is given whole addresses of http servers, and makes a tunnel to https ones.
+  // A proxy gets whole addresses of http servers, and makes a tunnel to https servers.
   const isRelayed = proxy !== null && !isTunnelled;
   const address = (path: string): string => (isRelayed ? base.origin + path : path);
   const connections = new Connections(isRelayed ? proxy.origin : base.origin, {
@@ -195,14 +195,14 @@ function headersOf({ name, apiKey, authStyle, azureApiVersion }: HttpUpstreamOpt
 const trusted = (ca: string | readonly string[] | undefined): string | string[] | undefined =>
   typeof ca === 'object' ? [...ca] : ca;
 
-/** With whole addresses the proxy reads the headers; a tunnel has its own. */
+/** A proxy reads these headers when it gets whole addresses. A tunnel has headers of its own. */
 function proxyHeaders(base: URL, proxy: URL | null): readonly string[] {
   if (proxy === null || base.protocol !== 'http:') return [];
   const authorization = proxyAuthorization(proxy);
   return ['host', base.host, ...(authorization === null ? [] : ['proxy-authorization', authorization])];
 }
 
-/** The submitted bytes with nothing but the model's name replaced. */
+/** Returns the submitted bytes with nothing but the model's name replaced. */
 function withModel({ body, model }: UpstreamRequest, modelJson: Uint8Array): Buffer {
   const spliced = Buffer.allocUnsafe(body.length - (model.end - model.start) + modelJson.length);
   spliced.set(body.subarray(0, model.start));

@@ -2,7 +2,7 @@ import { errorWordsOf } from './error-words.ts';
 import { asObject } from './json.ts';
 import type { UpstreamProbe, UpstreamReply } from './port.ts';
 
-/** What the reply to `GET …/models` tells. */
+/** Reads the reply to `GET …/models`. */
 export function toProbe(reply: UpstreamReply): UpstreamProbe {
   if (reply.kind === 'failure') {
     const { status, reason, message } = reply;
@@ -22,7 +22,7 @@ function said(body: Uint8Array): string {
 
 const MESSAGE_MAX = 300;
 
-/** Undefined: not a list of models. It is an array in `data`, bare, or in Ollama's `models`. */
+/** Returns undefined when it is no list of models. A list is an array: bare, in `data`, or in Ollama's `models`. */
 function idsOf(list: unknown): string[] | undefined {
   const object = asObject(list);
   const models = Array.isArray(list) ? list : (object?.['data'] ?? object?.['models']);

@@ -4,7 +4,7 @@ import type { AnswerBody } from './answer.ts';
 import type { UpstreamAnswer } from './port.ts';
 import { firstOf, parseRetryAfterMs, retryAfterMsOf } from './retry-after.ts';
 
-/** What has come over HTTP, as the caller gets it. */
+/** Makes the reply for the caller from what has come over HTTP. */
 export function answerReply(
   { body, usage, fault }: AnswerBody,
   {
@@ -26,5 +26,5 @@ export function answerReply(
   };
 }
 
-/** Errors that may say in their body when to come again. */
+/** The body of these errors may say when to come again. */
 const WAIT_STATUSES = new Set([429, 503, 529]);

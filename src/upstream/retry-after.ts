@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { errorWords } from './error-words.ts';
 import { asObject } from './json.ts';
 
-/** Milliseconds that the upstream asks to be left alone, clamped to [0, 10 min]; null when it does not say. */
+/** Returns for how long the upstream asks to be left alone, clamped to [0, 10 min], or null when it does not say. */
 export function parseRetryAfterMs(headers: IncomingHttpHeaders, clock: Clock): number | null {
   const ms = firstOf(headers['retry-after-ms']);
   if (ms !== undefined && NUMBER.test(ms)) return clampWait(Number(ms));
@@ -15,21 +15,21 @@ export function parseRetryAfterMs(headers: IncomingHttpHeaders, clock: Clock): n
 }
 
 /**
- * The same from the body of an error that came without the header: as a member (`retry_after`, Google's `retryDelay`), or
- * in its message ("Please try again in 20s.", "Please retry after 26 seconds.").
+ * Reads the same from the body of an error that came without the header: from a member (`retry_after`, Google's `retryDelay`),
+ * or from its message ("Please try again in 20s.", "Please retry after 26 seconds.").
  */
 export function retryAfterMsOf(body: Uint8Array): number | null {
   let value: unknown;
   try {
     value = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString());
   } catch {
-    return null; // Our own errors are JSON, and so is every answer; nothing else is asked about.
+    return null; // It is not JSON, which our own errors and all answers are.
   }
   const ms = memberMs(value, 0) ?? messageMs(errorWords(value).message);
   return ms === null ? null : clampWait(ms);
 }
 
-/** A header that came twice is an array. */
+/** Returns the first value: a header that came twice is an array. */
 export const firstOf = (header: string | string[] | undefined): string | undefined =>
   Array.isArray(header) ? header[0] : header;
 
@@ -37,7 +37,7 @@ const NUMBER = /^-?\d+(\.\d+)?$/;
 const RETRY_AFTER_MS_MAX = 600_000;
 const clampWait = (ms: number): number => Math.min(Math.max(0, Math.ceil(ms)), RETRY_AFTER_MS_MAX);
 
-/** Members that say it, by what a bare number in them counts. */
+/** These members say it. A bare number in them counts such units. */
 const MEMBERS: Readonly<Record<string, number>> = {
   retry_after_ms: 1,
   retryAfterMs: 1,
@@ -46,7 +46,7 @@ const MEMBERS: Readonly<Record<string, number>> = {
   retry_after_seconds: 1_000,
   retryDelay: 1_000,
 };
-/** `error.metadata`, `error.details[]`: not deeper. */
+/** It looks as deep as `error.metadata` and `error.details[]`, and no deeper. */
 const DEPTH_MAX = 4;
 
 function memberMs(value: unknown, depth: number): number | null {
@@ -79,7 +79,7 @@ const messageMs = (message: string): number | null => {
 
 const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
-/** `20s`, `1m30.5s`, `250ms`, `26 seconds`; a number without a unit is in seconds. */
+/** Reads `20s`, `1m30.5s`, `250ms` and `26 seconds`. A number without a unit is in seconds. */
 function spanMs(span: string): number | null {
   let ms: number | null = null;
   for (const [, number, word = ''] of span.matchAll(/(\d+(?:\.\d+)?) ?([a-z]*)/gi)) {

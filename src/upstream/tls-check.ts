@@ -1,8 +1,8 @@
 import { connect } from 'node:tls';
 
 /**
- * Whether a server at an http address speaks TLS, looked up once, when a connection fails before it ever answered: such a
- * server hangs up without a word.
+ * Finds out whether a server at an http address speaks TLS, as such a server hangs up without a word. It asks once, when a
+ * connection fails before the server ever answered.
  */
 export class TlsCheck {
   readonly #base: URL;
@@ -13,7 +13,7 @@ export class TlsCheck {
     if (base.protocol !== 'http:' || proxy !== null) this.pass();
   }
 
-  /** It is known to be what its address says. */
+  /** The server is known to speak what its address says. */
   pass(): void {
     this.#answer ??= NO;
   }
@@ -30,7 +30,7 @@ const HANDSHAKE_TIMEOUT_MS = 2_000;
 function shakesHands({ hostname, port }: URL): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const host = hostname.replace(/^\[|\]$/g, '');
-  // Nothing is sent: whose certificate it is does not matter here.
+  // Nothing is sent, so it does not matter whose certificate it is.
   const socket = connect({ host, port: Number(port || 80), rejectUnauthorized: false });
   socket.setTimeout(HANDSHAKE_TIMEOUT_MS, () => socket.destroy());
   socket.once('secureConnect', () => {

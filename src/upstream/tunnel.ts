@@ -3,7 +3,7 @@ import type { buildConnector as connecting } from 'undici';
 import { describeProxy, proxyAuthorization } from '../core/proxy.ts';
 import { describeError } from './words.ts';
 
-/** A proxy that does not let a connection through: the upstream was not asked. */
+/** A proxy did not let a connection through. The upstream was not asked. */
 export class ProxyRefusal extends Error {
   override name = 'ProxyRefusal';
 }
@@ -39,7 +39,7 @@ export function connectThrough(
           socket.on('error', () => {}).destroy();
           return fail(new ProxyRefusal(refusalOf(proxy, statusCode)));
         }
-        // undici gives the socket to the handshake as it stands.
+        // undici passes the socket on to the TLS handshake unchanged.
         const httpSocket = socket as NonNullable<typeof options.httpSocket>;
         shakeHands({ ...options, httpSocket }, done);
       })

@@ -1,9 +1,9 @@
-/** What went wrong with a connection, in a person's words. `host` is that of the base URL; `begun`: its answer had. */
+/** Says in words for people what went wrong with a connection. `host` is that of the base URL. `begun` is true when its answer had begun. */
 export function describeError(
   error: Error,
   { host, begun }: { readonly host: string; readonly begun: boolean },
 ): string {
-  // Where a name has several addresses, each failed in its own way; the first is as good as any.
+  // When a name has several addresses, each failed in its own way. The first is as good as any.
   const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
   const cause = first instanceof Error ? first : error;
   const code = 'code' in cause ? String(cause.code) : cause.name;
@@ -42,7 +42,7 @@ const WORDS: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another name than {host}',
 };
 
-/** Where was asked, and the likeliest cause of a 404: most servers have their API under `/v1`. */
+/** Says where was asked, with the likeliest cause of a 404: most servers have their API under `/v1`. */
 export function describeAsked(
   { method, path }: { readonly method: string; readonly path: string },
   base: URL,
@@ -54,7 +54,7 @@ export function describeAsked(
   return `${method} ${base.origin}${asked}${hint}`;
 }
 
-/** Only the origin of where it points to: paths and queries of redirects carry secrets. */
+/** Names only the origin that a redirect points to, as its path and query may carry secrets. */
 export function describeRedirect(
   status: number,
   location: string | undefined,

@@ -12,9 +12,9 @@ import { missing, RequestError, tooMany } from './request-error.ts';
 import { estimateTokens, tokensOf } from './tokens.ts';
 import { checkRequest } from './validation.ts';
 
-/** What an answer depends on besides the request: `digest` is of the seed and the request's bytes. */
+/** An answer depends on these besides the request. `digest` is made from the seed and the request's bytes. */
 export interface AnswerContext {
-  /** 64 hex digits. */
+  /** It has 64 hex digits. */
   readonly digest: string;
   readonly nowS: number;
   readonly model: string;
@@ -25,7 +25,7 @@ export interface Answer {
   readonly usage: Usage;
 }
 
-/** The answer in the original's shape. Throws `RequestError` for what the original would refuse. */
+/** Makes the answer in the original's shape. Throws `RequestError` for what the original would refuse. */
 export function answer(endpoint: BatchEndpoint, body: Body, context: AnswerContext): Answer {
   if (body['stream'] === true)
     throw new RequestError(
@@ -207,7 +207,7 @@ function usageOf(inputs: readonly unknown[], replies: readonly Reply[]): Usage {
   };
 }
 
-/** The last thing that a person said. */
+/** Returns the last thing that a person said. */
 function lastText(messages: readonly unknown[]): string {
   const said =
     messages.findLast((message) => isObject(message) && message['role'] === 'user') ?? messages.at(-1);
@@ -227,7 +227,7 @@ const choicesOf = ({ n }: Body): number => (typeof n === 'number' ? n : 1);
 const topOf = ({ top_logprobs: top }: Body): number => (typeof top === 'number' ? top : 0);
 const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
-/** A function as responses give it back: with what the caller left to the original. */
+/** Responses give a function back like this, with the defaults of what the caller left out. */
 const asTool = (tool: unknown): unknown =>
   isObject(tool) && tool['type'] === 'function' ? { parameters: null, strict: true, ...tool } : tool;
 

@@ -4,10 +4,10 @@ import { z } from 'zod';
 import { BATCH_ENDPOINTS } from '../../contract/batch.ts';
 import { closest } from '../../core/suggest.ts';
 
-/** What a behaviour file asks for: the first rule that matches a request decides. */
+/** The rules of a behaviour file. The first one that matches a request decides. */
 export type Behaviour = readonly Rule[];
 
-/** The file has faults: one line each, with the place in the file. */
+/** The file has faults. The message has a line for each, with its place in the file. */
 export class BehaviourError extends Error {
   override name = 'BehaviourError';
   readonly faults: readonly string[];
@@ -17,12 +17,12 @@ export class BehaviourError extends Error {
   }
 }
 
-/** Throws `BehaviourError` for what is no behaviour; what the file system says passes through. */
+/** Throws `BehaviourError` for what is no behaviour. Errors of the file system pass through. */
 export async function readBehaviour(path: string): Promise<Behaviour> {
   return parseBehaviour(await readFile(path, 'utf8'));
 }
 
-/** YAML, of which JSON is a part. */
+/** The text is YAML. JSON is YAML too. */
 export function parseBehaviour(text: string): Behaviour {
   const document = parseDocument(text);
   if (document.errors.length > 0)
@@ -38,7 +38,7 @@ function placeOf([rule, ...rest]: readonly PropertyKey[]): string {
   return `rule ${rule + 1}: ${place === '' ? '' : `${place.slice(1)}: `}`;
 }
 
-/** `from` and `to` are both included. */
+/** A range includes `from` and `to`. */
 export interface Range {
   readonly from: number;
   readonly to: number;
@@ -58,7 +58,7 @@ const range = z.union([z.number(), z.string()]).transform((given, context): Rang
 });
 
 const UNITS_MS: Readonly<Record<string, number>> = { '': 1_000, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
-/** In milliseconds; a bare number is seconds, as everywhere. */
+/** Returns milliseconds. A bare number is in seconds, as everywhere. */
 const duration = z.union([z.number(), z.string()]).transform((given, context): number => {
   const [, number, unit = ''] = /^(\d+(?:\.\d+)?) ?(ms|s|m|h)?$/.exec(String(given)) ?? [];
   if (number !== undefined) return Number(number) * (UNITS_MS[unit] ?? 1);
@@ -79,7 +79,7 @@ const yesOrNo = z.boolean({ error: 'expected true or false' });
 const oneOf = <const T extends readonly [string, ...string[]]>(...words: T) =>
   z.enum(words, { error: `expected ${words.slice(0, -1).join(', ')} or ${words.at(-1)}` });
 
-/** A mapping that has these keys and no others. */
+/** Takes a mapping that has these keys and no others. */
 const mapping = <T extends z.ZodRawShape>(shape: T, expected = 'a mapping') =>
   z.strictObject(shape, {
     error: ({ code, keys }) =>
@@ -99,7 +99,7 @@ export const MODELS_ENDPOINT = '/models';
 const ENDPOINTS = [...BATCH_ENDPOINTS, MODELS_ENDPOINT] as const;
 
 const CONDITIONS = {
-  /** Stands in the body. */
+  /** The body has this text. */
   text: listOf(z.string().min(1), TEXTS).optional(),
   customId: listOf(z.string(), TEXTS).optional(),
   line: range.optional(),
@@ -123,12 +123,12 @@ const outcome = mapping(
   {
     delay: duration.optional(),
     status: status.optional(),
-    /** Of an error in OpenAI's shape. */
+    /** The message of an error in OpenAI's shape. */
     message: text.optional(),
     code: text.nullable().optional(),
-    /** A mapping is sent as JSON, a text as it stands. */
+    /** A mapping is sent as JSON, and a text as it is. */
     body: z.unknown().optional(),
-    /** Laid over the usual answer. */
+    /** It is merged into the usual answer. */
     merge: z.record(z.string(), z.unknown(), { error: 'expected a mapping' }).optional(),
     headers: z
       .record(
@@ -143,7 +143,7 @@ const outcome = mapping(
     cut: yesOrNo.optional(),
     end: oneOf(...END).optional(),
     down: mapping({
-      /** For ever when omitted. */
+      /** The server stays down for ever when this is left out. */
       for: duration.optional(),
       as: z
         .union([z.enum(['refused', ...END]), status], {
@@ -160,12 +160,12 @@ export type DownAs = NonNullable<Outcome['down']>['as'];
 const rule = mapping(
   {
     when: mapping({ ...CONDITIONS, not: conditions.optional() }).default({}),
-    /** A bare status, or a bare end. */
+    /** `do` may be a bare status, or a bare end. */
     do: z.preprocess((given) => {
       if (typeof given === 'number') return { status: given };
       return isEnd(given) ? { end: given } : given;
     }, outcome),
-    /** At most so often. */
+    /** The rule is used at most so often. */
     times: number((value) => Number.isInteger(value) && value >= 1, 'a whole number from 1 on').optional(),
   },
   'a mapping with `do`, and `when` where it is not for all requests',

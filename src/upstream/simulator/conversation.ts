@@ -15,7 +15,7 @@ const INPUT_PARTS = [
   'summary_text',
 ];
 
-/** The messages of a chat completion. */
+/** Checks the messages of a chat completion. */
 export function checkMessages(messages: unknown): void {
   if (!Array.isArray(messages)) throw wrongType('messages', 'an array of objects', messages);
   if (messages.length === 0) throw emptyArray('messages');
@@ -34,13 +34,13 @@ export function checkMessages(messages: unknown): void {
   for (const index of messages.keys()) checkToolCalls(messages as readonly unknown[], index);
 }
 
-/** An assistant that calls or speaks needs no text, and what a function gave back may be nothing. */
+/** An assistant that calls or speaks needs no text, and a function may give nothing back. */
 const saysOtherwise = ({ role, ...message }: Body): boolean =>
   role === 'function' ||
   (role === 'assistant' &&
     ['tool_calls', 'function_call', 'audio', 'refusal'].some((name) => message[name] != null));
 
-/** The input of a response: a text, or items, of which only messages are looked at. It may stand elsewhere already. */
+/** Checks the input of a response: a text, or items, of which only messages are checked. It may be left out. */
 export function checkInput({ input, prompt, previous_response_id: previous, conversation }: Body): void {
   if (input == null && (prompt ?? previous ?? conversation) != null) return;
   if (input === undefined || input === null) throw missing('input');
@@ -94,7 +94,7 @@ function checkPart(part: Body, at: string): void {
     throw wrongType(`${at}.image_url`, 'an image URL', image);
 }
 
-/** Each call is answered by a message right behind it. */
+/** A message right behind each call must answer it. */
 function checkToolCalls(messages: readonly unknown[], index: number): void {
   const message = messages[index];
   const calls = isObject(message) && message['role'] === 'assistant' ? message['tool_calls'] : undefined;
@@ -118,7 +118,7 @@ function checkToolCalls(messages: readonly unknown[], index: number): void {
   );
 }
 
-/** It answers a call of the assistant that stands before it. */
+/** It must answer a call of the assistant's message before it. */
 function checkToolMessage(messages: readonly unknown[], index: number): void {
   const message = messages[index];
   const before = messages.slice(0, index).findLast((one) => isObject(one) && one['role'] !== 'tool');

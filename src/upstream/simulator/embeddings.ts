@@ -9,7 +9,7 @@ export function answerEmbeddings(body: Body, context: AnswerContext): Answer {
   const { input, dimensions, encoding_format: encoding } = body;
   if (input === undefined || input === null) throw missing('input');
   if (!isInput(input)) throw INVALID_INPUT();
-  // A lone list of numbers is one text in tokens.
+  // A single list of numbers is one text in tokens.
   const texts: unknown[] = Array.isArray(input) && typeof input[0] !== 'number' ? input : [input];
   if (texts.length > INPUTS_MAX) throw tooMany('input', INPUTS_MAX);
   const usual = context.model.includes('3-large') ? 3072 : 1536;
@@ -42,7 +42,7 @@ export function answerEmbeddings(body: Body, context: AnswerContext): Answer {
   };
 }
 
-/** A text, tokens, or a list of either; nothing in it is empty. */
+/** The input is a text, tokens, or a list of either. Nothing in it may be empty. */
 const isInput = (input: unknown): boolean =>
   isText(input) ||
   (Array.isArray(input) && input.length > 0 && (input.every(isText) || input.every(isTokens)));
@@ -56,7 +56,7 @@ const INVALID_INPUT = (): RequestError =>
     null,
   );
 
-/** Of length 1, and the same for the same text. */
+/** Returns a vector of length 1, which is the same for the same text. */
 function unitVector(text: unknown, size: number): number[] {
   let hash = 0x811c9dc5;
   for (const character of typeof text === 'string' ? text : JSON.stringify(text))

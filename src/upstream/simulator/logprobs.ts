@@ -8,7 +8,7 @@ export interface TokenLogprob {
   readonly top_logprobs: { readonly token: string; readonly bytes: number[]; readonly logprob: number }[];
 }
 
-/** Made up, in the original's shape: pieces of four characters, each with `top` likely ones, the one taken first. */
+/** Makes up logprobs in the original's shape, for pieces of four characters. Each has `top` likely pieces, the chosen one first. */
 export function tokenLogprobs(text: string, top: number, random: Random): TokenLogprob[] {
   return piecesOf(text).map((token) => {
     const first = { token, bytes: bytesOf(token), logprob: -round(random() * 0.5) };
@@ -25,7 +25,7 @@ const OTHERS = [' the', ' a', ' and', '.', ',', ' is', ' of'] as const;
 const bytesOf = (token: string): number[] => [...Buffer.from(token)];
 const round = (value: number): number => Math.round(value * 1e6) / 1e6;
 
-/** Never through the middle of a character. */
+/** Cuts a text into pieces, but never through the middle of a character. */
 function piecesOf(text: string): string[] {
   const pieces: string[] = [];
   let piece = '';

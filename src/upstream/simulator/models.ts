@@ -1,13 +1,13 @@
 import type { BatchEndpoint } from '../../contract/batch.ts';
 
-/** What the simulator knows of a model of the original. */
+/** The simulator knows this of a model of the original. */
 export interface ModelTraits {
-  /** What the original answers with where the request names no version. */
+  /** The original answers with this version when the request names none. */
   readonly version: string;
   readonly kind: 'chat' | 'embedding';
-  /** Thinks before it speaks, and refuses the parameters of sampling meanwhile. */
+  /** Whether it reasons before it answers. Meanwhile it refuses the parameters of sampling. */
   readonly reasoning: 'always' | 'unless_none' | 'never';
-  /** Tokens of an answer at most. */
+  /** An answer has at most so many tokens. */
   readonly outputTokensMax: number;
   readonly contextTokensMax: number;
 }
@@ -26,7 +26,7 @@ const reasoning = (
 ): ModelTraits => ({ ...chat(version, 128_000, contextTokensMax), reasoning: mode });
 const embedding = (version: string): ModelTraits => ({ ...chat(version, 0, 8_192), kind: 'embedding' });
 
-/** Those of the built-in catalog, and the models of embeddings. */
+/** These are the models of the built-in catalog, and those of embeddings. */
 const MODELS: Readonly<Record<string, ModelTraits>> = {
   'gpt-5.4': reasoning('gpt-5.4-2026-03-05', 1_050_000, 'unless_none'),
   'gpt-5.4-mini': reasoning('gpt-5.4-mini-2026-03-17', 400_000, 'unless_none'),
@@ -50,25 +50,25 @@ const MODELS: Readonly<Record<string, ModelTraits>> = {
 
 export const SIMULATED_MODELS: readonly string[] = Object.keys(MODELS);
 
-/** Null: it is none of the original's, and takes whatever a server could. */
+/** Returns null for a model that is none of the original's. It takes whatever a server could. */
 export function traitsOf(name: string): ModelTraits | null {
   const base = baseOf(name);
   return base === undefined ? null : (MODELS[base] ?? null);
 }
 
-/** Answers name the model with its version, not the deployment: `gpt-4o-batch-deployment` → `gpt-4o-2024-08-06`. */
+/** Returns the model with its version, as answers name it, and not the deployment: `gpt-4o-batch-deployment` → `gpt-4o-2024-08-06`. */
 export function modelVersionOf(name: string): string {
   if (/\d{4}-\d{2}-\d{2}$|-(0125|0301|0613|1106)$/.test(name)) return name;
   return traitsOf(name)?.version ?? name;
 }
 
-/** Whether the model thinks over this request, and so refuses the parameters of sampling. */
+/** Whether the model reasons over this request, and so refuses the parameters of sampling. */
 export function reasonsOver({ reasoning: mode }: ModelTraits, effort: unknown): boolean {
   if (mode === 'unless_none') return effort !== undefined && effort !== null && effort !== 'none';
   return mode === 'always';
 }
 
-/** What an operation is called where a model does not do it. */
+/** An error names the operation like this when a model does not do it. */
 export const OPERATIONS: Readonly<Record<BatchEndpoint, string>> = {
   '/chat/completions': 'chatCompletion',
   '/completions': 'completion',
@@ -76,7 +76,7 @@ export const OPERATIONS: Readonly<Record<BatchEndpoint, string>> = {
   '/embeddings': 'embeddings',
 };
 
-/** The model without its version or what a deployment's name adds: the longest name that it begins with. */
+/** Returns the longest known name that the text begins with. The rest is a version, or what a deployment's name adds. */
 export const baseOf = (name: string): string | undefined =>
   SIMULATED_MODELS.filter((model) => name === model || name.startsWith(`${model}-`)).toSorted(
     (a, b) => b.length - a.length,

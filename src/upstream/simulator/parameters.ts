@@ -3,7 +3,7 @@ import { isObject } from './body.ts';
 import type { Body } from './body.ts';
 import { outOfBounds, RequestError, tooLong, unknown, wrongType, wrongValue } from './request-error.ts';
 
-/** Looks at one value, which is neither absent nor null; throws `RequestError`. */
+/** Checks one value, which is neither absent nor null. Throws `RequestError`. */
 type Check = (param: string, value: unknown) => void;
 
 const integer =
@@ -96,7 +96,7 @@ const SHARED: Readonly<Record<string, Check>> = {
   top_logprobs: integer(0, 20),
 };
 
-/** Each parameter of an endpoint, in the order in which faults are told. */
+/** The parameters of each endpoint. Faults are reported in this order. */
 const PARAMETERS: Readonly<Record<BatchEndpoint, Readonly<Record<string, Check>>>> = {
   '/chat/completions': {
     messages: anything,
@@ -160,7 +160,7 @@ const PARAMETERS: Readonly<Record<BatchEndpoint, Readonly<Record<string, Check>>
   },
 };
 
-/** Names that have moved between the chat completions and the responses. */
+/** These names differ between chat completions and responses. */
 const MOVED: Readonly<Record<string, string>> = {
   messages: 'input',
   response_format: 'text.format',
@@ -176,7 +176,7 @@ export function checkNames(endpoint: BatchEndpoint, body: Body): void {
     if (!Object.hasOwn(PARAMETERS[endpoint], name)) throw unknownIn(endpoint, name);
 }
 
-/** Refuses wrong types and values out of bounds. What is null is as good as absent. */
+/** Refuses wrong types and values out of bounds. Null counts as absent. */
 export function checkParameters(endpoint: BatchEndpoint, body: Body): void {
   for (const [name, check] of Object.entries(PARAMETERS[endpoint])) {
     const value = body[name];

@@ -3,8 +3,8 @@ import type { Random } from './random.ts';
 import { RequestError } from './request-error.ts';
 
 /**
- * A string that matches a regular expression, made by walking it. The expression is never run: it comes from a stranger,
- * and could take for ever. Look-arounds and back-references are refused. Open ends repeat up to `repeatsExtra` times more.
+ * Makes a string that matches a regular expression, by walking the expression. It is never run, as it comes from a stranger and
+ * could take for ever. Look-arounds and back-references are refused. Open ends repeat up to `repeatsExtra` times more.
  */
 export function samplePattern(pattern: string, random: Random, repeatsExtra = 3): string {
   const walk = new Walk(pattern, random, repeatsExtra);
@@ -42,7 +42,7 @@ class Walk {
     return this.#at >= this.#pattern.length;
   }
 
-  /** `a|b|c`: all are walked, to find the end; one is taken. */
+  /** Reads `a|b|c`. All are walked, to find the end, and one is taken. */
   alternatives(): string {
     if (++this.#depth > DEPTH_MAX) throw unsupported(this.#pattern);
     const choices = [this.#sequence()];
@@ -62,7 +62,7 @@ class Walk {
       const after = this.#at;
       let repeated = repeats > 0 ? piece : '';
       for (let n = 1; n < repeats; n++) {
-        // Walked again, so that `[a-z]{5}` is not one letter five times.
+        // The part is walked again, so that `[a-z]{5}` is not one letter five times.
         this.#at = start;
         piece = this.#atom();
         repeated += piece;
@@ -111,7 +111,7 @@ class Walk {
     return negated ? allBut(members) : members;
   }
 
-  /** The characters that an escape stands for. */
+  /** Returns the characters that an escape stands for. */
   #escaped(): string {
     const letter = this.#next();
     const listed = CLASSES[letter] ?? CONTROLS[letter];

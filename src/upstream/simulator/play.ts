@@ -14,7 +14,7 @@ import type { SimulationOptions } from './simulation.ts';
 export interface PlayRequest {
   readonly endpoint: BatchEndpoint | typeof MODELS_ENDPOINT;
   readonly body: Uint8Array;
-  /** Stands for the model where the body names none. */
+  /** The model, when the body names none. */
   readonly deployment?: string | undefined;
   readonly idempotencyKey?: string | undefined;
   readonly customIdJson?: Uint8Array | undefined;
@@ -24,10 +24,10 @@ export type Played =
   | { readonly kind: 'usual'; readonly reply: UpstreamReply }
   | { readonly kind: 'wire'; readonly answer: WireAnswer }
   | { readonly kind: 'models' }
-  /** Nothing comes back. `hang`: nor ever will. */
+  /** Nothing comes back. With `hang` the connection stays open. */
   | { readonly kind: 'none'; readonly how: 'refused' | 'reset' | 'close' | 'hang' | 'aborted' };
 
-/** The simulation as a script has it: what no rule matches is answered as usual. */
+/** Runs the simulation under a script. Requests that no rule matches get the usual answer. */
 export function createPlay(
   options: SimulationOptions,
   script: Script | null,
@@ -78,7 +78,7 @@ async function follow(
   return { kind: 'wire', answer: scriptedAnswer(outcome, { endpoint, usual: base }) };
 }
 
-/** Undefined: there was no usual answer. */
+/** Returns undefined when there was no usual answer. */
 function wireOf(played: Played): Buffer | undefined {
   if (played.kind === 'models') return MODELS_BODY;
   if (played.kind !== 'usual' || played.reply.kind !== 'answer') return undefined;
@@ -114,12 +114,12 @@ function modelOf({ body, deployment }: PlayRequest): string | undefined {
   return isObject(parsed) && typeof parsed['model'] === 'string' ? parsed['model'] : deployment;
 }
 
-/** Undefined: not JSON. */
+/** Returns undefined when it is not JSON. */
 function jsonOf(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
   } catch {
-    return undefined; // A body like this is refused, where no rule decides otherwise.
+    return undefined; // Such a body is refused, unless a rule decides otherwise.
   }
 }
 

@@ -1,7 +1,7 @@
-/** Even in [0, 1), and the same from the same seed. */
+/** Returns numbers that are even in [0, 1). The same seed gives the same numbers. */
 export type Random = () => number;
 
-/** mulberry32: small, quick, good enough for made-up answers. */
+/** This is mulberry32, which is small, quick, and good enough for made-up answers. */
 export function createRandom(seed: number): Random {
   let state = seed | 0;
   return () => {
@@ -15,6 +15,6 @@ export function createRandom(seed: number): Random {
 export const pick = <T>(random: Random, items: readonly [T, ...T[]]): T =>
   items[Math.floor(random() * items.length)] ?? items[0];
 
-/** A whole number from `min` to `max`, both included. */
+/** Returns a whole number from `min` to `max`, both included. */
 export const between = (random: Random, min: number, max: number): number =>
   min + Math.floor(random() * (max - min + 1));

@@ -5,7 +5,7 @@ export interface RateLimits {
   readonly tokensPerMinute?: number | null;
 }
 
-/** Takes one request of so many tokens; returns 0, or after how many milliseconds there will be room. */
+/** Takes one request of so many tokens, and returns 0. When the limit is reached, it returns the milliseconds to wait. */
 export function createRateLimit(
   { requestsPerMinute, tokensPerMinute }: RateLimits,
   clock: Clock,
@@ -21,7 +21,7 @@ export function createRateLimit(
   };
 }
 
-/** Holds a minute's worth, and fills evenly. */
+/** A bucket holds the requests or tokens of a minute, and fills evenly. */
 class Bucket {
   readonly #perMinute: number;
   readonly #clock: Clock;
@@ -43,7 +43,7 @@ class Bucket {
       this.#level + ((nowMs - this.#filledAtMs) * this.#perMinute) / 60_000,
     );
     this.#filledAtMs = nowMs;
-    // A request that is dearer than a whole minute goes through when the bucket is full, and leaves it in debt.
+    // A request that needs more than a whole minute passes when the bucket is full, and leaves it below zero.
     const lacking = Math.min(cost, this.#perMinute) - this.#level;
     return lacking > 1e-9 ? (lacking * 60_000) / this.#perMinute : 0;
   }

@@ -12,7 +12,7 @@ export interface ReplyRequest {
   readonly tool: Tool | null;
 }
 
-/** A tool that must be called. `named`: the caller chose it, so the original says `stop`, not `tool_calls`. */
+/** A tool that must be called. When the caller named it, the original says `stop` and not `tool_calls`. */
 export interface Tool {
   readonly name: string;
   readonly parameters: unknown;
@@ -20,14 +20,14 @@ export interface Tool {
 }
 
 export interface Reply {
-  /** What is said, or the call's arguments. */
+  /** The text that is said, or the call's arguments. */
   readonly text: string;
   readonly call: Tool | null;
-  /** The token limit cut it short. */
+  /** True when the token limit cut it short. */
   readonly cut: boolean;
 }
 
-/** What the simulator says to a question, in the form that the request asks for. */
+/** Answers a question in the form that the request asks for. */
 export function reply({ question, format, body, tool }: ReplyRequest, random: Random): Reply {
   const whole =
     tool !== null
@@ -44,7 +44,7 @@ function formatted(question: string, format: unknown, random: Random): string {
   if (format['type'] === 'json_object')
     return JSON.stringify({ simulated: true, answer: simulatedText(question, random) });
   if (format['type'] !== 'json_schema') return simulatedText(question, random);
-  // The schema is wrapped in chat completions, and bare in responses.
+  // Chat completions wrap the schema, responses do not.
   const holder = isObject(format['json_schema']) ? format['json_schema'] : format;
   if (!isObject(holder['schema'])) throw missing('response_format.json_schema.schema');
   return JSON.stringify(sampleSchema(holder['schema'], random));
@@ -52,7 +52,7 @@ function formatted(question: string, format: unknown, random: Random): string {
 
 export function chosenTool({ tools, tool_choice: choice }: Body): Tool | null {
   if (!Array.isArray(tools) || (choice !== 'required' && !isObject(choice))) return null;
-  // A function is wrapped in chat completions, and bare in responses.
+  // Chat completions wrap a function, responses do not.
   const functions = tools
     .filter(isObject)
     .map((tool) => (isObject(tool['function']) ? tool['function'] : tool));

@@ -1,4 +1,4 @@
-/** What a real server would refuse with a 400. */
+/** A real server would refuse the request with a 400. */
 export class RequestError extends Error {
   override name = 'RequestError';
   readonly param: string | null;
@@ -15,7 +15,7 @@ export class RequestError extends Error {
   }
 }
 
-/** A model that is asked for what it does not do: Azure's gateway says so, in a shape of its own. */
+/** A model is asked for what it does not do. Azure's gateway says so, in a shape of its own. */
 export class OperationNotSupported extends RequestError {
   constructor(operation: string, model: string) {
     super(
@@ -87,7 +87,7 @@ interface Bounds {
   readonly kind: 'integer' | 'decimal';
 }
 
-/** Null: it is inside. */
+/** Returns null when the value is within its bounds. */
 export function outOfBounds(param: string, value: number, { min, max, kind }: Bounds): RequestError | null {
   if (value >= min && value <= max) return null;
   const [side, sign, bound] = value < min ? ['below min', '>=', min] : ['above max', '<=', max];

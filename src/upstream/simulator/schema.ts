@@ -6,18 +6,18 @@ import { RequestError } from './request-error.ts';
 type Schema = Readonly<Record<string, unknown>>;
 
 /**
- * A value that satisfies a JSON schema, within what structured outputs allow: objects, arrays, enum, const, formats,
+ * Makes a value that satisfies a JSON schema, within what structured outputs allow: objects, arrays, enum, const, formats,
  * patterns, ranges, anyOf, allOf, $ref and recursion. Throws `RequestError` for a schema that it cannot satisfy.
  */
 export function sampleSchema(schema: unknown, random: Random): unknown {
   return new Sampler(schema, random).sample(schema, 0);
 }
 
-/** Schemas come from strangers, and a short one can describe a huge value. */
+/** Values have limits, as schemas come from strangers and a short one can describe a huge value. */
 const VALUES_MAX = 5_000;
 const DEPTH_MAX = 64;
 const STRING_LENGTH_MAX = 100_000;
-/** Below this depth only what must be there is made, so that recursion ends. */
+/** Below this depth only required parts are made, so that recursion ends. */
 const DEPTH_FULL = 4;
 
 class Sampler {
@@ -141,7 +141,7 @@ class Sampler {
     throw fault(`has a pattern and a length that are hard to meet together: ${pattern.slice(0, 100)}`);
   }
 
-  /** Deep down the simplest choice is taken, else any. */
+  /** Below the depth limit the simplest choice is taken, above it any. */
   #choose(choices: List, depth: number): Schema {
     const schemas = choices.map((choice) => this.#resolve(choice));
     if (depth < DEPTH_FULL) return schemas[Math.floor(this.#random() * schemas.length)] ?? {};
@@ -188,7 +188,7 @@ function sampleNumber(schema: Schema, whole: boolean, random: Random): number {
   if (low === -Infinity) low = Math.min(0, high === Infinity ? 0 : high - 100 * (step || 1));
   if (high === Infinity) high = low + 100 * (step || 1);
   for (let tries = 0; tries < 100; tries++) {
-    // The ends come first, for a range that holds nothing else.
+    // The ends are tried first, as a range may hold nothing else.
     const raw =
       tries === 0
         ? low + (high - low) * random()
@@ -253,7 +253,7 @@ function rank(schema: Schema): number {
   return type === 'array' ? 3 : 2;
 }
 
-/** Both at once: their properties and required names together, of the rest the later one's. */
+/** Joins two schemas that must both hold: their properties and required names together, and for the rest the later one's. */
 function merge(first: Schema, second: Schema): Schema {
   const merged: Record<string, unknown> = { ...first, ...second };
   for (const key of ['properties', '$defs'])

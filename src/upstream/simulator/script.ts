@@ -10,20 +10,20 @@ export interface ScriptedRequest {
   readonly endpoint: BatchEndpoint | typeof MODELS_ENDPOINT;
   readonly body: Uint8Array;
   readonly model: string | undefined;
-  /** The same over every attempt of a line. */
+  /** Every attempt of a line has the same key. */
   readonly idempotencyKey: string | undefined;
   readonly customId: string | undefined;
 }
 
-/** What happens to one request: a rule's outcome, or what a server that is down does. Null: the usual answer. */
+/** What happens to one request: a rule decides, or the server is down. Null stands for the usual answer. */
 export type Verdict =
   | { readonly kind: 'rule'; readonly outcome: Outcome }
   | { readonly kind: 'down'; readonly as: DownAs }
   | null;
 
 /**
- * A behaviour under way: counts calls, attempts and time, so that what happens depends on the requests, their order and
- * the seed alone.
+ * Runs a behaviour. It counts calls, attempts and time, so that what happens depends on the requests, their order and the seed
+ * alone.
  */
 export class Script {
   readonly #behaviour: Behaviour;
@@ -52,7 +52,7 @@ export class Script {
     if (isCall) this.#calls += 1;
     const attempt = isCall ? this.#countAttempt(request) : 1;
     const down = this.downAs;
-    // A front end that answers for a dead engine still has its list of models.
+    // A front end that answers for a dead engine still lists its models.
     if (down !== null && (isCall || typeof down === 'string')) return { kind: 'down', as: down };
     const rule = this.#find(request, { attempt, seconds: (nowMs - this.#startedAtMs) / 1_000 });
     if (rule === undefined) return null;
@@ -66,13 +66,13 @@ export class Script {
     this.#inFlight -= 1;
   }
 
-  /** How the server is down just now; null: it is up. */
+  /** Returns how the server is down just now, or null when it is up. */
   get downAs(): DownAs | null {
     if (this.#down !== null && this.#clock.mono() >= this.#down.untilMs) this.#down = null;
     return this.#down?.as ?? null;
   }
 
-  /** Until it is up again. */
+  /** Resolves when the server is up again. */
   get downForMs(): number {
     return this.downAs === null ? 0 : (this.#down?.untilMs ?? 0) - this.#clock.mono();
   }
@@ -113,7 +113,7 @@ export class Script {
       isIn(attempt, facts.attempt) &&
       isIn(seconds, facts.seconds) &&
       isIn(inFlight, facts.inFlight) &&
-      // Last, so that chance is drawn only where it decides.
+      // Chance comes last, so that it is drawn only where it decides.
       (chance === undefined || this.#random() < chance)
     );
   }
@@ -127,7 +127,7 @@ interface Facts extends Omit<ScriptedRequest, 'body'> {
   readonly text: () => string;
 }
 
-/** The list of models is touched only by rules that name it. */
+/** Only rules that name the list of models change it. */
 const CALLS: readonly ScriptedRequest['endpoint'][] = [
   '/chat/completions',
   '/completions',
@@ -138,13 +138,13 @@ const CALLS: readonly ScriptedRequest['endpoint'][] = [
 const isIn = (range: Range | undefined, value: number | undefined): boolean =>
   range === undefined || (value !== undefined && value >= range.from && value <= range.to);
 
-/** Offpeak's keys end in the number of the line. */
+/** The idempotency keys of Offpeak end in the number of the line. */
 function lineOf(key: string | undefined): number | undefined {
   const [, number] = /-(\d+)$/.exec(key ?? '') ?? [];
   return number === undefined ? undefined : Number(number);
 }
 
-/** Decoded once, and only where a rule looks at it. */
+/** The text is decoded once, and only when a rule looks at it. */
 function textOf(body: Uint8Array): () => string {
   let text: string | undefined;
   return () => (text ??= Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString());

@@ -2,11 +2,11 @@ import type { BatchEndpoint } from '../../contract/batch.ts';
 import { type MODELS_ENDPOINT, type Outcome } from './behaviour.ts';
 import { isObject } from './body.ts';
 
-/** An answer as it goes over the wire. */
+/** An answer as the server sends it. */
 export interface WireAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** Not compressed yet. */
+  /** The body before it is compressed. */
   readonly body: Buffer;
   readonly compress: NonNullable<Outcome['compress']> | null;
   /** The connection is closed in the middle of the body. */
@@ -18,7 +18,7 @@ interface UsualAnswer {
   readonly usual: Buffer;
 }
 
-/** What a rule's `do` makes of the usual answer. */
+/** Applies a rule's `do` to the usual answer. */
 export function scriptedAnswer(outcome: Outcome, { endpoint, usual }: UsualAnswer): WireAnswer {
   const { status = 200, compress = null, cut = false } = outcome;
   const { body, type } = bodyOf(outcome, { endpoint, usual });
@@ -56,7 +56,7 @@ const errorOf = ({ message, code, status = 200 }: Outcome): unknown => ({
   },
 });
 
-/** Mappings are merged, lists item by item; anything else is replaced. */
+/** Merges mappings, and lists item by item. Anything else is replaced. */
 function overlay(base: unknown, over: unknown): unknown {
   if (Array.isArray(over) && Array.isArray(base)) {
     const items = base as readonly unknown[];
@@ -70,7 +70,7 @@ function overlay(base: unknown, over: unknown): unknown {
 
 const event = (value: unknown): string => `data: ${JSON.stringify(value)}\n\n`;
 
-/** The answer as a server sends it that streams unless told not to. */
+/** Makes the answer of a server that streams unless it is told not to. */
 function eventsOf(answer: unknown, endpoint: UsualAnswer['endpoint']): string {
   if (!isObject(answer) || answer['error'] != null) return event(answer);
   if (endpoint === '/responses') {

@@ -12,8 +12,7 @@ import type { WireAnswer } from './scripted.ts';
 import type { SimulatorOptions } from './simulator.ts';
 
 /**
- * The simulator as a server, for `offpeak simulator`. The caller listens and closes, and aborts `stopped` before it does.
- * Keys are not looked at.
+ * Makes the server of `offpeak simulator`. The caller listens, and aborts `stopped` before it closes. Keys are not checked.
  */
 export function createSimulatorServer(options: SimulatorOptions = {}, stopped?: AbortSignal): Server {
   const { script = null, clock = systemClock } = options;
@@ -42,12 +41,12 @@ export function createSimulatorServer(options: SimulatorOptions = {}, stopped?: 
     );
     show(response, played);
     if (script?.downAs !== 'refused') return;
-    // What it was to say before it went down is said.
+    // The server still gives the answers that it owed before it went down.
     if (played.kind !== 'none' && !gone.signal.aborted) await once(gone.signal, 'abort');
     await comeBackLater();
   }
 
-  /** Nothing listens meanwhile: who asks is refused by the system. */
+  /** Nothing listens while the server is down, so that the system refuses connections. */
   async function comeBackLater(): Promise<void> {
     const address = server.address();
     if (script === null || address === null || typeof address === 'string') return;
@@ -57,7 +56,7 @@ export function createSimulatorServer(options: SimulatorOptions = {}, stopped?: 
     await closed;
     while (script.downAs === 'refused' && !stopped?.aborted)
       await clock.sleep(script.downForMs, stopped).catch(() => {
-        // Stopped: the loop ends.
+        // The server is stopped, and the loop ends.
       });
     if (!stopped?.aborted) server.listen(address.port, address.address);
   }
@@ -76,7 +75,7 @@ function show(response: ServerResponse, played: Played): void {
     case 'wire':
       return sendWire(response, played.answer);
     case 'none':
-      // One that hangs stays open until its caller or the server goes.
+      // A request that hangs stays open until its caller or the server ends.
       if (played.how === 'reset') response.socket?.resetAndDestroy();
       else if (played.how !== 'hang') response.destroy();
   }
@@ -86,12 +85,12 @@ const BODY_BYTES_MAX = 32 * 1024 * 1024;
 
 type Route = Pick<PlayRequest, 'endpoint' | 'deployment'>;
 
-/** OpenAI's paths with or without `/v1`, Azure's with or without the deployment. */
+/** It takes OpenAI's paths with or without `/v1`, and Azure's with or without the deployment. */
 function routeOf({ method, url = '' }: IncomingMessage): Route | undefined {
   const path = url.replace(/\?.*$/s, '').replace(/^\/openai(?=\/)/, '');
   if (method === 'GET' || method === 'HEAD')
     return path === '/v1/models' || path === '/models' ? { endpoint: MODELS_ENDPOINT } : undefined;
-  // From Azure's classic paths.
+  // Azure's classic paths name the deployment.
   const [, deployment, rest] = /^(?:\/deployments\/([^/]+))?(\/.+)$/.exec(path) ?? [];
   const endpoint = method === 'POST' ? toBatchEndpoint(rest ?? '') : undefined;
   return endpoint && { endpoint, deployment };
@@ -102,7 +101,7 @@ async function readBody(request: IncomingMessage): Promise<Buffer | null> {
   let bytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    // What is too long is still read to its end, or the client would not read the refusal.
+    // A body that is too long is still read to its end, or the client would not read the refusal.
     if (bytes <= BODY_BYTES_MAX) chunks.push(chunk);
   }
   return bytes > BODY_BYTES_MAX ? null : Buffer.concat(chunks, bytes);

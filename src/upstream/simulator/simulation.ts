@@ -12,22 +12,22 @@ import { createRateLimit } from './rate-limit.ts';
 import { RequestError } from './request-error.ts';
 
 export interface SimulationOptions {
-  /** Base model that the answers claim to be from; what the request names when omitted. */
+  /** The answers claim to be from this base model, or from the one that the request names when this is left out. */
   readonly model?: string;
-  /** What is answered depends on the seed and the request's bytes; which calls fail, on the seed and their order. */
+  /** Answers depend on the seed and the request's bytes. Which calls fail depends on the seed and their order. */
   readonly seed?: number;
-  /** Time to the first token; a pair is a range. */
+  /** Time to the first token. A pair is a range. */
   readonly latencyMs?: number | readonly [min: number, max: number];
   readonly tokensPerSecond?: number | null;
-  /** Share of the requests that get one of `errorStatuses` (500 when omitted). */
+  /** This share of the requests gets one of `errorStatuses`, or 500 when these are left out. */
   readonly errorRate?: number;
   readonly errorStatuses?: readonly number[];
-  /** Share of the requests that are never answered. */
+  /** This share of the requests is never answered. */
   readonly hangRate?: number;
-  /** Limits per minute before it answers 429 with `retry-after`. */
+  /** Beyond these limits it answers 429 with `retry-after`. */
   readonly requestsPerMinute?: number | null;
   readonly tokensPerMinute?: number | null;
-  /** How long a caller waits for an answer that never comes. */
+  /** A caller waits so long for an answer that never comes. */
   readonly timeoutMs?: number;
   readonly clock?: Clock;
 }
@@ -35,13 +35,13 @@ export interface SimulationOptions {
 interface SimulatedRequest {
   readonly endpoint: BatchEndpoint;
   readonly body: Uint8Array;
-  /** Stands for the model where the body names none. */
+  /** The model, when the body names none. */
   readonly deployment?: string | undefined;
 }
 
 type Simulation = (request: SimulatedRequest, signal: AbortSignal) => Promise<UpstreamReply>;
 
-/** What the simulator does with one request, for the upstream in this process and for the server alike. */
+/** Decides what the simulator does with one request. The upstream in this process and the server both use it. */
 export function createSimulation(options: SimulationOptions): Simulation {
   const { clock = systemClock, seed = 1, hangRate = 0, errorRate = 0, timeoutMs = 600_000 } = options;
   const random = createRandom(seed);
@@ -90,7 +90,7 @@ function make(request: SimulatedRequest, { digest, nowS, options }: MakeContext)
       retryAfterMs: null,
     };
   } catch (error) {
-    // A RangeError is the stack's end in a body that nests too deeply.
+    // A RangeError means that the body nests too deeply for the stack.
     if (!(error instanceof RequestError || error instanceof RangeError)) throw error;
     return refusal(400, error instanceof RequestError ? error.toBody() : TOO_DEEP);
   }
@@ -108,7 +108,7 @@ function parse(bytes: Uint8Array): Readonly<Record<string, unknown>> {
   try {
     body = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
   } catch {
-    body = undefined; // Refused below, as any other value that is not an object.
+    body = undefined; // It is refused below, like any other value that is no object.
   }
   if (!isObject(body))
     throw new RequestError('The body is not a JSON object. Send one.', null, 'invalid_json');
@@ -147,7 +147,7 @@ function delayOf(
   return firstMs + (tokensPerSecond == null ? 0 : (usage.outputTokens / tokensPerSecond) * 1000);
 }
 
-/** False: aborted. */
+/** Returns false when the wait was aborted. */
 export async function slept(clock: Clock, delayMs: number, signal: AbortSignal): Promise<boolean> {
   try {
     await clock.sleep(delayMs, signal);

@@ -17,11 +17,11 @@ import type { SimulationOptions } from './simulation.ts';
 
 export interface SimulatorOptions extends SimulationOptions {
   readonly name?: string;
-  /** Decides over the requests that its rules match; shared by all simulators that are one server. */
+  /** It decides over the requests that its rules match. All simulators that are one server share it. */
   readonly script?: Script | null;
 }
 
-/** Answers in the original's shape without a model: for trying out, for tests, and for pipelines' bad days. */
+/** Answers in the original's shape without a model, for trying things out, for tests, and for what goes wrong in pipelines. */
 export function createSimulator(options: SimulatorOptions = {}): Upstream {
   const { clock = systemClock, timeoutMs = 600_000, script = null } = options;
   const play = createPlay(options, script);
@@ -36,7 +36,7 @@ export function createSimulator(options: SimulatorOptions = {}): Upstream {
   const { name = 'simulator', model = '' } = options;
   return {
     name,
-    // Each has limits and answers of its own.
+    // Each simulator has limits and answers of its own.
     server: `${name} ${model}`,
     model,
     call: ask,
@@ -72,7 +72,7 @@ function replyTo({ endpoint }: PlayRequest, played: Played, clock: Clock): Upstr
   }
 }
 
-/** As the HTTP client reads it, save that nothing needs to be decoded. */
+/** Reads the answer as the HTTP client does, save that nothing needs to be decoded. */
 function wireReply(
   { status, headers, body, cut }: WireAnswer,
   endpoint: PlayRequest['endpoint'],

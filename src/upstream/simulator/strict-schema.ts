@@ -2,16 +2,16 @@ import { isObject } from './body.ts';
 import { RequestError } from './request-error.ts';
 
 export interface StrictSchema {
-  /** As the original names it: `response_format 'answer'`, `function 'search'`. */
+  /** The original names it like this: `response_format 'answer'`, `function 'search'`. */
   readonly what: string;
   readonly param: string;
   readonly code: string | null;
 }
 
-/** Deeper ones are refused by the original for that alone. */
+/** The original refuses deeper schemas for that alone. */
 const DEPTH_MAX = 64;
 
-/** What the original asks of a schema with `strict: true`: every object is closed, and all of its properties are required. */
+/** The original asks of a schema with `strict: true` that every object is closed and requires all of its properties. */
 export function checkStrict(schema: unknown, { what, param, code }: StrictSchema): void {
   const fault = isObject(schema)
     ? (rootFault(schema) ?? faultIn(schema, []))
@@ -55,6 +55,6 @@ function objectFault(schema: Readonly<Record<string, unknown>>): string | null {
   return typeof extra === 'string' ? `${rule} Extra required key '${extra}' supplied.` : null;
 }
 
-/** As Python writes a tuple. */
+/** Writes the path as Python writes a tuple. */
 const context = (path: readonly string[]): string =>
   `(${path.map((step) => `'${step}'`).join(', ')}${path.length === 1 ? ',' : ''})`;

@@ -1,7 +1,7 @@
 import { between, pick } from './random.ts';
 import type { Random } from './random.ts';
 
-/** What the simulator says. Each text begins with `[simulated]`, so that nobody takes it for a model's. */
+/** The simulator says these. Each text begins with `[simulated]`, so that nobody takes it for a model's. */
 export function simulatedText(question: string, random: Random): string {
   const known = KNOWN[normalize(question)];
   if (known !== undefined) return `[simulated] ${known}`;
@@ -21,7 +21,7 @@ const normalize = (question: string): string =>
         .replace(/[?.!\s]+$/, '')
         .trim();
 
-/** The questions of examples/test.jsonl. */
+/** These answer the questions of examples/test.jsonl. */
 const KNOWN: Readonly<Record<string, string>> = {
   'when was microsoft founded':
     'Microsoft was founded on April 4, 1975, by Bill Gates and Paul Allen in Albuquerque, New Mexico.',

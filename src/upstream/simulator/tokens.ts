@@ -1,9 +1,9 @@
 import { isObject } from './body.ts';
 
-/** A common idea of how many tokens a text is: a quarter of its characters. */
+/** A text has about a quarter as many tokens as characters. */
 export const estimateTokens = (text: string): number => Math.ceil(text.length / 4);
 
-/** Four tokens around each message; an image at low detail is 85. */
+/** There are four tokens around each message. An image at low detail has 85. */
 export function tokensOf(input: unknown): number {
   if (typeof input === 'string') return estimateTokens(input);
   if (Array.isArray(input)) return input.reduce<number>((sum, part) => sum + tokensOf(part), 0);

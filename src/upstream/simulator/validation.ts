@@ -20,15 +20,15 @@ import { checkStrict } from './strict-schema.ts';
 import { tokensOf } from './tokens.ts';
 
 /**
- * Refuses what the original refuses, with its code and its words, so that a faulty pipeline is found before it costs
- * anything. A model that is none of the original's has names and limits of its own: there only types and bounds count.
+ * Refuses what the original refuses, with its code and its words, so that a faulty pipeline is found before it costs anything.
+ * For a model that is none of the original's only types and bounds are checked, as it has names and limits of its own.
  */
 export function checkRequest(endpoint: BatchEndpoint, body: Body, model: string): void {
   const traits = traitsOf(model);
   if (traits) checkOperation(endpoint, traits, model);
   const isChat = endpoint === '/chat/completions';
   if (isChat && body['messages'] == null) throw missing('messages');
-  // A model server of one's own has names of its own.
+  // A model that is none of the original's has names of its own.
   if (traits) checkNames(endpoint, body);
   if (isChat) checkMessages(body['messages']);
   if (endpoint === '/responses') checkInput(body);
@@ -43,7 +43,7 @@ export function checkRequest(endpoint: BatchEndpoint, body: Body, model: string)
 
 function checkOperation(endpoint: BatchEndpoint, { kind }: ModelTraits, model: string): void {
   const embeds = endpoint === '/embeddings';
-  // Old versions of gpt-35-turbo complete texts.
+  // Old versions of gpt-35-turbo still take completions.
   const completes = endpoint !== '/completions' || model.startsWith('gpt-35-turbo');
   if (embeds !== (kind === 'embedding') || !completes)
     throw new OperationNotSupported(OPERATIONS[endpoint], baseOf(model) ?? model);
@@ -51,13 +51,13 @@ function checkOperation(endpoint: BatchEndpoint, { kind }: ModelTraits, model: s
 
 interface Asked {
   readonly isChat: boolean;
-  /** A model server of one's own is not that strict. */
+  /** Models that are none of the original's are not that strict. */
   readonly isOriginal: boolean;
 }
 
 const FORMATS = ['json_object', 'json_schema', 'text'];
 
-/** Chat completions have it in `response_format`, and hold the schema in there; responses have it in `text.format`. */
+/** Chat completions have the format in `response_format`, with a wrapped schema. Responses have it in `text.format`. */
 function checkFormat(body: Body, { isChat, isOriginal }: Asked): void {
   const text = isObject(body['text']) ? body['text'] : {};
   const format = isChat ? body['response_format'] : text['format'];
@@ -129,7 +129,7 @@ function checkTool(tool: unknown, at: string, { isChat, isOriginal }: Asked): vo
   if (!isObject(tool)) throw wrongType(at, 'an object', tool);
   if (tool['type'] === undefined) throw missing(`${at}.type`);
   if (tool['type'] !== 'function') return;
-  // Chat completions wrap it, responses do not.
+  // Chat completions wrap the function, responses do not.
   const held = isChat ? tool['function'] : tool;
   const place = isChat ? `${at}.function` : at;
   if (!isObject(held)) throw missing(place);
@@ -145,7 +145,7 @@ function checkTool(tool: unknown, at: string, { isChat, isOriginal }: Asked): vo
     });
 }
 
-/** Parameters that mean nothing without another one. */
+/** These parameters mean nothing without another one. */
 function checkDependents(body: Body): void {
   const needed = { top_logprobs: 'logprobs', stream_options: 'stream' };
   for (const [param, other] of Object.entries(needed))
@@ -171,7 +171,7 @@ function checkTraits(endpoint: BatchEndpoint, body: Body, traits: ModelTraits): 
 }
 
 const INSTEAD = " Use 'max_completion_tokens' instead.";
-/** Parameters that models that reason never take. */
+/** Models that reason never take these parameters. */
 const ALWAYS_REFUSED: Readonly<Record<string, string>> = {
   max_tokens: INSTEAD,
   stop: '',
@@ -184,7 +184,7 @@ function refuseOf(body: Body, refused: Readonly<Record<string, string>>): void {
     if (body[name] != null) throw unsupported(name, instead);
 }
 
-/** What is refused while a model reasons, unless it says what would be anyway. */
+/** These are refused while a model reasons, unless they have their default value. */
 const DEFAULTS: Readonly<Record<string, unknown>> = {
   top_p: 1,
   frequency_penalty: 0,
