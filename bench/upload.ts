@@ -10,6 +10,7 @@ import { systemUuid } from '../src/core/ids.ts';
 import { silentLog } from '../src/core/log.ts';
 import { openDiskBlobs } from '../src/stores/blobs/disk.ts';
 import { openSqliteInline } from '../src/stores/state/sqlite/inline.ts';
+import { NO_LIMITS } from '../test/support/state-store.ts';
 import { median, type Measurement } from './measurement.ts';
 
 const FILE_BYTES = 180 * 1024 * 1024;
@@ -46,6 +47,7 @@ export async function run(): Promise<Measurement> {
       uuid: systemUuid,
       diskGuard,
       log: silentLog,
+      limits: NO_LIMITS,
     });
     const ours: number[] = [];
     const yardstick: number[] = [];

@@ -9,7 +9,7 @@ import { systemClock } from '../core/clock.ts';
 import { DataDirError } from '../core/data-dir.ts';
 import { systemUuid } from '../core/ids.ts';
 import { createLog, silentLog, type Log } from '../core/log.ts';
-import { change, resourceOf } from '../../test/support/state-store.ts';
+import { change, NO_LIMITS, resourceOf } from '../../test/support/state-store.ts';
 import { missingFiles } from './installation.ts';
 import { closeStorage, openStorage, type Storage } from './storage.ts';
 
@@ -52,7 +52,15 @@ async function close(storage: Storage): Promise<void> {
 }
 
 const uploaderOf = ({ state, blobs, diskGuard }: Storage) =>
-  createUploader({ state, blobs, clock: systemClock, uuid: systemUuid, diskGuard, log: silentLog });
+  createUploader({
+    state,
+    blobs,
+    clock: systemClock,
+    uuid: systemUuid,
+    diskGuard,
+    log: silentLog,
+    limits: NO_LIMITS,
+  });
 
 /** An installation with one file; what it is started with again, and the id of the file. */
 async function installed(where: Where): Promise<string> {

@@ -8,7 +8,7 @@ import { createUploader } from '../batch/upload/upload.ts';
 import { systemClock } from '../core/clock.ts';
 import { systemUuid } from '../core/ids.ts';
 import { silentLog } from '../core/log.ts';
-import { change, resourceOf } from '../../test/support/state-store.ts';
+import { change, NO_LIMITS, resourceOf } from '../../test/support/state-store.ts';
 import { closeStorage, openStorage, type Storage } from './storage.ts';
 import { verify } from './verify.ts';
 
@@ -53,6 +53,7 @@ async function withFiles(count: number): Promise<string[]> {
     uuid: systemUuid,
     diskGuard,
     log: silentLog,
+    limits: NO_LIMITS,
   });
   const ids: string[] = [];
   for (let n = 0; n < count; n++) {

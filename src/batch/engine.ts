@@ -48,18 +48,19 @@ export interface EngineOptions {
   readonly waitLoggedAfterMs: number;
 }
 
-const ENGINE_DEFAULTS: EngineOptions = {
+/** Their defaults stand in `config/options.ts`. */
+type ConfiguredOption = 'maxRetries' | 'strictWindow';
+
+const ENGINE_DEFAULTS: Omit<EngineOptions, ConfiguredOption> = {
   commitGroupMax: null,
   commitLingerMs: 2,
   commitBytesMax: 8 * 1024 * 1024,
-  maxRetries: 5,
   retryBaseMs: 500,
   retryCapMs: 60_000,
   acceptedBefore: false,
   createWaitMs: 30_000,
   cancelGraceMs: 10_000,
   tickMs: 1_000,
-  strictWindow: false,
   waitLoggedAfterMs: 10_000,
 };
 
@@ -84,7 +85,7 @@ export interface EngineDeps {
   readonly hasDiskSpace: () => boolean;
   /** The engine can no longer keep its promises: the process must end. A restart resumes. */
   readonly onFatal: (error: unknown) => void;
-  readonly options?: Partial<EngineOptions>;
+  readonly options: Pick<EngineOptions, ConfiguredOption> & Partial<EngineOptions>;
 }
 
 const PURGE_ROWS = 2_000;

@@ -153,10 +153,10 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     failpoint: noFailpoints,
     hasDiskSpace: () => true,
     onFatal: (error) => fatal.push(error),
-    options: { tickMs: 50, cancelGraceMs: 50 },
+    options: { maxRetries: 5, strictWindow: false, tickMs: 50, cancelGraceMs: 50 },
   });
   const diskGuard = createDiskGuard({ dir, clock, freeBytesMin: 0, ballastBytes: 0 });
-  const limits = { withoutExpiryMax: options.filesMax ?? 500 };
+  const limits = { withoutExpiryMax: options.filesMax ?? 500, withExpiryMax: 500 };
   const uploader = createUploader({
     state,
     blobs,

@@ -13,7 +13,7 @@ import { DataDirError } from '../../src/core/data-dir.ts';
 import { noFailpoints } from '../../src/core/failpoint.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../src/stores/blobs/disk.ts';
-import { change, resourceOf } from '../support/state-store.ts';
+import { change, NO_LIMITS, resourceOf } from '../support/state-store.ts';
 import type { StateStore } from '../../src/stores/state/ports.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
 import { overriding } from './overriding.ts';
@@ -165,6 +165,7 @@ class Halves {
       uuid: this.#rng.uuid,
       diskGuard: { hasSpace: async () => true, noteFull() {}, dropBallast: async () => {} },
       log: silentLog,
+      limits: NO_LIMITS,
     });
     this.#running = { state, blobs, uploader };
     await blobs.sweep();

@@ -21,7 +21,7 @@ import { openDiskBlobs } from '../../src/stores/blobs/disk.ts';
 import type { BlobStore } from '../../src/stores/blobs/port.ts';
 import { StoreError } from '../../src/stores/state/ports.ts';
 import type { StateStore } from '../../src/stores/state/ports.ts';
-import { change, deploymentOf as deploymentRow, resourceOf } from '../support/state-store.ts';
+import { change, deploymentOf as deploymentRow, NO_LIMITS, resourceOf } from '../support/state-store.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
 import { BLOB_DIR } from './blob-path.ts';
 import { Changes, type Serving } from './changes.ts';
@@ -397,6 +397,7 @@ export class World {
         dropBallast: () => Promise.resolve(),
       },
       log: silentLog,
+      limits: NO_LIMITS,
     });
     const housekeeping = runExpiry(
       {

@@ -181,7 +181,15 @@ export class EngineBench {
       failpoint: noFailpoints,
       hasDiskSpace: () => this.hasDiskSpace,
       onFatal,
-      options: { tickMs: 20, retryBaseMs: 2, retryCapMs: 10, cancelGraceMs: 50, ...options },
+      options: {
+        maxRetries: 5,
+        strictWindow: false,
+        tickMs: 20,
+        retryBaseMs: 2,
+        retryCapMs: 10,
+        cancelGraceMs: 50,
+        ...options,
+      },
     });
     await engine.start();
     this.#engines.push(engine);

@@ -13,7 +13,7 @@ import { systemUuid } from '../../core/ids.ts';
 import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../stores/blobs/disk.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
-import { change, resourceOf } from '../../../test/support/state-store.ts';
+import { change, NO_LIMITS, resourceOf } from '../../../test/support/state-store.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
 import { startProxy } from '../../../test/support/proxy-server.ts';
 import { createImporter, type Importer, type ImporterOptions } from './import.ts';
@@ -42,7 +42,8 @@ beforeEach(async () => {
     uuid: systemUuid,
     diskGuard: createDiskGuard({ dir, clock: systemClock, freeBytesMin: 0, ballastBytes: 0 }),
     log: silentLog,
-    limits: { fileBytesMax: 1_000_000 },
+    limits: NO_LIMITS,
+    fileBytesMax: 1_000_000,
   });
   connections = 0;
   server = createServer((request, response) => answer(request, response));

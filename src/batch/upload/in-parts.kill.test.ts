@@ -12,7 +12,7 @@ import { createDiskGuard } from '../../core/disk-guard.ts';
 import { systemUuid } from '../../core/ids.ts';
 import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs } from '../../stores/blobs/disk.ts';
-import { change, resourceOf } from '../../../test/support/state-store.ts';
+import { change, NO_LIMITS, resourceOf } from '../../../test/support/state-store.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
 import { createUploader } from './upload.ts';
 
@@ -39,6 +39,7 @@ async function openStores() {
     uuid: systemUuid,
     diskGuard: createDiskGuard({ dir, clock: systemClock, freeBytesMin: 0, ballastBytes: 0 }),
     log: silentLog,
+    limits: NO_LIMITS,
   });
   const close = async () => {
     await blobs.close();
@@ -85,6 +86,7 @@ const uploader = createUploader({
   uuid: () => crypto.randomUUID(),
   diskGuard: { hasSpace: async () => true },
   log: { event() {} },
+  limits: { withoutExpiryMax: 1_000, withExpiryMax: 1_000 },
 });
 const scope = { resourceId: 'default', actor: 'child' };
 const say = (what) => process.stdout.write(JSON.stringify(what) + '\\n');

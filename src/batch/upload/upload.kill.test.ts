@@ -39,7 +39,7 @@ async function openStores() {
     uuid: systemUuid,
     diskGuard: createDiskGuard({ dir, clock: systemClock, freeBytesMin: 0, ballastBytes: 0 }),
     log: silentLog,
-    limits: { withoutExpiryMax: 100_000 },
+    limits: { withoutExpiryMax: 100_000, withExpiryMax: 0 },
   });
   const close = async () => {
     await blobs.close();
@@ -62,7 +62,7 @@ const uploader = createUploader({
   uuid: () => crypto.randomUUID(),
   diskGuard: { hasSpace: async () => true },
   log: { event() {} },
-  limits: { withoutExpiryMax: 100_000 },
+  limits: { withoutExpiryMax: 100_000, withExpiryMax: 0 },
 });
 async function* pieces() {
   const count = 1 + Math.floor(Math.random() * 40);

@@ -49,6 +49,7 @@ const makeUploader = (options: Partial<UploaderOptions> = {}): Uploader =>
     uuid: systemUuid,
     diskGuard,
     log: silentLog,
+    limits: { withoutExpiryMax: 500, withExpiryMax: 500 },
     ...options,
   });
 
@@ -161,7 +162,7 @@ describe('the size limit', () => {
     async function* endless() {
       for (;;) yield Buffer.alloc((sent += 1000) && 1000);
     }
-    const small = makeUploader({ limits: { fileBytesMax: 5_500 } });
+    const small = makeUploader({ fileBytesMax: 5_500 });
 
     await expect(
       small.uploadFile(scope, upload(Buffer.alloc(0), { chunks: endless() })),
@@ -204,7 +205,7 @@ describe('the number of files', () => {
   });
 
   test('is never passed by uploads at once', async () => {
-    const few = makeUploader({ limits: { withExpiryMax: 20 } });
+    const few = makeUploader({ limits: { withoutExpiryMax: 0, withExpiryMax: 20 } });
 
     const outcomes = await Promise.allSettled(
       Array.from({ length: 50 }, () =>

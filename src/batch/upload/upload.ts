@@ -31,7 +31,8 @@ export interface UploaderOptions {
   readonly uuid: UuidSource;
   readonly diskGuard: Pick<DiskGuard, 'hasSpace' | 'noteFull' | 'dropBallast'>;
   readonly log: Log;
-  readonly limits?: Partial<FileLimits & { readonly fileBytesMax: number }>;
+  readonly limits: FileLimits;
+  readonly fileBytesMax?: number;
 }
 
 export interface Uploader {
@@ -58,13 +59,7 @@ export interface Sweep {
 }
 
 export function createUploader(options: UploaderOptions): Uploader {
-  const { state, blobs, clock, uuid, diskGuard, log } = options;
-  const {
-    fileBytesMax = INPUT_BYTES_MAX,
-    withoutExpiryMax = 500,
-    withExpiryMax = 10_000,
-  } = options.limits ?? {};
-  const limits: FileLimits = { withoutExpiryMax, withExpiryMax };
+  const { state, blobs, clock, uuid, diskGuard, log, limits, fileBytesMax = INPUT_BYTES_MAX } = options;
   const intake = new Intake({ blobs, diskGuard });
 
   const storeFile: StoreFile = async (scope, upload, insert) => {

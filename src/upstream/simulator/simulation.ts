@@ -11,6 +11,9 @@ import type { Random } from './random.ts';
 import { createRateLimit } from './rate-limit.ts';
 import { RequestError } from './request-error.ts';
 
+/** For callers in this process that set none. */
+export const TIMEOUT_MS = 600_000;
+
 export interface SimulationOptions {
   /** The answers claim to be from this base model, or from the one that the request names when this is left out. */
   readonly model?: string;
@@ -43,7 +46,7 @@ type Simulation = (request: SimulatedRequest, signal: AbortSignal) => Promise<Up
 
 /** Decides what the simulator does with one request. The upstream in this process and the server both use it. */
 export function createSimulation(options: SimulationOptions): Simulation {
-  const { clock = systemClock, seed = 1, hangRate = 0, errorRate = 0, timeoutMs = 600_000 } = options;
+  const { clock = systemClock, seed = 1, hangRate = 0, errorRate = 0, timeoutMs = TIMEOUT_MS } = options;
   const random = createRandom(seed);
   const limit = createRateLimit(options, clock);
 

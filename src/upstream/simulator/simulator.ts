@@ -12,7 +12,7 @@ import { createPlay } from './play.ts';
 import type { Played, PlayRequest } from './play.ts';
 import { Script } from './script.ts';
 import type { WireAnswer } from './scripted.ts';
-import { failed, slept } from './simulation.ts';
+import { failed, slept, TIMEOUT_MS } from './simulation.ts';
 import type { SimulationOptions } from './simulation.ts';
 
 export interface SimulatorOptions extends SimulationOptions {
@@ -23,7 +23,7 @@ export interface SimulatorOptions extends SimulationOptions {
 
 /** Answers in the original's shape without a model, for trying things out, for tests, and for what goes wrong in pipelines. */
 export function createSimulator(options: SimulatorOptions = {}): Upstream {
-  const { clock = systemClock, timeoutMs = 600_000, script = null } = options;
+  const { clock = systemClock, timeoutMs = TIMEOUT_MS, script = null } = options;
   const play = createPlay(options, script);
 
   const ask = async (request: PlayRequest, signal: AbortSignal): Promise<UpstreamReply> => {
