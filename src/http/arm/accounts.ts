@@ -1,22 +1,25 @@
 /** Accounts, as ARM calls resources, with their keys, models and quotas. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
 import type { Resource } from '../../contract/control.ts';
 import type { ControlPlane } from '../../deployments/control/port.ts';
 import { refuseAuthorization } from '../hooks/access.ts';
-import { AccountBody, RegenerateKeyBody, toResourceWanted } from './bodies.ts';
+import {
+  AccountBody,
+  ByAccount,
+  ByGroup,
+  BySubscription,
+  RegenerateKeyBody,
+  toResourceWanted,
+} from './bodies.ts';
 import { actorOf, endpointOf, mayRead } from './caller.ts';
 import { findAccount, findSubscription, lookUpAccount, same } from './lookup.ts';
 import { renderAccountModel } from './models.ts';
 import { renderAccount, renderKeys, renderUsage } from './render.ts';
-import { ACCOUNT, ACCOUNTS, CONTROL_PLANE } from '../address/router-paths.ts';
+import { ACCOUNT, ACCOUNTS, SUBSCRIPTION } from '../address/router-paths.ts';
 import { PROVIDER } from './words.ts';
-
-const BySubscription = z.object({ subscription: z.string() });
-const ByGroup = BySubscription.extend({ group: z.string() });
-const ByAccount = ByGroup.extend({ account: z.string() });
 
 export interface ArmDeps {
   readonly controlPlane: ControlPlane;
@@ -36,7 +39,7 @@ export function accountRoutes(server: FastifyInstance, deps: ArmDeps): void {
     return { value: resources.map((resource) => render(request, resource)) };
   };
   app.get(
-    `${CONTROL_PLANE}/subscriptions/:subscription/accounts`,
+    `${SUBSCRIPTION}/accounts`,
     { config: { action: 'accounts/read', reach: 'some' }, schema: { hide: true, params: BySubscription } },
     (request) => listed(request, ({ subscriptionId }) => same(subscriptionId, request.params.subscription)),
   );

@@ -52,10 +52,16 @@ const accountMembers = {
 };
 
 /** `Korea Central` and `koreacentral` are the same place. */
-export const Location = z
+const Location = z
   .string()
   .min(1)
   .transform((text) => text.replaceAll(' ', '').toLowerCase());
+
+export const BySubscription = z.object({ subscription: z.string() });
+export const ByLocation = BySubscription.extend({ location: Location });
+export const ByGroup = BySubscription.extend({ group: z.string() });
+export const ByAccount = ByGroup.extend({ account: z.string() });
+export const ByDeployment = ByAccount.extend({ deployment: z.string() });
 
 export const AccountBody = z.looseObject({ ...accountMembers, location: optional(Location) });
 

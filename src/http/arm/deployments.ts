@@ -1,21 +1,18 @@
 /** Deployments of an account. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
 import type { Resource, Sku } from '../../contract/control.ts';
 import type { Scope } from '../../contract/scope.ts';
 import type { ControlPlane } from '../../deployments/control/port.ts';
-import { DeploymentBody, toDeploymentWanted } from './bodies.ts';
+import { ByAccount, ByDeployment, DeploymentBody, toDeploymentWanted } from './bodies.ts';
 import { actorOf } from './caller.ts';
 import { findAccount, findDeployment, lookUpAccount, type AccountPath } from './lookup.ts';
 import { capacityRange } from './models.ts';
 import { DEPLOYMENT, DEPLOYMENTS } from '../address/router-paths.ts';
 import { renderDeployment } from './render.ts';
 import { PROVIDER } from './words.ts';
-
-const ByAccount = z.object({ subscription: z.string(), group: z.string(), account: z.string() });
-const ByDeployment = ByAccount.extend({ deployment: z.string() });
 
 export function deploymentRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
   const app = server.withTypeProvider<ZodTypeProvider>();

@@ -2,18 +2,14 @@
 import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { ControlPlane, ModelOffered } from '../../deployments/control/port.ts';
-import { Location } from './bodies.ts';
+import type { ControlPlane, ModelOffered, UsageView } from '../../deployments/control/port.ts';
+import { ByLocation, BySubscription } from './bodies.ts';
 import { findSubscription, same } from './lookup.ts';
 import { renderCapacity, renderModel } from './models.ts';
 import { SUBSCRIPTION } from '../address/router-paths.ts';
 import { renderUsage } from './render.ts';
 
 const LOCATION = `${SUBSCRIPTION}/locations/:location`;
-const BySubscription = z.object({ subscription: z.string() });
-const ByLocation = BySubscription.extend({
-  location: Location,
-});
 const CapacityQuery = z.object({
   modelFormat: z.string().optional(),
   modelName: z.string(),
@@ -26,13 +22,7 @@ export function locationRoutes(server: FastifyInstance, controlPlane: ControlPla
   app.get(
     `${LOCATION}/usages`,
     { config: { action: 'locations/usages/read' }, schema: { hide: true, params: ByLocation } },
-    async ({ params }) => {
-      const usages = await controlPlane.listUsages(
-        await findSubscription(controlPlane, params.subscription),
-        params.location,
-      );
-      return { value: usages.map(renderUsage) };
-    },
+    async ({ params }) => ({ value: (await usagesAt(controlPlane, params)).map(renderUsage) }),
   );
   app.get(
     `${LOCATION}/models`,
@@ -41,10 +31,7 @@ export function locationRoutes(server: FastifyInstance, controlPlane: ControlPla
       schema: { hide: true, params: ByLocation },
     },
     async ({ params }) => {
-      const usages = await controlPlane.listUsages(
-        await findSubscription(controlPlane, params.subscription),
-        params.location,
-      );
+      const usages = await usagesAt(controlPlane, params);
       const models = await controlPlane.listModels(params.location);
       return { value: models.map((offered) => renderModel(offered, usages)) };
     },
@@ -76,6 +63,12 @@ export function locationRoutes(server: FastifyInstance, controlPlane: ControlPla
     },
   );
 }
+
+const usagesAt = async (
+  controlPlane: ControlPlane,
+  { subscription, location }: z.output<typeof ByLocation>,
+): Promise<UsageView[]> =>
+  controlPlane.listUsages(await findSubscription(controlPlane, subscription), location);
 
 type Wanted = z.output<typeof CapacityQuery> & { readonly subscriptionId: string };
 

@@ -1,15 +1,13 @@
 /** Accounts and deployments by their path, or ARM's error for what is absent. */
+import type { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
 import type { Resource } from '../../contract/control.ts';
 import type { ControlPlane, DeploymentView } from '../../deployments/control/port.ts';
 import type { Scope } from '../../contract/scope.ts';
+import type { ByAccount } from './bodies.ts';
 import { PROVIDER } from './words.ts';
 
-export interface AccountPath {
-  readonly subscription: string;
-  readonly group: string;
-  readonly account: string;
-}
+export type AccountPath = z.output<typeof ByAccount>;
 
 /** An account in another group or subscription than the path says counts as absent. */
 export async function lookUpAccount(

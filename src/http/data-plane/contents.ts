@@ -1,12 +1,12 @@
 /** The bytes of files: whole, in ranges, or what a running batch has so far. */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { isTerminal, type Batch } from '../../contract/batch.ts';
 import { ApiError } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { BlobNotFound, BlobStoreError } from '../../stores/blobs/port.ts';
-import { downloadHeaders, sendBytes, sendFile } from '../files/content.ts';
+import { downloadHeaders, sendBytes, sendFile, type Http } from '../files/content.ts';
 import { fileNotFound, findBatch, findFile } from './lookup.ts';
 import { certainPart, recordedResults } from '../files/partial-results.ts';
 import { ById, Content, ContentQuery } from '../wire/schemas.ts';
@@ -80,11 +80,6 @@ async function findContent({ state }: Deps, scope: Scope, id: string): Promise<F
   if (!isTerminal(batch.status) || isLeftOut(batch, id === batch.outputFileId)) return { batch };
   // The batch may have published since the file was looked for.
   return { file: await findFile(state, scope, id), batch };
-}
-
-interface Http {
-  readonly request: FastifyRequest;
-  readonly reply: FastifyReply;
 }
 
 async function sendWhole(

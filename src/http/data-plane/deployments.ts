@@ -11,7 +11,7 @@ import {
 } from '../../contract/wire-control.ts';
 import type { ControlPlane, DeploymentView, UsageView } from '../../deployments/control/port.ts';
 import { renderTokens, toCapacity, usageName } from '../arm/render.ts';
-import { resourceNotFound } from './lookup.ts';
+import { findResource } from './lookup.ts';
 import { DATA_PLANE } from '../address/router-paths.ts';
 
 export function deploymentRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
@@ -55,8 +55,7 @@ export function deploymentRoutes(server: FastifyInstance, controlPlane: ControlP
       schema: { summary: 'Read the quotas', response: { 200: WireQuotaUsageList } },
     },
     async ({ principal }) => {
-      const resource = await controlPlane.getResource(principal.scope.resourceId);
-      if (resource === undefined) throw resourceNotFound(principal.scope.resourceId);
+      const resource = await findResource(controlPlane, principal.scope);
       const usages = await controlPlane.listUsages(resource.subscriptionId, resource.location);
       const own = await controlPlane.listDeployments(principal.scope);
       return { object: 'list' as const, data: usages.map((usage) => renderUsage(usage, own)) };

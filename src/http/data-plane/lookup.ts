@@ -1,8 +1,10 @@
 /** Rows by id, or the error for what is absent. A row of another resource counts as absent. */
 import type { Batch } from '../../contract/batch.ts';
+import type { Resource } from '../../contract/control.ts';
 import { ApiError } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';
 import type { Scope } from '../../contract/scope.ts';
+import type { ControlPlane } from '../../deployments/control/port.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
 
 export async function findFile(state: StateStore, scope: Scope, id: string): Promise<FileRow> {
@@ -17,6 +19,15 @@ export async function findBatch(state: StateStore, scope: Scope, id: string): Pr
   return batch;
 }
 
+export async function findResource(
+  controlPlane: Pick<ControlPlane, 'getResource'>,
+  { resourceId }: Scope,
+): Promise<Resource> {
+  const resource = await controlPlane.getResource(resourceId);
+  if (resource !== undefined) return resource;
+  throw new ApiError('resourceNotFound', `The resource '${resourceId}' does not exist any more.`);
+}
+
 export const fileNotFound = (id: string): ApiError =>
   new ApiError('fileNotFound', `No file with the id '${id}' exists in this resource.`, {
     param: 'id',
@@ -28,9 +39,6 @@ export const batchNotFound = (id: string): ApiError =>
     param: 'id',
     openai: { message: `No batch found with id '${id}'.`, param: null },
   });
-
-export const resourceNotFound = (id: string): ApiError =>
-  new ApiError('resourceNotFound', `The resource '${id}' does not exist any more.`);
 
 export const unknownAfter = (kind: 'file' | 'batch', after: string | undefined): ApiError =>
   new ApiError(

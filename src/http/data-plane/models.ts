@@ -10,7 +10,7 @@ import {
 } from '../../contract/wire-control.ts';
 import type { ControlPlane, DeploymentView, ModelOffered } from '../../deployments/control/port.ts';
 import { isEmbedding } from '../arm/models.ts';
-import { resourceNotFound } from './lookup.ts';
+import { findResource } from './lookup.ts';
 import { ById } from '../wire/schemas.ts';
 import { DATA_PLANE } from '../address/router-paths.ts';
 
@@ -21,9 +21,8 @@ export function modelRoutes(server: FastifyInstance, controlPlane: ControlPlane)
   const deployed = async ({ principal }: FastifyRequest): Promise<WireModel[]> =>
     (await controlPlane.listDeployments(principal.scope)).map(renderDeployed);
   const offered = async ({ principal }: FastifyRequest): Promise<WireBaseModel[]> => {
-    const resource = await controlPlane.getResource(principal.scope.resourceId);
-    if (resource === undefined) throw resourceNotFound(principal.scope.resourceId);
-    return (await controlPlane.listModels(resource.location)).map(renderOffered);
+    const { location } = await findResource(controlPlane, principal.scope);
+    return (await controlPlane.listModels(location)).map(renderOffered);
   };
 
   app.get(

@@ -4,7 +4,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { PART_TOO_LARGE } from '../../batch/upload/in-parts.ts';
 import { PART_BYTES_MAX } from '../../contract/upload.ts';
 import { WireUpload, WireUploadPart } from '../../contract/wire.ts';
-import { parseExpiresAfter } from '../wire/expiry.ts';
+import { fileExpiry } from '../wire/expiry.ts';
 import { announcedFile, FormFields, receiveForm } from '../files/multipart.ts';
 import { renderPart, renderUpload } from '../wire/render.ts';
 import { ById, CompleteUploadBody, PartForm, StartUploadBody } from '../wire/schemas.ts';
@@ -34,14 +34,11 @@ export function partUploadRoutes(
       const { surface } = request.target;
       const { dialect } = surface;
       const { filename, bytes, purpose, expires_after: expiry } = request.body;
-      const expiresAfterS = surface.fileExpiry
-        ? parseExpiresAfter(expiry ?? {}, { dialect, param: 'expires_after' })
-        : null;
       const upload = await uploads.start(request.principal.scope, {
         filename,
         purpose,
         bytes,
-        expiresAfterS,
+        expiresAfterS: fileExpiry(surface, expiry),
         dialect,
       });
       reply.header('location', `${surface.root}/uploads/${upload.id}${surface.query}`);

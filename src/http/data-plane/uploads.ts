@@ -4,7 +4,7 @@ import { fileTooLarge } from '../../batch/upload/upload.ts';
 import { INPUT_BYTES_MAX } from '../../contract/batch.ts';
 import type { FileRow } from '../../contract/file.ts';
 import { WireFile } from '../../contract/wire.ts';
-import { parseExpiresAfter } from '../wire/expiry.ts';
+import { fileExpiry } from '../wire/expiry.ts';
 import { announcedFile } from '../files/multipart.ts';
 import { renderFile } from '../wire/render.ts';
 import { ImportFileBody, UploadForm } from '../wire/schemas.ts';
@@ -58,15 +58,12 @@ export function uploadRoutes(
       const { surface } = request.target;
       const { dialect } = surface;
       const { filename, content_url: contentUrl, expires_after: expiry } = request.body;
-      const expiresAfterS = surface.fileExpiry
-        ? parseExpiresAfter(expiry ?? {}, { dialect, param: 'expires_after' })
-        : null;
       const file = await importer.importFile(request.principal.scope, {
         purpose: 'batch',
         filename,
         contentUrl,
         dialect,
-        expiresAfterS,
+        expiresAfterS: fileExpiry(surface, expiry),
       });
       reply.code(surface.uploadStatus).header('location', locationOf(surface, file));
       return renderFile(file);

@@ -5,8 +5,13 @@ import { ApiError } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
 
+export interface Http {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
 export function sendFile(
-  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
+  { request, reply }: Http,
   { blobs, file, skipLines }: { blobs: BlobStore; file: FileRow; skipLines: number },
 ): FastifyReply {
   downloadHeaders(reply, file.filename).header('etag', `"${file.sha256}"`);
@@ -30,10 +35,7 @@ export function sendFile(
 }
 
 /** HEAD is answered with the headers alone, and nothing is read for it. */
-export function sendBytes(
-  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
-  read: () => AsyncIterable<Uint8Array>,
-): FastifyReply {
+export function sendBytes({ request, reply }: Http, read: () => AsyncIterable<Uint8Array>): FastifyReply {
   if (request.method === 'HEAD') return reply.send(Readable.from([]));
   const bytes = read();
   return reply.send(bytes instanceof Readable ? bytes : Readable.from(bytes, { objectMode: false }));

@@ -4,7 +4,7 @@ import { toFilename } from '../../batch/upload/filename.ts';
 import type { Upload } from '../../batch/upload/upload.ts';
 import { ApiError, type Dialect } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';
-import { flattened, parseExpiresAfter } from '../wire/expiry.ts';
+import { fileExpiry, flattened } from '../wire/expiry.ts';
 import { FormFields, receiveForm, type FormFile } from './multipart.ts';
 import { WRONG_PURPOSE } from '../wire/schemas.ts';
 import type { Surface } from '../address/surface.ts';
@@ -68,10 +68,7 @@ class UploadFields extends FormFields {
         { param: 'expires_after' },
       );
     const wanted = flattened((key) => this.get(key), 'expires_after');
-    this.#expiresAfterS = parseExpiresAfter(wanted, {
-      dialect: this.#surface.dialect,
-      param: 'expires_after',
-    });
+    this.#expiresAfterS = fileExpiry(this.#surface, wanted);
   }
 
   get expiresAfterS(): number | null {

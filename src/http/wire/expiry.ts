@@ -1,5 +1,6 @@
 /** `expires_after` of an upload and `output_expires_after` of a batch. Source: docs/contract.md §1. */
 import { ApiError, type Dialect } from '../../contract/error.ts';
+import type { Surface } from '../address/surface.ts';
 
 export interface ExpiresAfter {
   readonly anchor?: unknown;
@@ -36,6 +37,12 @@ export function parseExpiresAfter(
     );
   return value;
 }
+
+/** The expiry of an upload, on the surfaces that have it. */
+export const fileExpiry = (
+  { dialect, fileExpiry: isKnown }: Surface,
+  wanted: ExpiresAfter | null | undefined,
+): number | null => (isKnown ? parseExpiresAfter(wanted ?? {}, { dialect, param: 'expires_after' }) : null);
 
 /** SDKs send `name[seconds]`, and the original's documentation has `name.seconds`. */
 export const flattened = (
