@@ -1,4 +1,12 @@
 /** What the HTTP server is given. Routes take from it what they use. */
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { ServerOptions } from 'node:https';
 import type { Engine } from '../batch/engine.ts';
 import type { Importer } from '../batch/upload/import.ts';
@@ -12,6 +20,15 @@ import type { Deployments } from '../deployments/port.ts';
 import type { Authenticate } from '../identity/port.ts';
 import type { BlobStore } from '../stores/blobs/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
+
+/** Where routes are registered. Their requests have the types of their schemas. */
+export type Routes = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
 
 export interface HttpDeps {
   readonly state: StateStore;

@@ -1,5 +1,6 @@
 /** The HTTP server: its hooks in the order in which a request meets them, and its routes. */
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { IncomingMessage } from 'node:http';
 import { Targets } from './address/target.ts';
 import { armRoutes } from './arm/routes.ts';
@@ -80,8 +81,9 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
   logRequests(app, deps.log);
 
   registerOpenApi(app);
-  void app.register(async (routes) => {
-    const registerRefusals = refuseOtherMethods(routes);
+  void app.register(async (instance) => {
+    const routes = instance.withTypeProvider<ZodTypeProvider>();
+    const registerRefusals = refuseOtherMethods(instance);
     uploadRoutes(routes, deps);
     partUploadRoutes(routes, deps.uploader);
     fileRoutes(routes, deps);
@@ -91,7 +93,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     deploymentRoutes(routes, deps.controlPlane);
     modelRoutes(routes, deps.controlPlane);
     armRoutes(routes, { ...deps, ...options });
-    serviceRoutes(routes, deps);
+    serviceRoutes(instance, deps);
     registerRefusals();
   });
   return app;

@@ -1,6 +1,5 @@
 /** Accounts, as ARM calls resources, with their keys, models and quotas. */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
 import type { Resource } from '../../contract/control.ts';
@@ -20,6 +19,7 @@ import { renderAccountModel } from './models.ts';
 import { renderAccount, renderKeys, renderUsage } from './render.ts';
 import { ACCOUNT, ACCOUNTS, SUBSCRIPTION } from '../address/router-paths.ts';
 import { PROVIDER } from './words.ts';
+import type { Routes } from '../deps.ts';
 
 export interface ArmDeps {
   readonly controlPlane: ControlPlane;
@@ -27,8 +27,7 @@ export interface ArmDeps {
   readonly resourceDomains: readonly string[];
 }
 
-export function accountRoutes(server: FastifyInstance, deps: ArmDeps): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
+export function accountRoutes(app: Routes, deps: ArmDeps): void {
   const { controlPlane } = deps;
   const render = renderer(deps);
 
@@ -59,9 +58,9 @@ export function accountRoutes(server: FastifyInstance, deps: ArmDeps): void {
     async (request) => render(request, await findAccount(controlPlane, request.params)),
   );
 
-  changeRoutes(server, deps);
-  keyRoutes(server, controlPlane);
-  readRoutes(server, controlPlane);
+  changeRoutes(app, deps);
+  keyRoutes(app, controlPlane);
+  readRoutes(app, controlPlane);
 }
 
 const renderer =
@@ -69,8 +68,7 @@ const renderer =
   (request: FastifyRequest, resource: Resource) =>
     renderAccount(resource, endpointOf(request, resource.id, resourceDomains));
 
-function changeRoutes(server: FastifyInstance, deps: ArmDeps): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
+function changeRoutes(app: Routes, deps: ArmDeps): void {
   const { controlPlane } = deps;
   const render = renderer(deps);
 
@@ -143,9 +141,7 @@ function refuseOffer(
     throw refuseAuthorization(request, 'accounts/write');
 }
 
-function keyRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
-
+function keyRoutes(app: Routes, controlPlane: ControlPlane): void {
   app.post(
     `${ACCOUNT}/listKeys`,
     { config: { action: 'accounts/listKeys/action' }, schema: { hide: true, params: ByAccount } },
@@ -170,9 +166,7 @@ function keyRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
   );
 }
 
-function readRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
-
+function readRoutes(app: Routes, controlPlane: ControlPlane): void {
   app.get(
     `${ACCOUNT}/skus`,
     { config: { action: 'accounts/read' }, schema: { hide: true, params: ByAccount } },

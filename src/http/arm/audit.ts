@@ -1,12 +1,11 @@
 /** The audit log: who changed what, and when. */
-import type { FastifyInstance } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { WireAuditPage } from '../../contract/wire-control.ts';
 import type { AuditEntry } from '../../contract/control.ts';
 import type { ControlPlane } from '../../deployments/control/port.ts';
 import { refuseAuthorization } from '../hooks/access.ts';
 import { CONTROL_PLANE } from '../address/router-paths.ts';
+import type { Routes } from '../deps.ts';
 
 const AuditQuery = z.object({
   resource: z.string().optional().meta({ description: 'Of this resource alone' }),
@@ -19,9 +18,7 @@ const AuditQuery = z.object({
     .meta({ description: '`seq` of the last entry of the page before' }),
 });
 
-export function auditRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
-
+export function auditRoutes(app: Routes, controlPlane: ControlPlane): void {
   app.get(
     `${CONTROL_PLANE}/audit`,
     {

@@ -1,6 +1,5 @@
 /** Deployments of an account. */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
 import type { Resource, Sku } from '../../contract/control.ts';
@@ -13,10 +12,9 @@ import { capacityRange } from './models.ts';
 import { DEPLOYMENT, DEPLOYMENTS } from '../address/router-paths.ts';
 import { renderDeployment } from './render.ts';
 import { PROVIDER } from './words.ts';
+import type { Routes } from '../deps.ts';
 
-export function deploymentRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
-
+export function deploymentRoutes(app: Routes, controlPlane: ControlPlane): void {
   app.get(
     DEPLOYMENTS,
     { config: { action: 'accounts/deployments/read' }, schema: { hide: true, params: ByAccount } },
@@ -44,11 +42,10 @@ export function deploymentRoutes(server: FastifyInstance, controlPlane: ControlP
     },
   );
 
-  changeRoutes(server, controlPlane);
+  changeRoutes(app, controlPlane);
 }
 
-function changeRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
+function changeRoutes(app: Routes, controlPlane: ControlPlane): void {
   const schema = { hide: true, params: ByDeployment, body: DeploymentBody };
 
   app.put(

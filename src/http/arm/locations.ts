@@ -1,6 +1,4 @@
 /** The models, capacities and quotas of a subscription in each location. */
-import type { FastifyInstance } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { ControlPlane, ModelOffered, UsageView } from '../../deployments/control/port.ts';
 import { ByLocation, BySubscription } from './bodies.ts';
@@ -8,6 +6,7 @@ import { findSubscription, same } from './lookup.ts';
 import { renderCapacity, renderModel } from './models.ts';
 import { SUBSCRIPTION } from '../address/router-paths.ts';
 import { renderUsage } from './render.ts';
+import type { Routes } from '../deps.ts';
 
 const LOCATION = `${SUBSCRIPTION}/locations/:location`;
 const CapacityQuery = z.object({
@@ -16,9 +15,7 @@ const CapacityQuery = z.object({
   modelVersion: z.string().optional(),
 });
 
-export function locationRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
-
+export function locationRoutes(app: Routes, controlPlane: ControlPlane): void {
   app.get(
     `${LOCATION}/usages`,
     { config: { action: 'locations/usages/read' }, schema: { hide: true, params: ByLocation } },

@@ -1,5 +1,5 @@
 /** The control plane: what Azure Resource Manager has for accounts, deployments, models and quota. */
-import type { FastifyInstance, FastifySchemaCompiler } from 'fastify';
+import type { FastifySchemaCompiler } from 'fastify';
 import type { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
 import { check } from '../wire/validation.ts';
@@ -7,9 +7,10 @@ import { accountRoutes, type ArmDeps } from './accounts.ts';
 import { auditRoutes } from './audit.ts';
 import { deploymentRoutes } from './deployments.ts';
 import { locationRoutes } from './locations.ts';
+import type { Routes } from '../deps.ts';
 
-export function armRoutes(server: FastifyInstance, { controlPlane, resourceDomains }: ArmDeps): void {
-  void server.register(async (arm) => {
+export function armRoutes(app: Routes, { controlPlane, resourceDomains }: ArmDeps): void {
+  void app.register(async (arm) => {
     arm.setValidatorCompiler(compileArmValidator);
     accountRoutes(arm, { controlPlane, resourceDomains });
     deploymentRoutes(arm, controlPlane);

@@ -1,5 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
 import { TokenLimitExceeded, type CreateRequest, type TokenFigures } from '../../batch/queue/create.ts';
@@ -13,14 +12,13 @@ import { parseFilter, parseOrderBy } from '../wire/filter.ts';
 import { batchNotFound, findBatch, toPage, unknownAfter } from './lookup.ts';
 import { renderBatch } from '../wire/render.ts';
 import { ById, CreateBatchBody, CreateBatchHeaders, ListBatchesQuery } from '../wire/schemas.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { HttpDeps, Routes } from '../deps.ts';
 import { DATA_PLANE } from '../address/router-paths.ts';
 import type { Surface } from '../address/surface.ts';
 
 type Deps = Pick<HttpDeps, 'state' | 'engine' | 'clock'>;
 
-export function batchRoutes(server: FastifyInstance, deps: Deps): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
+export function batchRoutes(app: Routes, deps: Deps): void {
   const { state, engine } = deps;
 
   app.post(
@@ -84,7 +82,7 @@ export function batchRoutes(server: FastifyInstance, deps: Deps): void {
       ),
   );
 
-  cancelRoutes(server, deps);
+  cancelRoutes(app, deps);
 }
 
 const render = ({ engine }: Pick<Deps, 'engine'>, batch: Batch, { dialect }: Surface): WireBatch =>
@@ -97,8 +95,7 @@ function tokenHeaders(reply: FastifyReply, tokens: TokenFigures | null, surface:
     .header('deployment-maximum-enqueued-tokens', tokens.enqueuedTokensMax);
 }
 
-function cancelRoutes(server: FastifyInstance, deps: Deps): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
+function cancelRoutes(app: Routes, deps: Deps): void {
   const cancel = async (request: FastifyRequest, id: string): Promise<WireBatch> => {
     const batch = await deps.state.batches.cancel(request.principal.scope, id, nowS(deps.clock));
     if (batch === undefined) throw batchNotFound(id);

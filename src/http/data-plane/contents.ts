@@ -1,6 +1,5 @@
 /** The bytes of files: whole, in ranges, or what a running batch has so far. */
-import type { FastifyInstance, FastifyReply } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { FastifyReply } from 'fastify';
 import { isTerminal, type Batch } from '../../contract/batch.ts';
 import { ApiError } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';
@@ -10,13 +9,12 @@ import { downloadHeaders, sendBytes, sendFile, type Http } from '../files/conten
 import { fileNotFound, findBatch, findFile } from './lookup.ts';
 import { certainPart, recordedResults } from '../files/partial-results.ts';
 import { ById, Content, ContentQuery } from '../wire/schemas.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { HttpDeps, Routes } from '../deps.ts';
 import { DATA_PLANE } from '../address/router-paths.ts';
 
 type Deps = Pick<HttpDeps, 'state' | 'blobs' | 'log'>;
 
-export function contentRoutes(server: FastifyInstance, deps: Deps): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
+export function contentRoutes(app: Routes, deps: Deps): void {
   const { state } = deps;
   const response = { 200: { content: { 'application/octet-stream': { schema: Content } } } };
 

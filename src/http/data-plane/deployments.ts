@@ -1,6 +1,4 @@
 /** The key of a resource may read its deployments and quotas. The control plane changes them. */
-import type { FastifyInstance } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { ApiError } from '../../contract/error.ts';
 import {
@@ -13,10 +11,9 @@ import type { ControlPlane, DeploymentView, UsageView } from '../../deployments/
 import { renderTokens, toCapacity, usageName } from '../arm/render.ts';
 import { findResource } from './lookup.ts';
 import { DATA_PLANE } from '../address/router-paths.ts';
+import type { Routes } from '../deps.ts';
 
-export function deploymentRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
-
+export function deploymentRoutes(app: Routes, controlPlane: ControlPlane): void {
   app.get(
     `${DATA_PLANE}/deployments`,
     {

@@ -1,18 +1,11 @@
-import type { FastifyInstance } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { WireFile, WireFileDeleted, WireFileList } from '../../contract/wire.ts';
 import { fileNotFound, findFile, toPage, unknownAfter } from './lookup.ts';
 import { renderFile } from '../wire/render.ts';
 import { ById, ListFilesQuery } from '../wire/schemas.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { HttpDeps, Routes } from '../deps.ts';
 import { DATA_PLANE } from '../address/router-paths.ts';
 
-export function fileRoutes(
-  server: FastifyInstance,
-  { state, uploader }: Pick<HttpDeps, 'state' | 'uploader'>,
-): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
-
+export function fileRoutes(app: Routes, { state, uploader }: Pick<HttpDeps, 'state' | 'uploader'>): void {
   app.get(
     `${DATA_PLANE}/files`,
     {

@@ -1,6 +1,5 @@
 /** OpenAI's clients see what they may put in `model`. Azure's clients see the base models that can be deployed. */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { FastifyRequest } from 'fastify';
 import { ApiError } from '../../contract/error.ts';
 import {
   WireAnyModel,
@@ -13,9 +12,9 @@ import { isEmbedding } from '../arm/models.ts';
 import { findResource } from './lookup.ts';
 import { ById } from '../wire/schemas.ts';
 import { DATA_PLANE } from '../address/router-paths.ts';
+import type { Routes } from '../deps.ts';
 
-export function modelRoutes(server: FastifyInstance, controlPlane: ControlPlane): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
+export function modelRoutes(app: Routes, controlPlane: ControlPlane): void {
   const config = { action: 'accounts/OpenAI/models/read' } as const;
 
   const deployed = async ({ principal }: FastifyRequest): Promise<WireModel[]> =>

@@ -2,14 +2,13 @@
  * Single requests. Batch deployments refuse them in the original's words (docs/contract.md §3, §8). Deployments of other
  * SKUs do not serve them yet.
  */
-import type { FastifyInstance } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { BATCH_SKUS } from '../../contract/control.ts';
 import { ApiError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/scope.ts';
 import type { Deployments } from '../../deployments/port.ts';
 import { DATA_PLANE } from '../address/router-paths.ts';
+import type { Routes } from '../deps.ts';
 
 const OPERATIONS = [
   ['/chat/completions', 'chatCompletion'],
@@ -24,9 +23,7 @@ const BODY_BYTES_MAX = 8 * 1024 * 1024;
 /** Azure has one action for all of these operations. */
 const config = { action: 'accounts/OpenAI/deployments/chat/completions/action' } as const;
 
-export function onlineRoutes(server: FastifyInstance, deployments: Deployments): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
-
+export function onlineRoutes(app: Routes, deployments: Deployments): void {
   for (const [path, operation] of OPERATIONS) {
     app.post(
       `${DATA_PLANE}/deployments/:deployment${path}`,

@@ -1,6 +1,4 @@
 /** Uploads in parts: start, add parts, complete or cancel. Source: docs/contract.md §1. */
-import type { FastifyInstance } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { PART_TOO_LARGE } from '../../batch/upload/in-parts.ts';
 import { PART_BYTES_MAX } from '../../contract/upload.ts';
 import { WireUpload, WireUploadPart } from '../../contract/wire.ts';
@@ -8,18 +6,16 @@ import { fileExpiry } from '../wire/expiry.ts';
 import { announcedFile, FormFields, receiveForm } from '../files/multipart.ts';
 import { renderPart, renderUpload } from '../wire/render.ts';
 import { ById, CompleteUploadBody, PartForm, StartUploadBody } from '../wire/schemas.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { HttpDeps, Routes } from '../deps.ts';
 import { DATA_PLANE } from '../address/router-paths.ts';
 
 type Uploads = HttpDeps['uploader']['inParts'];
 const config = { action: 'accounts/OpenAI/files/write' } as const;
 
 export function partUploadRoutes(
-  server: FastifyInstance,
+  app: Routes,
   { inParts: uploads }: Pick<HttpDeps['uploader'], 'inParts'>,
 ): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
-
   app.post(
     `${DATA_PLANE}/uploads`,
     {
@@ -46,12 +42,11 @@ export function partUploadRoutes(
     },
   );
 
-  partRoute(server, uploads);
-  endRoutes(server, uploads);
+  partRoute(app, uploads);
+  endRoutes(app, uploads);
 }
 
-function partRoute(server: FastifyInstance, uploads: Uploads): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
+function partRoute(app: Routes, uploads: Uploads): void {
   app.post(
     `${DATA_PLANE}/uploads/:id/parts`,
     {
@@ -87,8 +82,7 @@ function partRoute(server: FastifyInstance, uploads: Uploads): void {
   );
 }
 
-function endRoutes(server: FastifyInstance, uploads: Uploads): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
+function endRoutes(app: Routes, uploads: Uploads): void {
   app.post(
     `${DATA_PLANE}/uploads/:id/complete`,
     {

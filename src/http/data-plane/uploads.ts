@@ -1,5 +1,3 @@
-import type { FastifyInstance } from 'fastify';
-import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { fileTooLarge } from '../../batch/upload/upload.ts';
 import { INPUT_BYTES_MAX } from '../../contract/batch.ts';
 import type { FileRow } from '../../contract/file.ts';
@@ -8,16 +6,15 @@ import { fileExpiry } from '../wire/expiry.ts';
 import { announcedFile } from '../files/multipart.ts';
 import { renderFile } from '../wire/render.ts';
 import { ImportFileBody, UploadForm } from '../wire/schemas.ts';
-import type { HttpDeps } from '../deps.ts';
+import type { HttpDeps, Routes } from '../deps.ts';
 import { DATA_PLANE } from '../address/router-paths.ts';
 import type { Surface } from '../address/surface.ts';
 import { receiveUpload } from '../files/upload-form.ts';
 
 export function uploadRoutes(
-  server: FastifyInstance,
+  app: Routes,
   { uploader, importer }: Pick<HttpDeps, 'uploader' | 'importer'>,
 ): void {
-  const app = server.withTypeProvider<ZodTypeProvider>();
   const response = { 200: WireFile, 201: WireFile };
 
   app.post(
