@@ -162,7 +162,8 @@ export class Server {
     if (kind === 'unreachable') {
       this.#unreachableCalls += 1;
       if (this.#unreachableCalls >= UNREACHABLE_CALLS) this.#open(call);
-    } else if (!mayBeDown(kind)) this.#endOutage();
+    } else if (kind === 'silent' && this.#isProbe(call)) this.#open(call);
+    else if (!mayBeDown(kind)) this.#endOutage();
     const isBack = kind !== 'unreachable' && kind !== 'silent' && this.#answered();
     this.#noteLoad(call);
     // Invariant: the pace is noted before. Watchers send at once, and the server may have asked to slow down.
@@ -267,6 +268,11 @@ export class Server {
       afterMs: Math.max(0, Math.round(this.#deps.clock.now() - sinceMs)),
     });
     return true;
+  }
+
+  /** The call began after the breaker opened. */
+  #isProbe({ startedAtMs }: FailedCall): boolean {
+    return this.#probeAtMs !== null && startedAtMs >= this.#probeAtMs;
   }
 
   #open({ failure, nowMs }: FailedCall): void {
