@@ -95,3 +95,18 @@ test('stages of a batch never import each other, save for ports and the shapes o
 
   expect(wrong).toEqual([]);
 });
+
+test('no file imports itself through others, types included', async () => {
+  const importsOf = Map.groupBy(await imports(), ({ from }) => from);
+  const circles: string[][] = [];
+  const seen = new Set<string>();
+  const follow = (file: string, path: readonly string[]): void => {
+    if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file]);
+    if (seen.has(file)) return;
+    seen.add(file);
+    for (const { to } of importsOf.get(file) ?? []) follow(to, [...path, file]);
+  };
+  for (const file of importsOf.keys()) follow(file, []);
+
+  expect(circles).toEqual([]);
+});

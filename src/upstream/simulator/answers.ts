@@ -43,7 +43,7 @@ export function answer(endpoint: BatchEndpoint, body: Body, context: AnswerConte
     case '/responses':
       return answerResponse(body, context, random);
     case '/embeddings':
-      return answerEmbeddings(body, context);
+      return answerEmbeddings(body, context.model);
   }
 }
 

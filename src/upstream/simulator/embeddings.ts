@@ -1,29 +1,29 @@
+import type { Usage } from '../../contract/batch.ts';
 import type { Body } from './body.ts';
-import type { Answer, AnswerContext } from './answers.ts';
 import { traitsOf } from './models.ts';
 import { createRandom } from './random.ts';
 import { missing, RequestError, tooMany } from './request-error.ts';
 import { tokensOf } from './tokens.ts';
 
-export function answerEmbeddings(body: Body, context: AnswerContext): Answer {
+export function answerEmbeddings(body: Body, model: string): { body: object; usage: Usage } {
   const { input, dimensions, encoding_format: encoding } = body;
   if (input === undefined || input === null) throw missing('input');
   if (!isInput(input)) throw INVALID_INPUT();
   // A single list of numbers is one text in tokens.
   const texts: unknown[] = Array.isArray(input) && typeof input[0] !== 'number' ? input : [input];
   if (texts.length > INPUTS_MAX) throw tooMany('input', INPUTS_MAX);
-  const usual = context.model.includes('3-large') ? 3072 : 1536;
+  const usual = model.includes('3-large') ? 3072 : 1536;
   const size = typeof dimensions === 'number' ? dimensions : usual;
-  if (dimensions != null && context.model.startsWith('text-embedding-ada-002'))
+  if (dimensions != null && model.startsWith('text-embedding-ada-002'))
     throw new RequestError('This model does not support specifying dimensions.', null, null);
-  const sizeMax = traitsOf(context.model) ? usual : DIMENSIONS_MAX;
+  const sizeMax = traitsOf(model) ? usual : DIMENSIONS_MAX;
   if (size > sizeMax)
     throw new RequestError(
       `Invalid value for 'dimensions' = ${size}. Must be less than or equal to ${sizeMax}.`,
       'dimensions',
       null,
     );
-  for (const text of texts) checkLength(text, context.model);
+  for (const text of texts) checkLength(text, model);
   if (texts.length * size > VALUES_MAX) throw tooMany('input', Math.floor(VALUES_MAX / size));
   const tokens = texts.reduce<number>((sum, text) => sum + tokensOf(text), 0);
   return {
@@ -35,7 +35,7 @@ export function answerEmbeddings(body: Body, context: AnswerContext): Answer {
         index,
         embedding: encoding === 'base64' ? toBase64(unitVector(text, size)) : unitVector(text, size),
       })),
-      model: context.model,
+      model,
       simulated: true,
       usage: { prompt_tokens: tokens, total_tokens: tokens },
     },
