@@ -2,11 +2,10 @@ import { openAsBlob } from 'node:fs';
 import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { BATCH_STATUSES, isTerminal } from '../../contract/batch.ts';
-import type { Input } from '../local-files/input.ts';
+import { type Input, unreadable } from '../local-files/input.ts';
 import { ReaderGone, type Target, writeTarget } from '../local-files/target.ts';
 import { CliError, EXIT } from '../process/exit.ts';
 import { stopAsked } from '../process/signals.ts';
-import { reasonOf } from '../process/system-error.ts';
 import type { Page } from '../terminal/print.ts';
 import { type Endpoint, type EndpointFlags, resolveEndpoint } from './endpoint.ts';
 import { brokenOff, noteService, type Query, send, sendFor } from './http.ts';
@@ -103,7 +102,7 @@ export class Client {
     const form = new FormData();
     form.set('purpose', purpose);
     const blob = await openAsBlob(path, { type: 'application/octet-stream' }).catch((error: unknown) => {
-      throw new CliError(`${name} cannot be read: ${reasonOf(error)}.`, EXIT.usage);
+      throw unreadable(name, error);
     });
     form.set('file', blob, filename);
     return sendFor(this.#endpoint, RemoteFile, 'POST', '/files', { body: form, waitMs: null });

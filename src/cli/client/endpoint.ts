@@ -19,7 +19,8 @@ export interface EndpointFlags {
   readonly resource?: string | undefined;
 }
 
-const API_VERSION = '2024-10-21';
+/** The api-version of commands and examples in Azure's style. */
+export const API_VERSION = '2024-10-21';
 
 /** A service that the user may mean, and what names it. */
 interface Candidate {
@@ -243,7 +244,7 @@ export function resolveControl(
     keyHint:
       (key ? '' : 'No key was sent. ') +
       'Check the admin key, --admin-key or OFFPEAK_ADMIN_KEY, or the token, OFFPEAK_TOKEN. The service made its ' +
-      'admin key at its first start, and said where it is; the key of a resource does not do.',
+      'admin key at its first start, and printed where it is. The key of a resource does not open the control plane.',
   };
 }
 

@@ -21,7 +21,7 @@ export async function showQuota(flags: LocationFlags): Promise<ExitCode> {
   const shown = usages.flat().filter((usage) => flags.location !== undefined || isUsed(usage));
   printTable(HEADINGS, shown.map(quotaRow));
   const others = usages.flat().length - shown.length;
-  if (others > 0) note(`${grouped(others)} more are untouched: --location REGION shows all of a region.`);
+  if (others > 0) note(`${grouped(others)} more quotas are unused. --location REGION shows all of a region.`);
   return EXIT.ok;
 }
 

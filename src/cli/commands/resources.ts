@@ -104,7 +104,9 @@ export async function resourceKeys(name: string, flags: KeysFlags): Promise<Exit
   if (flags.json) printJson(keys);
   else print(table(keyRows(keys)));
   if (!flags.json && isNew(keys.key1, keys.key2))
-    note('A key is shown once, when it is made: keep it. Lost? --regenerate 1 or 2.');
+    note(
+      'A key is shown only once, when it is made. Keep it. If it is lost, --regenerate 1 or 2 replaces it.',
+    );
   return EXIT.ok;
 }
 

@@ -38,7 +38,7 @@ export async function withInput<T>(path: string, use: (input: Input) => Promise<
   try {
     const copy = join(dir, 'input.jsonl');
     const isStdin = path === '-';
-    if (isStdin && process.stdin.isTTY) note('Reads standard input; Ctrl-D ends it.');
+    if (isStdin && process.stdin.isTTY) note('Reading standard input; Ctrl-D ends it.');
     const source = isStdin ? process.stdin : createReadStream(path);
     const stop = stopAsked();
     try {
@@ -62,5 +62,5 @@ export async function withInput<T>(path: string, use: (input: Input) => Promise<
   }
 }
 
-const unreadable = (name: string, error: unknown): CliError =>
+export const unreadable = (name: string, error: unknown): CliError =>
   new CliError(`${name} cannot be read: ${reasonOf(error)}.`, EXIT.usage, { cause: error });

@@ -3,11 +3,9 @@ import { faultsFor } from '../../batch/queue/faults.ts';
 import { inspectInput } from '../../batch/validate/inspect.ts';
 import type { BatchErrors } from '../../contract/batch.ts';
 import { type Inspection, inDialect } from '../../contract/inspection.ts';
-import { CliError, EXIT } from '../process/exit.ts';
-import { reasonOf } from '../process/system-error.ts';
 import { firstFaults } from '../terminal/fault-lines.ts';
 import { grouped, oneLine } from '../terminal/print.ts';
-import type { Input } from './input.ts';
+import { type Input, unreadable } from './input.ts';
 
 /** Inspects a file on this machine in one pass. `see` also gets every chunk. */
 export async function inspectChunks(
@@ -27,7 +25,7 @@ export async function inspectChunks(
   try {
     return { inspection: await inspectInput(chunks()), bytes };
   } catch (error) {
-    throw new CliError(`${name} cannot be read: ${reasonOf(error)}.`, EXIT.usage, { cause: error });
+    throw unreadable(name, error);
   }
 }
 

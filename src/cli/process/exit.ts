@@ -34,6 +34,8 @@ export class CliError extends Error {
 
 /** Ends the process when a store can no longer keep a promise. The next start goes on from what is durable. */
 export function die(error: unknown): never {
-  note(`offpeak: ends at once, to lose nothing: ${error instanceof Error ? error.message : String(error)}`);
+  note(
+    `offpeak ends at once, so that nothing is lost: ${error instanceof Error ? error.message : String(error)}`,
+  );
   process.exit(1);
 }

@@ -82,7 +82,7 @@ function addServer(program: Command, run: Run): void {
       ),
     );
   withTable(program.command('simulator').description('Run only the simulated model server'), 'simulator')
-    .option('--host <HOST>', 'address to listen on', '127.0.0.1')
+    .option('--host <HOST>', 'address to listen on', OPTIONS.host.default)
     .option('--port <PORT>', 'port to listen on; 0 takes a free one', wholeNumber, 8000)
     .option('--json', 'print what started as one line of JSON')
     .action(

@@ -10,13 +10,12 @@ import {
   type RemoteBatch,
 } from '../../client/batch-client.ts';
 import { Unreachable } from '../../client/http.ts';
-import { withInput } from '../../local-files/input.ts';
+import { unreadable, withInput } from '../../local-files/input.ts';
 import { probeTarget, refuseSameTwice, targetAt } from '../../local-files/target.ts';
 import { nextCommand } from '../../process/command-name.ts';
 import { CliError, EXIT, type ExitCode } from '../../process/exit.ts';
 import { nameValues } from '../../process/name-values.ts';
 import { stopAsked } from '../../process/signals.ts';
-import { reasonOf } from '../../process/system-error.ts';
 import { firstFaults } from '../../terminal/fault-lines.ts';
 import {
   dateTime,
@@ -238,7 +237,7 @@ const FIRST_LINE_BYTES_MAX = 1024 * 1024;
 /** The url of the first request, so that --url is rarely needed. The service finds faults of the file. */
 async function firstUrl(path: string): Promise<string | undefined> {
   const handle = await open(path).catch((error: unknown) => {
-    throw new CliError(`${path} cannot be read: ${reasonOf(error)}.`, EXIT.usage);
+    throw unreadable(path, error);
   });
   try {
     const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(FIRST_LINE_BYTES_MAX) });

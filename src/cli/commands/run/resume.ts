@@ -66,7 +66,7 @@ async function refuseForeignAnswers({ output }: Job): Promise<void> {
   if (output.kind !== 'file' || !output.there?.bytes) return;
   if (!(await holdsAnswers(output.realPath))) return;
   throw new CliError(
-    `${output.path} holds answers already, and nothing tells of which run. Name another output with -o, ` +
+    `${output.path} holds answers already, and no record says of which run. Name another output with -o, ` +
       'or replace it with --force.',
     EXIT.usage,
   );
@@ -110,7 +110,7 @@ function refuseChangedOutput({ output }: Job, { output_bytes: written }: Outcome
   if (output.kind !== 'file' || !output.there || written === null || output.there.bytes === written) return;
   throw new CliError(
     `${output.path} was changed since its run was finished: it has ${grouped(output.there.bytes)} bytes, and had ` +
-      `${grouped(written)}. Put it back, remove it to start anew, or send every request again with --force.`,
+      `${grouped(written)}. Put it back, remove it to start again, or send every request again with --force.`,
     EXIT.usage,
   );
 }

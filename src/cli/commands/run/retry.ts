@@ -5,9 +5,9 @@ import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import type { Inspection } from '../../../contract/inspection.ts';
 import { LineSplitter } from '../../../core/lines.ts';
+import { unreadable } from '../../local-files/input.ts';
 import { inspectChunks } from '../../local-files/inspect.ts';
 import { CliError, EXIT } from '../../process/exit.ts';
-import { reasonOf } from '../../process/system-error.ts';
 import { tryJson } from '../../process/try-json.ts';
 import { grouped } from '../../terminal/print.ts';
 import { type Job, retryInputOf } from './job.ts';
@@ -36,15 +36,15 @@ export async function failedRequests(job: Job, { finished }: RunRecord): Promise
   const { errors } = job;
   const expected = finished?.request_counts.failed ?? 0;
   if (errors.kind !== 'file') {
-    throw new CliError(`${errors.path} is no file, so it does not tell what failed.`, EXIT.usage);
+    throw new CliError(`${errors.path} is not a file, so nothing says which requests failed.`, EXIT.usage);
   }
   const ids = await failedIds(errors.realPath).catch((error: unknown) => {
     if (error instanceof CliError) throw error;
-    throw new CliError(`${errors.path} cannot be read: ${reasonOf(error)}.`, EXIT.usage, { cause: error });
+    throw unreadable(errors.path, error);
   });
   if (ids.size !== expected) {
     throw new CliError(
-      `${errors.path} is not what the run wrote: it tells ${grouped(ids.size)} failed requests, and there were ` +
+      `${errors.path} is not what the run wrote: it has ${grouped(ids.size)} failed requests, and the run had ` +
         `${grouped(expected)}. Put it back, or send every request again with --force.`,
       EXIT.failed,
     );

@@ -70,7 +70,7 @@ async function runPlan(
   const record = await claimDirectory(job, plan, flags);
   const batch = await runUntilEnded(job, record, values);
   if (batch === 'stopped') {
-    note(`Stopped. The same command goes on from here; what is done is kept in ${job.stateDir}.`);
+    note(`Stopped. The same command goes on from here; the answers so far are kept in ${job.stateDir}.`);
     return EXIT.interrupted;
   }
   if (batch.status !== 'completed') throw new CliError(whyNot(batch), EXIT.failed);

@@ -5,6 +5,7 @@ import type { ValueName } from '../../../config/sections.ts';
 import { DEFAULT_RESOURCE_ID } from '../../../contract/scope.ts';
 import type { UpstreamState } from '../../../deployments/fleet/upstream-check.ts';
 import { detectLocalServers } from '../../../upstream/detect.ts';
+import { API_VERSION } from '../../client/endpoint.ts';
 import { commandName, EXAMPLE, EXAMPLE_DEPLOYMENT, exampleArgument } from '../../process/command-name.ts';
 import { oneLine } from '../../terminal/print.ts';
 import { wrap } from '../../terminal/width.ts';
@@ -83,15 +84,15 @@ function keyRows({ app, keysFile }: Started, given: ReadonlySet<ValueName>): rea
       ? []
       : ([
           ['admin key', shown(adminKey)],
-          ['', 'Opens the control plane: resources, deployments, quota. Not shown again either.'],
+          ['', 'It opens the control plane (resources, deployments, quota), and is not shown again.'],
         ] as const)),
   ];
 }
 
-const FILE_ADVICE = 'Only you can read the file. Keep what is in it elsewhere, and delete it.';
+const FILE_ADVICE = 'Only you can read the file. Keep its keys elsewhere, and delete it.';
 
 function keyAdvice(firstKey: string | null, given: ReadonlySet<ValueName>): string {
-  if (firstKey !== null) return 'Made just now and not shown again: keep it.';
+  if (firstKey !== null) return 'It was made just now and is not shown again. Keep it.';
   return given.has('apiKey')
     ? 'Callers send it as api-key.'
     : 'Lost? Start with --api-key KEY to set another.';
@@ -125,7 +126,7 @@ ${setUp('OFFPEAK_API_KEY', apiKey)}
 ${setUp('OFFPEAK_API_KEY', apiKey)}
   ${commandName()} batches create --file ${exampleArgument()} --watch
 or upload with curl:
-  curl${trust} "${url}/openai/files?api-version=2024-10-21" -H "api-key: $OFFPEAK_API_KEY" \\
+  curl${trust} "${url}/openai/files?api-version=${API_VERSION}" -H "api-key: $OFFPEAK_API_KEY" \\
     -F purpose=batch -F "file=@${EXAMPLE};type=application/json"`;
 }
 
