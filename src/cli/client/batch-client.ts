@@ -18,7 +18,6 @@ const RemoteFile = z.looseObject({
   created_at: z.number().nullish(),
   filename: z.string().nullish(),
   purpose: z.string().nullish(),
-  status: z.string().nullish(),
 });
 export type RemoteFile = z.output<typeof RemoteFile>;
 
@@ -63,7 +62,7 @@ const RemoteBatch = z.looseObject({
 export type RemoteBatch = z.output<typeof RemoteBatch>;
 
 const listOf = <T extends z.ZodType>(item: T) =>
-  z.looseObject({ data: z.array(item), has_more: z.boolean().nullish(), last_id: z.string().nullish() });
+  z.looseObject({ data: z.array(item), has_more: z.boolean().nullish() });
 
 export const isOver = (batch: RemoteBatch): boolean =>
   BATCH_STATUSES.some((status) => status === batch.status && isTerminal(status));
