@@ -13,6 +13,8 @@ export interface ControlCommandFlags extends ControlFlags {
   readonly json?: boolean;
 }
 
+export type LocationFlags = ControlCommandFlags & { readonly location?: string };
+
 /** Chooses the service, and prints it before the first request. */
 export async function openControl(flags: ControlCommandFlags): Promise<ControlClient> {
   const service = resolveControl(flags, process.env, await runningService(process.env));
@@ -37,6 +39,13 @@ export class ControlClient {
       everyGroup || resourceGroup === undefined ? '' : `/resourceGroups/${segment(resourceGroup)}`;
     const path = `/subscriptions/${segment(subscription)}${group}/${PROVIDER}/accounts`;
     return (await this.#get(path, listOf(Account))).value;
+  }
+
+  /** The location that was named, or all in which the subscription has resources. */
+  async locations({ location }: LocationFlags): Promise<string[]> {
+    if (location !== undefined) return [location];
+    const resources = await this.resources();
+    return [...new Set(resources.map((resource) => resource.location))].toSorted();
   }
 
   resource(name: string): Promise<Account> {

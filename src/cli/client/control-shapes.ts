@@ -91,3 +91,7 @@ export const AuditPage = z.looseObject({ data: z.array(AuditEntry), has_more: z.
 export type AuditPage = z.output<typeof AuditPage>;
 
 export const listOf = <T extends z.ZodType>(item: T) => z.looseObject({ value: z.array(item) });
+
+/** Where a resource or a deployment is declared, for people. */
+export const ownerWord = (owner: string | null | undefined): string =>
+  owner === 'configuration' ? 'the configuration (read-only here)' : 'the API';

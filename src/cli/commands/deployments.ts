@@ -1,6 +1,6 @@
 import { DEPLOYMENT_DEFAULTS, SKUS, TOKENS_PER_CAPACITY, type WhenFull } from '../../contract/control.ts';
 import { type ControlClient, type ControlCommandFlags, openControl } from '../client/control-client.ts';
-import type { Deployment } from '../client/control-shapes.ts';
+import { type Deployment, ownerWord } from '../client/control-shapes.ts';
 import { CliError, EXIT, type ExitCode } from '../process/exit.ts';
 import {
   grouped,
@@ -12,7 +12,6 @@ import {
   printTable,
   tokenCount,
 } from '../terminal/print.ts';
-import { ownerWord } from './resources.ts';
 
 export interface InResourceFlags extends ControlCommandFlags {
   readonly resource: string;

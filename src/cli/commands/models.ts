@@ -1,14 +1,13 @@
 import { BATCH_SKUS } from '../../contract/control.ts';
-import { openControl } from '../client/control-client.ts';
+import { type LocationFlags, openControl } from '../client/control-client.ts';
 import type { Model, Usage } from '../client/control-shapes.ts';
 import { EXIT, type ExitCode } from '../process/exit.ts';
 import { oneLine, printListJson, printTable, tokenCount } from '../terminal/print.ts';
-import { type LocationFlags, locationsOf } from './quota.ts';
 
 /** Lists what can be deployed where, and how much quota is left. */
 export async function listModels(flags: LocationFlags): Promise<ExitCode> {
   const client = await openControl(flags);
-  const locations = await locationsOf(client, flags);
+  const locations = await client.locations(flags);
   const found = await Promise.all(
     locations.map(async (location) => {
       const [models, usages] = await Promise.all([client.models(location), client.usages(location)]);

@@ -9,12 +9,12 @@ import { defaultValues } from '../../config/sections.ts';
 import { silentLog } from '../../core/log.ts';
 import { Client } from '../client/batch-client.ts';
 import { resolveEndpoint } from '../client/endpoint.ts';
+import { exitCodeOf, watchBatch } from '../client/watch-batch.ts';
 import { targetAt } from '../local-files/target.ts';
 import { commandName, EXAMPLE, exampleArgument } from '../process/command-name.ts';
 import { CliError, die, EXIT, type ExitCode } from '../process/exit.ts';
 import { stopAsked } from '../process/signals.ts';
 import { oneLine, print, printJson } from '../terminal/print.ts';
-import { exitCodeOf, watchBatch } from './batches/watch.ts';
 
 /** The answers are slow enough for a person to see the progress. */
 const LATENCY_MS = 400;

@@ -1,14 +1,12 @@
-import { type ControlClient, type ControlCommandFlags, openControl } from '../client/control-client.ts';
+import { type LocationFlags, openControl } from '../client/control-client.ts';
 import type { Usage } from '../client/control-shapes.ts';
 import { EXIT, type ExitCode } from '../process/exit.ts';
 import { grouped, note, oneLine, printListJson, printTable, tokenCount } from '../terminal/print.ts';
 
-export type LocationFlags = ControlCommandFlags & { readonly location?: string };
-
 /** Shows what deployments have of the subscription's quotas, and what batches hold of that. */
 export async function showQuota(flags: LocationFlags): Promise<ExitCode> {
   const client = await openControl(flags);
-  const locations = await locationsOf(client, flags);
+  const locations = await client.locations(flags);
   const usages = await Promise.all(
     locations.map(async (location) =>
       (await client.usages(location)).map((usage) => ({ location, ...usage })),
@@ -37,13 +35,6 @@ const HEADINGS = [
 ];
 
 const isUsed = ({ offpeak }: Usage): boolean => offpeak.allocated_tokens > 0 || offpeak.held_tokens > 0;
-
-/** The location that was named, or all locations in which the subscription has resources. */
-export async function locationsOf(client: ControlClient, { location }: LocationFlags): Promise<string[]> {
-  if (location !== undefined) return [location];
-  const resources = await client.resources();
-  return [...new Set(resources.map((resource) => resource.location))].toSorted();
-}
 
 function quotaRow(usage: Usage & { readonly location: string }): string[] {
   const { allocated_tokens: allocated, held_tokens: held, limit_tokens: limit } = usage.offpeak;

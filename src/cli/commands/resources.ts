@@ -2,7 +2,7 @@ import { createInterface } from 'node:readline/promises';
 import { type Offer, OFFERS } from '../../contract/control.ts';
 import { DEFAULT_RESOURCE_ID } from '../../contract/scope.ts';
 import { type ControlClient, type ControlCommandFlags, openControl } from '../client/control-client.ts';
-import type { Account, Keys } from '../client/control-shapes.ts';
+import { type Account, type Keys, ownerWord } from '../client/control-shapes.ts';
 import { nextCommand } from '../process/command-name.ts';
 import { CliError, EXIT, type ExitCode } from '../process/exit.ts';
 import { nameValues } from '../process/name-values.ts';
@@ -169,9 +169,6 @@ function show(resource: Account, { json }: ControlCommandFlags): void {
     ]),
   ]);
 }
-
-export const ownerWord = (owner: string | null | undefined): string =>
-  owner === 'configuration' ? 'the configuration (read-only here)' : 'the API';
 
 const summary = (resource: Account): string[] => [
   oneLine(resource.name),

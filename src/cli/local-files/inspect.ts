@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { faultsFor } from '../../batch/queue/faults.ts';
 import { inspectInput } from '../../batch/validate/inspect.ts';
 import type { BatchErrors } from '../../contract/batch.ts';
-import { type Inspection, inDialect } from '../../contract/inspection.ts';
+import { inDialect, type Inspection } from '../../contract/inspection.ts';
 import { firstFaults } from '../terminal/fault-lines.ts';
 import { grouped, oneLine } from '../terminal/print.ts';
 import { type Input, unreadable } from './input.ts';

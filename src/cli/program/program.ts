@@ -4,7 +4,7 @@ import { ConfigError } from '../../config/fault.ts';
 import type { OptionCommand } from '../../config/option.ts';
 import { envName, OPTIONS, optionsOf } from '../../config/options.ts';
 import type { ClientFlags, ListFlags } from '../client/batch-client.ts';
-import type { CreateFlags, DownloadFlags } from '../commands/batches/batches.ts';
+import type { CreateFlags, DownloadFlags } from '../commands/batches.ts';
 import type { RunFlags } from '../commands/run/job.ts';
 import type { TableFlags } from '../process/configure.ts';
 import { CliError, EXIT, EXIT_MEANINGS, type ExitCode } from '../process/exit.ts';
@@ -162,7 +162,7 @@ function addLocalJobs(program: Command, run: Run): void {
 type WatchFlags = ClientFlags & { readonly interval?: number };
 
 function addBatches(batches: Command, run: Run): void {
-  const load = () => import('../commands/batches/batches.ts');
+  const load = () => import('../commands/batches.ts');
   const on = onNamed(load);
   client(batches, 'create', 'Upload a file, start a batch over it, and print the id')
     .option('--file <in.jsonl>', 'the batch file to upload; - is standard input')

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { unlessAborted } from '../../../core/unless-aborted.ts';
-import { type Client, isOver, type RemoteBatch } from '../../client/batch-client.ts';
-import { Unreachable } from '../../client/http.ts';
-import { EXIT, type ExitCode } from '../../process/exit.ts';
-import { oneLine, printJson, tokenCount } from '../../terminal/print.ts';
-import { createProgressView, type Progress } from '../../terminal/progress.ts';
+import { unlessAborted } from '../../core/unless-aborted.ts';
+import { EXIT, type ExitCode } from '../process/exit.ts';
+import { oneLine, printJson, tokenCount } from '../terminal/print.ts';
+import { createProgressView, type Progress } from '../terminal/progress.ts';
+import { type Client, isOver, type RemoteBatch } from './batch-client.ts';
+import { Unreachable } from './http.ts';
 
 /** Offpeak is polled often. Azure asks its clients to wait a minute between polls. */
 const POLL_OFFPEAK_MS = 500;

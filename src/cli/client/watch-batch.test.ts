@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { waitingText } from './watch.ts';
+import { waitingText } from './watch-batch.ts';
 
 const batch = { id: 'b', status: 'validating' };
 

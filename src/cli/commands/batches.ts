@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import type { WhenFull } from '../../../contract/control.ts';
+import type { WhenFull } from '../../contract/control.ts';
 import {
   type Client,
   type ClientFlags,
@@ -8,15 +8,16 @@ import {
   type ListFlags,
   openClient,
   type RemoteBatch,
-} from '../../client/batch-client.ts';
-import { Unreachable } from '../../client/http.ts';
-import { unreadable, withInput } from '../../local-files/input.ts';
-import { probeTarget, refuseSameTwice, targetAt } from '../../local-files/target.ts';
-import { nextCommand } from '../../process/command-name.ts';
-import { CliError, EXIT, type ExitCode } from '../../process/exit.ts';
-import { nameValues } from '../../process/name-values.ts';
-import { stopAsked } from '../../process/signals.ts';
-import { firstFaults } from '../../terminal/fault-lines.ts';
+} from '../client/batch-client.ts';
+import { Unreachable } from '../client/http.ts';
+import { countsOf, exitCodeOf, faultLines, watchBatch } from '../client/watch-batch.ts';
+import { unreadable, withInput } from '../local-files/input.ts';
+import { probeTarget, refuseSameTwice, targetAt } from '../local-files/target.ts';
+import { nextCommand } from '../process/command-name.ts';
+import { CliError, EXIT, type ExitCode } from '../process/exit.ts';
+import { nameValues } from '../process/name-values.ts';
+import { stopAsked } from '../process/signals.ts';
+import { firstFaults } from '../terminal/fault-lines.ts';
 import {
   dateTime,
   grouped,
@@ -27,8 +28,7 @@ import {
   printJson,
   printPage,
   tokenCount,
-} from '../../terminal/print.ts';
-import { countsOf, exitCodeOf, faultLines, watchBatch } from './watch.ts';
+} from '../terminal/print.ts';
 
 export interface CreateFlags extends ClientFlags {
   readonly file?: string;
