@@ -147,7 +147,7 @@ export const API_ERROR_GUIDE: Readonly<Record<ApiErrorCode, Guide>> = {
     'Too many calls with a wrong key or token came from this address',
     'Wait as long as `Retry-After` says, and mend the key',
   ],
-  diskFull: ['The disk of the service is full; nothing was stored', 'Try again later; operators make room'],
+  diskFull: ['The disk of the service is full; nothing was stored', 'Try again later; operators make space'],
   notReady: [
     'The service starts, stops, or is too busy for this',
     'Try again as soon as `Retry-After` says; SDKs do',

@@ -7,7 +7,7 @@ import { watchDiskSpace } from './storage.ts';
 const stopping = new AbortController();
 afterEach(() => stopping.abort());
 
-test('a disk that is nearly full is told once, and so is that it has room again', async () => {
+test('a disk that is nearly full is logged once, and so is that it has space again', async () => {
   const disk = { free: 2_000 };
   const told: unknown[] = [];
   const diskGuard = createDiskGuard({

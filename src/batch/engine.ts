@@ -42,7 +42,7 @@ export interface EngineOptions {
   readonly cancelGraceMs: number;
   /** How often the live batches are read when nothing is notified. */
   readonly tickMs: number;
-  /** True: a batch ends as `expired` when its window does. The original never does that. */
+  /** True: a batch ends as `expired` when its completion window does. The original never does that. */
   readonly strictWindow: boolean;
   /** A wait of a batch that lasts so long is logged. */
   readonly waitLoggedAfterMs: number;

@@ -195,7 +195,7 @@ export class SimFs {
     const { rng } = this.#options;
     if (seen.has(dir)) return;
     seen.add(dir);
-    // A journal keeps the order of changes, so some first part of them may have reached the disk.
+    // The journal of a file system keeps the order of changes, so some first part of them may have reached the disk.
     const kept = rng.chance(0.5) ? 0 : rng.int(0, dir.unsynced.length);
     const names = new Map(dir.durable);
     for (const { name, node } of dir.unsynced.slice(0, kept)) {

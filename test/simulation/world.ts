@@ -46,7 +46,7 @@ const STEPS_MAX = 400_000;
 const HOPE_EVERY_MS = 60_000;
 /** A disk is nearly full somewhat before it is full. */
 const STOP_GRACE_MS = 30_000;
-const ROOM_MARGIN_MS = 2_000;
+const SPACE_MARGIN_MS = 2_000;
 
 export interface Process {
   readonly life: Life;
@@ -227,7 +227,7 @@ export class World {
   hasDiskSpace(): boolean {
     const { nowMs } = this.scheduler;
     return !this.plan.faults.some(
-      (fault) => fault.kind === 'disk_full' && fault.fromMs - ROOM_MARGIN_MS <= nowMs && nowMs < fault.toMs,
+      (fault) => fault.kind === 'disk_full' && fault.fromMs - SPACE_MARGIN_MS <= nowMs && nowMs < fault.toMs,
     );
   }
 

@@ -16,8 +16,7 @@ export const RETIRED: readonly Retired[] = [
   {
     word: 'room of a disk',
     say: '(disk) space, or width of a terminal; room is what a deployment has for enqueued tokens',
-    pattern:
-      /\b(?:disk|terminal|byte)s? room\b|\broom (?:on|of) (?:the|a|its) (?:disk|terminal|line)\b|\broom bytes\b/,
+    pattern: /\b(?:disks?|terminals?|bytes)\b.*\broom\b|\broom\b.*\b(?:disk|terminal|bytes)\b/,
     example: 'room on the disk',
   },
   {
@@ -31,6 +30,17 @@ export const RETIRED: readonly Retired[] = [
     pattern:
       /(?<!completion |strict )\bwindow (?:expire|end|is over|has passed|ran out)|\b24 ?h(?:our)?s? window\b|\bday.s window\b/,
     example: 'the window expired',
+  },
+  {
+    word: 'control alone',
+    say: 'control plane',
+    pattern: /\b(?:of|the|by) control\b(?! (?:plane|character)| *$)/,
+    example: 'the words of control',
+  },
+  {
+    word: 'suspect reply',
+    say: 'ambiguous reply; a suspect is a line',
+    pattern: /\bsuspect (?:repl|answer|failure)/,
   },
   // Words of our own for what the field has a word for
   { word: 'feed', say: 'backlog: the lines of a batch that this process holds' },
@@ -68,6 +78,39 @@ export const RETIRED: readonly Retired[] = [
     pattern: /\bfalls? of\b|\bthe fall\b/,
     example: 'fallOf',
   },
+  { word: 'bell', say: 'notifier' },
+  { word: 'ring', say: 'notify', pattern: /\b(?:rings?|ringing|rang)\b/ },
+  { word: 'twin', say: 'duplicate' },
+  {
+    word: 'written along',
+    say: 'incremental output',
+    pattern: /\b(?:writ\w+|outputs?|not) along\b|\balong output/,
+  },
+  {
+    word: 'journal',
+    say: "lifecycle log; a journal is the database's",
+    except: /\bjournal (?:mode|size|file|of a file system)\b/,
+  },
+  {
+    word: 'told by',
+    say: 'a name that says what the wrapper does',
+    pattern: /\btold by\b(?=[^a-z]*\()|\bimport .*\btold by\b/,
+    example: 'return toldBy(log)',
+  },
+  { word: 'govern', say: 'a name that says what it makes' },
+  {
+    word: 'apart',
+    say: 'poison line',
+    pattern: /\b(?:class|new|import) apart\b|\bapart ts\b/,
+    example: './apart.ts',
+  },
+  { word: 'decide.ts', say: 'who-pays.ts', pattern: /\bdecide ts\b/ },
+  {
+    word: 'inspect ahead',
+    say: 'the create inspects its file',
+    pattern: /\binspect(?:s|ions?)? ahead\b|\bon growth\b/,
+  },
+  { word: 'attend', say: 'ensure that its task runs', pattern: /\battend(?:s|ed|ing)?\b/ },
 ];
 
 /** A line as words: names are split, and case does not matter. */

@@ -99,7 +99,7 @@ function commitContract(subject: () => Subject): void {
     const segment = await claimOne(store, seq);
     const first = resultOf(segment, 1, { payload: bytes('first') });
 
-    await store.results.commit([first, resultOf(segment, 1, { payload: bytes('twin'), ok: false })]);
+    await store.results.commit([first, resultOf(segment, 1, { payload: bytes('again'), ok: false })]);
     expect(
       await store.results.commit([first, resultOf(segment, 1, { ok: false }), resultOf(segment, 2)]),
     ).toEqual([]);
@@ -201,16 +201,16 @@ function commitContract(subject: () => Subject): void {
           store.results.commit(results.slice(3)),
           store.batches.list(scope, { orderBy: { field: 'status', direction: 'asc' }, limit: 5 }),
           store.files
-            .insert(scope, { ...twin }, { withoutExpiryMax: 1e6, withExpiryMax: 0 })
+            .insert(scope, { ...duplicate }, { withoutExpiryMax: 1e6, withExpiryMax: 0 })
             .catch(() => 'refused'),
         ]);
       }
     };
-    const twin = {
+    const duplicate = {
       id: 'always-the-same',
       blobId: 'always-the-same',
       resourceId: scope.resourceId,
-      filename: 'twin',
+      filename: 'duplicate',
       purpose: 'batch',
       bytes: 1,
       sha256: '',
