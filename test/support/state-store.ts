@@ -4,6 +4,7 @@ import type { Scope } from '../../src/contract/scope.ts';
 import { assert } from '../../src/core/assert.ts';
 import type {
   BatchPlan,
+  Claim,
   ClaimedSegment,
   LineResult,
   NewBatch,
@@ -148,9 +149,7 @@ export async function claimOne(
   return segment;
 }
 
-type Held = Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>;
-
-export const resultOf = (segment: Held, line: number, given: Partial<LineResult> = {}): LineResult => ({
+export const resultOf = (segment: Claim, line: number, given: Partial<LineResult> = {}): LineResult => ({
   batchSeq: segment.batchSeq,
   segmentIndex: segment.index,
   epoch: segment.epoch,
@@ -168,7 +167,7 @@ export const resultsOf = (segment: ClaimedSegment, given: Partial<LineResult> = 
     resultOf(segment, segment.firstLine + offset, given),
   );
 
-export const held = ({ batchSeq, index, epoch }: Held): Held => ({ batchSeq, index, epoch });
+export const held = ({ batchSeq, index, epoch }: Claim): Claim => ({ batchSeq, index, epoch });
 
 export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 export const text = (payload: Uint8Array): string => new TextDecoder().decode(payload);

@@ -18,21 +18,16 @@ export function createAuditStore(database: Database): AuditStore {
   };
 }
 
+type NewEntry = Omit<AuditEntry, 'seq' | 'detail'> & Partial<Pick<AuditEntry, 'detail'>>;
+
 /** Invariant: called in the transaction of the change. Otherwise a crash could leave a change without its entry. */
 export async function writeAudit(
   trx: Trx,
-  { atS, resourceId, actor, action, target, detail }: Omit<AuditEntry, 'seq'>,
+  { atS, resourceId, actor, action, target, detail = {} }: NewEntry,
 ): Promise<void> {
   await trx
     .insertInto('audit')
-    .values({
-      at_s: atS,
-      resource_id: resourceId,
-      actor,
-      action,
-      target,
-      detail: JSON.stringify(detail),
-    })
+    .values({ at_s: atS, resource_id: resourceId, actor, action, target, detail: JSON.stringify(detail) })
     .execute();
 }
 

@@ -47,10 +47,8 @@ export function createBatchStore(database: Database): BatchStore {
           .executeTakeFirst();
         if (!batch) return undefined;
         if (!TRANSITIONS[batch.status].includes('cancelling')) return toBatch(batch);
-        const { resourceId, actor } = scope;
         const detail = { status: { from: batch.status, to: 'cancelling' } };
-        const action = 'batch.cancel';
-        await writeAudit(trx, { atS, resourceId, actor, action, target: batchId, detail });
+        await writeAudit(trx, { ...scope, atS, action: 'batch.cancel', target: batchId, detail });
         return toBatch(await transition(trx, batch, 'cancelling', { atS }));
       }),
 

@@ -3,9 +3,7 @@ import type { Compilable, CompiledQuery, QueryResult } from 'kysely';
 import { assert } from '../../core/assert.ts';
 import type { Trx } from './database.ts';
 import { inLockOrder } from './lock-order.ts';
-import type { ClaimedSegment, LineResult } from './ports.ts';
-
-export type Claim = Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>;
+import type { Claim, LineResult } from './ports.ts';
 
 /**
  * The hot path: records one group of results, their counters and the progress of their segments. Returns the claims that

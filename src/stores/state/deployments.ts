@@ -92,9 +92,8 @@ async function put(
     .onConflict((conflict) => conflict.columns(['resource_id', 'name']).doUpdateSet(fields))
     .execute();
   await writeAudit(trx, {
+    ...scope,
     atS,
-    resourceId: scope.resourceId,
-    actor: scope.actor,
     action: before ? 'deployment.update' : 'deployment.create',
     target: name,
     detail: changes ?? Object.fromEntries(FIELDS.map((field) => [field, deployment[field]])),
@@ -107,7 +106,7 @@ async function remove(
   scope: Scope,
   { name, atS }: { name: string; atS: number },
 ): Promise<'deleted' | 'not_found' | 'in_use'> {
-  const { resourceId, actor } = scope;
+  const { resourceId } = scope;
   const deployment = await find(trx, scope, name);
   if (!deployment) return 'not_found';
   const live = await withLive(trx)
@@ -122,14 +121,8 @@ async function remove(
     .where('name', '=', name)
     .execute();
   const { model, version, sku, enqueuedTokensMax } = deployment;
-  await writeAudit(trx, {
-    atS,
-    resourceId,
-    actor,
-    action: 'deployment.delete',
-    target: name,
-    detail: { model, version, sku, enqueuedTokensMax },
-  });
+  const detail = { model, version, sku, enqueuedTokensMax };
+  await writeAudit(trx, { ...scope, atS, action: 'deployment.delete', target: name, detail });
   return 'deleted';
 }
 

@@ -34,18 +34,16 @@ export function createFileStore(database: Database): FileStore {
 
     delete: (scope, fileId, atS) =>
       database.transact(async (trx) => {
-        const { resourceId, actor } = scope;
         const deleted = await trx
           .deleteFrom('files')
-          .where('resource_id', '=', resourceId)
+          .where('resource_id', '=', scope.resourceId)
           .where('id', '=', fileId)
           .returning([...REMOVED, 'filename', 'purpose'])
           .executeTakeFirst();
         if (!deleted) return undefined;
         await noteRemovals(trx, [deleted]);
-        const { filename, purpose } = deleted;
-        const detail = { filename, purpose };
-        await writeAudit(trx, { atS, resourceId, actor, action: 'file.delete', target: fileId, detail });
+        const detail = { filename: deleted.filename, purpose: deleted.purpose };
+        await writeAudit(trx, { ...scope, atS, action: 'file.delete', target: fileId, detail });
         return blobOf(deleted);
       }),
 

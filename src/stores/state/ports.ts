@@ -392,6 +392,9 @@ export interface ClaimedSegment extends SegmentPlan {
   readonly recordedLines: readonly number[];
 }
 
+/** What a write to a claimed segment must name. */
+export type Claim = Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>;
+
 export interface WorkStore {
   /**
    * Claims up to `segmentsMax` unclaimed, unfinished segments of one batch, lowest first. Empty unless `in_progress`.
@@ -410,36 +413,35 @@ export interface WorkStore {
    * Gives unfinished segments back; no crash is counted. `inDoubt`: requests that were sent and whose replies will not be
    * known. They count as the batch's `resent`. Stale epochs are ignored.
    */
-  release(
-    segments: readonly (Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'> & {
-      readonly inDoubt?: number;
-    })[],
-  ): Promise<void>;
+  release(segments: readonly (Claim & { readonly inDoubt?: number })[]): Promise<void>;
   /**
    * Takes back every segment of other owners: raises its epoch, counts a crash (and one for its suspect), and adds its
    * requests without a result to the batch's `resent`. Called once at start, when all other owners have ended.
    */
   reclaim(owner: string): Promise<{ segments: number; requests: number }>;
   /** Records that `line` is tried alone, before it is sent. 0: no line is. False: the epoch is stale. */
-  markSuspect(segment: Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>, line: number): Promise<boolean>;
+  markSuspect(segment: Claim, line: number): Promise<boolean>;
 }
 
 /**
- * Removes what was kept long enough, so many rows a call at most. `byS`: what came, or ended, by then is removed. The blobs
- * of removed files are returned, and are among the removals.
+ * Removes what was kept long enough. The blobs of removed files are returned, and are among the removals.
  */
 export interface RetentionStore {
   /** Removes ended batches, with the rows of the files that they produced. */
-  pruneBatches(query: {
-    readonly byS: number;
-    readonly limit: number;
-  }): Promise<{ batches: number; blobIds: string[] }>;
+  pruneBatches(query: Prune): Promise<{ batches: number; blobIds: string[] }>;
   /** Removes files that have no expiry of their own and that no live batch reads. */
-  pruneFiles(query: { readonly byS: number; readonly limit: number }): Promise<string[]>;
-  pruneAudit(query: { readonly byS: number; readonly limit: number }): Promise<number>;
-  pruneIdempotencyKeys(query: { readonly byS: number; readonly limit: number }): Promise<number>;
+  pruneFiles(query: Prune): Promise<string[]>;
+  pruneAudit(query: Prune): Promise<number>;
+  pruneIdempotencyKeys(query: Prune): Promise<number>;
   /** Gives some of the space of removed rows back to the disk. False: there is little, or the database does it by itself. */
   shrink(): Promise<boolean>;
+}
+
+export interface Prune {
+  /** What came, or ended, by then is removed. */
+  readonly byS: number;
+  /** A call removes so many rows at most. */
+  readonly limit: number;
 }
 
 /** The one recorded outcome of a line. */
@@ -468,7 +470,7 @@ export interface ResultStore {
    * Inserts a group and moves the counters of its batches and the progress of its segments, in one transaction. Results whose
    * epoch is stale, or whose batch takes no more results, are dropped. Returns the segments that are lost.
    */
-  commit(group: readonly LineResult[]): Promise<Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>[]>;
+  commit(group: readonly LineResult[]): Promise<Claim[]>;
   /** Results after `afterLine` in line order, up to `bytesMax` payload bytes or `rowsMax` rows, but one at least. */
   page(
     batchSeq: number,

@@ -6,9 +6,8 @@ import { deleteFiles } from './files.ts';
 import { withResource } from './lock-order.ts';
 import type { Change, ResourceStore } from './ports.ts';
 import type { ResourceRecord } from './schema.ts';
+import { ADMIN_KEY, readSetting, writeSetting } from './settings.ts';
 import { deleteUploads } from './uploads.ts';
-
-export const ADMIN_KEY = 'admin_key_digest';
 
 export function createResourceStore(database: Database): ResourceStore {
   return {
@@ -28,25 +27,15 @@ export function createResourceStore(database: Database): ResourceStore {
 
     ...keyStore(database),
 
-    adminKeyDigest: () => database.read(adminKeyDigest),
+    adminKeyDigest: () => database.read((db) => readSetting(db, ADMIN_KEY)),
 
-    setAdminKeyDigest: (digest, { actor, atS }) =>
+    setAdminKeyDigest: (digest, change) =>
       database.transact(async (trx) => {
-        const before = await adminKeyDigest(trx);
+        const before = await readSetting(trx, ADMIN_KEY);
         if (before === digest) return;
-        await trx
-          .insertInto('settings')
-          .values({ name: ADMIN_KEY, value: digest })
-          .onConflict((conflict) => conflict.column('name').doUpdateSet({ value: digest }))
-          .execute();
-        await writeAudit(trx, {
-          atS,
-          resourceId: null,
-          actor,
-          action: before === undefined ? 'key.create' : 'key.regenerate',
-          target: 'admin-key',
-          detail: {},
-        });
+        await writeSetting(trx, ADMIN_KEY, digest);
+        const action = before === undefined ? 'key.create' : 'key.regenerate';
+        await writeAudit(trx, { ...change, resourceId: null, action, target: 'admin-key' });
       }),
   };
 }
@@ -102,7 +91,7 @@ const FIELDS = [
 async function put(
   trx: Trx,
   resource: Resource,
-  { actor, atS }: Change,
+  change: Change,
 ): Promise<'created' | 'updated' | 'unchanged'> {
   const before = await find(trx, resource.id);
   const changes = before && changesOf(before, resource, FIELDS);
@@ -114,9 +103,8 @@ async function put(
     .onConflict((conflict) => conflict.column('id').doUpdateSet(fields))
     .execute();
   await writeAudit(trx, {
-    atS,
+    ...change,
     resourceId: id,
-    actor,
     action: before ? 'resource.update' : 'resource.create',
     target: id,
     detail: changes ?? Object.fromEntries(FIELDS.map((field) => [field, resource[field]])),
@@ -150,7 +138,7 @@ async function remove(
 async function removeSome(
   trx: Trx,
   resourceId: string,
-  { actor, atS }: Change,
+  change: Change,
 ): Promise<'deleted' | 'not_found' | 'in_use' | 'more'> {
   if (!(await find(trx, resourceId))) return 'not_found';
   const live = await withLive(trx).select('seq').where('resource_id', '=', resourceId).executeTakeFirst();
@@ -180,14 +168,7 @@ async function removeSome(
     .where('resource_id', '=', resourceId)
     .execute();
   await trx.deleteFrom('resources').where('id', '=', resourceId).execute();
-  await writeAudit(trx, {
-    atS,
-    resourceId,
-    actor,
-    action: 'resource.delete',
-    target: resourceId,
-    detail: {},
-  });
+  await writeAudit(trx, { ...change, resourceId, action: 'resource.delete', target: resourceId });
   return 'deleted';
 }
 
@@ -208,14 +189,8 @@ async function putKey(
   await trx.insertInto('resource_keys').values({ resource_id: resourceId, slot, digest, hint }).execute();
   // Only the hint is new: keys from earlier releases have none.
   if (before?.digest === digest) return;
-  await writeAudit(trx, {
-    atS: change.atS,
-    resourceId,
-    actor: change.actor,
-    action: before ? 'key.regenerate' : 'key.create',
-    target: `key${slot}`,
-    detail: { hint },
-  });
+  const action = before ? 'key.regenerate' : 'key.create';
+  await writeAudit(trx, { ...change, resourceId, action, target: `key${slot}`, detail: { hint } });
 }
 
 async function deleteKey(
@@ -234,18 +209,9 @@ async function deleteKey(
     resourceId,
     action: 'key.delete',
     target: `key${slot}`,
-    detail: { hint: deleted.hint },
+    detail: deleted,
   });
   return true;
-}
-
-async function adminKeyDigest(db: Db): Promise<string | undefined> {
-  const row = await db
-    .selectFrom('settings')
-    .select('value')
-    .where('name', '=', ADMIN_KEY)
-    .executeTakeFirst();
-  return row?.value;
 }
 
 const toRecord = (resource: Resource): ResourceRecord => ({

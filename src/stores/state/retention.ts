@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import { withLive } from './batch-rows.ts';
 import type { Database, Db, Trx } from './database.ts';
 import { deleteFiles } from './files.ts';
-import type { RetentionStore } from './ports.ts';
+import type { Prune, RetentionStore } from './ports.ts';
 
 /** The service itself uses it, for every resource. */
 export function createRetentionStore(database: Database): RetentionStore {
@@ -16,11 +16,9 @@ export function createRetentionStore(database: Database): RetentionStore {
   };
 }
 
-type Query = Parameters<RetentionStore['pruneBatches']>[0];
-
 async function pruneBatches(
   trx: Trx,
-  { byS, limit }: Query,
+  { byS, limit }: Prune,
 ): Promise<{ batches: number; blobIds: string[] }> {
   const found: { seq: number; output_file_id: string; error_file_id: string }[] = [];
   for (const resourceId of await resourceIds(trx)) {
@@ -54,7 +52,7 @@ async function pruneBatches(
 }
 
 /** The input of a live batch stays, whatever its age. A file with an expiry of its own stays until then. */
-async function pruneFiles(trx: Trx, { byS, limit }: Query): Promise<string[]> {
+async function pruneFiles(trx: Trx, { byS, limit }: Prune): Promise<string[]> {
   const blobIds: string[] = [];
   for (const resourceId of await resourceIds(trx)) {
     if (blobIds.length === limit) break;
@@ -78,7 +76,7 @@ const resourceIds = async (db: Db): Promise<string[]> =>
   (await db.selectFrom('resources').select('id').orderBy('id').execute()).map(({ id }) => id);
 
 /** Removes the oldest rows, in the order of arrival. A row from a clock that ran ahead keeps later rows a while longer. */
-async function pruneAudit(trx: Trx, { byS, limit }: Query): Promise<number> {
+async function pruneAudit(trx: Trx, { byS, limit }: Prune): Promise<number> {
   const oldest = await trx.selectFrom('audit').select(['seq', 'at_s']).orderBy('seq').limit(limit).execute();
   const kept = oldest.findIndex((row) => row.at_s > byS);
   const old = kept === -1 ? oldest : oldest.slice(0, kept);
@@ -87,7 +85,7 @@ async function pruneAudit(trx: Trx, { byS, limit }: Query): Promise<number> {
   return old.length;
 }
 
-async function pruneIdempotencyKeys(trx: Trx, { byS, limit }: Query): Promise<number> {
+async function pruneIdempotencyKeys(trx: Trx, { byS, limit }: Prune): Promise<number> {
   const old = await trx
     .selectFrom('idempotency_keys')
     .select(['resource_id', 'key'])

@@ -2,7 +2,7 @@ import type { SegmentPlan } from '../../contract/inspection.ts';
 import { withWork } from './batch-rows.ts';
 import type { Database, Db, Trx } from './database.ts';
 import { inLockOrder, lockBatch } from './lock-order.ts';
-import type { ClaimedSegment, WorkStore } from './ports.ts';
+import type { Claim, ClaimedSegment, WorkStore } from './ports.ts';
 import type { BatchRecord, SegmentRecord } from './schema.ts';
 
 /** The engine uses it for every resource, so a segment is found by its batch's seq. */
@@ -41,7 +41,7 @@ export function createWorkStore(database: Database): WorkStore {
 }
 
 /** The segment, unless another claim has raised its epoch. */
-const held = (trx: Trx, { batchSeq, index, epoch }: Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>) =>
+const held = (trx: Trx, { batchSeq, index, epoch }: Claim) =>
   trx
     .updateTable('segments')
     .where('batch_seq', '=', batchSeq)

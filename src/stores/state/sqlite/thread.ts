@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 
 import { portsOf } from '../calls.ts';
-import type { StateStore } from '../ports.ts';
+import type { Claim, StateStore } from '../ports.ts';
 import { StoreError } from '../ports.ts';
 import { buffersOf, packResults, unpackRows, type Packed } from './packing.ts';
 import { fromWire } from './protocol.ts';
@@ -33,13 +33,11 @@ export async function openSqliteStore({ path, onFatal }: SqliteOptions): Promise
     results: {
       ...ports.results,
       commit: (group) =>
-        thread.call({ port: 'results', method: 'commit', args: [] }, packResults(group)) as Promise<Lost>,
+        thread.call({ port: 'results', method: 'commit', args: [] }, packResults(group)) as Promise<Claim[]>,
     },
     close: () => thread.close(),
   };
 }
-
-type Lost = Awaited<ReturnType<StateStore['results']['commit']>>;
 
 /**
  * The owner's end of the store's thread. It is in one of two modes:
