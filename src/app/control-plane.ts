@@ -34,8 +34,8 @@ export async function openControlPlane(
   {
     log,
     exclusive,
-    keepFirstKeys,
-  }: { readonly log: Log; readonly exclusive: Exclusive; readonly keepFirstKeys: KeepFirstKeys },
+    keepFirstKeys = async () => {},
+  }: { readonly log: Log; readonly exclusive: Exclusive; readonly keepFirstKeys?: KeepFirstKeys },
 ): Promise<OpenedControlPlane> {
   const digest = (key: string): string => keyDigest(pepper, key);
   const identity = createIdentity(

@@ -97,14 +97,12 @@ function resolveResource(entry: ResourceEntry, { values, at, index, more }: Plac
       source: at('resources', [index, 'deployments', i]),
     })),
   ];
-  const deployments = entries.map(({ deployment, source }) => resolveDeployment(deployment, values, source));
-  const inlineUpstreams = entries.flatMap(({ deployment, source }) =>
-    inlineOf(deployment, { resourceId: entry.name, values, source }),
-  );
-  const namesOf = (deployment: DeclaredDeployment): string[] =>
-    inlineUpstreams.flatMap(({ name, onlyFor }) => (onlyFor?.deployment === deployment.name ? [name] : []));
+  const own = entries.map(({ deployment: entryOfIt, source }) => {
+    const inline = inlineOf(entryOfIt, { resourceId: entry.name, values, source });
+    return { inline, deployment: resolveDeployment(entryOfIt, { values, inline, source }) };
+  });
   return {
-    inlineUpstreams,
+    inlineUpstreams: own.flatMap(({ inline }) => inline),
     resource: {
       id: entry.name,
       location: entry.location ?? values.location,
@@ -115,17 +113,21 @@ function resolveResource(entry: ResourceEntry, { values, at, index, more }: Plac
       keys: entry.keys ?? (isDefault && values.apiKey !== null ? [values.apiKey] : []),
       keyAuthDisabled: entry.disableKeyAuth ?? false,
       tags: entry.tags ?? {},
-      deployments: deployments.map((deployment) =>
-        deployment.upstreams === null
-          ? deployment
-          : { ...deployment, upstreams: [...deployment.upstreams, ...namesOf(deployment)] },
-      ),
+      deployments: own.map(({ deployment }) => deployment),
       source: index === -1 ? at('deployments') : at('resources', [index]),
     },
   };
 }
 
-function resolveDeployment(entry: DeploymentEntry, values: Values, source: string): DeclaredDeployment {
+function resolveDeployment(
+  entry: DeploymentEntry,
+  {
+    values,
+    inline,
+    source,
+  }: { readonly values: Values; readonly inline: readonly UpstreamConfig[]; readonly source: string },
+): DeclaredDeployment {
+  const named = entry.upstreams?.filter((upstream) => typeof upstream === 'string');
   return {
     name: entry.name,
     model: entry.model ?? entry.name,
@@ -137,7 +139,7 @@ function resolveDeployment(entry: DeploymentEntry, values: Values, source: strin
     versionUpgradeOption: entry.versionUpgradeOption ?? DEPLOYMENT_DEFAULTS.versionUpgradeOption,
     contentFilter: entry.contentFilter ?? DEPLOYMENT_DEFAULTS.contentFilter,
     concurrencyMax: entry.concurrency ?? values.concurrencyMax,
-    upstreams: entry.upstreams?.filter((upstream) => typeof upstream === 'string') ?? null,
+    upstreams: named ? [...named, ...inline.map(({ name }) => name)] : null,
     tags: entry.tags ?? {},
     source,
   };

@@ -1,6 +1,6 @@
 import { OBJECTS } from './docs-objects.ts';
 import type { Option } from './option.ts';
-import { envName, OPTION_NAMES, OPTIONS, yamlPath, type OptionName } from './options.ts';
+import { commandsOf, envName, OPTION_NAMES, OPTIONS, yamlPath, type OptionName } from './options.ts';
 
 /** The page docs/configuration.md. `npm run fix` writes it, and a test compares the file with it. */
 export function configurationPage(): string {
@@ -8,7 +8,7 @@ export function configurationPage(): string {
 }
 
 function section(name: OptionName): string {
-  const { flag, placeholder, kind, help, commands } = OPTIONS[name];
+  const { flag, placeholder, kind, help } = OPTIONS[name];
   const value = placeholder === null ? '' : ` ${placeholder}`;
   const path = yamlPath(name);
   return `### \`--${flag}${value}\`
@@ -19,14 +19,16 @@ ${help}
 - file: ${path ? `\`${path.join('.')}\`` : 'not there'}
 - value: ${kind.what}
 - default: ${defaultText(name)}
-- commands: ${commands.map((command) => `\`${command}\``).join(', ')}
+- commands: ${commandsOf(name)
+    .map((command) => `\`${command}\``)
+    .join(', ')}
 - changed while the service runs: ${whenChanged(name)}
 `;
 }
 
 function whenChanged(name: OptionName): string {
-  const { reloads, commands }: Pick<Option<unknown, unknown>, 'reloads' | 'commands'> = OPTIONS[name];
-  if (!commands.includes('serve')) return 'not looked at';
+  if (!commandsOf(name).includes('serve')) return 'not looked at';
+  const { reloads }: Pick<Option<unknown, unknown>, 'reloads'> = OPTIONS[name];
   return reloads ? 'applied on SIGHUP' : 'needs a restart';
 }
 

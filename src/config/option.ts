@@ -19,7 +19,8 @@ export interface Option<T, D> {
   readonly help: string;
   /** A changed value is applied on SIGHUP; others need a restart. */
   readonly reloads?: true;
-  readonly commands: readonly OptionCommand[];
+  /** Absent: `serve` alone. */
+  readonly commands?: readonly OptionCommand[];
 }
 
 export const option = <T, const D extends T | null>(entry: Option<T, D>): Option<T, D> => entry;

@@ -1,10 +1,10 @@
 import { CONCURRENCY_MAX, ENQUEUED_TOKENS_MAX, OFFERS } from '../contract/control.ts';
 import { deployment, type DeploymentEntry } from './deployment.ts';
-import { KEEP_OPTIONS } from './keep-options.ts';
 import { option, type Option, type OptionCommand } from './option.ts';
 import { subscription } from './resource.ts';
 import { SIMULATOR_OPTIONS } from './simulator-options.ts';
 import {
+  age,
   bytes,
   count,
   databaseUrl,
@@ -24,6 +24,18 @@ import {
 const DAY_MS = 24 * 3_600_000;
 const MiB = 2 ** 20;
 
+/** What has ended is kept for ever, unless the operator says for how long. */
+const keep = (what: string, help: string) =>
+  option({
+    flag: `keep-${what}`,
+    yaml: `keep.${what}`,
+    kind: age,
+    placeholder: 'AGE',
+    default: null,
+    defaultText: 'for ever',
+    help,
+  });
+
 /**
  * The table of options. Flags, `OFFPEAK_*`, the file's keys, `--help` and docs/configuration.md are made from it. Each key
  * is the property of the loaded configuration.
@@ -35,7 +47,6 @@ export const OPTIONS = {
     placeholder: 'HOST',
     default: '127.0.0.1',
     help: 'Address to listen on. 0.0.0.0 lets other machines in.',
-    commands: ['serve'],
   }),
   port: option({
     flag: 'port',
@@ -43,7 +54,6 @@ export const OPTIONS = {
     placeholder: 'PORT',
     default: 8080,
     help: 'Port to listen on; 0 takes a free one.',
-    commands: ['serve'],
   }),
   dataDir: option({
     flag: 'data-dir',
@@ -60,7 +70,6 @@ export const OPTIONS = {
     placeholder: null,
     default: false,
     help: 'Treat the data directory and the database as one installation, although their ids differ. Give it for one start.',
-    commands: ['serve'],
   }),
   configPath: option({
     flag: 'config',
@@ -80,7 +89,6 @@ export const OPTIONS = {
     defaultText: 'made at first start and shown once',
     help: 'Key of the default resource, which callers send as `api-key` or as a bearer token.',
     reloads: true,
-    commands: ['serve'],
   }),
   adminKey: option({
     flag: 'admin-key',
@@ -90,7 +98,6 @@ export const OPTIONS = {
     defaultText: 'made at first start and shown once',
     help: 'Key that opens the control plane: resources, deployments, quota, audit.',
     reloads: true,
-    commands: ['serve'],
   }),
   upstream: option({
     flag: 'upstream',
@@ -121,7 +128,6 @@ export const OPTIONS = {
     defaultText: 'gpt-4o-batch-deployment=gpt-4o, with the simulator',
     help: 'Name that callers put in `model`, and the model to ask the upstream for. May be repeated.',
     reloads: true,
-    commands: ['serve'],
   }),
   enqueuedTokensMax: option({
     flag: 'enqueued-tokens',
@@ -131,7 +137,6 @@ export const OPTIONS = {
     defaultText: "an equal share of the model's quota, or 5B without one",
     help: 'Input tokens that the live batches of one deployment may hold together.',
     reloads: true,
-    commands: ['serve'],
   }),
   database: option({
     flag: 'database',
@@ -148,7 +153,6 @@ export const OPTIONS = {
     placeholder: 'LEVEL',
     default: 'info',
     help: 'Least level of what is logged: debug, info, warn, error or silent.',
-    commands: ['serve'],
   }),
   logFormat: option({
     flag: 'log-format',
@@ -156,7 +160,6 @@ export const OPTIONS = {
     placeholder: 'FORMAT',
     default: 'auto',
     help: 'Log lines for people (pretty) or for machines (json). auto: pretty on a terminal, json elsewhere.',
-    commands: ['serve'],
   }),
   location: option({
     flag: 'location',
@@ -164,7 +167,6 @@ export const OPTIONS = {
     placeholder: 'REGION',
     default: 'koreacentral',
     help: 'Region of the default resource, reported in `x-ms-region`, and of upstreams that name none.',
-    commands: ['serve'],
   }),
   offer: option({
     flag: 'offer',
@@ -173,7 +175,6 @@ export const OPTIONS = {
     default: 'enterprise',
     help: `Subscription offer, which decides the quota: ${OFFERS.join(', ')}.`,
     reloads: true,
-    commands: ['serve'],
   }),
   subscription: option({
     flag: 'subscription',
@@ -181,7 +182,6 @@ export const OPTIONS = {
     placeholder: 'ID',
     default: '00000000-0000-0000-0000-000000000000',
     help: 'Subscription of the default resource, and of others that name none.',
-    commands: ['serve'],
   }),
   resourceDomains: option({
     flag: 'resource-domain',
@@ -191,7 +191,6 @@ export const OPTIONS = {
     repeatable: true,
     default: ['localhost', 'openai.azure.com', 'cognitiveservices.azure.com', 'services.ai.azure.com'],
     help: "Domain that follows a resource's name in the host that callers address. May be repeated.",
-    commands: ['serve'],
   }),
   connectionsPerAddressMax: option({
     flag: 'max-connections-per-address',
@@ -199,7 +198,6 @@ export const OPTIONS = {
     placeholder: 'N',
     default: 100,
     help: 'Connections that one address may have open. Behind a trusted proxy, its requests under way count. This machine has no limit.',
-    commands: ['serve'],
   }),
   trustedProxies: option({
     flag: 'trusted-proxy',
@@ -210,7 +208,6 @@ export const OPTIONS = {
     default: [],
     defaultText: 'none',
     help: 'Addresses (10.0.0.0/8, ::1) of trusted proxies: their `X-Forwarded-For` and `Forwarded` say where a request comes from. May be repeated.',
-    commands: ['serve'],
   }),
   tlsCertPath: option({
     flag: 'tls-cert',
@@ -219,7 +216,6 @@ export const OPTIONS = {
     default: null,
     defaultText: 'plain HTTP',
     help: 'Certificate (PEM, with its chain) for HTTPS.',
-    commands: ['serve'],
   }),
   tlsKeyPath: option({
     flag: 'tls-key',
@@ -227,7 +223,6 @@ export const OPTIONS = {
     placeholder: 'FILE',
     default: null,
     help: 'Private key (PEM) of the certificate.',
-    commands: ['serve'],
   }),
   tlsSelfSigned: option({
     flag: 'tls-self-signed',
@@ -235,7 +230,6 @@ export const OPTIONS = {
     placeholder: null,
     default: false,
     help: 'Speak HTTPS with a certificate for this machine, made at the first start and kept in the data directory.',
-    commands: ['serve'],
   }),
   concurrencyMax: option({
     flag: 'concurrency',
@@ -280,7 +274,6 @@ export const OPTIONS = {
     placeholder: null,
     default: false,
     help: 'End a batch as `expired` when its 24 hours are over. Otherwise it runs on, as in Azure.',
-    commands: ['serve'],
   }),
   importHosts: option({
     flag: 'import-host',
@@ -291,7 +284,6 @@ export const OPTIONS = {
     default: [],
     defaultText: 'none: imports are off',
     help: 'Host that `POST /files/import` may fetch from. May be repeated.',
-    commands: ['serve'],
   }),
   filesMax: option({
     flag: 'max-files',
@@ -299,7 +291,6 @@ export const OPTIONS = {
     placeholder: 'N',
     default: 500,
     help: 'Input files without an expiry that a resource may hold.',
-    commands: ['serve'],
   }),
   expiringFilesMax: option({
     flag: 'max-expiring-files',
@@ -307,9 +298,16 @@ export const OPTIONS = {
     placeholder: 'N',
     default: 10_000,
     help: 'Input files with an expiry that a resource may hold.',
-    commands: ['serve'],
   }),
-  ...KEEP_OPTIONS,
+  keepBatchesMs: keep(
+    'batches',
+    'Remove batches, with their output and error files, this long after their end.',
+  ),
+  keepFilesMs: keep(
+    'files',
+    'Remove files this long after their upload, unless a live batch reads them or they have an expiry of their own.',
+  ),
+  keepAuditMs: keep('audit', 'Remove entries of the audit log this long after they were written.'),
   diskReserveBytes: option({
     flag: 'disk-reserve',
     kind: bytes,
@@ -317,7 +315,6 @@ export const OPTIONS = {
     default: 256 * MiB,
     defaultText: '256MiB',
     help: 'Free space below which uploads are refused and no more requests are sent.',
-    commands: ['serve'],
   }),
   ballastBytes: option({
     flag: 'ballast',
@@ -326,7 +323,6 @@ export const OPTIONS = {
     default: 64 * MiB,
     defaultText: '64MiB',
     help: 'Spare file in the data directory. The service removes it when the disk is full, so that it can go on answering.',
-    commands: ['serve'],
   }),
   ...SIMULATOR_OPTIONS,
 } as const satisfies Record<string, Option<unknown, unknown>>;
@@ -357,5 +353,10 @@ export function yamlPath(name: OptionName): string[] | undefined {
   return yaml ? yaml.split('.') : [flag.replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase())];
 }
 
+export function commandsOf(name: OptionName): readonly OptionCommand[] {
+  const { commands }: Pick<Option<unknown, unknown>, 'commands'> = OPTIONS[name];
+  return commands ?? ['serve'];
+}
+
 export const optionsOf = (command: OptionCommand): OptionName[] =>
-  OPTION_NAMES.filter((name) => (OPTIONS[name].commands as readonly OptionCommand[]).includes(command));
+  OPTION_NAMES.filter((name) => commandsOf(name).includes(command));

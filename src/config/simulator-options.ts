@@ -1,11 +1,14 @@
-import { option } from './option.ts';
+import { option, type Option } from './option.ts';
 import { count, duration, ratio, text } from './values.ts';
 
 const DAY_MS = 24 * 3_600_000;
 
+const simulated = <T, const D extends T | null>(entry: Option<T, D>): Option<T, D> =>
+  option({ ...entry, reloads: true, commands: ['serve', 'run', 'simulator'] });
+
 /** Part of the table of options. */
 export const SIMULATOR_OPTIONS = {
-  simulatorLatencyMs: option({
+  simulatorLatencyMs: simulated({
     flag: 'simulator-latency',
     yaml: 'simulator.latency',
     kind: duration(0, DAY_MS),
@@ -13,10 +16,8 @@ export const SIMULATOR_OPTIONS = {
     default: 0,
     defaultText: '0',
     help: 'Simulator: time to the first token.',
-    reloads: true,
-    commands: ['serve', 'run', 'simulator'],
   }),
-  simulatorTokensPerSecond: option({
+  simulatorTokensPerSecond: simulated({
     flag: 'simulator-tokens-per-second',
     yaml: 'simulator.tokensPerSecond',
     kind: count(1, 1e9),
@@ -24,20 +25,16 @@ export const SIMULATOR_OPTIONS = {
     default: null,
     defaultText: 'as fast as it goes',
     help: 'Simulator: speed of each answer.',
-    reloads: true,
-    commands: ['serve', 'run', 'simulator'],
   }),
-  simulatorErrorRate: option({
+  simulatorErrorRate: simulated({
     flag: 'simulator-error-rate',
     yaml: 'simulator.errorRate',
     kind: ratio,
     placeholder: 'RATIO',
     default: 0,
     help: 'Simulator: share of the requests that get a 500.',
-    reloads: true,
-    commands: ['serve', 'run', 'simulator'],
   }),
-  simulatorRequestsPerMinute: option({
+  simulatorRequestsPerMinute: simulated({
     flag: 'simulator-rpm',
     yaml: 'simulator.requestsPerMinute',
     kind: count(1, 1e9),
@@ -45,10 +42,8 @@ export const SIMULATOR_OPTIONS = {
     default: null,
     defaultText: 'no limit',
     help: 'Simulator: requests per minute before it answers 429.',
-    reloads: true,
-    commands: ['serve', 'run', 'simulator'],
   }),
-  simulatorTokensPerMinute: option({
+  simulatorTokensPerMinute: simulated({
     flag: 'simulator-tpm',
     yaml: 'simulator.tokensPerMinute',
     kind: count(1, 1e12),
@@ -56,27 +51,21 @@ export const SIMULATOR_OPTIONS = {
     default: null,
     defaultText: 'no limit',
     help: 'Simulator: tokens per minute before it answers 429.',
-    reloads: true,
-    commands: ['serve', 'run', 'simulator'],
   }),
-  simulatorSeed: option({
+  simulatorSeed: simulated({
     flag: 'simulator-seed',
     yaml: 'simulator.seed',
     kind: count(0, 2 ** 32 - 1),
     placeholder: 'N',
     default: 1,
     help: 'Simulator: the same seed gives the same answers.',
-    reloads: true,
-    commands: ['serve', 'run', 'simulator'],
   }),
-  simulatorBehaviour: option({
+  simulatorBehaviour: simulated({
     flag: 'simulator-behaviour',
     yaml: 'simulator.behaviour',
     kind: text,
     placeholder: 'FILE',
     default: null,
     help: 'Simulator: file of rules that give requests their statuses, delays and bodies (docs/simulator.md).',
-    reloads: true,
-    commands: ['serve', 'run', 'simulator'],
   }),
 } as const;

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Core } from '../../../app.ts';
+import type { Core } from '../../../app/core.ts';
 import { type Batch, type BatchEndpoint, isTerminal } from '../../../contract/batch.ts';
 import { ApiError } from '../../../contract/error.ts';
 import type { Inspection } from '../../../contract/inspection.ts';

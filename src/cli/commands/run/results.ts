@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import type { Core } from '../../../app.ts';
+import type { Core } from '../../../app/core.ts';
 import type { Batch } from '../../../contract/batch.ts';
 import { UnwrittenError, writeTarget } from '../../local-files/target.ts';
 import { CliError, EXIT } from '../../process/exit.ts';

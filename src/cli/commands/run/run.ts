@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { openLocalCore } from '../../../app.ts';
+import { openRunCore } from '../../../app.ts';
 import { type AppConfig, resolveConfig } from '../../../config/config.ts';
 import type { Values } from '../../../config/sections.ts';
 import type { Batch } from '../../../contract/batch.ts';
@@ -96,7 +96,7 @@ async function runUntilEnded(job: Job, record: RunRecord, values: Values): Promi
     note(`stopping: requests in flight get ${seconds} s to finish; again (Ctrl-C) to end now`);
   }, EXIT.interrupted);
   const { retrying, finished } = record;
-  const core = await openLocalCore(configOf(job, values), {
+  const core = await openRunCore(configOf(job, values), {
     log: troubleLog(view),
     onFatal: die,
     acceptedBefore: retrying && finished !== null && finished.request_counts.completed > 0,
