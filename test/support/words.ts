@@ -35,7 +35,7 @@ export const RETIRED: readonly Retired[] = [
     word: 'control alone',
     say: 'control plane',
     pattern: /\b(?:of|the|by) control\b(?! (?:plane|character)| *$)/,
-    example: 'the words of control',
+    example: 'the words of control are',
   },
   {
     word: 'suspect reply',
