@@ -9,7 +9,7 @@ import { noFailpoints } from '../../src/core/failpoint.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { RetryStorms } from '../../src/core/retry-storm.ts';
 import { Servers } from '../../src/serving/servers.ts';
-import type { ResultStore, StateStore } from '../../src/stores/state/ports.ts';
+import type { ResultStore, StateStore, WorkStore } from '../../src/stores/state/ports.ts';
 import type { Upstream, UpstreamReply } from '../../src/upstream/port.ts';
 import { ok } from './engine.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -33,8 +33,9 @@ export class DispatchBench {
   readonly close: () => Promise<void>;
   readonly clock = new ManualClock();
   hasDiskSpace = true;
-  /** Commits of results begin when it resolves. */
+  /** Commits of results, and notes of suspects, begin when these resolve. */
   committing: Promise<void> = Promise.resolve();
+  noting: Promise<void> = Promise.resolve();
   /** The custom ids of all requests that came, in order. */
   readonly sent: string[] = [];
   pending: Pending[] = [];
@@ -57,6 +58,16 @@ export class DispatchBench {
     commit: async (group) => {
       await this.committing;
       return this.store.results.commit(group);
+    },
+  };
+
+  readonly #work: WorkStore = {
+    claim: (...args) => this.store.work.claim(...args),
+    release: (...args) => this.store.work.release(...args),
+    reclaim: (...args) => this.store.work.reclaim(...args),
+    markSuspect: async (...args) => {
+      await this.noting;
+      return this.store.work.markSuspect(...args);
     },
   };
 
@@ -154,7 +165,7 @@ export class DispatchBench {
       ...base,
       onFatal,
       owner: `process-${this.#owners}`,
-      work: this.store.work,
+      work: this.#work,
       blobs: this.blobs,
       recorder: new Recorder(
         { ...base, onFatal, results: this.#results },
