@@ -13,13 +13,11 @@ interface Surroundings {
 }
 
 /** What a batch is doing just now. */
-export interface Activity extends Pick<LiveProgress, 'inFlight' | 'retries' | 'waiting' | 'endsByItself'> {
-  readonly recorded: number;
-}
+export type Activity = Pick<LiveProgress, 'inFlight' | 'retries' | 'waiting' | 'endsByItself'>;
 
 export function activityOf(backlog: Backlog, surroundings: Surroundings): Activity {
-  const { inFlight, recorded, retries, endsByItself } = backlog;
-  return { inFlight, recorded, retries, endsByItself, waiting: waitingOf(backlog, surroundings) };
+  const { inFlight, retries, endsByItself } = backlog;
+  return { inFlight, retries, endsByItself, waiting: waitingOf(backlog, surroundings) };
 }
 
 /** Why a batch does not move, or moves slowly, in a sentence for its owner; null: it moves. */

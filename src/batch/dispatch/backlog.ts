@@ -106,7 +106,6 @@ export class Backlog {
   inFlight = 0;
   /** Lines that wait for their next try. */
   waiting = 0;
-  recorded = 0;
   /** The store had no segment left to claim when it was asked last. */
   isExhausted = false;
   /** Nothing more is sent or claimed: the backlog is stopped, or its lines could not be claimed or read. */

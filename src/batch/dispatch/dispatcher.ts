@@ -1,9 +1,8 @@
 import type { Batch } from '../../contract/batch.ts';
 import { assert } from '../../core/assert.ts';
-import type { Clock } from '../../core/clock.ts';
-import type { Log } from '../../core/log.ts';
 import type { RetryStorms } from '../../core/retry-storm.ts';
 import { classifyFailure, isAccepted } from '../../serving/classify.ts';
+import type { ServingDeps } from '../../serving/deps.ts';
 import type { Server } from '../../serving/server.ts';
 import type { Servers } from '../../serving/servers.ts';
 import type { BlobStore } from '../../stores/blobs/port.ts';
@@ -22,16 +21,13 @@ import { CrashSuspects, type SuspectTurn } from './poison/process-crashes.ts';
 import { DeathSuspects } from './poison/server-deaths.ts';
 import { chooseClaim, refill } from './refill.ts';
 
-export interface DispatchDeps {
+export interface DispatchDeps extends ServingDeps {
   readonly work: WorkStore;
   readonly blobs: Pick<BlobStore, 'readBytes'>;
   readonly recorder: Recorder;
   /** Shared by all dispatchers: health and pace belong to the model server. */
   readonly servers: Servers;
   readonly retryStorms: RetryStorms;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Log;
   /** This process among all that may hold segments. */
   readonly owner: string;
   /** False: no result could be stored now, so nothing must be paid for (P10). */
@@ -357,7 +353,6 @@ export class Dispatcher {
     const settle: Settle = (kind) => {
       backlog.retries -= retries;
       if (kind === 'lost') line.segment.isLost = true;
-      else backlog.recorded += 1;
       this.#crashSuspects.endTurn(line);
       backlog.settle(line);
       if (backlog.held.length > 0) this.#failures.judgeRejections(backlog);

@@ -1,8 +1,7 @@
 import { assert } from '../../core/assert.ts';
 import { backoffMs } from '../../core/backoff.ts';
-import type { Clock } from '../../core/clock.ts';
-import type { Log } from '../../core/log.ts';
 import type { RetryStorms } from '../../core/retry-storm.ts';
+import type { ServingDeps } from '../../serving/deps.ts';
 import { mayBeDown, type ClassifiedFailure } from '../../serving/failure.ts';
 import { NO_USAGE } from '../../upstream/port.ts';
 import { answerLine, toUpstreamError, unansweredLine } from '../results/result-line.ts';
@@ -22,10 +21,7 @@ export interface FailureOptions {
   readonly acceptedBefore: boolean;
 }
 
-interface FailureDeps {
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Log;
+interface FailureDeps extends ServingDeps {
   readonly retryStorms: RetryStorms;
 }
 

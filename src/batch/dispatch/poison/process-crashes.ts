@@ -1,5 +1,4 @@
-import type { Clock } from '../../../core/clock.ts';
-import type { Log } from '../../../core/log.ts';
+import type { ServingDeps } from '../../../serving/deps.ts';
 import type { ClaimedSegment, WorkStore } from '../../../stores/state/ports.ts';
 import { NO_USAGE } from '../../../upstream/port.ts';
 import { UNANSWERED, unansweredLine } from '../../results/result-line.ts';
@@ -18,13 +17,10 @@ export interface SuspectTurn {
   line: Line | null;
 }
 
-interface CrashSuspectDeps {
+interface CrashSuspectDeps extends ServingDeps {
   readonly work: WorkStore;
   readonly suspectTurn: SuspectTurn;
   readonly hasDiskSpace: () => boolean;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Log;
 }
 
 /** All lines of a segment that was held at so many ends of a process are suspects. */
