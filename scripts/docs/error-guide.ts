@@ -1,4 +1,4 @@
-/** For docs/errors.md: what each code means, and what to do. The compiler sees to it that none is left out. */
+/** What each code means, and what to do, for docs/errors.md. The compiler finds a code that is left out. */
 import type { UnansweredCode } from '../../src/batch/results/result-line.ts';
 import type { BatchErrorCode } from '../../src/contract/batch.ts';
 import type { ApiErrorCode } from '../../src/contract/error.ts';
@@ -7,7 +7,7 @@ export type Guide = readonly [means: string, next: string];
 
 export const API_ERROR_GUIDE: Readonly<Record<ApiErrorCode, Guide>> = {
   invalidPayload: ['The request, or its form, is not what the route takes', 'The message says which part'],
-  invalidValue: ['A parameter has a value that is not taken', 'The message names it and what is taken'],
+  invalidValue: ['A parameter has a value that is not accepted', 'The message names it and what is accepted'],
   badRequest: [
     'The HTTP request is malformed, or its api-version is not served',
     'The message says why; most often it is the URL or the api-version',
@@ -24,7 +24,7 @@ export const API_ERROR_GUIDE: Readonly<Record<ApiErrorCode, Guide>> = {
     'The resource has no such deployment',
     '`GET /deployments` lists those that it has; `model` takes their names',
   ],
-  modelNotFound: ['No such model', '`GET /models` lists those that there are'],
+  modelNotFound: ['There is no such model', '`GET /models` lists the models'],
   routeNotFound: [
     'No route has this path; on `/openai/...` also: the api-version is missing',
     'Check the path, and add `?api-version=`',
@@ -37,14 +37,14 @@ export const API_ERROR_GUIDE: Readonly<Record<ApiErrorCode, Guide>> = {
     'The file is larger than a batch takes (200 MB)',
     'Split the file and make a batch of each part',
   ],
-  bodyTooLarge: ['The body is larger than this route takes', 'Send what the route asks for, and no more'],
+  bodyTooLarge: ['The body is larger than this route takes', 'Send only what the route asks for'],
   uploadNotFound: [
     'No upload of this resource has the id, or it ended more than a day ago',
     'Start another one',
   ],
   uploadNotPending: [
     'The upload in parts was completed, was cancelled or has expired',
-    'Start another one; the file of a completed one is there',
+    'Start another one; a completed upload has its file already',
   ],
   uploadPartDamaged: [
     'The disk of the service changed the bytes of a part',
@@ -79,7 +79,7 @@ export const API_ERROR_GUIDE: Readonly<Record<ApiErrorCode, Guide>> = {
     'Keys have at most 64 characters, values 512',
   ],
   unsupportedMediaType: [
-    'The body has a type or an encoding that is not taken',
+    'The body has a type or an encoding that is not accepted',
     'Send JSON, or multipart/form-data for an upload, uncompressed',
   ],
   unauthorized: [
@@ -133,19 +133,19 @@ export const API_ERROR_GUIDE: Readonly<Record<ApiErrorCode, Guide>> = {
   ],
   missingApiVersion: ['The control plane was called without an api-version', 'Add `?api-version=2025-09-01`'],
   invalidRequestContent: [
-    'The body has a member that is not taken',
-    'The message names it and says what is taken',
+    'The body has a member that is not accepted',
+    'The message names it and says what is accepted',
   ],
-  invalidResource: ['A name or a figure cannot be used', 'The message says which, and what may stand there'],
+  invalidResource: ['A name or a figure cannot be used', 'The message says which, and what can be used'],
   operationNotSupported: [
-    'The deployment does not do this: one for batches answers no single requests',
+    'The deployment does not answer single requests, since it is for batches',
     'Send a batch, or take another deployment',
   ],
   requestTimeout: ['The body did not arrive in time', 'Send it again, on a better connection'],
   rangeNotSatisfiable: ['The range lies outside of the file', 'Ask for a range within its `bytes`'],
   tooManyRequests: [
     'Too many calls with a wrong key or token came from this address',
-    'Wait as long as `Retry-After` says, and mend the key',
+    'Wait as long as `Retry-After` says, and correct the key',
   ],
   diskFull: ['The disk of the service is full; nothing was stored', 'Try again later; operators make space'],
   notReady: [
@@ -157,22 +157,22 @@ export const API_ERROR_GUIDE: Readonly<Record<ApiErrorCode, Guide>> = {
     'Ask the operator to restore the data directory; the log of the service names the file on the disk',
   ],
   internalFailure: [
-    'A fault of the service',
+    'The service has a fault',
     'Try again; if it stays, tell the operator the `x-request-id` of the answer',
   ],
 };
 
-/** Of `errors.data[].code`. */
+/** The codes of `errors.data[].code`. */
 export const BATCH_ERROR_GUIDE: Readonly<Record<BatchErrorCode, Guide>> = {
   empty_file: ['The file has no requests', 'Write one request on each line'],
   too_many_tasks: ['The file has more than 100,000 requests', 'Split it and make a batch of each part'],
   invalid_json_line: [
     'The line is not one JSON value in UTF-8',
-    'Mend the line; the message says at which position. Save the file as plain text',
+    'Correct the line; the message says at which position. Save the file as plain text',
   ],
   invalid_request: [
     'The line is no request that a batch can send: a member is missing, wrong or not possible in a batch; or its deployment takes no batches',
-    'Mend the member that `param` names',
+    'Correct the member that `param` names',
   ],
   missing_required_parameter: [
     'On `/v1`: the line lacks `custom_id`, `method`, `url` or `body`',
@@ -183,7 +183,7 @@ export const BATCH_ERROR_GUIDE: Readonly<Record<BatchErrorCode, Guide>> = {
     "The line's url is no endpoint of a batch, or not that of the batch",
     'Give all lines the same url, and create the batch with it',
   ],
-  invalid_url: ['On `/v1`: as `url_mismatch`', 'As `url_mismatch`'],
+  invalid_url: ['On `/v1`: the same as `url_mismatch`', 'Do as for `url_mismatch`'],
   model_not_found: [
     'The resource has no deployment of the name in `body.model`',
     'Take one of those that the message lists',
@@ -192,7 +192,7 @@ export const BATCH_ERROR_GUIDE: Readonly<Record<BatchErrorCode, Guide>> = {
     'The line names another deployment than the first one',
     'One batch has one deployment: make a file for each',
   ],
-  mismatched_model: ['On `/v1`: as `model_mismatch`', 'As `model_mismatch`'],
+  mismatched_model: ['On `/v1`: the same as `model_mismatch`', 'Do as for `model_mismatch`'],
   duplicate_custom_id: [
     'An earlier line has the same `custom_id`',
     'Make each one unique; the message names the other line',
@@ -211,22 +211,22 @@ export const BATCH_ERROR_GUIDE: Readonly<Record<BatchErrorCode, Guide>> = {
   ],
 };
 
-/** Of `error.code` on a line of the error file. */
+/** The codes of `error.code` on a line of the error file. */
 export const RESULT_ERROR_GUIDE: Readonly<Record<UnansweredCode, Guide>> = {
   batch_cancelled: [
     'The batch was cancelled before this request had an answer',
     'Send it again in another batch if it is still wanted',
   ],
   batch_expired: [
-    'The window of the batch closed before this request had an answer (`--strict-window`)',
+    'The completion window of the batch ended before this request had an answer (`--strict-window`)',
     'Send it again in another batch',
   ],
   internal_error: [
     'The service stopped unexpectedly each time this request was in flight',
-    'Look at what is special about it; send it again alone',
+    'Find out what is special about it, and send it again alone',
   ],
   upstream_error: [
     'The model server gave no answer that can be used, after all attempts',
-    'The message says what came; look at the log of the model server',
+    'The message says what came; read the log of the model server',
   ],
 };
