@@ -4,12 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/support/postgres.ts';
-import { createUploader } from '../batch/upload/upload.ts';
-import { systemClock } from '../core/clock.ts';
 import { DataDirError } from '../core/data-dir.ts';
-import { systemUuid } from '../core/ids.ts';
 import { createLog, silentLog, type Log } from '../core/log.ts';
-import { change, NO_LIMITS, resourceOf } from '../../test/support/state-store.ts';
+import { change, resourceOf } from '../../test/support/state-store.ts';
+import { uploaderOver } from '../../test/support/uploader.ts';
 import { missingFiles } from './installation.ts';
 import { closeStorage, openStorage, type Storage } from './storage.ts';
 
@@ -51,16 +49,7 @@ async function close(storage: Storage): Promise<void> {
   await closeStorage(storage);
 }
 
-const uploaderOf = ({ state, blobs, diskGuard }: Storage) =>
-  createUploader({
-    state,
-    blobs,
-    clock: systemClock,
-    uuid: systemUuid,
-    diskGuard,
-    log: silentLog,
-    limits: NO_LIMITS,
-  });
+const uploaderOf = ({ state, blobs }: Storage) => uploaderOver({ state, blobs });
 
 /** An installation with one file; what it is started with again, and the id of the file. */
 async function installed(where: Where): Promise<string> {

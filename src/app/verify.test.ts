@@ -4,11 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../../test/support/postgres.ts';
-import { createUploader } from '../batch/upload/upload.ts';
-import { systemClock } from '../core/clock.ts';
-import { systemUuid } from '../core/ids.ts';
 import { silentLog } from '../core/log.ts';
-import { change, NO_LIMITS, resourceOf } from '../../test/support/state-store.ts';
+import { change, resourceOf } from '../../test/support/state-store.ts';
+import { uploaderOver } from '../../test/support/uploader.ts';
 import { closeStorage, openStorage, type Storage } from './storage.ts';
 import { verify } from './verify.ts';
 
@@ -44,17 +42,9 @@ async function stop(): Promise<void> {
 }
 
 async function withFiles(count: number): Promise<string[]> {
-  const { state, blobs, diskGuard } = await start();
+  const { state, blobs } = await start();
   await state.resources.put(resourceOf('default'), change);
-  const uploader = createUploader({
-    state,
-    blobs,
-    clock: systemClock,
-    uuid: systemUuid,
-    diskGuard,
-    log: silentLog,
-    limits: NO_LIMITS,
-  });
+  const uploader = uploaderOver({ state, blobs });
   const ids: string[] = [];
   for (let n = 0; n < count; n++) {
     const chunks = [Buffer.from(`bytes of file ${n}`)] as never;

@@ -7,13 +7,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { tieTogether } from '../../src/app/installation.ts';
-import { createUploader, type Uploader } from '../../src/batch/upload/upload.ts';
+import type { Uploader } from '../../src/batch/upload/upload.ts';
 import { systemClock } from '../../src/core/clock.ts';
 import { DataDirError } from '../../src/core/data-dir.ts';
 import { noFailpoints } from '../../src/core/failpoint.ts';
 import { silentLog } from '../../src/core/log.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../src/stores/blobs/disk.ts';
-import { change, NO_LIMITS, resourceOf } from '../support/state-store.ts';
+import { change, resourceOf } from '../support/state-store.ts';
+import { uploaderOver } from '../support/uploader.ts';
 import type { StateStore } from '../../src/stores/state/ports.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
 import { overriding } from './overriding.ts';
@@ -158,15 +159,8 @@ class Halves {
     expect(isForeign && id === undefined && !refused, 'a foreign database was taken').toBe(false);
     if (refused) await tie(halves, { ...options, adopt: true });
     await state.resources.put(resourceOf('default'), change);
-    const uploader = createUploader({
-      state,
-      blobs,
-      clock: { ...systemClock, now: () => this.#nowMs },
-      uuid: this.#rng.uuid,
-      diskGuard: { hasSpace: async () => true, noteFull() {}, dropBallast: async () => {} },
-      log: silentLog,
-      limits: NO_LIMITS,
-    });
+    const clock = { ...systemClock, now: () => this.#nowMs };
+    const uploader = uploaderOver({ state, blobs, clock, uuid: this.#rng.uuid });
     this.#running = { state, blobs, uploader };
     await blobs.sweep();
     await uploader.bringStraysBack();

@@ -8,16 +8,14 @@ import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../core/clock.ts';
-import { createDiskGuard } from '../../core/disk-guard.ts';
-import { systemUuid } from '../../core/ids.ts';
-import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../stores/blobs/disk.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
-import { change, NO_LIMITS, resourceOf } from '../../../test/support/state-store.ts';
+import { change, resourceOf } from '../../../test/support/state-store.ts';
+import { uploaderOver } from '../../../test/support/uploader.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
 import { startProxy } from '../../../test/support/proxy-server.ts';
 import { createImporter, type Importer, type ImporterOptions } from './import.ts';
-import { createUploader, type Uploader } from './upload.ts';
+import type { Uploader } from './upload.ts';
 
 const scope = { resourceId: 'default', actor: 'test' };
 
@@ -35,16 +33,7 @@ beforeEach(async () => {
   state = await openSqliteInline({ path: join(dir, 'state.db') });
   await state.resources.put(resourceOf('default'), change);
   blobs = await openDiskBlobs({ dir: join(dir, 'blobs') });
-  uploader = createUploader({
-    state,
-    blobs,
-    clock: systemClock,
-    uuid: systemUuid,
-    diskGuard: createDiskGuard({ dir, clock: systemClock, freeBytesMin: 0, ballastBytes: 0 }),
-    log: silentLog,
-    limits: NO_LIMITS,
-    fileBytesMax: 1_000_000,
-  });
+  uploader = uploaderOver({ state, blobs, fileBytesMax: 1_000_000 });
   connections = 0;
   server = createServer((request, response) => answer(request, response));
   server.on('connection', () => connections++);

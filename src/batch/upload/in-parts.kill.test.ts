@@ -7,14 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer, text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { systemClock } from '../../core/clock.ts';
-import { createDiskGuard } from '../../core/disk-guard.ts';
-import { systemUuid } from '../../core/ids.ts';
-import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs } from '../../stores/blobs/disk.ts';
-import { change, NO_LIMITS, resourceOf } from '../../../test/support/state-store.ts';
+import { change, resourceOf } from '../../../test/support/state-store.ts';
+import { uploaderOver } from '../../../test/support/uploader.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
-import { createUploader } from './upload.ts';
 
 const scope = { resourceId: 'default', actor: 'test' };
 const PARTS = [randomBytes(700_000), randomBytes(1_500_000)];
@@ -32,15 +28,7 @@ async function openStores() {
   const blobs = await openDiskBlobs({ dir: join(dir, 'blobs') });
   await blobs.sweep();
   await state.resources.put(resourceOf('default'), change);
-  const uploader = createUploader({
-    state,
-    blobs,
-    clock: systemClock,
-    uuid: systemUuid,
-    diskGuard: createDiskGuard({ dir, clock: systemClock, freeBytesMin: 0, ballastBytes: 0 }),
-    log: silentLog,
-    limits: NO_LIMITS,
-  });
+  const uploader = uploaderOver({ state, blobs });
   const close = async () => {
     await blobs.close();
     await state.close();

@@ -8,13 +8,10 @@ import { createInterface } from 'node:readline';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../core/clock.ts';
-import { createDiskGuard } from '../../core/disk-guard.ts';
-import { systemUuid } from '../../core/ids.ts';
-import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs } from '../../stores/blobs/disk.ts';
 import { change, resourceOf } from '../../../test/support/state-store.ts';
+import { uploaderOver } from '../../../test/support/uploader.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
-import { createUploader } from './upload.ts';
 
 const scope = { resourceId: 'default', actor: 'test' };
 
@@ -32,15 +29,7 @@ async function openStores() {
   const state = await openSqliteInline({ path: join(dir, 'state.db') });
   const blobs = await openDiskBlobs({ dir: join(dir, 'blobs') });
   await state.resources.put(resourceOf('default'), change);
-  const uploader = createUploader({
-    state,
-    blobs,
-    clock: systemClock,
-    uuid: systemUuid,
-    diskGuard: createDiskGuard({ dir, clock: systemClock, freeBytesMin: 0, ballastBytes: 0 }),
-    log: silentLog,
-    limits: { withoutExpiryMax: 100_000, withExpiryMax: 0 },
-  });
+  const uploader = uploaderOver({ state, blobs });
   const close = async () => {
     await blobs.close();
     await state.close();

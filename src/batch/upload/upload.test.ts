@@ -8,15 +8,15 @@ import { INPUT_BYTES_MAX } from '../../contract/batch.ts';
 import type { FileRow } from '../../contract/file.ts';
 import { type Clock, systemClock } from '../../core/clock.ts';
 import { createDiskGuard, type DiskGuard } from '../../core/disk-guard.ts';
-import { systemUuid } from '../../core/ids.ts';
 import { silentLog } from '../../core/log.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../stores/blobs/disk.ts';
 import { type BlobFs, nodeBlobFs } from '../../stores/blobs/fs.ts';
 import { type NewBatch, type StateStore, StoreError } from '../../stores/state/ports.ts';
 import { change, resourceOf } from '../../../test/support/state-store.ts';
+import { uploaderOver } from '../../../test/support/uploader.ts';
 import { openSqliteInline } from '../../stores/state/sqlite/inline.ts';
 import { runExpiry } from './expiry.ts';
-import { createUploader, type Upload, type Uploader, type UploaderOptions } from './upload.ts';
+import type { Upload, Uploader, UploaderOptions } from './upload.ts';
 
 const scope = { resourceId: 'default', actor: 'test' };
 const MIB = 1024 * 1024;
@@ -42,16 +42,7 @@ afterEach(async () => {
 });
 
 const makeUploader = (options: Partial<UploaderOptions> = {}): Uploader =>
-  createUploader({
-    state,
-    blobs,
-    clock: systemClock,
-    uuid: systemUuid,
-    diskGuard,
-    log: silentLog,
-    limits: { withoutExpiryMax: 500, withExpiryMax: 500 },
-    ...options,
-  });
+  uploaderOver({ state, blobs, diskGuard, ...options });
 
 async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.byteLength; at += 64 * 1024) yield bytes.subarray(at, at + 64 * 1024);
@@ -173,34 +164,21 @@ describe('the size limit', () => {
 });
 
 describe('the number of files', () => {
-  test('without expiry is 500 by default, and the 501st leaves nothing', async () => {
-    for (let n = 0; n < 499; n++) {
-      const row = {
-        id: `file-${n}`,
-        blobId: `file-${n}`,
-        resourceId: 'default',
-        filename: 'a.jsonl',
-        purpose: 'batch',
-        bytes: 0,
-        sha256: '',
-        createdAt: 1,
-        expiresAt: null,
-      } as const;
-      await state.files.insert(scope, row, { withoutExpiryMax: 500, withExpiryMax: 0 });
-    }
-    const last = await uploader.uploadFile(scope, upload(Buffer.from('{}')));
+  test('without expiry is limited, and one more leaves nothing', async () => {
+    const few = makeUploader({ limits: { withoutExpiryMax: 1, withExpiryMax: 1 } });
+    const only = await few.uploadFile(scope, upload(Buffer.from('{}')));
 
-    await expect(uploader.uploadFile(scope, upload(Buffer.from('{}')))).rejects.toMatchObject({
+    await expect(few.uploadFile(scope, upload(Buffer.from('{}')))).rejects.toMatchObject({
       code: 'fileQuotaExceeded',
-      message: 'The quota for files without expiry is reached. The maximum is 500.',
+      message: 'The quota for files without expiry is reached. The maximum is 1.',
     });
 
-    expect(await storedIds()).toEqual([last.id]);
+    expect(await storedIds()).toEqual([only.id]);
     await expect(
-      uploader.uploadFile(scope, upload(Buffer.from('{}'), { expiresAfterS: 3_600 })),
+      few.uploadFile(scope, upload(Buffer.from('{}'), { expiresAfterS: 3_600 })),
     ).resolves.toMatchObject({ bytes: 2 });
     await expect(
-      uploader.uploadFile({ ...scope, resourceId: 'other' }, upload(Buffer.from('{}'))),
+      few.uploadFile({ ...scope, resourceId: 'other' }, upload(Buffer.from('{}'))),
     ).resolves.toMatchObject({ bytes: 2 });
   });
 
