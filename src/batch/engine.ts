@@ -223,11 +223,12 @@ export class Engine {
     }
     const { deployment } = verdict;
     const { requests: total, tokens, segments } = inspection;
+    const room = roomOf(deployment);
     const planned = await state.batches.plan(batch.seq, {
       atS: nowS(clock),
       deployment: deployment.name,
       enqueuedTokens: tokens,
-      room: roomOf(deployment),
+      room,
       whenFull: deployment.whenFull,
       requests: total,
       segments,
@@ -236,8 +237,12 @@ export class Engine {
       await this.#fail(batch, 'validating', faulty(tokenLimitExceeded(deployment, tokens)));
     if (planned === 'planned') {
       this.#lifecycleLog.planned(batch, { deployment: deployment.name, total, tokens });
-      // Others may have waited for this one to start.
-      if (batch.waitingTokens !== null) this.notify();
+      if (batch.waitingTokens !== null) {
+        // One waiting batch starts at a time, and the others move up.
+        this.#admissionQueue.started(batch, tokens);
+        const { resourceId } = batch;
+        await this.#scheduler.startNext([{ resourceId, deployment: deployment.name, room }]);
+      }
     }
     failpoint('validate:after-plan');
     return planned === 'waiting' ? 'rests' : 'goes_on';

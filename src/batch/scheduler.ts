@@ -1,7 +1,6 @@
 import { isTerminal, type Batch, type BatchStatus, type TerminalStatus } from '../contract/batch.ts';
 import { nowS, type Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
-import type { Deployment } from '../deployments/port.ts';
 import type { BatchQueue, Outcome } from '../stores/queue/port.ts';
 import type { BatchStore, DeploymentRoom } from '../stores/state/ports.ts';
 import { deploymentKey, type DeploymentKey } from './deployment-key.ts';
@@ -85,6 +84,12 @@ export class Scheduler {
     return queue.changes.wait(clock, { delayMs: tickMs, signal, ...(since !== undefined && { since }) });
   }
 
+  /** Offers the waiting batches of these deployments that can start now. */
+  async startNext(rooms: readonly DeploymentRoom[]): Promise<void> {
+    const { queue, batches, clock } = this.#deps;
+    if (rooms.length > 0) await queue.offer(await batches.nextToStart(rooms, nowS(clock)));
+  }
+
   async #run(): Promise<void> {
     const { queue, signal } = this.#deps;
     while (!signal.aborted) {
@@ -101,28 +106,20 @@ export class Scheduler {
     const live = await batches.live();
     const deployments = await dispatchers.refresh(live);
     admissionQueue.endPass(live, deployments);
-    await queue.offer(await this.#ready(live, deployments));
-    await seen(live);
-  }
-
-  /** What can go on: a batch whose deployment is gone waits for that, and one that waits for room until the store says so. */
-  async #ready(
-    live: readonly Batch[],
-    deployments: ReadonlyMap<DeploymentKey, Deployment | undefined>,
-  ): Promise<number[]> {
-    const { batches, clock } = this.#deps;
     const rooms = new Map<DeploymentKey, DeploymentRoom>();
     const ready: number[] = [];
     for (const batch of live) {
-      const { seq, status, resourceId, deployment: name } = batch;
+      const { seq, status, resourceId } = batch;
       const key = deploymentKey(batch);
       const deployment = deployments.get(key);
-      if (status === 'validating' && name !== null && deployment === undefined) continue;
+      // A batch whose deployment is gone waits until that is back.
+      if (status === 'validating' && batch.deployment !== null && deployment === undefined) continue;
       if (!isWaiting(batch) || deployment === undefined) ready.push(seq);
       else rooms.set(key, { resourceId, deployment: deployment.name, room: roomOf(deployment) });
     }
-    if (rooms.size > 0) ready.push(...(await batches.nextToStart([...rooms.values()], nowS(clock))));
-    return ready;
+    await queue.offer(ready);
+    await this.startNext([...rooms.values()]);
+    await seen(live);
   }
 
   /** Takes the batch through the stage that it is at. */

@@ -65,6 +65,16 @@ test('a batch that is created during a pass keeps its place, and loses it with t
   expect(seen(live, queue).place(young)).toBe(null);
 });
 
+test('those behind a batch that has started move up at once', () => {
+  const live = [running(1, 60), waiting(2, 20), waiting(3, 30)];
+  const queue = seen(live);
+
+  queue.started(live[1]!, 20);
+
+  expect(queue.place(live[2]!)).toEqual({ position: 1, length: 1, tokens: 30, tokensAhead: 0 });
+  expect(queue.tokensOf(live[2]!)).toMatchObject({ held: 80 });
+});
+
 test('a batch that has ended has no place, although its create is repeated', () => {
   const queue = seen([running(1, 90)]);
 

@@ -10,12 +10,12 @@ interface Tokens {
   /** Null: the deployment is gone. */
   readonly limit: number | null;
   /** Oldest first. */
-  readonly waiting: Pick<Batch, 'seq' | 'waitingTokens'>[];
+  waiting: Pick<Batch, 'seq' | 'waitingTokens'>[];
 }
 
 /**
- * Which batch waits for room at which place, as the latest pass over the live batches found it. A batch that was created since
- * has its place at once. This is for readers, and decides nothing: the store says which batch starts.
+ * Which batch waits for room at which place, as the latest pass over the live batches found it. A batch that was created or has
+ * started since is counted at once. This is for readers, and decides nothing: the store says which batch starts.
  */
 export class AdmissionQueue {
   #byDeployment: ReadonlyMap<DeploymentKey, Tokens> = new Map();
@@ -60,6 +60,15 @@ export class AdmissionQueue {
     tokens.held = held;
     if (isWaiting(batch) && !tokens.waiting.some(({ seq }) => seq === batch.seq)) tokens.waiting.push(batch);
     if (known === undefined) this.#byDeployment = new Map([...this.#byDeployment, [key, tokens]]);
+  }
+
+  /** A batch waits no longer, and holds its tokens. */
+  started({ seq, ...batch }: Batch, tokens: number): void {
+    this.#created = this.#created.filter((created) => created.batch.seq !== seq);
+    const own = this.#byDeployment.get(deploymentKey(batch));
+    if (own === undefined) return;
+    own.waiting = own.waiting.filter((other) => other.seq !== seq);
+    own.held += tokens;
   }
 
   /** Null: it does not wait, or was not seen yet. */

@@ -322,8 +322,8 @@ export interface BatchStore {
   /** By deployment. Deployments without live batches are absent. */
   enqueuedTokens(scope: Scope): Promise<ReadonlyMap<string, EnqueuedTokens>>;
   /**
-   * Which waiting batches of these deployments `plan` would admit now: oldest first, each as if those before it had started.
-   * Batches that can never start are among them, so that they end. A hint: others may take the room before.
+   * Which waiting batches of these deployments are worth a `plan` now: of each deployment the one that would be admitted, and
+   * those that can never start, so that they end. A hint: others may take the room before.
    */
   nextToStart(deployments: readonly DeploymentRoom[], nowS: number): Promise<number[]>;
   /** The live batches of all resources, oldest first. */
