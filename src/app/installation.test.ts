@@ -331,7 +331,7 @@ describe('an embedded database', () => {
     expect(await serves(where, id)).toBe(true);
   });
 
-  test('that is no database is told with where to go on, and stays', async () => {
+  test('that is not a database is reported with the next step, and stays', async () => {
     const where = { dir: 'own', database: null };
     await installed(where);
     const path = join(root, 'own', 'offpeak.db');
@@ -341,7 +341,7 @@ describe('an embedded database', () => {
     expect(await readFile(path, 'utf8')).toMatch(/^not a database/);
   });
 
-  test('that is missing beside its last changes is asked for, and these stay', async () => {
+  test('that is missing beside its write-ahead log is asked for, and the log stays', async () => {
     const where = { dir: 'own', database: null };
     await installed(where);
     await rm(join(root, 'own', 'offpeak.db'));
@@ -352,7 +352,7 @@ describe('an embedded database', () => {
   });
 });
 
-test('an id that cannot be read is told with its file, and what to do', async () => {
+test('an id that cannot be read is reported with its file and the next step', async () => {
   const where = { dir: 'own', database: null };
   await installed(where);
   const mark = join(root, 'own', 'blobs', 'installation');
@@ -403,7 +403,7 @@ describe('the pepper', () => {
     await close(await start(where));
   });
 
-  test('that does not fit another database is told before --adopt drops the keys', async () => {
+  test('that does not fit another database is reported before --adopt drops the keys', async () => {
     await withKey();
     const other = { dir: 'other', database: null };
     await installed(other);
@@ -414,7 +414,7 @@ describe('the pepper', () => {
     expect(await refusal(other)).not.toContain('keys');
   });
 
-  test('of an installation without keys is simply made', async () => {
+  test('of an installation without keys is made without a question', async () => {
     await installed(where);
     await rm(pepper());
 

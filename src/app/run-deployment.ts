@@ -1,8 +1,9 @@
 import type { AppConfig } from '../config/config.ts';
-import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
+import type { Resource } from '../contract/control.ts';
 import { assert } from '../core/assert.ts';
 import { nowS, systemClock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
+import { toResource } from '../deployments/declared/plan.ts';
 import type { Deployment, Deployments } from '../deployments/port.ts';
 import { readSimulatorBehaviour } from './simulator.ts';
 import type { Storage } from './storage.ts';
@@ -17,20 +18,9 @@ export async function openRunDeployment(
   const deployment = resource?.deployments[0];
   const [first] = config.upstreams;
   assert(resource && deployment && first, 'a run has a deployment and an upstream');
-  await state.resources.put(
-    {
-      id: DEFAULT_RESOURCE_ID,
-      location: resource.location,
-      subscriptionId: resource.subscriptionId,
-      resourceGroup: resource.resourceGroup,
-      offer: 'unlimited',
-      keyAuthDisabled: true,
-      owner: 'configuration',
-      tags: {},
-      createdAt: nowS(systemClock),
-    },
-    { actor: 'cli', atS: nowS(systemClock) },
-  );
+  const atS = nowS(systemClock);
+  const stored: Resource = { ...toResource(resource, atS), offer: 'unlimited', keyAuthDisabled: true };
+  await state.resources.put(stored, { actor: 'cli', atS });
   const behaviour = await readSimulatorBehaviour(config);
   const upstream = (await connectionOf(first, { config, behaviour, log })).open(deployment.model);
   const only: Deployment = {

@@ -83,7 +83,7 @@ describe.each(['SQLite', 'PostgreSQL'])('verify on %s', (kind) => {
     if (kind === 'PostgreSQL') database = (onPostgres = await createTestDatabase()).url;
   });
 
-  test('finds nothing where all is whole, beside the service and without it, and changes nothing', async () => {
+  test('finds nothing wrong in a sound installation, with the service running or not, and changes nothing', async () => {
     await withFiles(3);
     const progress: number[] = [];
 
@@ -144,7 +144,7 @@ describe.each(['SQLite', 'PostgreSQL'])('verify on %s', (kind) => {
     );
   });
 
-  test('tells every file as missing where the volume with the blobs is not mounted', async () => {
+  test('reports every file as missing when the volume with the blobs is not mounted', async () => {
     const ids = await withFiles(2);
     await stop();
     await rm(join(dataDir, 'blobs'), { recursive: true });
@@ -157,7 +157,7 @@ describe.each(['SQLite', 'PostgreSQL'])('verify on %s', (kind) => {
     );
   });
 
-  test('tells that the halves do not belong together, and that the pepper is not the one of the keys', async () => {
+  test('reports halves that do not belong together, and a pepper that is not that of the keys', async () => {
     await withFiles(1);
     await running!.state.resources.setAdminKeyDigest('digest', change);
     await stop();
@@ -181,7 +181,7 @@ test('a directory or a database that is not there is named', async () => {
   expect(await readdir(dataDir)).toEqual([]);
 });
 
-test('a damaged database is told', async () => {
+test('a damaged database is reported', async () => {
   await withFiles(40);
   await stop();
   const path = join(dataDir, 'offpeak.db');

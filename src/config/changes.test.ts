@@ -8,14 +8,14 @@ const given = (change: Partial<Values> = {}) => {
   return { values, config: resolveConfig(values) };
 };
 
-test('a configuration that says the same has no changes, wherever in the file it says so', () => {
+test('lines that only moved in the file are no changes', () => {
   const values = { ...defaultValues(), deployments: [{ name: 'a' }] };
   const at = (line: number) => ({ values, config: resolveConfig(values, () => `offpeak.yaml:${line}`) });
 
   expect(changesOf(at(1), at(2))).toEqual({ applied: [], needRestart: [] });
 });
 
-test('objects are told by kind and name, options by flag, and no value is told', () => {
+test('changes name objects by kind and name, options by flag, and no values', () => {
   const before = given({
     apiKey: 'canary-1',
     deployments: [{ name: 'a' }, { name: 'b' }],

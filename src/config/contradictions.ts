@@ -2,6 +2,7 @@ import { DEFAULT_RESOURCE_ID } from '../contract/scope.ts';
 import type { DeploymentEntry } from './deployment.ts';
 import type { Fault } from './fault.ts';
 import type { OptionCommand } from './option.ts';
+import type { ResourceEntry } from './resource.ts';
 import type { Locate, ValueName, Values } from './sections.ts';
 import { DEFAULT_UPSTREAM } from './upstream.ts';
 import { didYouMean } from '../core/suggest.ts';
@@ -41,59 +42,49 @@ function ofDefaultUpstream({ upstream, deployments, resources }: Values, { comma
   return [{ source: at('upstream'), message }];
 }
 
-interface DeploymentList {
-  readonly entries: readonly DeploymentEntry[];
-  readonly at: (path: readonly PropertyKey[]) => string;
+interface PlacedEntry {
+  readonly resource: string;
+  readonly entry: DeploymentEntry;
+  /** The line of the entry, or of a part of it. */
+  readonly at: (...path: readonly PropertyKey[]) => string;
 }
 
-/** The lists of deployments by resource. The default resource may have two lists. */
-function listsByResource({ deployments, resources }: Values, { at }: Seen): Map<string, DeploymentList[]> {
-  const lists = new Map<string, DeploymentList[]>();
-  const own = { entries: deployments ?? [], at: (path: readonly PropertyKey[]) => at('deployments', path) };
-  lists.set(DEFAULT_RESOURCE_ID, [own]);
-  for (const [index, { name, deployments: entries }] of (resources ?? []).entries()) {
-    const list: DeploymentList = {
-      entries: entries ?? [],
-      at: (path) => at('resources', [index, 'deployments', ...path]),
-    };
-    lists.set(name, [...(lists.get(name) ?? []), list]);
-  }
-  return lists;
+/** Every deployment with its resource. Those of the default resource may stand in two lists. */
+function placedEntries({ deployments, resources }: Values, { at }: Seen): PlacedEntry[] {
+  const own = (deployments ?? []).map((entry, index): PlacedEntry => {
+    return { resource: DEFAULT_RESOURCE_ID, entry, at: (...path) => at('deployments', [index, ...path]) };
+  });
+  const ofResource = ({ name, deployments: entries }: ResourceEntry, index: number): PlacedEntry[] =>
+    (entries ?? []).map((entry, place) => {
+      return {
+        resource: name,
+        entry,
+        at: (...path) => at('resources', [index, 'deployments', place, ...path]),
+      };
+    });
+  return [...own, ...(resources ?? []).flatMap(ofResource)];
 }
 
 function ofDeployments(values: Values, seen: Seen): Fault[] {
-  const faults: Fault[] = [];
-  if (values.deployments?.length === 0) {
-    faults.push({ source: seen.at('deployments'), message: 'expected at least one deployment' });
-  }
+  const entries = placedEntries(values, seen);
   const named = (values.upstreams ?? []).map(({ name }) => name);
   const upstreams = values.upstream === null && named.length > 0 ? named : [DEFAULT_UPSTREAM, ...named];
-  for (const lists of listsByResource(values, seen).values()) {
-    const names = new Set<string>();
-    for (const { entries, at } of lists) {
-      for (const [index, entry] of entries.entries()) {
-        if (names.has(entry.name)) {
-          faults.push({
-            source: at([index]),
-            message: `deployment '${entry.name}' is given twice. Keep one.`,
-          });
-        }
-        names.add(entry.name);
-        faults.push(...unknownUpstreams(entry, { upstreams, at: (path) => at([index, ...path]) }));
-      }
-    }
-  }
-  return faults;
+  const none = { source: seen.at('deployments'), message: 'expected at least one deployment' };
+  return [
+    ...(values.deployments?.length === 0 ? [none] : []),
+    ...twice(entries, ({ resource, entry }) => JSON.stringify([resource, entry.name])).map(({ item }) => ({
+      source: item.at(),
+      message: `deployment '${item.entry.name}' is given twice. Keep one.`,
+    })),
+    ...entries.flatMap((one) => unknownUpstreams(one, upstreams)),
+  ];
 }
 
-function unknownUpstreams(
-  { name, upstreams: used }: DeploymentEntry,
-  { upstreams, at }: { readonly upstreams: readonly string[]; readonly at: DeploymentList['at'] },
-): Fault[] {
-  return (used ?? []).flatMap((upstream, index) => {
+function unknownUpstreams({ entry, at }: PlacedEntry, upstreams: readonly string[]): Fault[] {
+  return (entry.upstreams ?? []).flatMap((upstream, index) => {
     if (typeof upstream !== 'string' || upstreams.includes(upstream)) return [];
-    const message = `deployment '${name}': there is no upstream '${upstream}'.${didYouMean(upstream, upstreams)}`;
-    return [{ source: at(['upstreams', index]), message }];
+    const message = `deployment '${entry.name}': there is no upstream '${upstream}'.${didYouMean(upstream, upstreams)}`;
+    return [{ source: at('upstreams', index), message }];
   });
 }
 
@@ -127,9 +118,9 @@ function ofKeys({ apiKey, adminKey, resources }: Values, { at }: Seen): Fault[] 
       (own ?? []).map((key, slot) => ({ key, source: at('resources', [index, 'keys', slot]) })),
     ),
   ];
-  for (const { index } of twice(keys, ({ key }) => key)) {
+  for (const { item } of twice(keys, ({ key }) => key)) {
     const message = 'this key is given for something else as well. Make a key for each.';
-    faults.push({ source: keys[index]?.source ?? '', message });
+    faults.push({ source: item.source, message });
   }
   const ofDefault = (resources ?? []).findIndex(({ name, keys: own }) => name === DEFAULT_RESOURCE_ID && own);
   if (apiKey !== null && ofDefault !== -1) {
@@ -144,9 +135,9 @@ function ofModels({ models }: Values, { at }: Seen): Fault[] {
   const repeated = twice(entries, ({ name, version }) => JSON.stringify([name, version]));
   const defaults = entries.map(({ name, default: isDefault }, index) => (isDefault ? name : `${index}`));
   return [
-    ...repeated.map(({ index }) => ({
+    ...repeated.map(({ item, index }) => ({
       source: at('models', [index]),
-      message: `model '${entries[index]?.name ?? ''}' is given twice in the same version. Keep one.`,
+      message: `model '${item.name}' is given twice in the same version. Keep one.`,
     })),
     ...twice(defaults, (name) => name).map(({ index, key }) => ({
       source: at('models', [index]),
@@ -159,12 +150,10 @@ function ofDataZones({ dataZones }: Values, { at }: Seen): Fault[] {
   const regions = Object.entries(dataZones ?? {}).flatMap(([zone, inIt]) =>
     inIt.map((region, index) => ({ region, zone, index })),
   );
-  return twice(regions, ({ region }) => region).flatMap(({ index, key }) => {
-    const second = regions[index];
-    if (!second) return [];
-    const message = `region '${key}' is in two data zones. Keep one.`;
-    return [{ source: at('dataZones', [second.zone, second.index]), message }];
-  });
+  return twice(regions, ({ region }) => region).map(({ item: { region, zone, index } }) => ({
+    source: at('dataZones', [zone, index]),
+    message: `region '${region}' is in two data zones. Keep one.`,
+  }));
 }
 
 function ofTls({ tlsCertPath, tlsKeyPath, tlsSelfSigned }: Values, { at }: Seen): Fault[] {
@@ -182,11 +171,14 @@ function ofTls({ tlsCertPath, tlsKeyPath, tlsSelfSigned }: Values, { at }: Seen)
 }
 
 /** The items whose key an earlier item has. */
-function twice<T>(items: readonly T[], keyOf: (item: T) => string): { index: number; key: string }[] {
+function twice<T>(
+  items: readonly T[],
+  keyOf: (item: T) => string,
+): { item: T; index: number; key: string }[] {
   const known = new Set<string>();
   return items.flatMap((item, index) => {
     const key = keyOf(item);
-    if (known.has(key)) return [{ index, key }];
+    if (known.has(key)) return [{ item, index, key }];
     known.add(key);
     return [];
   });

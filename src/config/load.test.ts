@@ -25,7 +25,7 @@ const faultsOf = (loaded: Loaded): string[] =>
   loaded.ok ? [] : loaded.faults.map(({ source, message }) => `${source}: ${message}`);
 
 describe('variables', () => {
-  test('each variable of the file that is not set is one fault, and brings up no other', async () => {
+  test('each variable of the file that is not set is exactly one fault', async () => {
     const file = `apiKey: \${NOPE}
 adminKey: \${NOPE}
 port: \${NO_PORT}
@@ -46,7 +46,7 @@ upstreams:
     ]);
   });
 
-  test('what Kubernetes sets for a Service named offpeak is no configuration; a typo still is a fault', async () => {
+  test('variables that Kubernetes sets for a Service named offpeak are ignored, and a typo is still a fault', async () => {
     const env = {
       OFFPEAK_PORT: 'tcp://10.0.171.239:8080',
       OFFPEAK_PORT_8080_TCP: 'tcp://10.0.171.239:8080',
@@ -173,7 +173,7 @@ deployments:
     ]);
   });
 
-  test('a deployment given twice is named where it stands the second time', async () => {
+  test('a deployment that is given twice is reported at its second place', async () => {
     expect(faultsOf(await load('deployments:\n  - a=x\n  - b\n  - name: a\n'))).toEqual([
       "offpeak.yaml:4: deployment 'a' is given twice. Keep one.",
     ]);
@@ -217,7 +217,7 @@ deployments:
     expect(faults.join()).not.toContain('canary');
   });
 
-  test('variables of others that begin alike are left alone', async () => {
+  test('variables of other programs that begin alike are ignored', async () => {
     const env = { OFFPEAK_SERVICE_HOST: '10.0.0.1', OFFPEAK_PORT_8080_TCP_ADDR: '10.0.0.1' };
 
     expect(faultsOf(await load(null, { env }))).toEqual([]);

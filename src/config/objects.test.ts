@@ -52,7 +52,7 @@ describe('deployments', () => {
     expect(upstreams).toMatchObject([{ name: 'default', kind: 'simulator', models: null, onlyFor: null }]);
   });
 
-  test("one takes what it does not say itself from the options; a key stays with its upstream's URL", async () => {
+  test("a deployment takes what it does not say from the options, and a key stays with its upstream's URL", async () => {
     const file = `upstream: http://10.0.0.5:8000/v1/
 upstreamApiKey: common
 concurrency: 8
@@ -139,7 +139,7 @@ deployments:
     ]);
   });
 
-  test('a name that no upstream has is told with the one that was meant', async () => {
+  test('an unknown upstream is reported with the likely name', async () => {
     const file = `upstreams:
   - { name: frankfurt, url: http://10.0.0.5/v1 }
 deployments:

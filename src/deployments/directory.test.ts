@@ -69,7 +69,7 @@ test('its upstreams are the same objects as long as nothing changes', async () =
   expect(other?.upstreams[0]).toBe(first?.upstreams[0]);
 });
 
-describe('the SKU decides on every look', () => {
+describe('the SKU decides each time a deployment is found', () => {
   test.each([
     ['GlobalBatch', ['east', 'west', 'paris']],
     ['DataZoneBatch', ['east', 'west']],

@@ -104,7 +104,7 @@ describe('settings of a deployment', () => {
   });
 });
 
-test('the name of a configured deployment may be that of a model of one’s own', () => {
+test('a configured deployment may have any name that a model server gives a model', () => {
   const fault = (name: string) => faultOfSettings(row({ name, owner: 'configuration' }));
 
   for (const name of ['meta-llama/Llama-3.3-70B', 'llama3.2:3b', '가나다'])
@@ -113,12 +113,12 @@ test('the name of a configured deployment may be that of a model of one’s own'
 });
 
 describe('a model', () => {
-  test('that can be had there is taken', () => {
+  test('that the location has is accepted', () => {
     expect(place({})).toBeUndefined();
     expect(place({ model: 'llama-3', version: null }, 'my-cellar')).toBeUndefined();
   });
 
-  test('that is not in the catalog is refused with what is meant', () => {
+  test('that is not in the catalog is refused, with the likely name', () => {
     expect(place({ model: 'gpt-3.5-turbo' })).toMatchObject({
       code: 'modelNotSupported',
       message: expect.stringMatching(
@@ -137,14 +137,14 @@ describe('a model', () => {
     },
   );
 
-  test('in a version that there is not is refused with those that there are', () => {
+  test('in an unknown version is refused, and the known versions are named', () => {
     expect(place({ version: '2023-01-01' })?.message).toBe(
       "The model 'gpt-4o' has no version '2023-01-01'. It has: 2024-11-20, 2024-08-06, 2024-05-13.",
     );
     expect(place({ model: 'llama-3', version: '1' })?.message).toContain('has no versions');
   });
 
-  test('that its SKU or region does not have is refused with where it is', () => {
+  test('that the SKU or the region does not have is refused, and its regions are named', () => {
     expect(place({ sku: 'DataZoneBatch' }, 'koreacentral')).toMatchObject({
       code: 'skuNotSupported',
       message: expect.stringMatching(
@@ -171,19 +171,19 @@ describe('upstreams', () => {
     });
   });
 
-  test('without the model do not serve it', () => {
+  test('that lack the model cannot serve it', () => {
     const upstreams = [upstream('a', 'eastus', { models: { other: 'other' } })];
 
     expect(place({}, 'eastus', upstreams)?.message).toContain('None serves that model');
   });
 
-  test('that it names have to be there', () => {
+  test('that a deployment names must exist', () => {
     expect(place({ upstreams: ['eats'] })?.message).toBe(
       "There is no upstream 'eats' for the deployment 'batch'. Did you mean 'east'? The configuration has: east.",
     );
   });
 
-  test('of another deployment are none of its own', () => {
+  test('of another deployment alone are not used', () => {
     const foreign = upstream('x', 'eastus', { onlyFor: { resourceId: 'acme', deployment: 'other' } });
 
     expect(place({ upstreams: ['x'] }, 'eastus', [foreign])?.message).toContain(
@@ -192,7 +192,7 @@ describe('upstreams', () => {
   });
 });
 
-test('insufficient quota is said in the original’s words, with every figure', () => {
+test('insufficient quota is said in Azure’s words, with every figure', () => {
   const error = insufficientQuota(row(), { wanted: 300_000, own: 60_000, others: 180_000, limit: 250_000 });
 
   expect(error.code).toBe('insufficientQuota');

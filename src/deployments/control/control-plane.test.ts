@@ -129,7 +129,7 @@ describe('keys', () => {
     );
   });
 
-  test('two who ask at once are not shown different keys', async () => {
+  test('are the same for callers who ask at once', async () => {
     await makeAcme();
 
     const lists = await Promise.all([1, 2, 3].map(() => world.controlPlane.listKeys('alice', 'acme')));
@@ -371,7 +371,7 @@ describe('quota', () => {
     });
   });
 
-  test('of an offer that has none to give is 0', async () => {
+  test('is 0 for an offer that gives none', async () => {
     await makeAcme({ offer: 'students' });
 
     await expect(
@@ -382,7 +382,7 @@ describe('quota', () => {
     });
   });
 
-  test('is not passed by many who ask at once', async () => {
+  test('holds against many requests at once', async () => {
     await makeAcme({ offer: 'msdn' });
 
     const puts = await Promise.allSettled(
@@ -450,7 +450,7 @@ describe('models', () => {
     expect(await world.controlPlane.listModels('atlantis')).toEqual([]);
   });
 
-  test('and resources name the locations', async () => {
+  test('and resources make the list of locations', async () => {
     await makeAcme({ location: 'my-cellar' });
 
     expect(await world.controlPlane.listLocations()).toEqual(
@@ -487,7 +487,7 @@ describe('what the configuration declares', () => {
     );
   });
 
-  test('gives way where it names no limit, and takes back what is given up', async () => {
+  test('shrinks for a deployment of the API where it names no limit, and grows back', async () => {
     await world.apply([
       declaredResource('acme', {
         deployments: [
@@ -524,7 +524,7 @@ describe('what the configuration declares', () => {
   });
 });
 
-test('what is available is what a new deployment gets, shares that give way included', async () => {
+test('a new deployment gets all available tokens, which include those that shares give up', async () => {
   await world.apply([
     declaredResource('acme', {
       deployments: [
@@ -588,7 +588,7 @@ describe('versions', () => {
     ]);
   });
 
-  test('that are gone are replaced, save where the deployment is pinned: that one says so', async () => {
+  test('that have left the catalog are replaced, unless the deployment is pinned', async () => {
     world.useCatalog(without());
     await makeAcme();
     const put = (name: string, given = {}) =>

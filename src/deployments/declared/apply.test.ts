@@ -35,7 +35,7 @@ const one = (deployments: DeclaredResource['deployments'], given: Partial<Declar
   declaredResource('default', { deployments, ...given });
 
 describe('what is declared', () => {
-  test('is there afterwards, owned by the configuration', async () => {
+  test('is in the store afterwards, owned by the configuration', async () => {
     const applied = await world.apply([
       one([
         declaredDeployment('a'),
@@ -81,7 +81,7 @@ describe('what is declared', () => {
     expect(await world.store.deployments.get(scope(), 'a')).toMatchObject({ updatedAt: 1_000 });
   });
 
-  test('keeps the key that the API made beside one that alone is declared', async () => {
+  test('keeps a key of the API beside the one key of --api-key', async () => {
     const { store } = world;
     await world.apply([declaredResource('second', { keys: ['first-key'], sharesKeys: true })]);
     const other = { slot: 2, digest: digest('made-key'), hint: '-key' } as const;
@@ -123,7 +123,7 @@ describe('what is declared', () => {
     expect(await world.store.resources.get('default')).toMatchObject({ offer: 'default' });
   });
 
-  test('goes when it is declared no more', async () => {
+  test('is removed when it is no longer declared', async () => {
     await world.apply([one([declaredDeployment('a'), declaredDeployment('b')]), declaredResource('second')]);
 
     const { warnings } = await world.apply([one([declaredDeployment('b')])]);
@@ -148,7 +148,7 @@ describe('what is declared', () => {
     expect(await rows()).toEqual([]);
   });
 
-  test('can be deleted over the API once it is declared no more', async () => {
+  test('can be deleted over the API once it is no longer declared', async () => {
     await world.apply([one([declaredDeployment('a')])]);
     await world.startBatch('default', 'a');
     await world.apply([one([])]);
@@ -158,7 +158,7 @@ describe('what is declared', () => {
   });
 });
 
-describe('a resource that is declared no more', () => {
+describe('a resource that is no longer declared', () => {
   test('stays with its batches and files', async () => {
     await world.apply([one([]), declaredResource('second', { deployments: [declaredDeployment('a')] })]);
     await world.startBatch('second', 'a');
@@ -231,7 +231,7 @@ describe('what was made over the API', () => {
     ]);
   });
 
-  test('before there were configurations of it, the default resource becomes theirs', async () => {
+  test('becomes declared when it is the default resource', async () => {
     await world.controlPlane.putResource('alice', {
       id: 'default',
       subscriptionId: SUBSCRIPTION,
@@ -248,7 +248,7 @@ describe('what was made over the API', () => {
 });
 
 describe('faults', () => {
-  test('are all told, each with its place, and nothing is changed', async () => {
+  test('are all reported, each with its place, and nothing is changed', async () => {
     const faults = await faultsOf(
       one(
         [
@@ -351,7 +351,7 @@ describe('shares', () => {
     expect(await rows('free')).toEqual([['a', 7_000_000]]);
   });
 
-  test('of which nothing is left are a fault', async () => {
+  test('of a quota that is used up are a fault', async () => {
     const fixed = declaredDeployment('fixed', { enqueuedTokensMax: 90_000 });
 
     expect(await faultsOf(one([fixed, open('a')], { offer: 'msdn' }))).toEqual([

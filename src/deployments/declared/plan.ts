@@ -54,7 +54,10 @@ interface PlanFacts {
  */
 export function planConfiguration(declared: Declared, actual: Actual, facts: PlanFacts): Plan {
   const removals = planRemovals(declared, actual);
-  const resources = declared.resources.map((one) => toResource(one, actual, facts));
+  const resources = declared.resources.map((one) => {
+    const before = actual.resources.find(({ resource }) => resource.id === one.id)?.resource;
+    return toResource(one, before?.createdAt ?? facts.atS);
+  });
   const placed = [...resources, ...actual.resources.map(({ resource }) => resource)];
   const kept = actual.deployments.flatMap(({ row }): PlacedDeployment[] => {
     const stays = !removals.deployments.includes(row) && !findDeclaredDeployment(declared, row);
@@ -81,20 +84,10 @@ export function planConfiguration(declared: Declared, actual: Actual, facts: Pla
   };
 }
 
-function toResource(declared: DeclaredResource, actual: Actual, { atS }: PlanFacts): Resource {
+export function toResource(declared: DeclaredResource, createdAt: number): Resource {
   const { id, location, subscriptionId, resourceGroup, offer, keyAuthDisabled, tags } = declared;
-  const before = actual.resources.find(({ resource }) => resource.id === id)?.resource;
-  return {
-    id,
-    location,
-    subscriptionId,
-    resourceGroup,
-    offer,
-    keyAuthDisabled,
-    owner: 'configuration',
-    tags,
-    createdAt: before?.createdAt ?? atS,
-  };
+  const owner = 'configuration';
+  return { id, location, subscriptionId, resourceGroup, offer, keyAuthDisabled, owner, tags, createdAt };
 }
 
 /** A deployment that takes a share has no tokens yet. */

@@ -101,8 +101,8 @@ const request: UpstreamRequest = {
 };
 const { signal } = new AbortController();
 
-describe('who serves a deployment', () => {
-  test('those that the SKU allows, in the order of the configuration', () => {
+describe('upstreams that serve a deployment', () => {
+  test('are those that the SKU allows, in the order of the configuration', () => {
     const { fleet, spec } = world();
     fleet.replace([
       spec('sweden', { region: 'swedencentral', dataZone: 'EU' }),
@@ -118,7 +118,7 @@ describe('who serves a deployment', () => {
     expect(by('DataZoneBatch', 'koreacentral')).toEqual([]);
   });
 
-  test('those that have the model, under their name for it', () => {
+  test('are those that have the model, with their name for it', () => {
     const { fleet, spec, events } = world();
     fleet.replace([
       spec('any'),
@@ -131,7 +131,7 @@ describe('who serves a deployment', () => {
     expect(events).toEqual(['open any gpt-4o', 'open mapped llama-3-70b', 'open any constructor']);
   });
 
-  test('those that it chose, and its own', () => {
+  test('are those that it names, and its inline ones', () => {
     const { fleet, spec } = world();
     fleet.replace([
       spec('shared'),
@@ -162,7 +162,7 @@ describe('who serves a deployment', () => {
 });
 
 describe('a new configuration', () => {
-  test('keeps what is reached in the same way, also when its place in the list or its models change', () => {
+  test('keeps upstreams open that are reached in the same way, even when their order or models change', () => {
     const { fleet, spec, events } = world();
     fleet.replace([spec('a'), spec('b')]);
     const [a] = fleet.serving(query());
@@ -188,7 +188,7 @@ describe('a new configuration', () => {
     expect(await before!.call(request, signal)).toMatchObject({ kind: 'failure', reason: 'unreachable' });
   });
 
-  test('closes what it leaves out once its calls are over, and sends nothing new there', async () => {
+  test('closes upstreams that it leaves out after their last call, and sends nothing new there', async () => {
     const { fleet, spec, events, pending } = world();
     fleet.replace([spec('a')]);
     const [a] = fleet.serving(query());
