@@ -122,3 +122,15 @@ test('no file imports itself through others, types included', async () => {
 
   expect(circles).toEqual([]);
 });
+
+test('folders of the command line import those below them, and no command imports another', async () => {
+  const floors = ['terminal', 'process', 'local-files', 'client', 'commands', 'program'];
+  const wrong = (await imports()).filter(({ from, to }) => {
+    const [own, other] = [from, to].map((file) => /^cli\/([a-z-]+)\//.exec(file)?.[1]);
+    if (own === undefined || other === undefined) return false;
+    const [command, another] = [from, to].map((file) => /^cli\/commands\/([a-z-]+)/.exec(file)?.[1]);
+    return own === other ? command !== another : floors.indexOf(other) > floors.indexOf(own);
+  });
+
+  expect(wrong).toEqual([]);
+});
