@@ -123,7 +123,7 @@ test('a process that is stopped for seconds and goes on finishes its batch witho
   await service.expectWhole(batch, 1_000);
 });
 
-test('a service that is told to end finishes what is in flight, and the next one sends nothing twice', async () => {
+test('a service that gets SIGTERM finishes its requests in flight, and the next one sends nothing twice', async () => {
   const service = await open('SQLite', 50);
   await service.start();
   const { id } = await service.wire.create(await service.upload(1_000));

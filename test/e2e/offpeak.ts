@@ -93,19 +93,19 @@ export function start(
   child.stdin.on('error', () => {}).end(stdin);
 
   const said = { stdout: '', stderr: '' };
-  const news = new Set<() => void>();
+  const checks = new Set<() => void>();
   for (const name of ['stdout', 'stderr'] as const) {
     child[name].setEncoding('utf8').on('data', (text: string) => {
       said[name] += text;
-      for (const tell of news) tell();
+      for (const check of checks) check();
     });
   }
   const ended = once(child, 'close').then(([code]): Ended => ({ code: code as number | null, ...said }));
   const until = (pattern: RegExp) =>
     new Promise<string>((resolve, reject) => {
-      const tell = () => pattern.test(said.stdout + said.stderr) && resolve(said.stdout + said.stderr);
-      news.add(tell);
-      tell();
+      const check = () => pattern.test(said.stdout + said.stderr) && resolve(said.stdout + said.stderr);
+      checks.add(check);
+      check();
       void ended.then(({ code }) =>
         reject(new Error(`ended with ${code} before ${pattern}:\n${said.stdout}${said.stderr}`)),
       );

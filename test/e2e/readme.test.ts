@@ -62,12 +62,12 @@ const SEEN: Readonly<Record<string, (said: string) => Promise<void> | void>> = {
     expect(await answersIn('errors.jsonl')).toEqual([]);
   },
   'Your Azure code, on a laptop and in CI': (said) => {
-    const told = said.split('{"status":"ready"}');
-    expect(told[0]).toMatch(/^completed$/m);
-    expect(told[0]?.match(/"custom_id":"task-\d"/g)).toHaveLength(3);
-    expect(told[1]).toMatch(/^completed$/m);
-    expect(told[1]?.match(/"custom_id":"task-\d"/g)).toHaveLength(3);
-    expect(told[1]).toContain('content_filter');
+    const shown = said.split('{"status":"ready"}');
+    expect(shown[0]).toMatch(/^completed$/m);
+    expect(shown[0]?.match(/"custom_id":"task-\d"/g)).toHaveLength(3);
+    expect(shown[1]).toMatch(/^completed$/m);
+    expect(shown[1]?.match(/"custom_id":"task-\d"/g)).toHaveLength(3);
+    expect(shown[1]).toContain('content_filter');
   },
   'A script replaced': async (said) => {
     for (const name of ['out.jsonl', 'invented.jsonl', 'piped.jsonl'])

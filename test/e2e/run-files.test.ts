@@ -92,7 +92,7 @@ describe('where a run writes to', () => {
   });
 });
 
-test('standard output that is full loses nothing either, and is told in a sentence', async () => {
+test('a full standard output loses nothing, and is an error in a sentence', async () => {
   const command = `'${OFFPEAK}' run in.jsonl -o - --upstream ${upstream.url} > /dev/full`;
   const first = await shell(command);
   const version = await shell(`'${OFFPEAK}' version > /dev/full`);

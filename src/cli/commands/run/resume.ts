@@ -171,7 +171,7 @@ const namesIn = (dir: string): Promise<string[]> =>
     throw error;
   });
 
-/** The record stays beside an output that is a file, and tells that nothing is left to send. Everything else goes. */
+/** The record stays beside an output that is a file, and says that nothing is left to send. Everything else is removed. */
 export async function markFinished(job: Job, record: RunRecord): Promise<void> {
   if (job.output.kind !== 'file') return rm(job.stateDir, { recursive: true });
   await replaceRecord(job.stateDir, record);
