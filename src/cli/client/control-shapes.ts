@@ -95,3 +95,9 @@ export const listOf = <T extends z.ZodType>(item: T) => z.looseObject({ value: z
 /** Where a resource or a deployment is declared, for people. */
 export const ownerWord = (owner: string | null | undefined): string =>
   owner === 'configuration' ? 'the configuration (read-only here)' : 'the API';
+
+/** The members that have a value; undefined: none has. */
+export function present(members: Readonly<Record<string, unknown>>): Record<string, unknown> | undefined {
+  const set = Object.entries(members).filter(([, value]) => value !== undefined);
+  return set.length === 0 ? undefined : Object.fromEntries(set);
+}

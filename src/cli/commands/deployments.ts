@@ -1,6 +1,6 @@
 import { DEPLOYMENT_DEFAULTS, SKUS, TOKENS_PER_CAPACITY, type WhenFull } from '../../contract/control.ts';
 import { type ControlClient, type ControlCommandFlags, openControl } from '../client/control-client.ts';
-import { type Deployment, ownerWord } from '../client/control-shapes.ts';
+import { type Deployment, ownerWord, present } from '../client/control-shapes.ts';
 import { CliError, EXIT, type ExitCode } from '../process/exit.ts';
 import {
   grouped,
@@ -86,31 +86,21 @@ async function withModel(
 
 /** The members of the ARM resource that the flags set. */
 export function bodyOf(flags: DeploymentFlags): Record<string, unknown> {
-  const { model, version, capacity, concurrency, versionUpgrade, contentFilter, dynamicQuota } = flags;
-  const offpeak = {
-    ...(flags.queue !== undefined && { whenFull: flags.queue }),
-    ...(concurrency !== undefined && { concurrency }),
-    ...(flags.upstream !== undefined && {
-      upstreams: flags.upstream.includes('all') ? null : flags.upstream,
-    }),
-  };
-  const sku = {
-    ...(flags.sku !== undefined && { name: oneOf(SKUS, flags.sku, '--sku') }),
-    ...(capacity !== undefined && { capacity }),
-  };
-  const properties = {
-    ...(model !== undefined && {
-      model: { format: 'OpenAI', name: model, ...(version !== undefined && { version }) },
-    }),
-    ...(versionUpgrade !== undefined && { versionUpgradeOption: versionUpgrade }),
-    ...(contentFilter !== undefined && { raiPolicyName: contentFilter }),
-    ...(dynamicQuota !== undefined && { dynamicThrottlingEnabled: dynamicQuota }),
-    ...(Object.keys(offpeak).length > 0 && { offpeak }),
-  };
-  return {
-    ...(Object.keys(sku).length > 0 && { sku }),
-    ...(Object.keys(properties).length > 0 && { properties }),
-  };
+  const { model, version, capacity, concurrency, sku, upstream } = flags;
+  const offpeak = present({
+    whenFull: flags.queue,
+    concurrency,
+    upstreams: upstream?.includes('all') ? null : upstream,
+  });
+  const properties = present({
+    model: model === undefined ? undefined : { format: 'OpenAI', name: model, ...present({ version }) },
+    versionUpgradeOption: flags.versionUpgrade,
+    raiPolicyName: flags.contentFilter,
+    dynamicThrottlingEnabled: flags.dynamicQuota,
+    offpeak,
+  });
+  const name = sku === undefined ? undefined : oneOf(SKUS, sku, '--sku');
+  return present({ sku: present({ name, capacity }), properties }) ?? {};
 }
 
 /** `global-batch` and `Global Batch` (so portals write it) mean `GlobalBatch`. */

@@ -2,7 +2,7 @@ import { createInterface } from 'node:readline/promises';
 import { type Offer, OFFERS } from '../../contract/control.ts';
 import { DEFAULT_RESOURCE_ID } from '../../contract/scope.ts';
 import { type ControlClient, type ControlCommandFlags, openControl } from '../client/control-client.ts';
-import { type Account, type Keys, ownerWord } from '../client/control-shapes.ts';
+import { type Account, type Keys, ownerWord, present } from '../client/control-shapes.ts';
 import { nextCommand } from '../process/command-name.ts';
 import { CliError, EXIT, type ExitCode } from '../process/exit.ts';
 import { nameValues } from '../process/name-values.ts';
@@ -135,16 +135,14 @@ export function bodyOf(flags: ResourceFlags): Record<string, unknown> {
   if (flags.disableKeyAuth && flags.enableKeyAuth) {
     throw new CliError('--disable-key-auth and --enable-key-auth exclude each other.', EXIT.usage);
   }
-  const properties = {
-    ...(flags.disableKeyAuth && { disableLocalAuth: true }),
-    ...(flags.enableKeyAuth && { disableLocalAuth: false }),
-    ...(flags.offer !== undefined && { offpeak: { offer: offerOf(flags.offer) } }),
-  };
-  return {
-    ...(flags.location !== undefined && { location: flags.location }),
-    ...(flags.tag && { tags: nameValues(flags.tag, '--tag') }),
-    ...(Object.keys(properties).length > 0 && { properties }),
-  };
+  const offer = flags.offer === undefined ? undefined : offerOf(flags.offer);
+  const isSet = flags.disableKeyAuth || flags.enableKeyAuth;
+  const properties = present({
+    disableLocalAuth: isSet ? flags.disableKeyAuth === true : undefined,
+    offpeak: present({ offer }),
+  });
+  const tags = flags.tag && nameValues(flags.tag, '--tag');
+  return present({ location: flags.location, tags, properties }) ?? {};
 }
 
 function offerOf(text: string): Offer {

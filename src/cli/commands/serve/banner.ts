@@ -34,23 +34,20 @@ export interface Served {
 export function banner(started: Started, given: ReadonlySet<ValueName>, columns: number | null): string {
   const { app, config, url, upstreams, deployments } = started;
   const others = config.resources.slice(1).map(({ id }) => id);
-  const rows: Row[] = [
+  const { localCertPath: cert } = app;
+  const rows: (Row | false)[] = [
     ...keyRows(started, given),
     ...rowsOf('deployments', deployments.map(describe), 'none yet'),
     ...rowsOf('upstreams', upstreams.map(describeState), 'none'),
-    ...(others.length > 0 ? ([['resources', `default, ${others.join(', ')}`]] as const) : []),
+    others.length > 0 && ['resources', `default, ${others.join(', ')}`],
     ['data', resolve(config.dataDir)],
-    ...(app.localCertPath === null
-      ? []
-      : ([
-          ['certificate', app.localCertPath],
-          ['', `Clients must trust it: export NODE_EXTRA_CA_CERTS='${app.localCertPath}'`],
-        ] as const)),
+    cert !== null && ['certificate', cert],
+    cert !== null && ['', `Clients must trust it: export NODE_EXTRA_CA_CERTS='${cert}'`],
   ];
   return `
 Offpeak is ready at ${url}
 
-${rows.flatMap((row) => linesOf(row, columns)).join('\n')}
+${rows.flatMap((row) => (row ? linesOf(row, columns) : [])).join('\n')}
 
 ${nextStep(started)}
 `;
@@ -70,22 +67,21 @@ function linesOf([name, value]: Row, columns: number | null): string[] {
 const rowsOf = (name: string, values: readonly string[], none: string): Row[] =>
   (values.length > 0 ? values : [none]).map((value, at) => [at === 0 ? name : '', value]);
 
-function keyRows({ app, keysFile }: Started, given: ReadonlySet<ValueName>): readonly Row[] {
+function keyRows({ app, keysFile }: Started, given: ReadonlySet<ValueName>): (Row | false)[] {
   const { apiKey, adminKey } = app.firstKeys;
   const shown = (key: string): string => (keysFile === null ? key : `in ${keysFile}`);
   const known = given.has('apiKey') ? 'as configured' : 'the one made at the first start';
   return [
     ['key', apiKey === null ? known : shown(apiKey)],
     ['', keysFile !== null && apiKey !== null ? FILE_ADVICE : keyAdvice(apiKey, given)],
-    ...(keysFile !== null && apiKey === null && adminKey === null
-      ? ([['', `Keys of an earlier start that no terminal has shown are in ${keysFile}`]] as const)
-      : []),
-    ...(adminKey === null
-      ? []
-      : ([
-          ['admin key', shown(adminKey)],
-          ['', 'It opens the control plane (resources, deployments, quota), and is not shown again.'],
-        ] as const)),
+    keysFile !== null &&
+      apiKey === null &&
+      adminKey === null && ['', `Keys of an earlier start that no terminal has shown are in ${keysFile}`],
+    adminKey !== null && ['admin key', shown(adminKey)],
+    adminKey !== null && [
+      '',
+      'It opens the control plane (resources, deployments, quota), and is not shown again.',
+    ],
   ];
 }
 
