@@ -32,7 +32,7 @@ export const BLAME_MUTANTS: Readonly<Record<string, Mutant>> = {
         (routeOf) =>
           function (this: Server, upstream, endpoint) {
             const route = routeOf.call(this, upstream, endpoint);
-            // Each look at it says that somebody has just been accepted.
+            // Whenever it is asked, it says that a request has just been accepted.
             const later = { get: () => Infinity, set() {} };
             Object.defineProperty(route, 'acceptedStartedAtMs', later);
             return route;

@@ -6,7 +6,7 @@ import type { ServerDeath, Fate, Listing, Outage } from './sim-upstream.ts';
 const MINUTE = 60_000;
 const THROTTLED_MAX_MS = 20 * MINUTE;
 
-/** Deployments may share a server, and a model there. */
+/** Draws which server each upstream stands for: deployments may share one, and a model there. */
 export function shareServers(
   rng: Rng,
   deployments: readonly DeploymentPlan[],
@@ -37,7 +37,7 @@ export function makeListings(rng: Rng, servers: readonly string[]): Record<strin
   );
 }
 
-/** At the start, in the middle, at the end; each may take a server's every model, or one. */
+/** Outages at the start, in the middle or at the end. Each hits one model of a server, or all of them. */
 export function makeTroubles(
   rng: Rng,
   {
@@ -70,7 +70,7 @@ export function makeTroubles(
   );
 }
 
-/** Lines that get the same for ever, at one place of the batch; the others are well in the end. */
+/** Some lines, at one place of the batch, get the same failure for ever. The others are well in the end. */
 export function strike(
   rng: Rng,
   job: Job,
@@ -116,7 +116,7 @@ const stricken = (rng: Rng, lastly: Mishap): Fate => ({
   fells: null,
 });
 
-/** Few enough that what befalls its server, too, does not use up its tries. */
+/** The mishaps of a line are so few that an outage of its server does not use up its tries as well. */
 const well = (rng: Rng, mishapsMax: number): Fate => ({
   mishaps:
     mishapsMax > 0 && rng.chance(0.1)

@@ -8,7 +8,7 @@ const MINUTE = 60_000;
 const FEW_LINES = 3;
 /** Rejections of the first lines that say the same. */
 const LINES_ALIKE = 20;
-/** A batch that had a line accepted ends so long after its last other line. */
+/** A batch that had a line accepted ends at most so long after its last other line. */
 const TAIL_MAX_MS = 10 * MINUTE;
 /** P15: so often a line may fell its server before it is found out. */
 const FALLS_MAX = 12;
@@ -31,7 +31,7 @@ export interface BlameDeps {
   readonly require: Require;
 }
 
-/** P32: who may pay for what, by a second failure of docs/adr/0020, from the ledger of the servers. */
+/** P32: who may pay for what. The rule of docs/adr/0020 is written here a second time, and reads the ledger of the servers. */
 export class Blame {
   readonly #deps: BlameDeps;
 
@@ -52,7 +52,7 @@ export class Blame {
     const tailStartMs = tailStartOf(trial, last.endMs);
     if (tailStartMs === null) return false;
     const tries = own.filter(({ endMs }) => endMs >= tailStartMs);
-    // Long enough for this and that, too.
+    // The time is long enough for either rule.
     const isOften = tries.length > this.#deps.maxRetries || (last.endMs - tries[0]!.endMs) / MINUTE >= 8;
     return (
       isOften &&
@@ -88,17 +88,17 @@ export class Blame {
     );
   }
 
-  /** Which batch that ended by itself did so too late; `troubleEndMs`: of its servers. */
+  /** The batch that ended by itself too late, if any did. `troubleEndMs`: the end of the trouble of its servers. */
   checkEnd(trial: Trial, times: { readonly endMs: number; readonly troubleEndMs: number }): void {
     const own = acceptedOf(trial);
     if (own.length === 0 || this.#isUnknowable(trial)) return;
     const lastMs = Math.max(times.troubleEndMs, ...own.map(({ endMs }) => endMs));
-    // However slow its own replies are.
+    // The time of its own slow replies is added.
     const after = this.#deps
       .calls()
       .filter(({ startMs, deployment }) => startMs >= lastMs - MINUTE && deployment === trial.job.deployment);
     const busyMs = after.reduce((sum, { startMs, endMs }) => sum + (endMs ?? startMs) - startMs, 0);
-    // A server that asks for pauses gets them.
+    // The pauses that a server asked for are added.
     const isPaced = after.some(({ reply }) => reply?.status === 429);
     const pauseMs = isPaced ? MINUTE : 0;
     this.#deps.require(
@@ -108,7 +108,7 @@ export class Blame {
     );
   }
 
-  /** A server that never answers for its list gives no sign of life but by other lines. */
+  /** A server that never answers for its list of models shows only by other lines that it lives. */
   #isUnknowable(trial: Trial): boolean {
     const { servers } = this.#deps;
     return failuresOf(trial).some(
@@ -122,13 +122,13 @@ export class Blame {
     for (const { deaths, listing } of this.#deps.servers.values())
       for (const { line } of deaths) if (listing !== '500') times.set(line, (times.get(line) ?? 0) + 1);
     for (const [line, count] of times) {
-      // Where it seems to be the line's alone, it has its retries.
+      // A failure that seems to be the line's alone uses up its retries.
       const isFound = count <= Math.max(FALLS_MAX, this.#deps.maxRetries + 1) || !provenLines.has(line);
       this.#deps.require(isFound, 'P15', `${line} has felled its server ${count} times`);
     }
   }
 
-  /** The server has shown somebody since then, until the call ended, that it lives. */
+  /** Whether the server has shown to somebody, between then and the end of the call, that it lives. */
   #hasLived({ server, life, endMs }: Ended, sinceMs: number): boolean {
     const isThen = (atMs: number) => sinceMs < atMs && atMs <= endMs;
     const { listed } = this.#deps.servers.get(server)!;
@@ -161,7 +161,7 @@ const isFailure = ({ reply }: Ended): boolean =>
 
 const failuresOf = ({ calls }: Trial): Ended[] => calls.filter(isEnded).filter(isFailure).sort(byEnd);
 
-/** Since when every line of the batch has failed or has its answer, one of them at least the latter; null: not yet. */
+/** Since when every line of the batch has failed or has its answer, and one has its answer; null: not yet. */
 function tailStartOf(trial: Trial, untilMs: number): number | null {
   const [accepted] = acceptedOf(trial);
   if (accepted === undefined || accepted.endMs > untilMs) return null;
@@ -175,7 +175,7 @@ function tailStartOf(trial: Trial, untilMs: number): number | null {
   return startMs <= untilMs ? startMs : null;
 }
 
-/** Lines of which something is heard then, or later. */
+/** Lines that get a reply then or later. */
 const openLines = ({ calls }: Trial, atMs: number): number =>
   new Set(calls.filter(({ endMs }) => endMs === null || endMs >= atMs).map(({ line }) => line)).size;
 

@@ -7,7 +7,7 @@ export type Serving = Pick<DeploymentPlan, 'upstreams' | 'concurrencyMax'> | nul
 /** What operators change while batches run, and how far each process has followed. */
 export class Changes {
   readonly #plan: Plan;
-  /** Each process follows everything that was so before this time. */
+  /** Each process has followed every change before this time. */
   readonly #followedMs = new Map<Life, number>();
 
   constructor(plan: Plan) {
@@ -31,7 +31,7 @@ export class Changes {
     return this.#plan.deployments.find((one) => one.name === name) ?? null;
   }
 
-  /** What the process may still take for true. */
+  /** What the process may still believe. */
   known(life: Life, name: string, nowMs: number): Serving[] {
     const sinceMs = this.#followedMs.get(life) ?? 0;
     const times = this.timesMs.filter((atMs) => sinceMs < atMs && atMs <= nowMs);

@@ -12,7 +12,7 @@ class ConnectionLost extends Error {
 
 const RETRY_MS = 700;
 
-/** Every job's caller, as a script with a retry loop: uploads, creates, changes its mind. */
+/** The caller of each job: a script with a retry loop, which uploads, creates, and may cancel or delete. */
 export function runClients(world: World, life: Life, onDone: () => void): void {
   for (const job of world.plan.jobs) {
     world.scheduler.at(job.atMs, life, () => {
@@ -150,7 +150,7 @@ class Client {
   }
 }
 
-/** As a socket brings it: in pieces that do not respect lines. */
+/** The bytes as a socket brings them: in pieces that do not end where lines end. */
 async function* inPieces(bytes: Buffer, seed: number): AsyncGenerator<Uint8Array> {
   const size = 1 + (seed % 997);
   for (let at = 0; at < bytes.length; at += size) yield bytes.subarray(at, at + size);

@@ -18,7 +18,7 @@ export interface EndingFacts {
   /** Its input was deleted before it was accepted. */
   readonly mayLackInput: boolean;
   readonly crashes: number;
-  /** ADR 20: what befell its server may have cost this line. */
+  /** ADR 20: the trouble of its server may have cost this line. */
   readonly mayPay: (line: JobLine) => boolean;
   readonly require: (condition: unknown, promise: string, what: string) => void;
 }
@@ -55,7 +55,7 @@ export class Ending {
       const isFull = batch.errors?.data.some(
         ({ code, message }) => code === 'token_limit_exceeded' && world.mayLackRoom(job, message),
       );
-      // One that had its deployment waits for it; but of two processes, one may not know yet that the other gave it one.
+      // A batch that had its deployment waits for it. Of two processes, one may not know yet that the other gave it one.
       const mayLackDeployment = batch.deployment === null || world.zombies > 0;
       const wasGone =
         codes.includes('model_not_found') && mayLackDeployment && world.changes.wasGone(job.deployment);

@@ -41,7 +41,7 @@ class Halves {
   #copies: { readonly from: string; readonly path: string }[] = [];
   /** What was uploaded and never deleted by its owner. */
   readonly #owned = new Map<string, string>();
-  /** Where each was last seen set aside: the day. */
+  /** The day under which each was last seen set aside. */
   #aside = new Map<string, string>();
   #running: { state: StateStore; blobs: DiskBlobs; uploader: Uploader } | null = null;
 
@@ -196,7 +196,7 @@ class Halves {
     this.#aside = new Map([...found].filter((entry): entry is [string, string] => entry[1] !== null));
   }
 
-  /** What the database names, and is anywhere, is where it is read. */
+  /** A blob that the database names, and that exists, is at the place where it is read. */
   async #expectAllReadable(): Promise<void> {
     const { state, blobs } = this.#process();
     for (const { id, blobId, bytes, sha256 } of await state.files.all({ beforeSeq: null, limit: 1_000 }))

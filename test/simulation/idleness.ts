@@ -6,7 +6,7 @@ import type { Call, SimServer } from './sim-upstream.ts';
 const IDLE_MAX_MS = 400;
 /** So many failures with no success between say nothing of a server or a set-up. */
 const SINGLE_FAILURES_MAX = 2;
-/** Who is asked to slow down without a time may do so for so long. */
+/** How long a caller may pause that is asked to slow down without a time. */
 const PAUSE_MAX_MS = 60_000;
 
 /** A batch that was being sent when a server became idle. */
@@ -39,7 +39,7 @@ export class Idleness {
     this.#plan = plan;
   }
 
-  /** The batch that was held up, if any was; `sending`: those that were being sent when the server became idle. */
+  /** The batch that was held up, if any was. `sending`: the batches that were being sent when the server became idle. */
   called(
     call: Call,
     times: { readonly nowMs: number; readonly notBeforeMs: number },

@@ -231,7 +231,7 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     store: (store) =>
       overriding(store, {
         batches: overriding(store.batches, {
-          // By this clock nobody has waited yet.
+          // On this clock no batch has waited yet.
           plan: (seq, plan) => store.batches.plan(seq, { ...plan, atS: 0 }),
         }),
       }),
@@ -442,7 +442,7 @@ function addToEpoch(
     .run(by, batchSeq, index);
 }
 
-/** Answers with what the bytes will be, and writes them afterwards. */
+/** Answers at once, and writes the bytes afterwards. */
 function putLater(blobs: BlobStore): BlobStore['put'] {
   return async (id, chunks, options) => {
     const bytes = Buffer.concat(await gathered(chunks));

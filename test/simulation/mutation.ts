@@ -9,9 +9,9 @@ import type { Upstream } from '../../src/upstream/port.ts';
 export interface Mutation {
   /** Run once on the empty database. */
   readonly schema?: string;
-  /** Below time and faults: as if the store's statements were other ones. */
+  /** Applied below time and faults: as if the statements of the store were wrong. */
   store?(store: StateStore, database: DatabaseSync): StateStore;
-  /** Above them: as if the engine called it in another way. */
+  /** Applied above them: as if the engine called the store in a wrong way. */
   state?(state: StateStore, time: { readonly after: (delayMs: number) => Promise<void> }): StateStore;
   blobs?(blobs: BlobStore): BlobStore;
   fs?(fs: BlobFs): BlobFs;

@@ -43,7 +43,7 @@ const STORE_RETRY_MS = 15_000;
 const CANCEL_QUIET_MS = 2_000;
 const CANCEL_END_MS = 10 * 60_000;
 const KILLS_MAX = 6;
-/** So long a batch may be under way before it is asked why none of its lines is accepted. */
+/** How long a batch may be under way before the check asks why none of its lines is accepted. */
 const HOPE_MS = 10 * 60_000;
 const DOWN_SETTLING_MS = 3 * 60_000;
 
@@ -264,7 +264,7 @@ export class Oracle {
 
   // ------------------------------------------------------------------ what processes did
 
-  /** Only a disk or a database may end a process; anything else is a bug that a restart would hide. */
+  /** Only a fault of the disk or the database may end a process. Anything else is a bug that a restart would hide. */
   gaveUp(error: unknown): void {
     const isStore = error instanceof StoreError || error instanceof BlobStoreError;
     // Beside a zombie that still records results, a process may find that the store is not as it left it.
@@ -279,7 +279,7 @@ export class Oracle {
     this.#endedAtMs.set(life, this.#world.scheduler.nowMs);
   }
 
-  /** P15: a line that ends the process is found out: three times with others, twice alone, and once more at most. */
+  /** P15: a line that ends the process is found out after three times with others, two alone, and one more at most. */
   killed(times: number): void {
     this.require(times <= KILLS_MAX, 'P15', `one line has ended ${times} processes`);
   }
@@ -296,7 +296,7 @@ export class Oracle {
     const open = calls.filter(({ reply }) => reply === null);
     this.require(open.length === 0, 'P12', `${open.length} requests were left in flight by a stop`);
     this.#stopLost.push(...(this.#answered.get(life) ?? []));
-    // What a zombie claimed, or came with an answer that was lost, is taken back by the next start, and counted.
+    // The next start takes back, and counts, what a zombie claimed and what was claimed with an answer that was lost.
     const others = this.#world.plan.faults.some(({ kind }) => kind === 'zombie' || kind === 'lost_answer');
     this.#resentAtStop = others ? null : this.#resent();
   }
@@ -518,7 +518,7 @@ export class Oracle {
     return [...this.#known.values()].every(({ batch }) => isTerminal(batch.status));
   }
 
-  /** Those that wait though nothing is wrong any more, and may. */
+  /** Batches that may wait though nothing is wrong any more. */
   hopeless(): Batch[] {
     const beforeMs = this.#world.scheduler.nowMs - HOPE_MS;
     return [...this.#known.values()]
@@ -629,7 +629,7 @@ export class Oracle {
 
   /** P23: a caller that repeats its create with the same key gets the batch that it has. */
   #checkRepeats(): void {
-    // Keys are kept for 24 h by the wall clock: one that leaps ahead forgets them.
+    // Keys are kept for 24 h by the wall clock. A clock that jumps forward forgets them.
     const { faults } = this.#world.plan;
     if (faults.some((fault) => fault.kind === 'clock' && fault.byMs > 0)) return;
     for (const job of this.#world.plan.jobs) {
@@ -681,7 +681,7 @@ export class Oracle {
     );
   }
 
-  /** As `isDisturbed`, or processes ended or deployments changed meanwhile, or no clock can be trusted. */
+  /** `isDisturbed`, or processes ended or deployments changed meanwhile, or no clock can be trusted. */
   #isUnsettled(fromMs: number, toMs: number): boolean {
     const { plan, front, zombieLives } = this.#world;
     return (
@@ -725,7 +725,7 @@ export class Oracle {
   }
 }
 
-/** A server that answers is asked by eight lines of a batch together, so that its last lines all get their tries. */
+/** Eight lines of a batch are sent together to a server that answers, so that all its last lines get their tries. */
 function widthOf({ says }: Outage): number {
   if (says.kind === 'unreachable' || says.kind === 'timeout' || says.kind === 'reset') return 1;
   const isAlone = says.kind === 'status' && ([401, 402].includes(says.status) || says.status >= 502);

@@ -12,8 +12,9 @@ interface Known {
 }
 
 /**
- * P14: who may be called when, after a `Retry-After`. It holds for everybody at that server, save where a line gets it again while others
- * get through and nobody else is told: then that line alone waits, as long as its segment stays claimed.
+ * P14: who may be called when, after a `Retry-After`. The wait holds for everybody at that server. One exception: a line gets it
+ * again while others get through and no other line is told to wait. Then that line alone waits, as long as its segment stays
+ * claimed.
  */
 export class Pace {
   readonly #known = new Map<Life, Map<string, Known>>();

@@ -18,9 +18,9 @@ export interface Plan {
   readonly listings: Readonly<Record<string, Listing>>;
   /** Lines that are well in the end have so few mishaps that only what befalls their server could fail them. */
   readonly isExact: boolean;
-  /** What operators do; of those that overlap the last one counts. Each may be left out of a replay. */
+  /** What operators do. Of changes that overlap, the last one counts. Each may be left out of a replay. */
   readonly changes: readonly Change[];
-  /** In no order; each may be left out of a replay. */
+  /** They have no order. Each may be left out of a replay. */
   readonly faults: readonly Fault[];
   /** From here on no process ends and no store fails any more; an outage of an upstream may last longer. */
   readonly calmAtMs: number;
@@ -29,7 +29,7 @@ export interface Plan {
 export const serverOf = ({ servers }: Pick<Plan, 'servers'>, upstream: string): string =>
   servers[upstream] ?? upstream;
 
-/** Limits far below those of production reach its odd corners. */
+/** Limits far below those of production, so that a history reaches odd corners. */
 interface Tuning {
   readonly commitGroupMax: number;
   readonly commitLingerMs: number;
@@ -103,7 +103,7 @@ export type Fault =
       readonly powerCut: boolean;
       readonly downMs: number;
     }
-  /** The process is frozen out but lives on, while another takes over. */
+  /** Another process takes over, and this one does not know it and lives on. */
   | { readonly kind: 'zombie'; readonly atMs: number; readonly forMs: number }
   | { readonly kind: 'stop'; readonly atMs: number; readonly drainMs: number; readonly downMs: number }
   | { readonly kind: 'disk_full' | 'busy' | 'slow'; readonly fromMs: number; readonly toMs: number }
@@ -159,7 +159,7 @@ function blame(rng: Rng, plan: Plan): Plan {
   const fells = chances.chance(0.2);
   const faults = chances.chance(0.2) ? makeCrashes(chances, times, chances.int(1, 2)) : [];
   const maxRetries = fells ? chances.pick([3, 5]) : plan.tuning.maxRetries;
-  // At its start and at its end a trouble may be taken for the line's, once each.
+  // A trouble may be held against the line once at its start and once at its end.
   const mishapsMax = fells ? 0 : maxRetries - 2 * outages.length;
   return {
     ...plan,
@@ -170,7 +170,7 @@ function blame(rng: Rng, plan: Plan): Plan {
     changes: [],
     listings: makeListings(rng.fork('listings'), servers),
     jobs: plan.jobs.map((job, i) => strike(rng.fork(job.name), job, { mishapsMax, fells: fells && i === 0 })),
-    // A quiet store: what waits, waits for a server.
+    // The store is quiet: a batch that waits, waits for a server.
     tuning: { ...plan.tuning, maxRetries, storeLatencyMs: 1, diskLatencyMs: 1, tickMs: 1_000 },
     calmAtMs: Math.max(0, ...faults.map(endOf)),
   };
@@ -224,7 +224,7 @@ function makeOrdinaryPlan(seed: number, rng: Rng, weather: Weather): Plan {
   const outages = is('outages', 'everything') ? makeOutages(rng.fork('outages'), times, deployments) : [];
   if (isLongDay) outages.push(...makeLongOutage(quota, deployments));
   if (is('outages', 'clock', 'fair') && rng.chance(0.5)) faults.push(...makeCrashes(chances, times, 1));
-  // A tick a second through a day of outage would show nothing new.
+  // Longer ticks: a tick a second through a day of outage would show nothing new.
   const tickMs = outages.some(({ fromMs, toMs }) => toMs - fromMs > HOUR) ? 10 * MINUTE : tuning.tickMs;
   const changes = makeChanges(rng.fork('changes'), times, deployments);
   const calmAtMs = Math.max(0, ...faults.map(endOf), ...changes.map(({ toMs }) => toMs));
@@ -289,7 +289,7 @@ function tighten(deployment: DeploymentPlan, jobs: readonly Job[]): DeploymentPl
   return { ...deployment, enqueuedTokensMax: TOKENS_PER_LINE * Math.max(1, ...lines) };
 }
 
-/** Dynamic quota: what one leaves idle another may have. */
+/** Dynamic quota: one deployment may use what another leaves idle. */
 function share(rng: Rng, deployments: readonly DeploymentPlan[]): DeploymentPlan[] {
   if (rng.chance(0.5)) return [...deployments];
   const all = deployments.reduce((sum, { enqueuedTokensMax }) => sum + enqueuedTokensMax, 0);
@@ -315,8 +315,8 @@ function makeCrowd(rng: Rng, context: JobContext): Job[] {
 }
 
 /**
- * One that needs all the room waits for one that an outage holds up, perhaps of another deployment with the same quota,
- * while small ones come and pass it: until it has waited long enough.
+ * A batch that needs all the room waits for a batch that an outage holds up, perhaps of another deployment with the same quota,
+ * while small ones come and pass it, until it has waited long enough.
  */
 function makeLongDay(rng: Rng, context: JobContext): Job[] {
   const job = (
@@ -396,7 +396,7 @@ function makeFate(rng: Rng, trouble: number, { maxRetries }: Tuning): Fate {
   return { ...WELL, mishaps: rng.chance(trouble) ? makeMishaps(rng, maxRetries) : [] };
 }
 
-/** Few enough that a line which is well in the end must not fail before. */
+/** The mishaps are so few that a line which is well in the end must not fail before. */
 function makeMishaps(rng: Rng, maxRetries: number): Mishap[] {
   return Array.from({ length: rng.int(1, maxRetries) }, (): Mishap =>
     rng.weigh<Mishap>([
@@ -432,7 +432,7 @@ class Times {
     this.#jobs = jobs;
   }
 
-  /** The same jobs, other chances. */
+  /** Another seed for all but the jobs. */
   with(rng: Rng): Times {
     return new Times(rng, this.#jobs);
   }

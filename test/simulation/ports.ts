@@ -6,14 +6,14 @@ import type { Life, Scheduler } from './scheduler.ts';
 
 /** What the world decides about calls of a process. */
 export interface Fates {
-  /** Counts the call; true when the process has just ended here. */
+  /** Counts the call. True: the process has just ended at it. */
   crashHere(point: Point, after: boolean, life: Life): boolean;
   /** Thrown instead of the effect (`before`), or in place of the answer. */
   storeFault(call: string, life: Life): { readonly error: StoreError; readonly after: boolean } | null;
   storeLatencyMs(): number;
   /** The store changed: the checks look again. */
   wrote(): void;
-  /** What the store did and said, whether the process gets to hear it or not. */
+  /** What the store did and answered, whether the answer reaches the process or not. */
   answered(call: string, args: readonly unknown[], value: unknown): void;
 }
 
@@ -27,7 +27,7 @@ const changesBatches = (call: string): boolean => CHANGES.test(call) && !isRead(
 
 /**
  * The state store as one process sees it: calls take time, fail or lose their answer as the world decides, and nothing
- * comes back to the dead. The calls of all processes go one by one, as one file lets them.
+ * comes back to a dead process. The calls of all processes go one by one, since they share one file.
  */
 export function storeOf(
   life: Life,
@@ -57,7 +57,7 @@ export function storeOf(
       );
   };
   const ports = portsOf(methodsOf(real), ({ port, method, args }) => {
-    // As in the store's own thread: what the caller changes later is not seen.
+    // Arguments are copied, as on the way to the store's own thread: the store does not see what the caller changes later.
     const sent = structuredClone(args);
     return call(`${port}.${method}`, sent, () => perform(real, { port, method, args: sent }));
   });
@@ -72,7 +72,7 @@ export function createTurn(): Turn {
   return (effect) => {
     const mine = last.then(effect);
     last = mine.catch(() => {
-      // Its caller hears of it.
+      // The caller gets the error.
     });
     return mine;
   };

@@ -10,7 +10,7 @@ export type Mishap =
       readonly kind: 'status';
       readonly status: number;
       readonly retryAfterMs: number | null;
-      /** As everybody gets them; null: words that name the line. */
+      /** The words that everybody gets; null: words that name the line. */
       readonly words?: string;
     }
   | {
@@ -32,7 +32,7 @@ const status = (code: number, words?: string, retryAfterMs: number | null = null
   ...(words !== undefined && { words }),
 });
 
-/** The account, its money and its key, in whatever status. */
+/** Replies about the account, its money and its key, with any status. */
 const ACCOUNT: readonly Mishap[] = [
   status(400, 'Your credit balance is too low to access the API'),
   status(401, 'invalid API key'),
@@ -41,7 +41,7 @@ const ACCOUNT: readonly Mishap[] = [
   status(429, 'You exceeded your current quota, check your plan and billing details'),
 ];
 
-/** The address, the model or the way in which they are asked for. */
+/** Replies about the address, the model, or the way in which they are asked for. */
 const SET_UP: readonly Mishap[] = [
   status(400, 'No models loaded. Please load a model'),
   status(403, 'forbidden'),

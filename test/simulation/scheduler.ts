@@ -40,7 +40,7 @@ export class Scheduler {
     this.#push({ atMs: this.#nowMs + Math.max(0, delayMs), tie: this.#tie.next(), life, run });
   }
 
-  /** Settles after `delayMs` when the life is still alive then, and never otherwise. */
+  /** Settles after `delayMs` if the process is still alive then, and never otherwise. */
   after<T>(delayMs: number, life: Life, make: () => T | Promise<T>): Promise<T> {
     if (!life.alive) return never();
     return new Promise<T>((resolve, reject) => {

@@ -2,7 +2,7 @@ import type { Mutation } from './mutation.ts';
 import type { Plan } from './plan.ts';
 import { runHistory } from './world.ts';
 
-/** Leaves out of a failing plan what it does not need to fail: faults, outages, changes, jobs. */
+/** Removes from a failing plan the faults, outages, changes and jobs that it does not need to fail. */
 export async function shrink(plan: Plan, mutation?: Mutation): Promise<Plan> {
   const fails = async (candidate: Plan) => (await runHistory(candidate, { mutation })).violation !== null;
   let smallest = plan;

@@ -23,17 +23,17 @@ interface Dir {
 
 type Node = File | Dir;
 
-/** What the world does to one call: null is nothing, a string is the code it fails with. */
+/** What happens to one call: null is nothing, a string is the code with which it fails. */
 type FsFault = (op: FsOp, life: Life) => 'ENOSPC' | 'EIO' | 'EMFILE' | null;
 export type FsOp = 'create' | 'append' | 'fsync' | 'rename' | 'fsyncDir' | 'mkdir' | 'read' | 'unlink';
 
 export interface SimFsOptions {
-  /** Exists, durably, from the start. */
+  /** A directory that is durable from the start. */
   readonly dir: string;
   readonly rng: Rng;
   readonly scheduler: Scheduler;
   readonly fault: FsFault;
-  /** How long a call takes, beside the odd slow one. */
+  /** How long a call takes, save the few slow ones. */
   readonly latencyMs: () => number;
   /** Called after each change on the way to a durable file; a crash may happen here. */
   readonly onOp: (op: FsOp, life: Life) => void;

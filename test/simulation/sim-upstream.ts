@@ -15,7 +15,7 @@ import type { Life, Scheduler } from './scheduler.ts';
 /** What the seed has in store for one line: mishaps of its first attempts, then always the same. */
 export interface Fate {
   readonly mishaps: readonly Mishap[];
-  /** What it will get for ever; null: it is well in the end. */
+  /** The failure that it gets for ever; null: it is well in the end. */
   readonly lastly: Mishap | null;
   /** How many processes die when they send this line. */
   readonly kills: number;
@@ -35,7 +35,7 @@ export const WELL: Fate = { mishaps: [], lastly: null, kills: 0, fells: null };
 /** What a server answers when it is asked for its models: all of them, none, others, or a failure. */
 export type Listing = 'models' | 'empty' | 'others' | '404' | '500';
 
-/** A stretch of time in which every call to the server, or for one of its models, fails alike. */
+/** A time in which every call to the server, or for one of its models, fails in the same way. */
 export interface Outage {
   readonly server: string;
   /** Null: whatever is called for. */
@@ -43,7 +43,7 @@ export interface Outage {
   readonly fromMs: number;
   readonly toMs: number;
   readonly says: Mishap;
-  /** Meanwhile; null: it says the same when it is asked for its models. */
+  /** What it says meanwhile when it is asked for its models; null: the same failure. */
   readonly listing: Listing | null;
 }
 
@@ -54,7 +54,7 @@ export interface Call {
   readonly deployment: string;
   /** Shared with other upstreams, perhaps. */
   readonly server: string;
-  /** What is served there: those that ask for it in the same way share what is known of it. */
+  /** What is asked for there. Upstreams that ask for the same share what is known of it. */
   readonly route: string;
   readonly line: string;
   readonly key: string;
@@ -62,7 +62,7 @@ export interface Call {
   readonly startMs: number;
   readonly body: Buffer;
   readonly model: string;
-  /** Fell into an outage, or its server died with it. */
+  /** Whether it met an outage, or its server died during the call. */
   down: boolean;
   /** Null while it is in flight; a crash leaves it so. */
   reply: UpstreamReply | null;
@@ -76,9 +76,9 @@ export class SimServer {
   readonly listing: Listing;
   readonly models: readonly string[];
   readonly outages: readonly Outage[];
-  /** Times at which it died, until when, and which line it died of. */
+  /** When it died, until when it was dead, and which line it died of. */
   readonly deaths: { readonly atMs: number; readonly toMs: number; readonly line: string }[] = [];
-  /** When a process was told the list of models, or that there is none. */
+  /** Each time at which it answered a process that asked for its list of models. */
   readonly listed: { readonly life: Life; readonly atMs: number }[] = [];
   #down: { readonly toMs: number; readonly form: ServerDeath['form'] } | null = null;
   readonly #open = new Set<(form: ServerDeath['form']) => void>();
@@ -97,7 +97,7 @@ export class SimServer {
     this.outages = options.outages.filter(({ server }) => server === name);
   }
 
-  /** Something was wrong with it for everybody, or it was dead. */
+  /** The times in which something was wrong with it for everybody, or it was dead. */
   wasIllWithin(fromMs: number, toMs: number): boolean {
     return [
       ...this.outages,
@@ -105,7 +105,7 @@ export class SimServer {
     ].some((trouble) => trouble.fromMs <= toMs && trouble.toMs >= fromMs);
   }
 
-  /** What everybody gets just now who calls for the model; undefined: nothing is wrong. */
+  /** What every caller for the model gets now; undefined: nothing is wrong. */
   trouble(nowMs: number, model: string | null): Pick<Outage, 'says' | 'listing'> | undefined {
     if (this.#down !== null && nowMs < this.#down.toMs) return { says: DEAD[this.#down.form], listing: null };
     return this.outages.find(
@@ -150,7 +150,7 @@ export interface SimUpstreamOptions {
   /** Calls without an answer are given up after this long, as the HTTP client does. */
   readonly timeoutMs: number;
   readonly fate: (line: string) => Fate;
-  /** Of each line, over all upstreams, outages left out. */
+  /** Calls of each line, over all upstreams, without those in outages. */
   readonly attempts: Map<string, number>;
   readonly onCall: (call: Call) => void;
   readonly onEnd: (call: Call) => void;

@@ -121,7 +121,7 @@ const BY_TIME = { field: 'created_at', direction: 'asc' } as const;
 const batchesOf = (list: { batches: Batch[] } | 'unknown_after'): Batch[] =>
   list === 'unknown_after' ? [] : list.batches;
 
-/** A good day: nothing fails. */
+/** A plan in which nothing fails. */
 function plainPlan(sizes: { readonly large: number; readonly small: number }): Plan {
   const job = (name: 'large' | 'small', atMs: number): Plan['jobs'][number] => {
     const lines = Array.from({ length: sizes[name] }, (_, i): JobLine => ({

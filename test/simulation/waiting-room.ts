@@ -4,7 +4,7 @@ import { QUEUE_PASS_S } from '../../src/contract/control.ts';
 import type { BatchPlan, BatchStore, NewBatch } from '../../src/stores/state/ports.ts';
 import type { DeploymentPlan, Plan } from './plan.ts';
 
-/** For steps, inspections and a question to the store beyond a tick. */
+/** The time for steps, inspections and a question to the store, beyond a tick. */
 const SETTLING_MS = 2 * 60_000;
 
 type Require = (condition: unknown, promise: string, what: string) => void;
@@ -30,7 +30,7 @@ export class WaitingRoom {
     this.#require = require;
   }
 
-  /** Called between the effect and the next look at the batches. */
+  /** Called between the effect and the next check of the batches. */
   see(call: string, args: readonly unknown[], value: unknown): void {
     if (call === 'batches.create') this.#created(args[1] as NewBatch, value as Created);
     if (call === 'batches.plan') this.#planned(args[0] as number, args[1] as BatchPlan, value as Planned);
@@ -112,7 +112,7 @@ export class WaitingRoom {
   }
 
   /**
-   * Nobody waits for long who could start. `isExcused`: something went wrong between two times, or processes knew
+   * No batch that could start waits for long. `isExcused`: something went wrong between two times, or processes knew
    * otherwise.
    */
   checkPrompt(
@@ -154,7 +154,7 @@ export class WaitingRoom {
     }
   }
 
-  /** By deployment of one resource, as the store should tell. */
+  /** What the store should answer, by deployment of one resource. */
   sums(resourceId: string): Map<string, { held: number; waiting: number; waitingBatches: number }> {
     const sums = new Map<string, { held: number; waiting: number; waitingBatches: number }>();
     for (const batch of this.#before()) {

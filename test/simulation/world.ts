@@ -42,9 +42,9 @@ const EPOCH_MS = Date.UTC(2026, 0, 1);
 /** How long after the last fault every batch may still need, in virtual time (P3). */
 const LIVENESS_MS = 3 * 60 * 60_000;
 const STEPS_MAX = 400_000;
-/** So often the owners of batches that wait think of giving up. */
+/** How often the owners of batches that wait consider a cancel. */
 const HOPE_EVERY_MS = 60_000;
-/** A disk is nearly full somewhat before it is full. */
+/** How long before it is full a disk counts as nearly full. */
 const STOP_GRACE_MS = 30_000;
 const SPACE_MARGIN_MS = 2_000;
 
@@ -119,7 +119,7 @@ export class World {
   readonly zombieLives = new Set<Life>();
   #generation = 0;
   #booting: Life | null = null;
-  /** Told to stop, and still at it. */
+  /** The process that was told to stop and has not ended yet. */
   #leaving: Life | null = null;
   #jumpMs = 0;
   #clientsDone = 0;
@@ -213,7 +213,7 @@ export class World {
     rmSync(this.#dir, { recursive: true, force: true });
   }
 
-  /** Whether the job's batch may be told that there is no room for its tokens: it is not to wait, or would for ever. */
+  /** Whether the job's batch may be refused for want of room: it is not to wait, or it could never start. */
   mayLackRoom(job: Job, message: string): boolean {
     const deployment = this.plan.deployments.find(({ name }) => name === job.deployment);
     const whenFull = job.whenFull ?? deployment?.whenFull;
@@ -274,7 +274,7 @@ export class World {
   /** Which of them share a quota is in their rows. */
   async #storeDeployments(): Promise<void> {
     const { deployments } = this.plan;
-    // Asked for by dynamic quota alone.
+    // Dynamic quota alone asks for it.
     if (deployments.every(({ sharedTokensMax }) => sharedTokensMax === null)) return;
     for (const { name, resourceId, enqueuedTokensMax } of deployments) {
       const scope = { resourceId, actor: 'world' };
@@ -384,7 +384,7 @@ export class World {
       },
     });
     await engine.start();
-    // Two that sweep one directory are kept apart by its lock, not by epochs.
+    // Two processes that sweep one directory are kept apart by its lock, not by epochs.
     const mayDelete = () => !this.zombieLives.has(life);
     const uploader = createUploader({
       state,
@@ -485,7 +485,7 @@ export class World {
     if (!front) return;
     this.zombies += 1;
     this.zombieLives.add(front.life);
-    // Its clients talk to the new one from now on.
+    // The clients talk to the new process from now on.
     this.#onDeath.get(front.life)?.();
     this.note(`${front.life.name} is a zombie`);
     this.front = null;
@@ -516,7 +516,7 @@ export class World {
       },
       (error: unknown) => this.#fatal(front.life, error),
     );
-    // As a supervisor does.
+    // A supervisor does the same.
     const limitMs = drainMs + STOP_GRACE_MS;
     this.scheduler.at(limitMs, front.life, () => {
       const excused = this.oracle.isDisturbed(atMs, this.scheduler.nowMs);

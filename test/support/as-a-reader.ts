@@ -1,4 +1,4 @@
-/** Does what a reader of a document does: opens shells and terminals, writes the files, and runs the lines as they stand. */
+/** Does what a reader of a document does: opens shells and terminals, writes the files, and runs the lines as printed. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-/** So that Python finds `openai`: where it is installed, or else what stands in for it. */
+/** The path on which Python finds `openai`: the installed one, or else a stand-in. */
 export function pythonEnv(): Readonly<Record<string, string>> {
   const here = process.env['PYTHONPATH'] ?? '';
   const { status } = spawnSync('python3', ['-c', 'import openai'], {
@@ -48,7 +48,7 @@ const fileOf = ({ text }: Block): string | undefined => /^(?:#|\/\/) (\S+\.\w+)\
 /** A service or a model server in the foreground takes a terminal of its own. */
 const takesTerminal = ({ text }: Block): boolean => /^offpeak (serve|simulator)\b[^&\n]*\n$/.test(text);
 
-/** Free ports, each in the place of one that a document names. */
+/** A free port for each port that a document names. */
 export async function freePorts(...named: number[]): Promise<ReadonlyMap<string, string>> {
   const servers = named.map(() => createServer().listen(0, '127.0.0.1'));
   await Promise.all(servers.map((server) => once(server, 'listening')));
@@ -58,7 +58,7 @@ export async function freePorts(...named: number[]): Promise<ReadonlyMap<string,
 }
 
 export interface Reader {
-  /** Runs the blocks in their order, in a shell of its own; everything that was printed. Fails at the first that fails. */
+  /** Runs the blocks in their order, in one shell, and returns what was printed. Fails at the first line that fails. */
   follow(blocks: readonly Block[], cwd: string): Promise<string>;
   /** Ends all that was left running. */
   leave(): Promise<void>;
@@ -157,13 +157,13 @@ async function exportsOf(keysFile: string): Promise<string> {
   return keys.replace(/^(?=\w)/gm, 'export ');
 }
 
-/** With everything in its group, as the end of a terminal does; returns when all of it has ended. */
+/** Ends everything in its group, as the end of a terminal does. Returns when all of it has ended. */
 async function end({ pid }: ChildProcess): Promise<void> {
   if (pid === undefined || !signalGroup(pid, 'SIGTERM')) return;
   while (signalGroup(pid, 0)) await setTimeout(20);
 }
 
-/** False: nothing of it is left. */
+/** False: nothing of the group is left. */
 function signalGroup(pid: number, signal: 'SIGTERM' | 0): boolean {
   try {
     return process.kill(-pid, signal);

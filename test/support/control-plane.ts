@@ -117,7 +117,7 @@ export async function openControlPlane(options: { readonly offer?: Offer } = {})
     directory: createDeployments({ ...store, fleet, catalog: () => catalog }),
     useCatalog: (next: Catalog) => (catalog = next),
     advance: (seconds: number) => (atS += seconds),
-    /** As a start or a reload does it: nothing is in force that was not applied. */
+    /** Does what a start or a reload does: only what was applied is in force. */
     async apply(resources: readonly DeclaredResource[]): Promise<Applied> {
       const next = { ...declared, resources };
       const applied = await applyConfiguration(next, { ...settings, catalog, upstreams: fleet.upstreams });

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-/** What one request that reached the model server left behind. */
+/** What the ledger keeps of one request that reached the model server. */
 export interface LedgerEntry {
   /** Its `idempotency-key`; empty without one. */
   readonly key: string;
@@ -32,7 +32,7 @@ interface Ledger extends LedgerStats {
 /** How the server behaves from now on; what is left out stays as it was. Chances are 0 to 1, drawn from the seed. */
 export interface LedgerScript {
   latencyMs?: number;
-  /** Up to so much more, evenly. */
+  /** Added to the latency: from zero to this, evenly spread. */
   jitterMs?: number;
   /** Status → chance: `{ 429: 0.1, 500: 0.01 }`. */
   statusChances?: Record<number, number>;

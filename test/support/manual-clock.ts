@@ -35,7 +35,7 @@ export class ManualClock implements Clock {
     });
   }
 
-  /** Moves on. Whoever's time comes is woken in order, and has done what there is to do before the next one is. */
+  /** Moves the clock on. Sleepers wake in the order of their times, and each does its work before the next one wakes. */
   async advance(ms = 0): Promise<void> {
     const endMs = this.#nowMs + ms;
     for (;;) {

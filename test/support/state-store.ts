@@ -123,7 +123,7 @@ export const planOf = (
   ...given,
 });
 
-/** A batch in progress. */
+/** Makes a batch that is in progress. */
 export async function startBatch(
   store: StateStore,
   id: string,
