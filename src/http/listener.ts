@@ -19,7 +19,7 @@ export function listenerOptions(tls: HttpDeps['tls']) {
     : ({ https: { ...tls, ...http, allowHalfOpen: true } } as unknown as { http: typeof http });
 }
 
-export function refuseWhatIsNoCall(server: Server): void {
+export function refuseConnectAndExpect(server: Server): void {
   // A caller may close its half of the connection after its request, and wait for the answer.
   Object.assign(server, { httpAllowHalfOpen: true });
   server.on('connect', (_request, socket: Socket) =>

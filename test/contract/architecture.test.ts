@@ -74,18 +74,6 @@ test('areas import only what lies below them', async () => {
   expect(wrong).toEqual([]);
 });
 
-test('no files import each other in a circle, types included', async () => {
-  const targets = new Map<string, string[]>();
-  for (const { from, to } of await imports()) targets.set(from, [...(targets.get(from) ?? []), to]);
-  // What imports nothing that is left is in no circle.
-  for (let size = -1; size !== targets.size;) {
-    size = targets.size;
-    for (const [from, to] of targets) if (!to.some((file) => targets.has(file))) targets.delete(from);
-  }
-
-  expect([...targets.keys()]).toEqual([]);
-});
-
 test('batch, http, deployments and identity see others through their ports alone', async () => {
   const wrong = (await imports()).filter(({ from, to }) => {
     const own = areaOf(from) ?? '';

@@ -10,7 +10,7 @@ declare module 'fastify' {
   }
 }
 
-export function nameCallers(app: FastifyInstance, addresses: CallerAddresses): void {
+export function setCallerAddress(app: FastifyInstance, addresses: CallerAddresses): void {
   app.decorateRequest('caller', '');
   app.addHook('onRequest', async (request) => {
     request.caller = addresses.of(request.raw);
