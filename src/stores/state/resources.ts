@@ -1,3 +1,5 @@
+import { sql } from 'kysely';
+
 import type { Resource, ResourceKey } from '../../contract/control.ts';
 import { changesOf, writeAudit } from './audit.ts';
 import { withLive } from './batch-rows.ts';
@@ -143,30 +145,25 @@ async function removeSome(
   if (!(await find(trx, resourceId))) return 'not_found';
   const live = await withLive(trx).select('seq').where('resource_id', '=', resourceId).executeTakeFirst();
   if (live) return 'in_use';
-  await trx.deleteFrom('resource_keys').where('resource_id', '=', resourceId).execute();
-  await trx.deleteFrom('deployments').where('resource_id', '=', resourceId).execute();
+  await trx
+    .updateTable('batches')
+    .set({ resource_id: NO_RESOURCE })
+    .where('resource_id', '=', resourceId)
+    .where('purged', '=', sql.lit(0))
+    .execute();
+  const purged = trx.selectFrom('batches').select('seq').where('resource_id', '=', resourceId);
   const batches = await trx
     .deleteFrom('batches')
-    .where('seq', 'in', (eb) =>
-      eb
-        .selectFrom('batches')
-        .select('seq')
-        .where('resource_id', '=', resourceId)
-        .where('purged', '=', 1)
-        .limit(ROWS_PER_STEP),
-    )
+    .where('seq', 'in', purged.limit(ROWS_PER_STEP))
     .executeTakeFirst();
+  await trx.deleteFrom('resource_keys').where('resource_id', '=', resourceId).execute();
+  await trx.deleteFrom('deployments').where('resource_id', '=', resourceId).execute();
   const files = trx.selectFrom('files').select('seq').where('resource_id', '=', resourceId);
   const removed = await deleteFiles(trx, files.limit(ROWS_PER_STEP));
   if (removed.length === ROWS_PER_STEP || Number(batches.numDeletedRows) === ROWS_PER_STEP) return 'more';
 
   await deleteUploads(trx, resourceId);
   await trx.deleteFrom('idempotency_keys').where('resource_id', '=', resourceId).execute();
-  await trx
-    .updateTable('batches')
-    .set({ resource_id: NO_RESOURCE })
-    .where('resource_id', '=', resourceId)
-    .execute();
   await trx.deleteFrom('resources').where('id', '=', resourceId).execute();
   await writeAudit(trx, { ...change, resourceId, action: 'resource.delete', target: resourceId });
   return 'deleted';
