@@ -30,10 +30,7 @@ export interface TieOptions {
  */
 export async function tieTogether(halves: Halves, { adopt, log, failpoint }: TieOptions): Promise<void> {
   const names = { path: halves.dataDir.path, database: halves.database };
-  const mark = await readMark(halves.dataDir);
-  const databaseId = await halves.state.installation.get('installation_id');
-  const evidence = databaseId === undefined ? await evidenceOf(halves) : 'none';
-  const verdict = judge({ mark, databaseId, evidence });
+  const { mark, databaseId, verdict } = await judge(halves);
   if (verdict !== 'foreign') {
     if (adopt) log.event('installation.adopt_unneeded', names);
     if (verdict === 'same') return;
@@ -52,11 +49,9 @@ export async function tieTogether(halves: Halves, { adopt, log, failpoint }: Tie
 
 /** Says why the two do not belong together, and changes nothing. Null: they do, or the next start makes them. */
 export async function mismatchOf(halves: Halves): Promise<string | null> {
-  const mark = await readMark(halves.dataDir);
-  const databaseId = await halves.state.installation.get('installation_id');
-  const evidence = databaseId === undefined ? await evidenceOf(halves) : 'none';
-  if (judge({ mark, databaseId, evidence }) !== 'foreign') return null;
-  const { directory, database } = await sidesOf(halves, { mark, databaseId });
+  const judged = await judge(halves);
+  if (judged.verdict !== 'foreign') return null;
+  const { directory, database } = await sidesOf(halves, judged);
   return `The data directory and the database do not belong together: ${directory}; ${database}.`;
 }
 
@@ -169,10 +164,17 @@ interface Facts {
   readonly evidence: 'none' | 'agree' | 'differ';
 }
 
+async function judge(halves: Halves) {
+  const mark = await readMark(halves.dataDir);
+  const databaseId = await halves.state.installation.get('installation_id');
+  const evidence = databaseId === undefined ? await evidenceOf(halves) : 'none';
+  return { mark, databaseId, verdict: verdictOn({ mark, databaseId, evidence }) };
+}
+
 type Verdict = 'same' | 'confirmed' | 'restored' | 'new' | 'foreign';
 
 /** `restored`: the database is from a backup that was made before it had an id, and its files are there. */
-function judge({ mark, databaseId, evidence }: Facts): Verdict {
+function verdictOn({ mark, databaseId, evidence }: Facts): Verdict {
   if (databaseId !== undefined) {
     if (!('id' in mark) || mark.id !== databaseId) return 'foreign';
     return mark.kind === 'id' ? 'same' : 'confirmed';

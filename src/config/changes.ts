@@ -63,12 +63,12 @@ const OBJECTS: Readonly<Record<string, (config: AppConfig) => Named>> = {
 
 function differences(kind: string, before: Named, after: Named): string[] {
   const [old, now] = [new Map(before), new Map(after)];
-  const told = (name: string, what: string) => [kind, name, what].filter(Boolean).join(' ');
-  const added = after.filter(([name]) => !old.has(name)).map(([name]) => told(name, 'added'));
+  const change = (name: string, what: string) => [kind, name, what].filter(Boolean).join(' ');
+  const added = after.filter(([name]) => !old.has(name)).map(([name]) => change(name, 'added'));
   const changed = after
     .filter(([name, object]) => old.has(name) && !isEqual(old.get(name), object))
-    .map(([name]) => told(name, 'changed'));
-  const removed = before.filter(([name]) => !now.has(name)).map(([name]) => told(name, 'removed'));
+    .map(([name]) => change(name, 'changed'));
+  const removed = before.filter(([name]) => !now.has(name)).map(([name]) => change(name, 'removed'));
   return [...added, ...changed, ...removed];
 }
 

@@ -12,7 +12,7 @@ import { nowS } from '../../core/clock.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
 import { giveWayTo, takeBack, yieldedFor } from '../declared/reshare.ts';
 import { quotaTokensOf } from '../declared/shares.ts';
-import { eligible, servingQuery } from '../fleet/serving.ts';
+import { servingQuery } from '../fleet/serving.ts';
 import { faultOfPlacement, faultOfSettings, insufficientQuota } from '../rules.ts';
 import type { ControlPlaneDeps } from './deps.ts';
 import type { ControlPlane, DeploymentView, DeploymentWanted } from './port.ts';
@@ -40,7 +40,7 @@ const NO_TOKENS = { held: 0, waiting: 0, waitingBatches: 0 };
 async function viewAll(
   scope: Scope,
   rows: readonly DeploymentRow[],
-  { store, fleet, catalog }: ControlPlaneDeps,
+  { store, fleet }: ControlPlaneDeps,
 ): Promise<DeploymentView[]> {
   const [resource, tokens] = await Promise.all([
     store.resources.get(scope.resourceId),
@@ -50,9 +50,7 @@ async function viewAll(
   return rows.map((row) => ({
     ...row,
     tokens: tokens.get(row.name) ?? NO_TOKENS,
-    servedBy: eligible(fleet.upstreams, servingQuery(resource, row), catalog().dataZoneOf).map(
-      ({ upstream }) => upstream.name,
-    ),
+    servedBy: fleet.eligible(servingQuery(resource, row)).map(({ upstream }) => upstream.name),
   }));
 }
 

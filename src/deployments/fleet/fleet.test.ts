@@ -1,47 +1,15 @@
 import { describe, expect, test } from 'vitest';
 
-import { SKUS, type Sku } from '../../contract/control.ts';
+import type { Sku } from '../../contract/control.ts';
 import { silentLog } from '../../core/log.ts';
 import { NO_USAGE, type Upstream, type UpstreamReply, type UpstreamRequest } from '../../upstream/port.ts';
 import { createCatalog } from '../catalog/catalog.ts';
 import { Fleet } from './fleet.ts';
-import { mayServe, modelAt, type FleetUpstream, type ServingQuery } from './serving.ts';
+import type { FleetUpstream, ServingQuery } from './serving.ts';
 
 const { dataZoneOf } = createCatalog();
-const REGIONS = ['eastus', 'westus', 'swedencentral', 'francecentral', 'koreacentral', 'japaneast'];
-const ZONES: Readonly<Record<string, string>> = {
-  eastus: 'US',
-  westus: 'US',
-  swedencentral: 'EU',
-  francecentral: 'EU',
-  koreacentral: 'koreacentral',
-  japaneast: 'japaneast',
-};
 
-describe('what the SKUs mean', () => {
-  const table = SKUS.flatMap((sku) =>
-    REGIONS.flatMap((one) => REGIONS.map((other) => [sku, one, other] as const)),
-  );
-
-  test.each(table)('%s of a resource in %s and an upstream in %s', (sku, region, upstreamRegion) => {
-    const may = mayServe(
-      sku,
-      { region: upstreamRegion, dataZone: dataZoneOf(upstreamRegion) },
-      { region, dataZone: dataZoneOf(region) },
-    );
-
-    const expected: Readonly<Record<Sku, boolean>> = {
-      GlobalBatch: true,
-      GlobalStandard: true,
-      DataZoneBatch: ZONES[region] === ZONES[upstreamRegion],
-      DataZoneStandard: ZONES[region] === ZONES[upstreamRegion],
-      Standard: region === upstreamRegion,
-    };
-    expect(may).toBe(expected[sku]);
-  });
-});
-
-/** Upstreams that answer when told to, and note what becomes of them. */
+/** Upstreams that answer when a test says so, and list their events. */
 function world() {
   const events: string[] = [];
   const pending: (() => void)[] = [];
@@ -220,16 +188,4 @@ describe('a new configuration', () => {
 
     expect(() => fleet.replace([spec('a'), spec('a')])).toThrow('the same');
   });
-});
-
-test('the simulator is told the version that is deployed, a real server only its own name of the model', () => {
-  const { spec } = world();
-  const query = { model: 'gpt-4o', version: '2024-05-13' };
-
-  expect(modelAt(spec('a', { kind: 'simulator' }), query.model, query.version)).toBe('gpt-4o-2024-05-13');
-  expect(modelAt(spec('a', { kind: 'openai' }), query.model, query.version)).toBe('gpt-4o');
-  expect(
-    modelAt(spec('a', { kind: 'simulator', models: { 'gpt-4o': 'mine' } }), query.model, query.version),
-  ).toBe('mine');
-  expect(modelAt(spec('a', { kind: 'simulator' }), query.model, null)).toBe('gpt-4o');
 });
