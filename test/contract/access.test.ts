@@ -93,7 +93,7 @@ function under(parent: string, routes: Readonly<Record<string, Action>>): Record
   );
 }
 
-/** Routes that name no resource and show each caller what it may see. */
+/** These routes name no resource, and show each caller what it may see. */
 const FILTERED = new Set([
   'GET /control/subscriptions/:subscription/accounts',
   'GET /control/subscriptions/:subscription/resourceGroups/:group/accounts',
@@ -111,13 +111,13 @@ const KEY_REVOKED = KEY_A2;
 interface Actor {
   readonly name: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Undefined: nobody knows the caller on that plane. Null: the service as a whole. */
+  /** It is undefined when that plane does not know the caller. A null resource means the service as a whole. */
   readonly may: (
     plane: 'data' | 'control',
     resource: string | null,
     action: Action,
   ) => boolean | 'locked' | undefined;
-  /** Sees all resources, so it is told that one does not exist. */
+  /** It may see all resources, and so learns that one does not exist. */
   readonly everywhere?: boolean;
 }
 
@@ -142,7 +142,7 @@ beforeAll(async () => {
   });
   routes = service.routes.filter(({ url }) => /^\/(?:wire|control)\//.test(url));
   await lock();
-  // What is live cannot be deleted, so that nothing goes away while the matrix runs.
+  // Live batches keep their resources from being deleted while the matrix runs.
   service.gate.close();
   await service.createBatch(lines(1), KEY_A);
   await service.createBatch(lines(1), KEY_B);
@@ -223,7 +223,7 @@ async function everyActor(newKey: string): Promise<Actor[]> {
 const account = (resource: string, rest = '', subscription = SUBSCRIPTION): string =>
   `/subscriptions/${subscription}/resourceGroups/${GROUP}/providers/Microsoft.CognitiveServices/accounts/${resource}${rest}?api-version=2025-09-01`;
 
-/** A URL of a route, as callers write it. Every id in it but the resource's own is of nothing that exists. */
+/** The URL of a route, as callers write it. Nothing in it exists but the resource. */
 function urlOf({ url }: Pick<Route, 'url'>, resource: string, subscription = SUBSCRIPTION): string {
   const filled = url
     .replace(':subscription', subscription)
@@ -310,7 +310,7 @@ describe('every route', () => {
               plane === 'data'
                 ? status === 401 && body.error?.code === 'PermissionDenied'
                 : status === 403 && body.error?.code === 'AuthorizationFailed',
-            // Nothing of this name is there, or what was sent is no good: the door was open.
+            // The caller was let in. Nothing of this name exists, or the body is not valid.
             allowed: !refused && status < 500,
           }[verdictOf(may)];
           if (!expected) wrong.push({ actor: actor.name, resource, may: verdictOf(may), status, body });
@@ -373,7 +373,7 @@ test('an account is not found in another subscription, not even by operators', a
     if (route.method === 'PUT') continue;
     const { status } = await ask(route, RESOURCE_A, admin, OTHER_SUBSCRIPTION);
 
-    // A DELETE of nothing, and bodies that are looked at first.
+    // A DELETE of nothing succeeds, and some bodies are checked first.
     expect([204, 400, 404]).toContain(status);
   }
   expect(await service.deps.state.resources.get(RESOURCE_A)).toBeDefined();
@@ -420,7 +420,7 @@ test('no key and no token is in the log, or in any file of the service', async (
 
   expect(written).toContain('key:1');
   for (const secret of secrets) {
-    // Neither whole nor the signature of a token alone.
+    // Neither the secret is written, nor the signature of a token alone.
     expect(written.includes(secret)).toBe(false);
     expect(written.includes(secret.split('.').at(-1)!)).toBe(false);
   }

@@ -16,7 +16,7 @@ import {
   type Service,
 } from './harness.ts';
 
-/** In `default`: gpt-4o has 200,000 thousand on GlobalBatch. */
+/** This offer gives gpt-4o a quota of 200,000 thousand tokens on GlobalBatch. */
 const OFFER = 'default';
 const QUOTA = 200_000;
 const SUBSCRIPTION = '11111111-2222-3333-4444-555555555555';
@@ -28,7 +28,7 @@ const FIXED = `${GROUP}/fixed`;
 let service: Service;
 beforeAll(async () => {
   service = await startService({ declared: { resources: [FIXED_RESOURCE] } });
-  // What is live stays so.
+  // Live batches stay live.
   service.gate.close();
   await declare(service.deps);
 });
@@ -106,7 +106,7 @@ async function declare({ state }: HttpDeps): Promise<void> {
   );
 }
 
-/** Its requests are never answered. Returns the tokens that it holds. */
+/** Starts a batch whose requests are never answered, and returns the tokens that it holds. */
 async function startBatch(resource: string, deploymentName: string): Promise<number> {
   const { key1 } = (await arm('POST', `${GROUP}/${resource}/regenerateKey`, { keyName: 'Key1' })).body;
   const headers = { 'api-key': key1 };
@@ -137,7 +137,7 @@ const deployment = (capacity = 10, more: Json = {}): Json => ({
 });
 
 let made = 0;
-/** An account of its own for a test, in a location of its own where quota matters. */
+/** Makes an account for one test, in a location of its own where quota matters. */
 async function newAccount(body: Json = account()): Promise<string> {
   made += 1;
   const path = `${GROUP}/team-${made}`;

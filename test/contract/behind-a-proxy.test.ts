@@ -37,7 +37,7 @@ describe('behind a trusted proxy', () => {
           `POST /v1/batches HTTP/1.1\r\nHost: x\r\napi-key: ${KEY_A}\r\nX-Forwarded-For: 198.51.100.1\r\n` +
             'Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n',
         );
-        // It has been counted by the time that it is told to go on.
+        // The request is counted before the service says 100 Continue.
         await new Promise((resolve) => socket.once('data', resolve));
         return socket;
       }),

@@ -55,26 +55,26 @@ export interface Service extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
   readonly logged: string[];
-  /** As registered, paths as the router knows them. */
+  /** The registered routes. Their paths are those of the router. */
   readonly routes: readonly Route[];
   readonly deps: HttpDeps;
   readonly uploader: Uploader;
   readonly identity: Identity;
-  /** Where the database and all files are. */
+  /** The database and all files are here. */
   readonly dir: string;
-  /** Requests of the upstream wait until `open`; none wait at first. */
+  /** While it is closed, requests to the upstream wait. At first it is open. */
   readonly gate: Gate;
   fetch(path: string, init?: RequestInit): Promise<Response>;
   json(path: string, init?: RequestInit): Promise<Answer>;
   /** Sends a form as it is, and everything else as JSON. */
   post(path: string, body?: object, headers?: Record<string, string>): Promise<Answer>;
-  /** Writes bytes as they are, and returns all that comes back until the server closes or `ms` pass in silence. */
+  /** Writes bytes as they are, and returns what comes back until the whole answer is there or the server closes. */
   raw(bytes: string | Uint8Array, options?: { readonly end?: boolean }): Promise<string>;
   /** Uploads lines to the key's resource through the v1 surface and returns the id. */
   upload(content: string, key?: string): Promise<string>;
   createBatch(content: string, key?: string): Promise<Json>;
   waitFor(batchId: string, status: string, key?: string): Promise<Json>;
-  /** Only the HTTP server, as a shutdown does first. */
+  /** Closes only the HTTP server, as a shutdown does first. */
   closeHttp(): Promise<void>;
   close(): Promise<void>;
 }
@@ -94,10 +94,10 @@ export interface StartOptions {
   readonly ready?: () => boolean;
   readonly importHosts?: readonly string[];
   readonly filesMax?: number;
-  /** Of uploads and files. */
+  /** It dates uploads and files. */
   readonly clock?: Pick<Clock, 'now'>;
   readonly identity?: IdentityConfig;
-  /** What the control plane takes for the configuration's; its rows are the test's to put. */
+  /** The control plane takes this for the configuration's. The test puts its rows. */
   readonly declared?: Partial<Declared>;
   readonly tls?: HttpDeps['tls'];
   readonly wrap?: (deps: HttpDeps) => HttpDeps;
@@ -228,7 +228,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
   };
 }
 
-/** Lets a number of requests through; the others wait until there is room, or are aborted. */
+/** Lets a number of requests through. The others wait until it opens, or are aborted. */
 class Gate {
   #passes = Infinity;
   #waiting: (() => void)[] = [];
@@ -276,7 +276,7 @@ function upstreamBehind(gate: Gate): FleetUpstream {
 }
 
 const PEPPER = 'pepper';
-/** As the store keeps keys. */
+/** The store keeps keys as this digest. */
 export const digest = (key: string): string => keyDigest(PEPPER, key);
 
 async function fill(state: StateStore): Promise<void> {

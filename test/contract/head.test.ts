@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-/** Told anew with every answer. */
+/** They differ from answer to answer. */
 const FLEETING = [
   'transfer-encoding',
   'x-request-id',

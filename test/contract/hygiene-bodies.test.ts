@@ -1,4 +1,4 @@
-/** Requests whose framing, coding or length two readers could take in two ways, and callers that wait for a word. */
+/** Requests whose framing, coding or length is ambiguous, and callers that wait for 100 Continue. */
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ADMIN_KEY, KEY_A, lines, startService, SUBSCRIPTION, type Service } from './harness.ts';
@@ -230,7 +230,7 @@ test.each([
   expect(statusOf(answer)).toBe(status);
 });
 
-/** What comes back until the server closes, which ends the half of ours that is open. */
+/** Opens a connection, and collects what comes back until the server closes it. */
 function dial(): {
   readonly socket: Socket;
   readonly answer: () => string;

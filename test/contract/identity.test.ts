@@ -299,7 +299,7 @@ describe('tokens', () => {
 
     expect(statuses).toEqual([401, 401, 429, 429]);
     expect((await limited.json('/v1/files', await bearer({ oid: READER }))).status).toBe(200);
-    // Whoever is known and may not is no guesser.
+    // A caller that is known and may not do something does not guess keys.
     expect((await limited.json('/v1/files', await bearer({ oid: STRANGER }))).status).toBe(401);
   });
 

@@ -17,7 +17,7 @@ test('a call for a batch or a file names it, and what is no id of ours stays out
   for (const path of [`/batches/${id}`, `/files/${file}`, `/files/${output}/content`, '/files/canary-secret'])
     await (await service.fetch(`/v1${path}`)).arrayBuffer();
 
-  // A call is logged once its answer is gone.
+  // A call is logged after its answer was sent.
   await vi.waitFor(() => {
     for (const call of [
       { route: '/v1/batches/:id', batch: id },

@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-/** What the document says of an answer, as a validator. */
+/** A validator of what the document says of an answer. */
 function validatorOf(path: string, method: string, status: number): (body: unknown) => string[] {
   const { responses } = api.paths[path][method];
   const { schema } = (responses[status] ?? responses.default).content['application/json'];

@@ -21,7 +21,7 @@ export function exchange(port: number, bytes: string | Uint8Array, end: boolean)
     if (isWhole(answer)) socket.destroy();
   });
   socket.on('error', (error: NodeJS.ErrnoException) =>
-    // The server may close while we still write; what it said before is the answer.
+    // The server may close while we still write. What it sent before is the answer.
     error.code === 'ECONNRESET' || error.code === 'EPIPE' ? resolve(answer) : reject(error),
   );
   socket.on('close', () => resolve(answer));

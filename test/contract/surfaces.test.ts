@@ -242,7 +242,7 @@ describe('api-versions differ', () => {
     expect(await expiryOf('/openai/v1/batches', bracketed)).toBe(seconds);
     const dotted = { 'output_expires_after.anchor': 'created_at', 'output_expires_after.seconds': seconds };
     expect(await expiryOf('/v1/batches', dotted)).toBe(seconds);
-    // As in the curl sample of the original's documentation.
+    // The curl sample of the original's documentation has it so.
     const beside = { output_expires_after: { seconds }, anchor: 'created_at' };
     expect(await expiryOf('/v1/batches', beside)).toBe(seconds);
     expect(await expiryOf('/openai/batches?api-version=2024-10-21', nested)).toBeNull();
@@ -418,7 +418,7 @@ describe('cancelling', () => {
     await service.waitFor(batch.id, 'in_progress');
 
     const first = await service.post(`/openai/v1/batches/${batch.id}/cancel`);
-    // As the documentation's curl line does.
+    // The curl line of the original's documentation sends a GET.
     const second = await service.json(`/v1/batches/${batch.id}/cancel`, { method: 'GET' });
 
     expect([first.status, first.body.status]).toEqual([200, 'cancelling']);

@@ -1,4 +1,4 @@
-/** Files that come in parts, over the wire of every surface. */
+/** Uploads in parts, on every surface. */
 import { createHash, randomBytes } from 'node:crypto';
 import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

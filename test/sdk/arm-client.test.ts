@@ -139,7 +139,7 @@ describe.each(OPERATORS)('with $what', ({ account, token }) => {
       tags: { env: 'test' },
     });
     expect(updated).toMatchObject({ sku: { capacity: 60 }, tags: { env: 'test' } });
-    // What a GET showed can be sent back: the client knows nothing of our own members.
+    // What a GET showed can be sent back. The client does not know our own members.
     const again = await deployments.beginCreateOrUpdateAndWait(GROUP, account, 'gpt-4o-batch', updated);
     expect(again).toEqual(updated);
 

@@ -51,7 +51,7 @@ beforeAll(async () => {
   arm = new CognitiveServicesManagementClient(
     {
       getToken: async () => ({
-        // As a credential of Azure's gets it for this client.
+        // A credential of Azure's gets such a token for this client.
         token: await entra.token({ oid: OPERATOR, aud: 'https://management.azure.com' }),
         expiresOnTimestamp: Date.now() + 3_600_000,
       }),
@@ -77,7 +77,7 @@ const clientOf = (endpoint: string, oid: string): AzureOpenAI =>
     maxRetries: 0,
   });
 
-/** Runs a batch to its end; returns it, and how many of its requests each upstream got. */
+/** Runs a batch to its end. Returns it, and how many of its requests each upstream got. */
 async function runBatch(client: AzureOpenAI, deployment: string) {
   const before = await sent();
   const file = await client.files.create({
@@ -139,7 +139,7 @@ test('the ARM client makes a Global Batch deployment, a token runs a batch on it
   });
   const output = await (await a.files.content(global.batch.output_file_id ?? '')).text();
   expect(output.trim().split('\n')).toHaveLength(REQUESTS);
-  // What the SKUs mean: everywhere, and the resource's data zone alone.
+  // GlobalBatch is served everywhere, and DataZoneBatch in the resource's data zone alone.
   expect(global.sent.frankfurt).toBeGreaterThan(0);
   expect(global.sent.virginia).toBeGreaterThan(0);
   expect(global.sent.frankfurt + global.sent.virginia).toBe(REQUESTS);

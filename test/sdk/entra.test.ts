@@ -1,4 +1,4 @@
-/** The official client with tokens of an Entra tenant, on each of its surfaces, from the upload to the output. */
+/** The official clients with tokens of an Entra tenant, from the upload to the output. */
 import { AuthenticationError, NotFoundError, toFile } from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { lines, RESOURCE_A, RESOURCE_B, startService, type Service } from '../contract/harness.ts';

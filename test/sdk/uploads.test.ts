@@ -1,4 +1,4 @@
-/** Files in parts through the official SDK, and as the helper of openai-python sends them. */
+/** Uploads in parts with the official SDK, also as the helper of openai-python sends them. */
 import { createHash } from 'node:crypto';
 import { BadRequestError, NotFoundError, toFile, type OpenAI } from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -30,7 +30,7 @@ describe.each(CLIENTS)('$name', ({ create: createAt }) => {
       'pending',
       7_200,
     ]);
-    // As `upload_file_chunked` does: pieces of one size, sent as bytes without a name of their own.
+    // `upload_file_chunked` sends pieces of one size, as bytes without a name.
     const pieces = content.match(/[^]{1,3000}/g) ?? [];
     const parts = await Promise.all(
       pieces.map(async (piece) =>
