@@ -23,3 +23,11 @@ test('every test file runs in one project', async () => {
   expect(files.length).toBeGreaterThan(150);
   expect(files.filter((path) => homesOf(path).length !== 1)).toEqual([]);
 });
+
+test('every pattern of a project finds a test file', async () => {
+  const { projects } = config.test as { projects: Project[] };
+  const patterns = projects.flatMap(({ test: { include, exclude = [] } }) => [...include, ...exclude]);
+  const found = await Promise.all(patterns.map((pattern) => paths(pattern)));
+
+  expect(patterns.filter((_, i) => found[i]?.length === 0)).toEqual([]);
+});
