@@ -28,7 +28,7 @@ interface ProgressDeps {
   readonly activityOf: (batch: Batch) => Activity | undefined;
 }
 
-type Activity = Pick<LiveProgress, 'inFlight' | 'retries' | 'waiting' | 'endsByItself'>;
+export type Activity = Pick<LiveProgress, 'inFlight' | 'retries' | 'waiting' | 'endsByItself'>;
 
 /** What live batches are doing, as far as this process sees it. */
 export class Progress {

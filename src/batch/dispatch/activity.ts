@@ -1,6 +1,6 @@
 import { timeOf } from '../../serving/server.ts';
 import type { ClassifiedFailure } from '../../serving/failure.ts';
-import type { LiveProgress } from '../progress.ts';
+import type { Activity } from '../progress.ts';
 import type { Backlog, LatestFailure } from './backlog.ts';
 import type { BatchRoute } from './batch-route.ts';
 
@@ -13,8 +13,6 @@ interface Surroundings {
 }
 
 /** What a batch is doing just now. */
-export type Activity = Pick<LiveProgress, 'inFlight' | 'retries' | 'waiting' | 'endsByItself'>;
-
 export function activityOf(backlog: Backlog, surroundings: Surroundings): Activity {
   const { inFlight, retries, endsByItself } = backlog;
   return { inFlight, retries, endsByItself, waiting: waitingOf(backlog, surroundings) };
