@@ -10,7 +10,7 @@ afterEach(async () => {
 
 type Pages = Readonly<Record<string, unknown>>;
 
-/** Answers the paths as JSON; a string as it stands; `null` never. */
+/** Answers the paths as JSON, and a string as it is. It never answers `null`. */
 async function serve(pages: Pages): Promise<number> {
   const server = createServer((request, response) => {
     const page = pages[request.url ?? ''];
@@ -53,7 +53,7 @@ test('running model servers are named with their base URL and models', async () 
   ]);
 });
 
-test('what is not a model server is not named', async () => {
+test('servers that are no model servers are not named', async () => {
   const pages: Pages[] = [
     { '/v1/models': '<html>' },
     { '/v1/models': { hello: 'world' } },

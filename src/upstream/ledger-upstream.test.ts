@@ -7,7 +7,7 @@ import type { LedgerScript, LedgerUpstream } from '../../test/support/ledger-ups
 import { createHttpUpstream } from './openai-http.ts';
 import type { Upstream, UpstreamReply } from './port.ts';
 
-// The server that crash tests are judged by: it must tell what really reached it.
+// Crash tests trust this server to tell what really reached it.
 const dir = mkdtempSync(join(tmpdir(), 'offpeak-ledger-'));
 let server: LedgerUpstream;
 let upstream: Upstream;
@@ -31,7 +31,7 @@ function call(key: string, content = 'hi'): Promise<UpstreamReply> {
   );
 }
 
-/** What one call gets under a script, and what the ledger keeps of it; the script is taken back. */
+/** Returns what one call gets under a script, and what the ledger keeps of it. Afterwards the script is gone. */
 async function under(script: LedgerScript, key: string, content?: string) {
   await server.script(script);
   const reply = await call(key, content);
@@ -56,14 +56,14 @@ test('an answer holds the digest of the request, and the ledger its key', async 
   expect(readFileSync(join(dir, 'ledger.jsonl'), 'utf8')).toContain('"key":"a"');
 });
 
-test('a reset after processing is in the ledger', async () => {
+test('a request that was processed before a reset is in the ledger', async () => {
   const { reply, entry } = await under({ resetChance: 1, latencyMs: 20 }, 'b');
 
   expect(reply).toMatchObject({ kind: 'failure', reason: 'reset' });
   expect(entry?.outcome).toBe('reset');
 });
 
-test('scripted statuses, hangs, drops and poison are what the caller meets', async () => {
+test('a script makes statuses, hangs, drops and poison lines for the caller', async () => {
   const limited = await under({ statusChances: { 429: 1 }, retryAfterMs: 1_500 }, 'c');
   const hung = await under({ hangChance: 1 }, 'd');
   const dropped = await under({ dropChance: 1 }, 'e');

@@ -65,7 +65,7 @@ describe('a compressed answer', () => {
     expect(reply).toMatchObject({ reason: 'bad_answer', message: expect.stringContaining('(gzip)') });
   });
 
-  test('a way to compress that nobody knows speaks about the server', async () => {
+  test('an unknown way to compress is blamed on the server, and not on the line', async () => {
     const reply = await servers.callOnce(JSON_TEXT, { headers: { 'content-encoding': 'lzma' } });
 
     expect(reply).toMatchObject({ reason: 'foreign_answer', message: expect.stringContaining('(lzma)') });
@@ -102,7 +102,7 @@ describe('a stream that nobody asked for', () => {
     expect(reply).toMatchObject({ fault: null, usage: { inputTokens: 4, outputTokens: 2 } });
   });
 
-  test('one that failed carries its failure', async () => {
+  test('a response that failed carries its failure', async () => {
     const failed = {
       type: 'response.failed',
       response: { status: 'failed', error: { code: 'x', message: 'boom' } },

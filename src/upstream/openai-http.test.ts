@@ -30,7 +30,7 @@ interface Seen {
   readonly body: Buffer;
 }
 
-/** A server that keeps what it got, then does as the test says. */
+/** Starts a server that keeps what it got, and then does what the test says. */
 async function serve(respond: (response: ServerResponse, request: IncomingMessage) => void) {
   const seen: Seen[] = [];
   const server = createServer(recording(seen, respond));
@@ -54,7 +54,7 @@ function recording(
   };
 }
 
-/** A server that answers each request with the bytes as they stand, then ends the connection. */
+/** Starts a server that answers each request with these bytes, and then ends the connection. */
 async function serveBytes(bytes: string | Buffer, then: (socket: Socket) => void = (socket) => socket.end()) {
   const sockets = new Set<Socket>();
   const server = createNetServer((socket) => {
@@ -153,7 +153,7 @@ describe('what is sent', () => {
     expect(seen[0]!.body.toString()).toBe(SUBMITTED);
   });
 
-  test('the line’s key goes along as idempotency-key and x-request-id, the upstream’s as a bearer token', async () => {
+  test('the line’s key is sent as idempotency-key and x-request-id, and the upstream’s as a bearer token', async () => {
     const { baseUrl, seen } = await serve((response) => json(response, '{}'));
 
     await callOnce({ baseUrl: `${baseUrl}/` });
@@ -354,7 +354,7 @@ describe('answers', () => {
     });
   });
 
-  test('of a long error page the first 500 characters are kept', async () => {
+  test('a long error page is cut to its first 500 characters', async () => {
     const { baseUrl } = await serve((response) => response.writeHead(500).end('😀'.repeat(10_000)));
 
     const { error } = JSON.parse(asAnswer(await callOnce({ baseUrl })).text) as {
@@ -640,7 +640,7 @@ describe('no answer', () => {
     expect(asAnswer(replies[1]!).text).toBe('{"ok":true}');
   });
 
-  test('closed before its first call, it sends none', async () => {
+  test('an upstream that is closed before its first call sends none', async () => {
     const { baseUrl, seen } = await serve((response) => json(response, '{}'));
     const model = upstream({ baseUrl });
 
@@ -725,7 +725,7 @@ describe('abort', () => {
     expect(seen).toHaveLength(0);
   });
 
-  test('a signal shared by many calls has one listener of theirs', async () => {
+  test('many calls of one signal add one listener to it', async () => {
     const { baseUrl } = await serve((response) => json(response, '{}'));
     const { signal } = new AbortController();
     const model = upstream({ baseUrl });

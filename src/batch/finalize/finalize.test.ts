@@ -25,7 +25,7 @@ beforeEach(async () => {
 });
 afterEach(() => bench.close());
 
-/** A cancelled batch of three lines, of which `r1` has its answer. */
+/** Makes a cancelled batch of three lines, of which `r1` has its answer. */
 async function cancelledBatch(): Promise<{
   readonly inputFileId: string;
   readonly batch: Batch;
@@ -64,7 +64,7 @@ test('a process that comes late replaces no file that another has published, and
   const { inputFileId, batch, deps } = await cancelledBatch();
   const { blobs, results } = deps;
 
-  // It looked before the result was there, and writes what it saw after the other has published.
+  // This process read the results before the last one was there. It writes what it read after the other has published.
   const late = { ...batch, counts: { ...batch.counts, completed: 0 } };
   let published: boolean | undefined;
   const lateBlobs = overriding(blobs, {

@@ -1,4 +1,4 @@
-/** kill -9 between any two steps of an upload in parts: what was answered can go on, and nothing is half made. */
+/** These tests kill -9 between any two steps of an upload in parts. What was answered must go on, and nothing may be half made. */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -38,7 +38,7 @@ async function openStores() {
 
 const source = (path: string): string => new URL(path, import.meta.url).href;
 
-/** Uploads the parts, last one first, and completes. Prints what was answered; dies at the call that it is told. */
+/** Uploads the parts, the last one first, and completes. It prints what was answered, and dies at the call that it is told. */
 const UPLOADING = `
 import { createReadStream } from 'node:fs';
 import { openDiskBlobs } from '${source('../../stores/blobs/disk.ts')}';
@@ -118,7 +118,7 @@ const pieces = async function* (bytes: Uint8Array) {
   yield bytes;
 };
 
-/** start, (put, addPart) × 2, put, complete, delete × 2, forgetRemovals. */
+/** The calls are start, (put, addPart) × 2, put, complete, delete × 2, forgetRemovals. */
 const CALLS = 10;
 
 test('an upload that nobody kills takes as many steps as are killed below', async () => {
@@ -139,7 +139,7 @@ test.each(
   const { inParts } = uploader;
   await uploader.sweep();
 
-  // As a client does that got so far: what was answered is used, the rest is sent again.
+  // This goes on as a client would: it uses what was answered, and sends the rest again.
   const id =
     answered.upload ??
     (

@@ -37,7 +37,7 @@ async function openStores() {
   return { state, blobs, uploader, close };
 }
 
-/** A process that uploads file after file, four at a time, and prints id and digest of each one acknowledged. */
+/** This process uploads file after file, four at a time. It prints id and digest of each file that was acknowledged. */
 const UPLOADING = `
 import { randomBytes } from 'node:crypto';
 import { openDiskBlobs } from '${new URL('../../stores/blobs/disk.ts', import.meta.url).href}';
@@ -68,7 +68,7 @@ await Promise.all([1, 2, 3, 4].map(async () => {
 }));
 `;
 
-/** Kills it with -9 when it has acknowledged `acknowledged` files and `thenMs` more have passed. */
+/** Kills the process with -9 when it has acknowledged so many files and `thenMs` more have passed. */
 async function uploadUntilKilled({ acknowledged, thenMs }: { acknowledged: number; thenMs: number }) {
   const child = spawn(process.execPath, ['--input-type=module', '-e', UPLOADING, dir], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -114,7 +114,7 @@ test('after kill -9 at any moment every acknowledged upload is whole, and the ot
     await close();
   }
   expect(acknowledged.length).toBeGreaterThanOrEqual(36);
-  // Otherwise no kill came in the middle of a put, and this test showed nothing.
+  // If there were none, no kill came in the middle of a put, and this test showed nothing.
   expect(leftBehind).toBeGreaterThan(0);
 });
 

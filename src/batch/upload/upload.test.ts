@@ -66,7 +66,7 @@ async function rows(): Promise<FileRow[]> {
   return page === 'unknown_after' ? [] : page.files;
 }
 const NOTHING_FOUND = { removed: 0, setAside: { count: 0, ids: [] }, dropped: { count: 0, ids: [] } };
-/** Neither a row, nor bytes, nor a temporary file. */
+/** Expects neither a row, nor bytes, nor a temporary file. */
 async function expectNothing(): Promise<void> {
   expect(await rows()).toEqual([]);
   expect(await storedIds()).toEqual([]);
@@ -551,7 +551,7 @@ describe('the sweep', () => {
 });
 
 describe('expiry', () => {
-  /** Time that moves when told; sleepers wake in turn. */
+  /** A clock that the test moves. Sleepers wake in turn. */
   function manualClock() {
     let nowMs = 1_000_000_000_000;
     let wake: (() => void) | undefined;
@@ -571,7 +571,7 @@ describe('expiry', () => {
     };
     return {
       clock,
-      /** Until the next sleep begins. */
+      /** Resolves when the next sleep begins. */
       round: (run?: () => void) =>
         new Promise<void>((resolve) => {
           asleep = resolve;

@@ -19,12 +19,12 @@ const faults = async (...chunks: (string | Uint8Array)[]) =>
 const messages = async (...chunks: string[]) =>
   (await inspect(...chunks)).errors?.data.map(({ message }) => message) ?? [];
 
-/** What each endpoint asks for. */
+/** Each endpoint needs this member. */
 const ASKED = '"messages":[{"role":"user","content":"Hi"}],"input":"Hi","prompt":"Hi"';
-/** The body of a request; `members` are JSON text. */
+/** Makes the body of a request. `members` are JSON text. */
 const body = (members: string) => `{${members},${ASKED}}`;
 const BODY = body('"model":"gpt-4o"');
-/** A request line; members are replaced or, with undefined, left out. Values are JSON text. */
+/** Makes a request line. Members are replaced or, with undefined, left out. Values are JSON text. */
 function line(members: Record<string, string | undefined> = {}): string {
   const all = { custom_id: '"a"', method: '"POST"', url: '"/chat/completions"', body: BODY, ...members };
   const written = Object.entries(all).filter(([, value]) => value !== undefined);

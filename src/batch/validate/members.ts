@@ -41,13 +41,13 @@ export class Members {
   }
 
   /** Returns a name that two of the members have. */
-  doubled(line: Buffer): string | undefined {
+  duplicateName(line: Buffer): string | undefined {
     const pairwise = !this.#escaped && this.#count <= PAIRWISE_MAX;
-    const at = pairwise ? this.#doubledInBytes(line) : this.#doubledInText(line);
+    const at = pairwise ? this.#duplicateInBytes(line) : this.#duplicateInText(line);
     return at === undefined ? undefined : this.#name(line, at);
   }
 
-  #doubledInBytes(line: Buffer): number | undefined {
+  #duplicateInBytes(line: Buffer): number | undefined {
     for (let at = 4; at < this.#count * 4; at += 4) {
       for (let other = 0; other < at; other += 4) {
         if (isSame(line, this.#at(at), this.#at(at + 1), this.#at(other), this.#at(other + 1))) return at;
@@ -56,7 +56,7 @@ export class Members {
     return undefined;
   }
 
-  #doubledInText(line: Buffer): number | undefined {
+  #duplicateInText(line: Buffer): number | undefined {
     const names = new Set<string>();
     for (let at = 0; at < this.#count * 4; at += 4) {
       if (names.size === names.add(this.#name(line, at)).size) return at;

@@ -98,7 +98,7 @@ test('an aborted inspection rejects with the reason, whether it runs, waits or h
 });
 
 test('a thread that runs out of memory rejects its own file only, and is replaced', async () => {
-  // As many long ids as a thread's heap cannot hold.
+  // The heap of a thread cannot hold so many long ids.
   const id = 'x'.repeat(500);
   const lines = Array.from({ length: 100_000 }, (_, index) => `{"custom_id":"${id}${index}"}`);
   put('hungry', lines.join('\n'));

@@ -6,7 +6,7 @@ import { DEPTH_MAX, type LineFault, LineScanner, type RequestShape } from './sca
 
 const scan = (line: string | Buffer): RequestShape | LineFault => new LineScanner().scan(Buffer.from(line));
 
-/** `JSON.parse`, with the strictness about bytes that it cannot have; undefined: not valid. */
+/** `JSON.parse` that also refuses bytes that are no UTF-8. Returns undefined for what is not valid. */
 function parse(line: Buffer): { value: unknown } | undefined {
   try {
     return { value: JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(line)) };
@@ -20,7 +20,7 @@ function depthOf(value: unknown): number {
   return 1 + Math.max(0, ...Object.values(value).map(depthOf));
 }
 
-/** A slow parser of valid JSON that keeps members in a list, so that doubled names show. */
+/** A slow parser of valid JSON that keeps members in a list, so that duplicate names show. */
 function membersOf(json: string): [name: string, value: string][] {
   const members: [string, string][] = [];
   const skip = (from: number) => from + (/^[ \t\r\n]*/.exec(json.slice(from))?.[0].length ?? 0);
@@ -53,10 +53,10 @@ function membersOf(json: string): [name: string, value: string][] {
   return members;
 }
 
-const isDoubled = (members: readonly [string, string][]): boolean =>
+const hasDuplicates = (members: readonly [string, string][]): boolean =>
   new Set(members.map(([name]) => name)).size < members.length;
 
-/** What the scanner must say of a line, told slowly. */
+/** Returns what the scanner must say of a line, found slowly. */
 function expected(line: Buffer): string {
   const parsed = parse(line);
   if (!parsed) return 'not_json';
@@ -65,7 +65,8 @@ function expected(line: Buffer): string {
     return 'not_object';
   const members = membersOf(line.toString());
   const body = members.findLast(([name]) => name === 'body')?.[1];
-  if (isDoubled(members) || (body?.startsWith('{') && isDoubled(membersOf(body)))) return 'duplicate_key';
+  if (hasDuplicates(members) || (body?.startsWith('{') && hasDuplicates(membersOf(body))))
+    return 'duplicate_key';
   return 'request';
 }
 
@@ -122,7 +123,7 @@ const { json } = fc.letrec<{ json: string; members: string }>((tie) => ({
     .map((all) => `{${all.map(([key, colon, value]) => `"${key}"${colon}${value}`).join(',')}}`),
 }));
 
-test('agrees with JSON.parse and a slow search for doubled names on any JSON', () => {
+test('agrees with JSON.parse and a slow search for duplicate names on any JSON', () => {
   fc.assert(
     fc.property(json, fc.constantFrom('', ' ', '\t\r'), (value, space) => {
       const line = Buffer.from(`${space}${value}${space}`);
@@ -240,8 +241,8 @@ describe('keys', () => {
     ['{"body":{"\\/":1,"/":2}}', 'body', '/'],
     [`{"body":{"x":0,${object(20).slice(1, -1)},"x":1}}`, 'body', 'x'],
     ['{"body":{"__proto__":1,"__proto__":2}}', 'body', '__proto__'],
-  ])('doubled in %s are refused', (line, within, doubled) => {
-    expect(scan(line)).toEqual({ kind: 'duplicate_key', within, name: doubled });
+  ])('that come twice in %s are refused', (line, within, duplicate) => {
+    expect(scan(line)).toEqual({ kind: 'duplicate_key', within, name: duplicate });
   });
 
   test.each([

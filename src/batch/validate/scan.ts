@@ -94,7 +94,7 @@ export class LineScanner {
 
   #faultOf(members: Members, within: 'request' | 'body'): LineFault | undefined {
     if (members.tooMany) return { kind: 'too_many_keys', within };
-    const name = members.doubled(this.#line);
+    const name = members.duplicateName(this.#line);
     return name === undefined ? undefined : { kind: 'duplicate_key', within, name };
   }
 

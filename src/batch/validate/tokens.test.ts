@@ -120,7 +120,7 @@ describe('the token estimate', () => {
   });
 });
 
-/** What a body costs without its content. */
+/** Returns what a body costs without its content. */
 const overhead = await exact(bodyOf(''));
 
 describe('the exact count', () => {

@@ -15,7 +15,7 @@ afterEach(async () => {
   for (const end of endings.splice(0).toReversed()) await end();
 });
 
-/** Goes on by itself when somebody sleeps, and when the test says so. */
+/** A clock that moves when somebody sleeps, and when the test says so. */
 function createTestClock(): Clock & { advance(ms: number): void } {
   let nowMs = 0;
   return {
@@ -102,7 +102,7 @@ function send(
   );
 }
 
-/** What came, in short: a status, a fault in brackets, or the reason why nothing did. */
+/** Says in short what came: a status, a fault in brackets, or why there was no answer. */
 function short(reply: UpstreamReply): string | number {
   if (reply.kind === 'failure') return reply.reason;
   return reply.fault === null ? reply.status : `[${reply.fault.message}]`;

@@ -1,4 +1,4 @@
-/** Refusals that concern several members at once: conversations, tools, and schemas with `strict: true`. */
+/** These refusals concern several members at once: conversations, tools, and schemas with `strict: true`. */
 import { expect, test } from 'vitest';
 import type { BatchEndpoint } from '../../contract/batch.ts';
 import { createSimulator } from './simulator.ts';

@@ -7,7 +7,7 @@ import { sampleSchema } from './schema.ts';
 
 const ajv = new Ajv2020({ strict: false, allErrors: true, validateFormats: false });
 
-/** What is wrong with a sample, for a few seeds. */
+/** Returns what is wrong with samples of a few seeds. */
 function faults(schema: object, seeds = 20): unknown[] {
   const validate = ajv.compile(schema);
   const wrong = [];

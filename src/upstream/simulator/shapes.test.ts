@@ -4,8 +4,8 @@ import { z } from 'zod';
 import type { BatchEndpoint } from '../../contract/batch.ts';
 import { createSimulator } from './simulator.ts';
 
-// Each schema is held to the SDK's own type by the compiler: a member that the newest SDK requires and a schema lacks does
-// not compile. The answers of the simulator are held to the schemas.
+// The compiler compares each schema with the SDK's own type: a schema that lacks a member of the newest SDK does not compile.
+// The tests compare the answers of the simulator with the schemas.
 
 const tokenLogprob = z.object({
   token: z.string(),
@@ -151,7 +151,7 @@ const response = z.object({
     output_tokens_details: z.object({ reasoning_tokens: z.int() }),
     total_tokens: z.int(),
   }),
-  // `output_text` is made by the SDK.
+  // The SDK makes `output_text` itself.
 }) satisfies z.ZodType<Omit<OpenAI.Responses.Response, 'output_text'>>;
 
 async function ask(endpoint: BatchEndpoint, body: object): Promise<unknown> {

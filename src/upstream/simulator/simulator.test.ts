@@ -7,7 +7,7 @@ import type { UpstreamAnswer, UpstreamReply } from '../port.ts';
 import { createSimulator } from './simulator.ts';
 import type { SimulatorOptions } from './simulator.ts';
 
-/** Stands still but for sleeps, which pass at once. */
+/** A clock that stands still, save for sleeps, which pass at once. */
 function createTestClock() {
   let nowMs = 0;
   const slept: number[] = [];
@@ -25,7 +25,7 @@ function createTestClock() {
 
 const never = new AbortController().signal;
 
-/** One line sent the way the dispatcher does. */
+/** Sends one line as the dispatcher does. */
 function caller(options: SimulatorOptions = {}) {
   const simulator = createSimulator({ clock: createTestClock().clock, ...options });
   return async (
