@@ -83,3 +83,13 @@ test('every folder in the way of a batch exists', () => {
   expect(folders.length).toBeGreaterThan(5);
   expect(folders.filter((folder) => !existsSync(join(ROOT, 'src', folder)))).toEqual([]);
 });
+
+test('the map has every folder of the sources', async () => {
+  const [, map = ''] = /^## The map\n(.*?)^## /ms.exec(read('ARCHITECTURE.md')) ?? [];
+  const folders = (await paths('src/*/**/*.ts')).map((path) => {
+    const [src, area, inner] = path.split('/');
+    return area === 'stores' ? `${src}/${area}/${inner}` : `${src}/${area}`;
+  });
+
+  expect([...new Set(folders)].filter((folder) => !map.includes(`\`${folder}\``))).toEqual([]);
+});
