@@ -14,6 +14,7 @@ import { systemUuid } from '../../src/core/ids.ts';
 import { createLog } from '../../src/core/log.ts';
 import type { Deployment } from '../../src/deployments/port.ts';
 import { openDiskBlobs, type DiskBlobs } from '../../src/stores/blobs/disk.ts';
+import { deploymentFor } from './deployment.ts';
 import { change, resourceOf } from './state-store.ts';
 import { openSqliteInline } from '../../src/stores/state/sqlite/inline.ts';
 import type { StateStore } from '../../src/stores/state/ports.ts';
@@ -139,19 +140,8 @@ export class EngineBench {
   /** Makes the deployment, or changes what is said of it. */
   deploy(change: Partial<Deployment> = {}): void {
     const name = change.name ?? 'd';
-    const before: Deployment = this.deployments.get(name) ?? {
-      name,
-      model: 'm',
-      version: null,
-      sku: 'GlobalBatch',
-      unusable: null,
-      takesImages: true,
-      enqueuedTokensMax: 1_000_000,
-      sharedTokensMax: null,
-      whenFull: 'fail',
-      upstreams: [this.upstream('model-server')],
-      concurrencyMax: 4,
-    };
+    const upstreams = [this.upstream('model-server')];
+    const before = this.deployments.get(name) ?? deploymentFor({ name, upstreams });
     this.deployments.set(name, { ...before, ...change });
   }
 

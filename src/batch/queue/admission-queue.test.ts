@@ -1,22 +1,12 @@
 import { expect, test } from 'vitest';
+import { deploymentFor } from '../../../test/support/deployment.ts';
 import type { Batch } from '../../contract/batch.ts';
 import type { Deployment } from '../../deployments/port.ts';
 import { AdmissionQueue } from './admission-queue.ts';
 import { tokenLimitExceeded, waitsForRoom } from './room.ts';
 
-const deployment = (enqueuedTokensMax: number, sharedTokensMax: number | null = null): Deployment => ({
-  name: 'd',
-  model: 'm',
-  version: null,
-  sku: 'GlobalBatch',
-  unusable: null,
-  takesImages: true,
-  enqueuedTokensMax,
-  sharedTokensMax,
-  whenFull: 'wait',
-  upstreams: [],
-  concurrencyMax: 1,
-});
+const deployment = (enqueuedTokensMax: number, sharedTokensMax: number | null = null): Deployment =>
+  deploymentFor({ enqueuedTokensMax, sharedTokensMax });
 
 const batch = (seq: number, facts: Partial<Batch>): Batch =>
   ({
