@@ -122,7 +122,7 @@ describe.each(Object.entries(DAMAGES))('an input that is %s', (name, harm) => {
     expect(await idsOf(ended.errorFileId)).toEqual(['r3']);
   });
 
-  test('makes no batch, and is told to who creates one', async () => {
+  test('makes no batch, and whoever creates one is told the damage', async () => {
     const inputFileId = await bench.upload(many(300));
     await harm(bench.blobs.pathOf(inputFileId));
     const engine = await bench.start();

@@ -6,7 +6,7 @@ import type { Clock } from '../core/clock.ts';
 import { systemClock } from '../core/clock.ts';
 
 const TICKS = 10_000;
-/** What a promise that hears of every tick would keep is four times as much. */
+/** A promise that keeps a trace of every tick would keep four times as much. */
 const GROWTH_MAX_BYTES = 800_000;
 
 test('an idle engine keeps nothing of its ticks', async () => {

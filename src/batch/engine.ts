@@ -27,7 +27,7 @@ import { Scheduler, type Stages } from './scheduler.ts';
 import type { Inspector } from './validate/port.ts';
 
 export interface EngineOptions {
-  /** Null: by the widest window of the deployments that have work. */
+  /** How many results are committed together. Null: as many as the widest deployment with work has in flight. */
   readonly commitGroupMax: number | null;
   readonly commitLingerMs: number;
   readonly commitBytesMax: number;
@@ -42,7 +42,7 @@ export interface EngineOptions {
   readonly cancelGraceMs: number;
   /** How often the live batches are read when nothing is notified. */
   readonly tickMs: number;
-  /** True: a batch ends as `expired` when its completion window does. The original never does that. */
+  /** True: a batch ends as `expired` when its completion window is over. The original never does that. */
   readonly strictWindow: boolean;
   /** A wait of a batch that lasts so long is logged. */
   readonly waitLoggedAfterMs: number;
@@ -119,7 +119,6 @@ export class Engine {
         groupBytesMax: this.#options.commitBytesMax,
       },
     );
-    this.#lifecycleLog = new LifecycleLog(deps, this.#options.waitLoggedAfterMs);
     this.#inputs = new Inputs({ files: state.files, blobs });
     this.#inspections = new Inspections({ ...deps, files: state.files, inputs: this.#inputs, signal });
     this.#retryStorms = new RetryStorms(deps);
@@ -135,6 +134,8 @@ export class Engine {
     );
     const activityOf = (batch: Batch) => this.#dispatchers.get(batch)?.activity(batch.seq);
     this.#progress = new Progress({ ...deps, admissionQueue: this.#admissionQueue, activityOf });
+    const { tickMs, waitLoggedAfterMs } = this.#options;
+    this.#lifecycleLog = new LifecycleLog({ ...deps, progress: this.#progress, waitLoggedAfterMs });
     this.#scheduler = new Scheduler({
       ...deps,
       batches: state.batches,
@@ -144,7 +145,7 @@ export class Engine {
       stages: this.#stages,
       seen: (live) => this.#seen(live),
       left: (batchSeq) => this.#progress.end(batchSeq),
-      tickMs: this.#options.tickMs,
+      tickMs,
       signal,
     });
   }
@@ -262,7 +263,7 @@ export class Engine {
       return this.#endDamaged(batch, error);
     }
     if (await state.batches.startFinalizing(batch.seq, nowS(clock))) return 'goes_on';
-    // Cancelled or expired, which the next stage sees; or others hold the last segments.
+    // It was cancelled or has expired, which the next stage sees. Or other processes hold the last segments.
     const now = await state.batches.bySeq(batch.seq);
     if (now?.status === 'in_progress' && !this.#isOver(now)) await this.#scheduler.rest();
     return 'goes_on';
@@ -274,7 +275,7 @@ export class Engine {
     return 'goes_on';
   }
 
-  /** Ends this batch alone. What was recorded is published: it was paid for. */
+  /** Ends this batch alone. Its recorded results are published, since they were paid for. */
   async #endDamaged({ seq, ...batch }: Batch, damage: InputDamage): Promise<Outcome> {
     const now = await this.#deps.state.batches.bySeq(seq);
     if (now?.status !== batch.status || (now.status !== 'validating' && now.status !== 'in_progress'))
@@ -288,7 +289,7 @@ export class Engine {
     return this.#finalize(now, { from: now.status, to: 'failed', errors });
   }
 
-  /** Only from the state that it was found in: another process may have moved it on since. */
+  /** Fails the batch if it is still in the state `from`: another process may have moved it on since. */
   async #fail(
     { seq }: Batch,
     from: 'validating' | 'in_progress',
@@ -306,10 +307,7 @@ export class Engine {
       if (batch.status === 'cancelling' || this.#isOver(batch))
         this.#dispatchers.get(batch)?.stopBatch(batch.seq, this.#options.cancelGraceMs);
     }
-    this.#lifecycleLog.waits(live, {
-      isWaiting: (batch) => this.#progress.isWaiting(batch),
-      reasonOf: (batch) => this.#progress.of(batch)?.waiting ?? 'Waits for room.',
-    });
+    this.#lifecycleLog.waits(live);
     this.#dispatchers.wake();
     this.#retryStorms.report();
     while (!this.#stopping.signal.aborted && (await this.#deps.state.results.purge(PURGE_ROWS)));

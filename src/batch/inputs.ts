@@ -9,7 +9,7 @@ import type { FileStore } from '../stores/state/ports.ts';
 export class InputDamage extends Error {
   override name = 'InputDamage';
   readonly kind: 'missing' | 'changed';
-  /** Where it was noticed; null: the file as a whole is not the one that was uploaded. */
+  /** The requests in which it was noticed. Null: the file as a whole is not the one that was uploaded. */
   readonly at: { readonly firstLine: number; readonly requests: number } | null;
   constructor(
     message: string,
@@ -25,7 +25,7 @@ export class InputDamage extends Error {
   }
 }
 
-/** Runs `work` on bytes of an input, and says its failure as damage when it is that. */
+/** Runs `work` on bytes of an input. A failure that is damage is thrown as `InputDamage`. */
 export async function readingInput<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -44,7 +44,7 @@ const toInputDamage = (cause: unknown): InputDamage | undefined => {
 /** The file that a batch reads, and its bytes. */
 export type Input = Pick<FileRow, 'id' | 'blobId'>;
 
-/** For callers, who have no use for a path. */
+/** A sentence for callers, who have no use for a path. */
 export function damageText(fileId: string, { kind, at }: Pick<InputDamage, 'kind' | 'at'>): string {
   if (kind === 'missing') return `The input file '${fileId}' is not there any more.`;
   const where = at === null ? '' : `, in the ${at.requests} requests from line ${at.firstLine} on`;
@@ -53,11 +53,11 @@ export function damageText(fileId: string, { kind, at }: Pick<InputDamage, 'kind
 
 const STORED_MAX = 10_000;
 
-/** Inputs of batches, read only as long as their bytes are those that were uploaded. */
+/** Reads the inputs of batches. Invariant: what is read has the bytes that were uploaded; otherwise a read rejects. */
 export class Inputs {
   readonly #files: Pick<FileStore, 'stored'>;
   readonly #blobs: BlobStore;
-  /** By blob. What was stored never changes. */
+  /** By blob. Invariant: what is stored under an id never changes. */
   readonly #stored = new Map<string, StoredBlob>();
 
   constructor({ files, blobs }: { readonly files: Pick<FileStore, 'stored'>; readonly blobs: BlobStore }) {
@@ -65,12 +65,12 @@ export class Inputs {
     this.#blobs = blobs;
   }
 
-  /** Rejects with `InputDamage`. Costs little while nothing has touched the file since it was last asked. */
+  /** Rejects with `InputDamage`. It costs little while nothing has touched the file since the last check. */
   async check(blobId: string): Promise<void> {
     const stored = this.#stored.get(blobId) ?? (await this.#find(blobId));
     await readingInput(async () => {
       if (stored !== undefined) return this.#blobs.check(stored);
-      // It was deleted under an earlier release, which kept no record of it.
+      // An earlier release deleted the file, and kept no record of its bytes.
       if ((await this.#blobs.size(blobId)) === undefined)
         throw new BlobNotFound(`the bytes of the deleted file ${fileIdOf(blobId)} are not there`);
     });

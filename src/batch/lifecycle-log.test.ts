@@ -20,7 +20,7 @@ const logged = (batch: Pick<Batch, 'id'>): Record<string, unknown>[] =>
   bench.logged.filter((entry) => entry['batch'] === batch.id && entry['event'] !== 'line.failed');
 const names = (batch: Pick<Batch, 'id'>): unknown[] => logged(batch).map(({ event }) => event);
 
-describe('the log tells of a batch', () => {
+describe('the log says of a batch', () => {
   test('that it was created, validated, started, and how it ended, each once', async () => {
     bench.deploy();
     bench.reply = ({ body }) => (Buffer.from(body).toString().includes('"r3"') ? answer(400) : ok);

@@ -2,31 +2,30 @@ import { isTerminal, type Batch } from '../contract/batch.ts';
 import type { Scope } from '../contract/scope.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
+import type { Progress } from './progress.ts';
+
+interface LifecycleDeps {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly progress: Pick<Progress, 'isWaiting' | 'waitReason'>;
+  readonly waitLoggedAfterMs: number;
+}
 
 interface Wait {
   readonly sinceMs: number;
   isLogged: boolean;
 }
 
-/** How a live batch waits, if it does. */
-export interface WaitOf {
-  readonly isWaiting: (batch: Batch) => boolean;
-  /** In words. Called only when the wait is logged. */
-  readonly reasonOf: (batch: Batch) => string;
-}
-
 /** Logs what becomes of each batch, each fact once. */
 export class LifecycleLog {
   readonly #log: Log;
-  readonly #clock: Clock;
-  readonly #waitLoggedAfterMs: number;
+  readonly #deps: LifecycleDeps;
   /** The batches that wait, by `seq`. */
   #waits = new Map<number, Wait>();
 
-  constructor(deps: { readonly log: Log; readonly clock: Clock }, waitLoggedAfterMs: number) {
+  constructor(deps: LifecycleDeps) {
     this.#log = deps.log;
-    this.#clock = deps.clock;
-    this.#waitLoggedAfterMs = waitLoggedAfterMs;
+    this.#deps = deps;
   }
 
   /** Not for a create that is repeated. A batch whose file is faulty has ended when it is created. */
@@ -61,19 +60,20 @@ export class LifecycleLog {
   }
 
   /** Call it with all live batches. A wait is logged once it has lasted: a pause of a second is no news. */
-  waits(live: readonly Batch[], { isWaiting, reasonOf }: WaitOf): void {
-    const nowMs = this.#clock.mono();
+  waits(live: readonly Batch[]): void {
+    const { clock, progress, waitLoggedAfterMs } = this.#deps;
+    const nowMs = clock.mono();
     const waits = new Map<number, Wait>();
     for (const batch of live) {
       const known = this.#waits.get(batch.seq);
-      if (!isWaiting(batch)) {
+      if (!progress.isWaiting(batch)) {
         if (known?.isLogged)
           this.#log.event('batch.resumed', { ...namesOf(batch), afterMs: Math.round(nowMs - known.sinceMs) });
         continue;
       }
       const wait = known ?? { sinceMs: nowMs, isLogged: false };
-      if (!wait.isLogged && nowMs - wait.sinceMs >= this.#waitLoggedAfterMs) {
-        this.#log.event('batch.waiting', { ...namesOf(batch), reason: reasonOf(batch) });
+      if (!wait.isLogged && nowMs - wait.sinceMs >= waitLoggedAfterMs) {
+        this.#log.event('batch.waiting', { ...namesOf(batch), reason: progress.waitReason(batch) });
         wait.isLogged = true;
       }
       waits.set(batch.seq, wait);

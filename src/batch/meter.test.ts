@@ -18,13 +18,13 @@ function pass(seconds: number, doneAfter: (second: number) => number): void {
   }
 }
 
-test('a steady rate tells how long the rest takes', () => {
+test('a steady rate says how long the rest takes', () => {
   pass(100, (second) => second * 5);
 
   expect(meter.secondsFor(50)).toBe(10);
 });
 
-test('nothing is told before the first line, and when the last one hangs', () => {
+test('nobody knows how long it takes before the first line, and when the last one hangs', () => {
   pass(5, () => 0);
   expect(meter.secondsFor(99)).toBe(null);
 
@@ -33,7 +33,7 @@ test('nothing is told before the first line, and when the last one hangs', () =>
   expect(meter.secondsFor(1)).toBe(null);
 });
 
-test('lines that take minutes tell it all the same, and nearly the same all the time', () => {
+test('lines that take minutes each give nearly the same answer all the time', () => {
   pass(1_200, (second) => Math.floor(second / 120));
   expect(meter.secondsFor(10)).toBeLessThan(1_300);
 

@@ -4,27 +4,27 @@ import { Meter } from './meter.ts';
 import type { AdmissionQueue } from './queue/admission-queue.ts';
 import { waitsForRoom, type QueuePlace } from './queue/room.ts';
 
-/** What a batch is doing just now. `etaS` is null while it cannot be told. */
+/** What a batch is doing just now. `etaS` is null while nobody can know it. */
 export interface LiveProgress {
   readonly requestsPerSecond: number;
   readonly etaS: number | null;
   readonly inFlight: number;
   /** Calls beyond the first, of lines that have no durable result yet. */
   readonly retries: number;
-  /** Why it does not move; null when it does. */
+  /** Why the batch does not move. Null: it moves. */
   readonly waiting: string | null;
-  /** Only failing lines are left, which are judged after a few more tries: the wait has an end. */
+  /** Only failing lines are left. They are judged after a few more tries, so the wait has an end. */
   readonly endsByItself: boolean;
-  /** Its place among the batches that wait for room; null: it does not, or was not seen yet. */
+  /** The batch's place among those that wait for room. Null: it does not wait, or no pass has seen it yet. */
   readonly queue: QueuePlace | null;
-  /** Of its deployment, as last seen: what live batches hold, and the limit. Null: not known. */
+  /** What the live batches of its deployment hold, and the limit, as the latest pass found them. Null: not known yet. */
   readonly enqueuedTokens: { readonly held: number | null; readonly limit: number | null };
 }
 
 interface ProgressDeps {
   readonly clock: Clock;
   readonly admissionQueue: AdmissionQueue;
-  /** Of a batch whose lines are sent from here. */
+  /** Undefined: the lines of the batch are not sent from here. */
   readonly activityOf: (batch: Batch) => Activity | undefined;
 }
 
@@ -33,7 +33,7 @@ export type Activity = Pick<LiveProgress, 'inFlight' | 'retries' | 'waiting' | '
 /** What live batches are doing, as far as this process sees it. */
 export class Progress {
   readonly #deps: ProgressDeps;
-  /** Of the batches whose lines are sent from here, by `seq`. */
+  /** The batches whose lines are sent from here, by `seq`. */
   readonly #meters = new Map<number, Meter>();
 
   constructor(deps: ProgressDeps) {
@@ -80,6 +80,10 @@ export class Progress {
     if (batch.status === 'validating')
       return batch.waitingTokens !== null || this.#deps.admissionQueue.tokensOf(batch)?.limit === null;
     return (this.#deps.activityOf(batch)?.waiting ?? null) !== null;
+  }
+
+  waitReason(batch: Batch): string {
+    return this.of(batch)?.waiting ?? 'Waits for room.';
   }
 
   /** Why a batch is still being validated, if there is more to say than that. */

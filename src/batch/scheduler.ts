@@ -78,10 +78,10 @@ export class Scheduler {
     }
   }
 
-  /** Until the next tick, a change, or the end of the engine. */
+  /** Resolves at the next change after `since`, after a tick, or when the engine stops. */
   rest(since?: number): Promise<void> {
     const { queue, clock, tickMs, signal } = this.#deps;
-    return queue.changes.wait(clock, { delayMs: tickMs, signal, ...(since !== undefined && { since }) });
+    return queue.changes.wait(clock, { delayMs: tickMs, since, signal });
   }
 
   /** Offers the waiting batches of these deployments that can start now. */

@@ -25,7 +25,7 @@ export class Notifier {
       delayMs,
       since = this.#count,
       signal,
-    }: { readonly delayMs: number; readonly since?: number; readonly signal: AbortSignal },
+    }: { readonly delayMs: number; readonly since?: number | undefined; readonly signal: AbortSignal },
   ): Promise<void> {
     if (signal.aborted || this.#count !== since) return;
     const timer = new AbortController();

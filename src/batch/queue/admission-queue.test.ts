@@ -29,7 +29,7 @@ function seen(live: readonly Batch[], queue = new AdmissionQueue(), of?: Deploym
   return queue;
 }
 
-test('places are told by age, and a batch has its place as soon as it is created', () => {
+test('places go by age, and a batch has its place as soon as it is created', () => {
   const live = [running(1, 90), waiting(2, 20), waiting(3, 30)];
   const queue = seen(live);
   const young = waiting(4, 40);

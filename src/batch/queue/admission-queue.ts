@@ -18,7 +18,7 @@ interface Tokens {
  * started since is counted at once. This is for readers, and decides nothing: the store says which batch starts.
  */
 export class AdmissionQueue {
-  #byDeployment: ReadonlyMap<DeploymentKey, Tokens> = new Map();
+  #byDeployment = new Map<DeploymentKey, Tokens>();
   /** Batches created since the pass under way began, which may not have seen them. */
   #created: { readonly batch: Batch; readonly limit: number; readonly held: number }[] = [];
 
@@ -55,11 +55,10 @@ export class AdmissionQueue {
 
   #place({ batch, limit, held }: { batch: Batch; limit: number; held: number }): void {
     const key = deploymentKey(batch);
-    const known = this.#byDeployment.get(key);
-    const tokens: Tokens = known ?? { held, limit, waiting: [] };
+    const tokens = this.#byDeployment.get(key) ?? { held, limit, waiting: [] };
     tokens.held = held;
+    this.#byDeployment.set(key, tokens);
     if (isWaiting(batch) && !tokens.waiting.some(({ seq }) => seq === batch.seq)) tokens.waiting.push(batch);
-    if (known === undefined) this.#byDeployment = new Map([...this.#byDeployment, [key, tokens]]);
   }
 
   /** A batch waits no longer, and holds its tokens. */
@@ -71,7 +70,7 @@ export class AdmissionQueue {
     own.held += tokens;
   }
 
-  /** Null: it does not wait, or was not seen yet. */
+  /** Null: the batch does not wait, or no pass has seen it yet. */
   place(batch: Batch): QueuePlace | null {
     const waiting = this.#byDeployment.get(deploymentKey(batch))?.waiting ?? [];
     const at = isWaiting(batch) ? waiting.findIndex(({ seq }) => seq === batch.seq) : -1;
@@ -84,7 +83,7 @@ export class AdmissionQueue {
     };
   }
 
-  /** Undefined: no batch of its deployment was seen yet. */
+  /** Undefined: no pass has seen a batch of its deployment yet. */
   tokensOf(batch: Batch): Pick<Tokens, 'held' | 'limit'> | undefined {
     return this.#byDeployment.get(deploymentKey(batch));
   }

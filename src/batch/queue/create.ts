@@ -33,7 +33,6 @@ export interface TokenFigures {
   readonly enqueuedTokensMax: number;
 }
 
-/** What the answer needs. */
 export interface Created {
   readonly batch: Batch;
   /** Null: no deployment is known. */
@@ -63,25 +62,25 @@ export interface CreateDeps {
   readonly uuid: UuidSource;
   readonly log: Log;
   readonly notify: () => void;
-  /** Not of a create that is repeated. */
+  /** Not called for a create that is repeated. */
   readonly noteCreated: (batch: Batch) => void;
-  /** `held`: by the live batches of its deployment. */
+  /** `held`: the tokens that the live batches of its deployment hold. */
   readonly noteHeld: (batch: Batch, deployment: Deployment, held: number) => void;
 }
 
 const WINDOW_S = 24 * 60 * 60;
 
 /**
- * Accepts a batch. Nearly always the file is inspected by the time this answers, so a faulty one is `failed` at once,
- * with every bad line, and one that does not fit the quota is refused before it exists. Otherwise the batch waits in
- * `validating`, holding tokens by its size, and the engine judges it.
+ * Accepts a batch. Nearly always the file is inspected before this answers. Then a batch with a faulty file is `failed` at
+ * once, with every bad line, and a batch that does not fit the quota is refused before it exists. Otherwise the batch is
+ * `validating`, holds tokens by the size of its file, and the engine judges it later.
  */
 export async function createBatch(scope: Scope, request: CreateRequest, deps: CreateDeps): Promise<Created> {
   const file = await deps.files.get(scope, request.inputFileId);
   assertUsable(file, request.inputFileId);
   const inspection = await deps.inspectSoon(scope, file).catch(async (error: unknown) => {
     if (!(error instanceof InputDamage)) throw error;
-    // It may have been deleted meanwhile.
+    // The file may have been deleted meanwhile.
     assertUsable(await deps.files.get(scope, request.inputFileId), request.inputFileId);
     const { id, resourceId: resource } = file;
     deps.log.event('file.damaged', { file: id, resource, reason: error.message });
@@ -115,7 +114,7 @@ const figures = ({ enqueuedTokensMax }: Deployment, enqueuedTokens: number): Tok
   enqueuedTokensMax,
 });
 
-/** Of the deployment that a faulty file names. */
+/** The figures of the deployment that a faulty file names. Null: there is no such deployment. */
 async function tokensOf(
   scope: Scope,
   model: string | null,

@@ -3,14 +3,14 @@ import type { Dialect } from '../../contract/error.ts';
 import type { FaultOfLine, InputFaults, Inspection, LineGroup } from '../../contract/inspection.ts';
 import { modelMismatch } from '../model-mismatch.ts';
 
-/** What of a batch decides over its input. */
+/** The facts of a batch that decide over its input. */
 export interface Judged {
   readonly endpoint: BatchEndpoint;
   /** Azure lets `/chat/completions` stand for rows that all go to `/responses`; OpenAI does not. */
   readonly dialect: Dialect;
 }
 
-/** The faults that can be told without knowing the deployments: the first model is taken for the right one. */
+/** The faults that are certain without the deployments: the first model is taken for the right one. */
 export function faultsFor(inspection: Inspection, batch: Judged): InputFaults | null {
   const inPlace = groupsInPlace(inspection, batch);
   const [first] = inPlace;
@@ -21,7 +21,7 @@ export function faultsFor(inspection: Inspection, batch: Judged): InputFaults | 
   );
 }
 
-/** Of the lines by themselves, and of those that go elsewhere. */
+/** The faults of lines by themselves, and of lines that go elsewhere. */
 export function faultsOfUrls({ errors, groups }: Inspection, batch: Judged): InputFaults | null {
   const url = urlOf(groups, batch);
   return groups
@@ -34,7 +34,7 @@ export function faultsOfUrls({ errors, groups }: Inspection, batch: Judged): Inp
 
 export type NamedGroup = LineGroup & { readonly model: string };
 
-/** Those that go where the batch goes, and name a model. */
+/** The groups that go where the batch goes, and name a model. */
 export function groupsInPlace({ groups }: Inspection, batch: Judged): NamedGroup[] {
   const url = urlOf(groups, batch);
   return groups.flatMap(({ model, ...group }) =>
@@ -42,7 +42,7 @@ export function groupsInPlace({ groups }: Inspection, batch: Judged): NamedGroup
   );
 }
 
-/** Where all lines should go: on Azure, `/chat/completions` also stands for rows that go to `/responses` (docs/contract.md §4). */
+/** The url that all lines should have. On Azure, `/chat/completions` also stands for rows that go to `/responses` (docs/contract.md §4). */
 function urlOf(groups: readonly LineGroup[], { endpoint, dialect }: Judged): BatchEndpoint {
   const has = (wanted: BatchEndpoint): boolean => groups.some(({ url }) => url === wanted);
   const standsForOthers = dialect === 'azure' && endpoint === '/chat/completions' && !has(endpoint);
@@ -79,7 +79,7 @@ export function withFault(
       byLine.set(line, { ...fault, message: `Line ${line}: ${fault.message}`, line });
     }
   }
-  // Those listed are the first: beyond the last one that an earlier list had room for, none of its own is known.
+  // The list keeps the first faults: beyond its last line, a group knows none of its own.
   const all = [...ofFile, ...[...byLine.values()].sort((one, other) => (one.line ?? 0) - (other.line ?? 0))];
   const total = data.length + omitted + group.requests - group.faulty;
   if (total === 0) return null;

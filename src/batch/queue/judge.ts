@@ -6,12 +6,12 @@ import { assert } from '../../core/assert.ts';
 import type { Deployment, Deployments } from '../../deployments/port.ts';
 import { differs, faultsOfUrls, groupsInPlace, withFault, type Judged, type NamedGroup } from './faults.ts';
 
-/** What an inspected file and a batch come to together: faults of the batch, or the deployment that will answer. */
+/** The result of judging a batch by its inspected file: faults of the batch, or the deployment that will answer. */
 export type Verdict =
   | { readonly kind: 'faulty'; readonly errors: BatchErrors }
   | { readonly kind: 'runnable'; readonly deployment: Deployment };
 
-/** Does every line fit the batch, and is there a deployment that can answer them? Each line is told its first fault. */
+/** Whether every line fits the batch, and a deployment can answer them. Each line has one fault, its first. */
 export async function judge(
   scope: Scope,
   inspection: Inspection,
@@ -77,7 +77,7 @@ function refusalOf({ name, sku, unusable }: Deployment): FaultOfLine | null {
 
 const LISTED_MAX = 10;
 
-/** Each line repeats them, so they are few. */
+/** Each line repeats the names, so they are few. */
 function listed(names: readonly string[]): string {
   if (names.length === 0) return 'there are none yet';
   const shown = names.slice(0, LISTED_MAX).map((name) => `'${name}'`);
@@ -85,7 +85,7 @@ function listed(names: readonly string[]): string {
   return more > 0 ? `${shown.join(', ')} and ${more} more` : shown.join(', ');
 }
 
-/** One fault for each line that carries an image; null: none does. */
+/** One fault for each line that carries an image. Null: no line does. */
 function refusedImages(
   { groups, imageLines, imageLinesOmitted }: Inspection,
   { name, model }: Deployment,

@@ -1,4 +1,4 @@
-/** What people are told about the room that a deployment has for enqueued tokens. */
+/** Sentences about the room that a deployment has for enqueued tokens. */
 import type { BatchError } from '../../contract/batch.ts';
 import { tokenCount } from '../../core/token-unit.ts';
 import type { Deployment } from '../../deployments/port.ts';
@@ -9,7 +9,7 @@ export const roomOf = ({ enqueuedTokensMax, sharedTokensMax }: Deployment): Room
   sharedTokensMax,
 });
 
-/** docs/contract.md §3, the text of the original: limits are abbreviated. What ours says beyond it comes after. */
+/** docs/contract.md §3, the text of the original: limits are abbreviated. What this service adds comes after it. */
 export function tokenLimitExceeded(
   { name, enqueuedTokensMax, sharedTokensMax }: Deployment,
   tokens: number,
@@ -27,13 +27,13 @@ export function tokenLimitExceeded(
 
 /** A place in the queue of a deployment. */
 export interface QueuePlace {
-  /** 1: the next to start, oldest first. */
+  /** 1: no older batch waits. */
   readonly position: number;
   /** Batches that wait, this one included. */
   readonly length: number;
-  /** Tokens that it needs. */
+  /** Tokens that the batch needs. */
   readonly tokens: number;
-  /** Tokens that those before it need. */
+  /** Tokens that the older ones need together. */
   readonly tokensAhead: number;
 }
 
