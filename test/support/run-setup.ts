@@ -46,7 +46,7 @@ function mayExecute(dir: string): boolean {
   return spawnSync(program).status === 0;
 }
 
-/** What runs left that were killed: memory must not stay taken. */
+/** Directories of runs that were killed: their memory must not stay taken. */
 function leftovers(): string[] {
   try {
     return readdirSync(MEMORY).filter((name) => name.startsWith(NAME) && !isAlive(Number(/\d+/.exec(name))));
@@ -55,11 +55,12 @@ function leftovers(): string[] {
   }
 }
 
+/** A process of another user counts as alive: its directory is not ours to remove. */
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
-  } catch {
-    return false;
+  } catch (error) {
+    return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
   }
 }
