@@ -66,7 +66,7 @@ describe('a text that names the account or the model is about the set-up, whatev
     answer(404, { object: 'error', message: 'The model `x` does not exist.' }),
     answer(500, { detail: 'API key invalid or expired' }),
     inside(null, 'Budget has been exceeded! Current cost: 11'),
-    says(400, 'Access denied, please make sure your account is in good batchRoute.'),
+    says(400, 'Access denied, please make sure your account is in good standing.'),
     says(403, 'The request failed because your account has an overdue balance.'),
     says(429, '您的账户已欠费，请充值后重试。'),
     says(400, 'API key not valid. Please pass a valid API key.'),

@@ -5,7 +5,7 @@ import type { ClassifiedFailure } from './failure.ts';
 const ACCOUNT = [
   /insufficient[_ ](quota|funds|(account )?balance|credits?)/i,
   /\b(credit|account) balance\b|\bbalance\b.{0,30}\b(insufficient|low|not enough|exhausted|empty|negative)\b/i,
-  /\bbalance is not\b|\b(not enough|low|negative|overdue) balance\b|\boverdue\b|\barrear(s|age)?\b|\bgood batchRoute\b/i,
+  /\bbalance is not\b|\b(not enough|low|negative|overdue) balance\b|\boverdue\b|\barrear(s|age)?\b|\bgood standing\b/i,
   /\b(out of|no|not enough|n't have enough|not have enough|more|insufficient) (credits?|funds)\b/i,
   /\bcredits?\b.{0,20}\b(exhausted|depleted|used up|run out)\b/i,
   /\bbilling\b|\bpayments?\b|\bprepaid\b|\bunpaid\b|\bpast due\b|\btop[ -]up\b|\brecharge\b/i,

@@ -51,7 +51,11 @@ export const RETIRED: readonly Retired[] = [
   { word: 'lane', say: 'circuit breaker' },
   { word: 'smell', say: 'malformed', pattern: /\bsmell(?:s|y)?\b/ },
   { word: 'grant', say: 'claim', pattern: /\bgrant(?:s|ed)?\b/, except: /\bgrant type\b|\bgranted\b/ },
-  { word: 'standing', say: 'batch route, or actual against declared' },
+  {
+    word: 'standing',
+    say: 'batch route, or actual against declared',
+    except: /\bgood standing\b/,
+  },
   { word: 'faults of standing', say: 'faults of actual' },
   { word: 'until taken', say: 'retry transient' },
   {
