@@ -54,7 +54,7 @@ export const RETIRED: readonly Retired[] = [
   {
     word: 'standing',
     say: 'batch route, or actual against declared',
-    except: /\bgood standing\b/,
+    except: /good standing/,
   },
   { word: 'faults of standing', say: 'faults of actual' },
   { word: 'until taken', say: 'retry transient' },
