@@ -57,10 +57,10 @@ function kindOfStatus(status: number): FailureKind {
 }
 
 const TEXT_MAX = 200;
-/** So much of a body is enough to find its message. */
+/** The message of an error is looked for in this much of the body. */
 const BODY_BYTES_MAX = 16 * 1024;
 
-/** Such as `401: invalid API key`; where no answer came, what happened. */
+/** Describes the reply in a line such as `401: invalid API key`. When no answer came, it says what happened. */
 function textOf(reply: UpstreamReply): string {
   if (reply.kind === 'failure') return short(reply.message);
   const said =

@@ -29,11 +29,11 @@ export type FailureKind = Exclude<ReplyKind, 'accepted' | 'aborted'>;
 
 export interface ClassifiedFailure {
   readonly kind: FailureKind;
-  /** Whom the text of the reply names, whatever its status; null: neither. */
+  /** Whom the text of the reply blames, whatever its status. Null: it blames neither. */
   readonly names: 'request' | 'account' | null;
   /** Status and text for people, such as `401: invalid API key`. */
   readonly text: string;
-  /** The server asks to be left alone for so long. */
+  /** How long the server asks to be left alone. */
   readonly retryAfterMs: number | null;
 }
 

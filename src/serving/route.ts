@@ -1,11 +1,7 @@
 import type { BatchEndpoint } from '../contract/batch.ts';
-import { backoffMs } from '../core/backoff.ts';
 import { mayBeDown, type ClassifiedFailure } from './failure.ts';
 import type { ServingDeps } from './deps.ts';
-
-const PROBE_BASE_MS = 1_000;
-/** The longest pause (P13). */
-const PROBE_CAP_MS = 60_000;
+import { pauseMs } from './pause.ts';
 
 /** What a route needs of its server. */
 interface RouteServer {
@@ -15,8 +11,10 @@ interface RouteServer {
 }
 
 /**
- * One endpoint and model of one server. What is refused at one route says nothing of another. A route remembers when a
- * request was accepted last, and paces the probes of all batches that are held back there: one at a time, with growing pauses.
+ * One endpoint and model of one server. What is refused at one route says nothing of another. It is in one of two modes:
+ * - Free: nothing is paced. The route remembers when a request was accepted last.
+ * - Holding back: some batch is held back here. The probes of all such batches go one at a time, with growing pauses, until
+ *   a request is accepted.
  */
 export class Route {
   readonly #server: RouteServer;
@@ -31,8 +29,8 @@ export class Route {
   /** Since when batches are held back here; null: nothing holds them back, or a request was accepted since. */
   #heldBackSinceMs: number | null = null;
   #probeAtMs = 0;
-  #probes = 0;
-  #probing = 0;
+  #pauses = 0;
+  #probesInFlight = 0;
 
   constructor(server: RouteServer, endpoint: BatchEndpoint, deps: ServingDeps) {
     this.#server = server;
@@ -56,7 +54,7 @@ export class Route {
     if (this.#heldBackSinceMs === null || startedAtMs < this.#heldBackSinceMs) return;
     const afterMs = Math.round(nowMs - this.#heldBackSinceMs);
     this.#heldBackSinceMs = null;
-    this.#probes = 0;
+    this.#pauses = 0;
     this.#deps.log.event('upstream.back', { upstream: this.#server.name, afterMs });
     this.#server.changed();
   }
@@ -72,31 +70,27 @@ export class Route {
     else this.#deps.log.event('upstream.refusing', { ...fields, endpoint: this.#endpoint });
   }
 
-  /** `probe`: one may be sent; a number: none before that time; null: one is in flight. `width`: how many may be in flight. */
-  probing(nowMs: number, width: number): 'probe' | number | null {
-    if (this.#probing >= width) return null;
-    if (this.#probing > 0) return 'probe';
+  /** `probe`: one may be sent. A number: none before that time. Null: `width` probes are in flight, and no more may be. */
+  probeReadiness(nowMs: number, width: number): 'probe' | number | null {
+    if (this.#probesInFlight >= width) return null;
+    if (this.#probesInFlight > 0) return 'probe';
     return nowMs >= this.#probeAtMs ? 'probe' : this.#probeAtMs;
   }
 
   startProbe(): void {
-    this.#probing += 1;
+    this.#probesInFlight += 1;
   }
 
-  /** `failedAtMs`: null when the probe was accepted, or says nothing of the route. */
+  /** `failedAtMs`: null when the next probe need not wait longer, as after an accepted one. */
   endProbe(failedAtMs: number | null): void {
-    this.#probing -= 1;
+    this.#probesInFlight -= 1;
     // The last of the probes that were in flight together has failed. The next ones wait longer.
-    if (failedAtMs !== null && this.#probing === 0 && failedAtMs >= this.#probeAtMs) this.#wait(failedAtMs);
+    if (failedAtMs !== null && this.#probesInFlight === 0 && failedAtMs >= this.#probeAtMs)
+      this.#wait(failedAtMs);
     this.#server.changed();
   }
 
   #wait(nowMs: number): void {
-    const waitMs = backoffMs(this.#probes++, {
-      baseMs: PROBE_BASE_MS,
-      capMs: PROBE_CAP_MS,
-      random: this.#deps.random,
-    });
-    this.#probeAtMs = nowMs + waitMs;
+    this.#probeAtMs = nowMs + pauseMs(this.#pauses++, this.#deps);
   }
 }

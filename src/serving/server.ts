@@ -1,19 +1,16 @@
-import { backoffMs } from '../core/backoff.ts';
 import type { BatchEndpoint } from '../contract/batch.ts';
 import type { Upstream } from '../upstream/port.ts';
 import { mayBeDown, type ClassifiedFailure } from './failure.ts';
 import type { ServingDeps } from './deps.ts';
+import { pauseMs } from './pause.ts';
 import { Route } from './route.ts';
 import { Window } from './window.ts';
 
-/** So many calls in a row that reach nobody open the breaker. Fewer may be the network's fault. */
+/** The breaker opens after this many calls in a row that reach nobody. Fewer may be the network's fault. */
 const UNREACHABLE_CALLS = 3;
-const PROBE_BASE_MS = 1_000;
-/** The longest pause before the next probe (P13). */
-const PROBE_CAP_MS = 60_000;
-/** A server with a limit of its own asks to slow down all the time. The log says so this often. */
+/** A server with a limit of its own asks to slow down all the time. The log says so at most this often. */
 const SLOW_LOGGED_EVERY_MS = 60_000;
-/** An answer of the list of models is good for so long. */
+/** The answer to a request for the list of models is used for this long. */
 const MODEL_LIST_EVERY_MS = 5_000;
 /** The list is asked for at most this often. */
 const MODEL_LIST_AGAIN_MS = 1_000;
@@ -28,13 +25,13 @@ export interface Outage {
 }
 
 /** One call that failed, as the server's health sees it. */
-export interface FailedCall {
+export interface FailureReport {
   readonly failure: ClassifiedFailure;
   readonly startedAtMs: number;
   readonly nowMs: number;
-  /** False: the reply is about its request alone, and says nothing of the server. */
+  /** Whether the reply says something about the server. A reply that is about its request alone does not. */
   readonly isAboutServer: boolean;
-  /** False: the same line fails again, which says nothing of the server's load. */
+  /** Whether the failure may be a sign of the server's load. One line that fails again and again is none. */
   readonly isLoad: boolean;
 }
 
@@ -123,8 +120,8 @@ export class Server {
   }
 
   /**
-   * `request`: send freely; `probe`: send one and wait for its reply; `full`: as many are in flight as the window allows;
-   * a number: send nothing before that time; null: a probe is in flight.
+   * Says what may be sent now. `request`: any request. `probe`: one request, and no other before its reply. `full`: nothing,
+   * because the window is full. A number: nothing before that time (monotonic ms). Null: nothing before a probe has ended.
    */
   readiness(nowMs: number): 'request' | 'probe' | 'full' | number | null {
     if (nowMs < this.#throttledUntilMs) return this.#throttledUntilMs;
@@ -138,7 +135,7 @@ export class Server {
     if (kind === 'probe') this.#probing = true;
   }
 
-  /** The call is over. Invariant: its reply is noted before, since whoever goes on next must know it. */
+  /** The call is over. Invariant: `accepted` or `failed` comes first. Otherwise the next request goes to a server that is down. */
   end(kind: 'request' | 'probe'): void {
     this.inFlight -= 1;
     if (kind === 'probe') {
@@ -157,7 +154,7 @@ export class Server {
     if (isBack) this.changed();
   }
 
-  failed(call: FailedCall): void {
+  failed(call: FailureReport): void {
     const { kind } = call.failure;
     if (kind === 'unreachable') {
       this.#unreachableCalls += 1;
@@ -166,11 +163,11 @@ export class Server {
     else if (!mayBeDown(kind)) this.#endOutage();
     const isBack = kind !== 'unreachable' && kind !== 'silent' && this.#answered();
     this.#noteLoad(call);
-    // Invariant: the pace is noted before. Watchers send at once, and the server may have asked to slow down.
+    // Invariant: the pace is noted first. Otherwise watchers, who send at once, ignore that the server asked to slow down.
     if (isBack) this.changed();
   }
 
-  #noteLoad(call: FailedCall): void {
+  #noteLoad(call: FailureReport): void {
     const { failure, nowMs, startedAtMs } = call;
     const { kind, retryAfterMs } = failure;
     // An earlier list of models does not show that the server lives now.
@@ -184,7 +181,7 @@ export class Server {
     }
     if (retryAfterMs !== null) this.#throttle(call, retryAfterMs);
     else if (kind === 'throttled' && Math.max(this.#acceptedAtMs, this.#pausedAtMs) < startedAtMs)
-      this.#throttle(call, this.#backoffMs(this.#throttles++));
+      this.#throttle(call, pauseMs(this.#throttles++, this.#deps));
   }
 
   /** The outage that a call may have caused: it was in flight when the outage began. Null: there is none. */
@@ -249,7 +246,7 @@ export class Server {
     await late;
     if (probe.kind === 'models') this.models = probe.ids;
     this.#missedLists = probe.kind === 'failure' ? this.#missedLists + 1 : 0;
-    const restMs = probe.kind === 'failure' ? this.#backoffMs(this.#missedLists) : MODEL_LIST_EVERY_MS;
+    const restMs = probe.kind === 'failure' ? pauseMs(this.#missedLists, this.#deps) : MODEL_LIST_EVERY_MS;
     this.#listAtMs = clock.mono() + restMs;
     if (probe.kind === 'failure' || (probe.kind === 'answer' && !isAlive(probe.status))) return;
     this.#listedAtMs = clock.mono();
@@ -271,27 +268,21 @@ export class Server {
   }
 
   /** The call began after the breaker opened. */
-  #isProbe({ startedAtMs }: FailedCall): boolean {
+  #isProbe({ startedAtMs }: FailureReport): boolean {
     return this.#probeAtMs !== null && startedAtMs >= this.#probeAtMs;
   }
 
-  #open({ failure, nowMs }: FailedCall): void {
+  #open({ failure, nowMs }: FailureReport): void {
     const isNew = this.#probeAtMs === null;
     this.noteDeath();
     this.#setTrouble(`does not answer: ${failure.text}`, isNew);
     // Calls that were in flight when the breaker opened must not push the next probe further away.
     if (!isNew && nowMs < (this.#probeAtMs ?? 0)) return;
-    const waitMs = this.#backoffMs(this.#probes++);
-    this.#probeAtMs = nowMs + waitMs;
+    this.#probeAtMs = nowMs + pauseMs(this.#probes++, this.#deps);
     if (isNew) this.#deps.log.event('upstream.down', { upstream: this.name, reason: failure.text });
   }
 
-  #backoffMs(tries: number): number {
-    const { random } = this.#deps;
-    return backoffMs(tries, { baseMs: PROBE_BASE_MS, capMs: PROBE_CAP_MS, random });
-  }
-
-  #throttle({ failure, nowMs }: FailedCall, waitMs: number): void {
+  #throttle({ failure, nowMs }: FailureReport, waitMs: number): void {
     const isNew = nowMs >= this.#throttledUntilMs;
     this.#pausedAtMs = nowMs;
     this.#throttledUntilMs = Math.max(this.#throttledUntilMs, nowMs + waitMs);

@@ -1,7 +1,9 @@
-/** A sign of overload weighs less with every reply after it. About so many replies are remembered. */
+/** A sign of overload weighs less with every reply after it. About this many replies are remembered. */
 const MEMORY = 32;
-/** When so large a part of the replies are failures, the server is overloaded: single lines fail more rarely. */
+/** When a larger part of the replies are failures, the server is overloaded: single lines fail more rarely. */
 const MANY_FAILURES = 0.25;
+/** When a larger part of the replies are signs of overload, the limit shrinks faster: two of the remembered replies. */
+const MANY_OVERLOADS = 2 / MEMORY;
 /** With every round of successes the limit grows by this part of itself. */
 const GROWTH = 0.25;
 
@@ -28,8 +30,8 @@ export class Window {
   #usedBefore = 0;
 
   noteSuccess(): void {
-    if (this.#failures > 0) this.#failures = settle(this.#failures);
-    if (this.#overloads > 0) this.#overloads = settle(this.#overloads);
+    if (this.#failures > 0) this.#failures = decayed(this.#failures);
+    if (this.#overloads > 0) this.#overloads = decayed(this.#overloads);
     if (this.size === Number.POSITIVE_INFINITY) return;
     this.#successes += 1;
     if (this.#successes < this.size) return;
@@ -55,9 +57,10 @@ export class Window {
     this.#successes = 0;
     const used = Math.min(this.size, call.inFlight);
     if (this.size === Number.POSITIVE_INFINITY) this.#usedBefore = used;
-    const factor = this.#overloads > 1 / 16 || isCrowd ? 0.7 : 0.9;
+    const factor = this.#overloads > MANY_OVERLOADS || isCrowd ? 0.7 : 0.9;
     this.size = Math.max(1, Math.floor(used * factor));
   }
 }
 
-const settle = (share: number): number => (share < 0.001 ? 0 : share - share / MEMORY);
+/** Takes the weight of one more reply from a share. */
+const decayed = (share: number): number => (share < 0.001 ? 0 : share - share / MEMORY);

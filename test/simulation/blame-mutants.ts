@@ -72,7 +72,7 @@ export const BLAME_MUTANTS: Readonly<Record<string, Mutant>> = {
 
   'probes go out without pauses': {
     weather: 'blame',
-    patch: () => replaced(Route.prototype, 'probing', () => () => 'probe'),
+    patch: () => replaced(Route.prototype, 'probeReadiness', () => () => 'probe'),
   },
 };
 

@@ -4,16 +4,16 @@ import type { Route } from '../../serving/route.ts';
 import type { Server } from '../../serving/server.ts';
 import type { Upstream } from '../../upstream/port.ts';
 
-/** So many different lines that fail alike, with none accepted between, mean that the server or the set-up is at fault. */
+/** When this many different lines fail alike, and none is accepted between, the server or the set-up is at fault. */
 const LINES_ALIKE: Readonly<Partial<Record<FailureKind, number>>> = {
   refused: 3,
   unavailable: 3,
   failed: 10,
   silent: 10,
 };
-/** The least of them for a batch that had lines accepted, since single ones of its lines may well be refused. */
+/** A batch that had lines accepted needs at least this many, because some of its lines may be refused on their own. */
 const LINES_ALIKE_AFTER_SUCCESS = 10;
-/** So many probes may be in flight while the server answers, so that the last lines of a batch all get their tries. */
+/** While the server answers, this many probes may be in flight, so that the last lines of a batch all get their tries. */
 const PROBES_TOGETHER = 8;
 
 /**
@@ -50,10 +50,10 @@ export class BatchRoute {
     return this.#heldBack;
   }
 
-  /** As `Server.readiness`, for this batch. `isProven`: it had a line accepted. `isAlone`: it is free nowhere. */
+  /** As `Server.readiness`, for this batch. `isProven`: one of its lines was accepted. */
   readiness(
     nowMs: number,
-    { isProven, isAlone }: { readonly isProven: boolean; readonly isAlone: boolean },
+    { isProven, isFreeNowhere }: { readonly isProven: boolean; readonly isFreeNowhere: boolean },
   ): 'request' | 'probe' | 'route-probe' | 'full' | number | null {
     const { server, route, heldBack } = this;
     const readiness = server.readiness(nowMs);
@@ -63,10 +63,10 @@ export class BatchRoute {
     if (heldBack !== null) {
       const { kind, names } = heldBack.failure;
       const answers = names !== 'account' && !mayBeDown(kind);
-      const probing = route.probing(nowMs, isProven && isAlone && answers ? PROBES_TOGETHER : 1);
+      const probing = route.probeReadiness(nowMs, isProven && isFreeNowhere && answers ? PROBES_TOGETHER : 1);
       return probing === 'probe' ? 'route-probe' : probing;
     }
-    // Others are held back here. One line of a batch that had none accepted shows whether it is to be held back, too.
+    // Another batch is held back here. A batch that had no line accepted sends one, which shows whether to hold it back, too.
     if (route.holdsBack && !isProven && this.inFlight > 0) return null;
     return readiness;
   }
@@ -92,10 +92,10 @@ export class BatchRoute {
     this.#alike = alike;
     alike.lines.add(call.line);
     const many = call.isProven ? Math.max(linesMin, LINES_ALIKE_AFTER_SUCCESS) : linesMin;
-    // One line says nothing of its server. All lines that are left do.
+    // One line that fails is no evidence against its server. All lines that are left are.
     const enough = Math.min(many, Math.max(2, call.failingLines ?? many));
-    // Where others are held back already, one line says as much as three. A batch whose lines have all failed loses nothing
-    // when it shares their probes.
+    // Where another batch is held back already, one line is enough evidence. A batch whose lines have all failed loses nothing
+    // when it shares the probes.
     const isLikeOthers = this.route.holdsBack && (!call.isProven || call.failingLines !== null);
     if (alike.lines.size < enough && !isLikeOthers) return false;
     return this.holdBack(failure, call);
@@ -118,10 +118,13 @@ export class BatchRoute {
   }
 }
 
-/** `probe` finds out whether a server is back; `route-probe`, whether what holds the batch back is over. */
+/** A `probe` finds out whether a server is back. A `route-probe` finds out whether what holds the batch back is over. */
 export type CallKind = 'request' | 'probe' | 'route-probe';
 
-/** The least loaded route that takes a line of the batch now. Otherwise `atMs` is when one may; Infinity: when one calls. */
+/**
+ * Returns the least loaded route that takes a line of the batch now. If none does, `atMs` is when one may; Infinity: no time is
+ * known, and a server calls `onPlace` or its watchers.
+ */
 export function chooseRoute(
   { routes, isProven }: { readonly routes: readonly BatchRoute[]; readonly isProven: boolean },
   { nowMs, onPlace }: { readonly nowMs: number; readonly onPlace: () => void },
@@ -130,9 +133,9 @@ export function chooseRoute(
   | { readonly batchRoute: null; readonly atMs: number } {
   let best: BatchRoute | null = null;
   let atMs = Number.POSITIVE_INFINITY;
-  const isAlone = routes.every((batchRoute) => batchRoute.heldBack !== null);
+  const isFreeNowhere = routes.every((batchRoute) => batchRoute.heldBack !== null);
   for (const batchRoute of routes) {
-    const readiness = batchRoute.readiness(nowMs, { isProven, isAlone });
+    const readiness = batchRoute.readiness(nowMs, { isProven, isFreeNowhere });
     if (readiness === null) continue;
     const { server } = batchRoute;
     if (typeof readiness === 'number') atMs = Math.min(atMs, readiness);
