@@ -8,7 +8,7 @@ import type { Log } from '../core/log.ts';
 import { CallsUnderWay } from './calls-under-way.ts';
 import { Connections } from './connections.ts';
 import { HttpCall } from './http-call.ts';
-import type { Upstream, UpstreamRequest } from './port.ts';
+import { modelOf, type Upstream, type UpstreamRequest } from './port.ts';
 import { toProbe } from './probe.ts';
 import { TlsCheck } from './tls-check.ts';
 import { connectThrough, type TlsTrust } from './tunnel.ts';
@@ -165,9 +165,6 @@ function azurePaths(base: URL, { model }: HttpUpstreamOptions, apiVersion: strin
     modelsPath: `${prefix}/models${query}`,
   };
 }
-
-const modelOf = ({ body, model }: UpstreamRequest): string =>
-  String(JSON.parse(Buffer.from(body.subarray(model.start, model.end)).toString()));
 
 function headersOf({ name, apiKey, authStyle, azureApiVersion }: HttpUpstreamOptions): readonly string[] {
   const headers = [

@@ -78,4 +78,8 @@ export type UpstreamProbe =
   /** The server gave no HTTP answer. */
   | { readonly kind: 'failure'; readonly reason: UpstreamFailure['reason']; readonly message: string };
 
+/** The model that the submitted body names. */
+export const modelOf = ({ body, model }: Pick<UpstreamRequest, 'body' | 'model'>): string =>
+  String(JSON.parse(Buffer.from(body.subarray(model.start, model.end)).toString()));
+
 export const NO_USAGE: Usage = { inputTokens: 0, cachedTokens: 0, outputTokens: 0, reasoningTokens: 0 };

@@ -6,7 +6,7 @@ import type { BatchRoute } from './batch-route.ts';
 
 interface Surroundings {
   readonly isDiskFull: boolean;
-  /** Why there is no upstream, a sentence for the owner; null: there is one. */
+  /** A sentence that says why there is no upstream. Null: there is one. */
   readonly absence: string | null;
   /** Requests that the deployment may have in flight. */
   readonly concurrencyMax: number;
@@ -18,20 +18,20 @@ export function activityOf(backlog: Backlog, surroundings: Surroundings): Activi
   return { inFlight, retries, endsByItself, waiting: waitingOf(backlog, surroundings) };
 }
 
-/** Why a batch does not move, or moves slowly, in a sentence for its owner; null: it moves. */
+/** A sentence that says why a batch does not move, or moves slowly. Null: it moves. */
 function waitingOf(backlog: Backlog, { isDiskFull, absence, concurrencyMax }: Surroundings): string | null {
   if (isDiskFull)
     return 'The disk is nearly full. Requests are sent again when there is space for their answers.';
   if (absence !== null) return absence;
   return (
     ofAll(backlog.routes.map(reasonOf)) ??
-    tailOf(backlog) ??
-    aloneOf(backlog) ??
+    lastLinesOf(backlog) ??
+    allFailingOf(backlog) ??
     ofAll(backlog.routes.map(({ server }) => server.slowness(concurrencyMax)))
   );
 }
 
-/** The first of the reasons, if there is one at every upstream. */
+/** Returns the first reason when every upstream has one. Otherwise null. */
 const ofAll = (reasons: readonly (string | null)[]): string | null =>
   reasons.every((reason) => reason !== null) ? (reasons[0] ?? null) : null;
 
@@ -67,8 +67,8 @@ function verbOf({ kind }: ClassifiedFailure): string {
   }
 }
 
-/** Only the last lines are left, and they fail. */
-function tailOf({ isTail, unrecorded, latestFailure: latest }: Backlog): string | null {
+/** Says that only the last lines are left, and that they fail. Null: that is not so. */
+function lastLinesOf({ isTail, unrecorded, latestFailure: latest }: Backlog): string | null {
   if (!isTail || latest === null) return null;
   const { server, failure, sinceMs } = latest;
   const one = 'Only one line is left, and it fails; it is tried a few more times';
@@ -79,8 +79,8 @@ function tailOf({ isTail, unrecorded, latestFailure: latest }: Backlog): string 
   return `${sentence(left, sinceMs)}. ${server} said last: ${failure.text}`;
 }
 
-/** All lines that this process holds have failed, and wait for their next try. */
-function aloneOf({ troubled, unrecorded, latestFailure: latest }: Backlog): string | null {
+/** Says how the latest line failed, when all lines of the backlog have failed and wait for their next try. Else null. */
+function allFailingOf({ troubled, unrecorded, latestFailure: latest }: Backlog): string | null {
   const moves = latest === null || troubled === 0 || troubled < unrecorded;
   return moves ? null : failureOf(latest);
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts';
 
-/** Calls `then` at the earliest time that it was set to since it last did. */
+/** Calls `then` once, at the earliest of the times to which it was set since the last call. */
 export class Alarm {
   readonly #clock: Clock;
   readonly #then: () => void;
@@ -16,7 +16,7 @@ export class Alarm {
   async set(atMs: number): Promise<void> {
     if (atMs >= this.#atMs) return;
     this.#atMs = atMs;
-    // Invariant: one timer at a time. If each of two set the next one when it goes off, timers would add up.
+    // Invariant: one timer at a time. Otherwise each timer would set another one, and their number would grow.
     this.#timer.abort();
     const timer = (this.#timer = new AbortController());
     try {

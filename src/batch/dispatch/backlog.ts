@@ -37,17 +37,17 @@ export interface LineTrouble {
   outage: Outage | null;
   /** Deaths of servers at which the line was in flight. */
   deaths: number;
-  /** Tries since the line was one of the last lines that speak of the same, and when the first of them was (monotonic ms). */
+  /** How often the line failed as one of the last lines of its batch, with replies on one subject, and when first (monotonic ms). */
   tailTries: number;
   tailSinceMs: number | null;
-  /** The same, whatever they speak of. */
+  /** The same count and time, whatever the replies were about. */
   allTailTries: number;
   allTailSinceMs: number | null;
-  /** What the tries that `tailTries` counts speak of. */
+  /** The subject of the replies that `tailTries` counts. */
   tailOf: 'account' | 'pace' | 'set-up' | 'trouble' | null;
 }
 
-/** The failure that came last, and since when nothing but failures came (wall clock). */
+/** The latest failure, and since when there were only failures (wall clock). */
 export interface LatestFailure {
   readonly server: string;
   readonly failure: ClassifiedFailure;
@@ -74,7 +74,15 @@ export interface Segment {
   isLost: boolean;
 }
 
-/** The lines of one batch that this process has claimed, and what it knows of the batch. */
+/**
+ * The lines of one batch that this process has claimed, and what it knows of the batch. A backlog goes through these modes:
+ * - Claiming: the store may have more segments.
+ * - Exhausted: all segments are claimed. When all lines that are left have failed, and others were accepted, they are the
+ *   last lines (`isTail`). They are tried a few more times, and then recorded.
+ * - Drained: no line is left, or the backlog is halted and nothing is in flight. `drained` resolves.
+ *
+ * From any mode it may be halted: by a stop (`isStopped`), or because its lines could not be claimed or read (`error`).
+ */
 export class Backlog {
   readonly batch: Batch;
   /** What the ids of the batch's result lines begin with. */
@@ -88,15 +96,15 @@ export class Backlog {
   held: HeldRejection[] = [];
   /** One for each upstream that serves the batch. */
   routes: readonly BatchRoute[] = [];
-  /** Rejections are about single lines: some line was accepted by now, or a rejection differed from the others. */
+  /** Rejections are about single lines: a line was accepted after a rejection, or a rejection differed from the others. */
   rejectsSingly = false;
   /** Lines that servers accepted from this process. */
   accepted = 0;
-  /** Questions for lists of models whose answers are awaited before rejections are judged. */
+  /** Requests for a list of models that are in flight. Rejections are judged after them. */
   modelProbes = 0;
   /** Lines without a durable result whose calls failed. */
   troubled = 0;
-  /** Calls beyond the first of lines that have no durable result yet. */
+  /** Retries so far of lines that have no durable result yet. */
   retries = 0;
   /** Null: the latest call was accepted. */
   latestFailure: LatestFailure | null = null;

@@ -11,7 +11,7 @@ export interface Call {
 }
 
 /** What becomes the result of a line. */
-export interface Outcome {
+export interface LineOutcome {
   readonly ok: boolean;
   readonly payload: Uint8Array;
   readonly usage: Usage;
@@ -20,13 +20,14 @@ export interface Outcome {
 /** The transitions that the dispatcher makes for those who judge failures and suspects. */
 export interface LineTransitions {
   send(call: Call): void;
-  /** The call is over. `failedAtMs`: null when it is no reason to wait longer before the next probe. */
+  /** The call is over. `failedAtMs`: null when it does not make the next probe wait longer. */
   end(call: Call, failedAtMs: number | null): void;
   /** The line is no longer in flight. */
   leave(backlog: Backlog): void;
-  record(line: Line, backlog: Backlog, outcome: Outcome): void;
-  /** The line did not end this process. Resolves when it may be sent again as far as that is concerned. */
+  record(line: Line, backlog: Backlog, outcome: LineOutcome): void;
+  /** The line did not end this process. Resolves when the note about it is erased. Then it may be sent again. */
   acquit(line: Line): Promise<void>;
   sendReady(): void;
+  /** Ends the process when `work` rejects. */
   own(work: Promise<void>): void;
 }

@@ -16,7 +16,7 @@ import { activityOf } from './activity.ts';
 import { Alarm } from './alarm.ts';
 import { Backlog, requestNameOf, type Line } from './backlog.ts';
 import { BatchRoute, chooseRoute } from './batch-route.ts';
-import type { Call, LineTransitions, Outcome } from './call.ts';
+import type { Call, LineTransitions, LineOutcome } from './call.ts';
 import { Failures, type FailureOptions } from './failures.ts';
 import { CrashSuspects, type SuspectTurn } from './poison/process-crashes.ts';
 import { DeathSuspects } from './poison/server-deaths.ts';
@@ -29,9 +29,9 @@ export interface DispatchDeps extends ServingDeps {
   /** Shared by all dispatchers: health and pace belong to the model server. */
   readonly servers: Servers;
   readonly retryStorms: RetryStorms;
-  /** This process among all that may hold segments. */
+  /** The id under which this process claims segments. */
   readonly owner: string;
-  /** False: no result could be stored now, so nothing must be paid for (P10). */
+  /** Whether results could be stored now. While they could not, nothing is sent (P10). */
   readonly hasDiskSpace: () => boolean;
   /** Shared by all dispatchers. */
   readonly suspectTurn: SuspectTurn;
@@ -42,7 +42,7 @@ export interface DispatchDeps extends ServingDeps {
 export interface Capacity {
   readonly upstreams: readonly Upstream[];
   readonly concurrencyMax: number;
-  /** Why there is no upstream, if there is none: a sentence for the owner of a batch. */
+  /** Tells the caller who created a batch why no upstream serves it. It is read only when `upstreams` is empty. */
   readonly absence: string;
 }
 
@@ -72,7 +72,7 @@ const DISK_CHECK_MS = 1_000;
  * | ----------------------- | -------------------- | ----------------------------------------------------- | -------------------------- |
  * | –                       | ready, crash suspect | its segment is claimed                                | `refill`                   |
  * | ready                   | death suspect        | its server has died while it was in flight            | `DeathSuspects.admit`      |
- * | ready                   | recording            | the same, for the fourth time                         | `DeathSuspects.admit`      |
+ * | ready                   | recording            | the server has died with it for the fourth time       | `DeathSuspects.admit`      |
  * | ready, death suspect    | in flight            | it is its batch's turn, and a route takes it          | `#nextCall`, `#send`       |
  * | crash suspect           | in flight            | the same, and no other suspect is being tried         | `#nextCall`, `#start`      |
  * | in flight (being noted) | recording            | the process ended twice while it was tried            | `CrashSuspects.try`        |
@@ -208,7 +208,7 @@ export class Dispatcher {
     return this.#backlogs.find(({ batch }) => batch.seq === batchSeq);
   }
 
-  /** What is known of a batch at an upstream is kept as long as the upstream serves it. */
+  /** What is known of a batch at an upstream is kept as long as the upstream serves the batch. */
   #updateRoutes(backlog: Backlog): void {
     backlog.routes = this.#upstreams.map(
       (upstream) =>
@@ -232,7 +232,7 @@ export class Dispatcher {
     this.#refillIfLow();
   }
 
-  /** The next line of the first batch that has one and somewhere to send it. Then the batch is last in turn. */
+  /** Takes the next call: of the first batch in turn that has a line and a route for it. Then that batch is last in turn. */
   #nextCall(): Call | null {
     let atMs = Number.POSITIVE_INFINITY;
     for (const [index, backlog] of this.#backlogs.entries()) {
@@ -289,7 +289,7 @@ export class Dispatcher {
     if (line.segment.isSuspect) this.#crashSuspects.startTurn(line);
   }
 
-  /** Every request goes this way. It is not `async`: that would cost another promise and two turns of the queue. */
+  /** Every request goes this way. It is not `async`: that would cost another promise and two turns of the microtask queue. */
   #send(call: Call): void {
     const { line, backlog, batchRoute } = call;
     line.segment.inDoubt += 1;
@@ -329,7 +329,6 @@ export class Dispatcher {
     if (backlog.held.length > 0) this.#failures.judgeRejections(backlog);
   }
 
-  /** The call is over. `failedAtMs`: null unless it is a reason to wait longer before the next probe. */
   #end({ line, batchRoute, kind }: Call, failedAtMs: number | null): void {
     const { server, route } = batchRoute;
     batchRoute.inFlight -= 1;
@@ -338,7 +337,7 @@ export class Dispatcher {
     server.end(kind === 'probe' ? 'probe' : 'request');
   }
 
-  #record(line: Line, backlog: Backlog, outcome: Outcome): void {
+  #record(line: Line, backlog: Backlog, outcome: LineOutcome): void {
     const { claim } = line.segment;
     const retries = Math.max(0, line.calls - 1);
     const result: LineResult = {
@@ -362,7 +361,6 @@ export class Dispatcher {
     this.#deps.recorder.record(result, settle);
   }
 
-  /** The line is no longer in flight. */
   #leave(backlog: Backlog): void {
     this.#inFlight -= 1;
     backlog.inFlight -= 1;
@@ -424,6 +422,6 @@ export class Dispatcher {
   }
 }
 
-/** Takes one line out of a queue. It is the last one nearly always, and then `pop` makes no list of what is taken. */
+/** Takes one line out of a queue. Nearly always that is the last line, and `pop` makes no list of what is taken. */
 const takeAt = ({ lines, at }: { readonly lines: Line[]; readonly at: number }): Line | undefined =>
   at === lines.length - 1 ? lines.pop() : lines.splice(at, 1)[0];

@@ -6,19 +6,19 @@ import { deploymentIsGone } from '../progress.ts';
 import type { FailureOptions } from './failures.ts';
 import { Dispatcher, type DispatchDeps } from './dispatcher.ts';
 
-/** A dispatcher is kept for so long after its last batch: longer than a server may ask to be left alone. */
+/** How long a dispatcher is kept after its last batch. A server may not ask to be left alone for longer. */
 const IDLE_MS = 15 * 60_000;
-/** A dispatcher that was asked for is about to get a batch. So long it is kept up to date. */
+/** A dispatcher that `of` has returned gets its batch soon. For this time it is refreshed, although it is idle. */
 const WANTED_MS = 10_000;
 
 interface Live {
   readonly scope: Scope;
   readonly name: string;
   readonly dispatcher: Dispatcher;
-  /** The latest that the deployment had. */
+  /** The concurrency of the deployment when it was read last. */
   concurrencyMax: number;
   isGone: boolean;
-  /** Monotonic ms. */
+  /** When it last had work, or was asked for (monotonic ms). */
   usedAtMs: number;
 }
 

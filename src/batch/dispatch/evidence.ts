@@ -28,7 +28,7 @@ export function gatherEvidence(call: FailedCall, { maxRetries }: { readonly maxR
   const isRemoved = !backlog.routes.includes(batchRoute);
   const othersAccepted = !isRemoved && route.acceptedStartedAtMs > sinceMs;
   const trouble = noteFailure(call);
-  // The line is asked to slow down while others are accepted. So the server has a place for it sooner or later.
+  // The line is throttled while others are accepted. So the server has a place for it sooner or later.
   if (othersAccepted && failure.kind === 'throttled') {
     trouble.tailSinceMs = null;
     trouble.allTailSinceMs = null;
@@ -79,13 +79,13 @@ function tailOf(
   trouble: LineTrouble,
   serverLives: boolean,
 ): Tail | null {
-  // A try that reached nobody, or a server that may be down, does not count, nor do the tries before it.
+  // A try that reached nobody, or only a server that may be down, does not count, and all counts start anew after it.
   const reachedNobody = failure.kind === 'unreachable' || (mayBeDown(failure.kind) && !serverLives);
   if (reachedNobody || !backlog.isTail) {
     trouble.allTailTries = 0;
     trouble.allTailSinceMs = null;
   }
-  // Only what a line gets again and again is held against it.
+  // Only replies on one subject are held against the line. A reply on another subject starts that count anew.
   const about = subjectOf(failure);
   if (reachedNobody || !backlog.isTail || trouble.tailOf !== about) {
     trouble.tailTries = 0;

@@ -17,7 +17,7 @@ export interface FailureOptions {
   readonly maxRetries: number;
   readonly retryBaseMs: number;
   readonly retryCapMs: number;
-  /** Lines of the same input were accepted before this run, so rejections are about single lines. */
+  /** Whether lines of the same input were accepted before this run. Then rejections are about single lines. */
   readonly acceptedBefore: boolean;
 }
 
@@ -49,7 +49,8 @@ export class Failures {
     const decision = isSameRejection(call, backlog) ? 'retry' : decide(failure, evidence);
     const isTail =
       backlog.isTail && (evidence.tail === null ? decision === 'record' : endsInTail(failure, evidence.tail));
-    // The last lines have a pace of their own unless the server asks for a time. So has a line that alone is asked to slow down.
+    // Some lines have a pace of their own: the last lines, unless the server names a time, and a line that is throttled while
+    // others are accepted.
     const isSpaced = isTail && backlog.unrecorded <= SPACED_LINES;
     const isOwn = wasThrottled && evidence.othersAccepted && !evidence.othersThrottled;
     const isOwnPace = failure.kind === 'throttled' && (isOwn || (isSpaced && failure.retryAfterMs === null));
@@ -191,15 +192,15 @@ export class Failures {
   }
 }
 
-/** The status, unless it is that of a success that is no answer. */
+/** Returns the status. When no answer came, or a 2xx carried a failure, it returns the kind. */
 const reasonOf = ({ kind }: ClassifiedFailure, status: number | null): string =>
   status === null || status < 300 ? kind : String(status);
 
-/** A server that gives no answer so often is tried all the same. */
+/** After this many requests for the list of models that got no answer, the lines are sent all the same. */
 const MODEL_PROBES_MAX = 5;
-/** So many last lines are no load, since each is tried once a minute. */
+/** The last lines are no load when there are at most this many, since each is tried once a minute. */
 const SPACED_LINES = 32;
-/** So few last lines are tried again as quickly as any line. */
+/** The last lines are tried again as quickly as any line when there are at most this many. */
 const QUICK_LINES = 3;
 const TAIL_BASE_MS = 5_000;
 const TAIL_CAP_MS = 60_000;

@@ -8,7 +8,7 @@ import { InputDamage } from '../inputs.ts';
 import type { Backlog, Line, Segment } from './backlog.ts';
 import { isSuspectSegment } from './poison/process-crashes.ts';
 
-/** Which batch claims next, if any, and how much: first a batch that has nothing, then, when ready lines run low, in turn. */
+/** Chooses the batch that claims next. A batch without segments goes first. When ready lines run low, batches take turns. */
 export function chooseClaim(
   backlogs: readonly Backlog[],
   { windowSize, hasUpstream }: { readonly windowSize: number; readonly hasUpstream: boolean },
@@ -60,14 +60,14 @@ export async function refill(
     const lines = readValidated(segment, bytes);
     segment.unrecorded = lines.length;
     if (lines.length === 0) backlog.segments.delete(segment);
-    // The suspect that was noted last goes first: a note of another one would erase how often it ended the process.
+    // The suspect that was noted last goes first: a note of another suspect would reset its count of crashes.
     const isNoted = ({ number }: Line): number => (number === suspectLine ? 1 : 0);
     const next = lines.toReversed().sort((a, b) => isNoted(a) - isNoted(b));
     (segment.isSuspect ? backlog.crashSuspects : backlog.ready).unshift(...next);
   }
 }
 
-/** Validation has passed these bytes. If they cannot be read now, they are other bytes. */
+/** Validation has passed these lines. So a line that cannot be read shows that the file was changed. */
 function readValidated(segment: Segment, bytes: Uint8Array): Line[] {
   try {
     return readLines(segment, bytes);
@@ -108,11 +108,11 @@ function readLines(segment: Segment, bytes: Uint8Array): Line[] {
 }
 
 const SEGMENTS_PER_CLAIM_MAX = 8;
-/** A claim is a commit of its own, so a wide window claims more at a time: one segment more for so many requests. */
+/** A claim is a commit of its own. So a wide window claims more at a time: one segment more for this many requests. */
 const WINDOW_PER_SEGMENT = 16;
-/** A claim waits for the commit before it. For that time so many ready lines, in windows and in lines, lie beyond one window. */
+/** A claim may wait for a commit. These ready lines keep the window full meanwhile: this many windows, at most this many lines. */
 const SPARE_WINDOWS = 4;
 const SPARE_LINES_MAX = 128;
-/** Lines that may be claimed and not recorded, in windows plus lines. */
+/** How many lines may be claimed and not recorded: this many windows, and this many lines more. */
 const HELD_WINDOWS_MAX = 4;
 const HELD_LINES_MAX = 256;

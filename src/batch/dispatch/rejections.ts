@@ -1,14 +1,15 @@
-import type { Backlog, HeldRejection, Line } from './backlog.ts';
+import { modelOf } from '../../upstream/port.ts';
+import type { Backlog, HeldRejection } from './backlog.ts';
 import type { BatchRoute } from './batch-route.ts';
 
-/** When so many lines are rejected in the same words, with none accepted, the rejections are about the set-up. */
+/** When this many lines are rejected in the same words, and none is accepted, the rejections are about the set-up. */
 const LINES_ALIKE = 20;
 
 /** What held rejections are about, as far as that is known. */
 interface Judgement {
-  /** Single requests. */
+  /** These are about single requests. */
   readonly lines: readonly HeldRejection[];
-  /** Model, account or address. */
+  /** These are about the model, the account or the address. */
   readonly setUp: readonly HeldRejection[];
 }
 
@@ -65,10 +66,6 @@ function contradictsModelList({ line, failure, batchRoute }: HeldRejection): boo
   if (MODEL_LACKS.test(failure.text)) return false;
   return /\bmodel/i.test(failure.text) || [model, ...models].some((name) => failure.text.includes(name));
 }
-
-/** The name that the line carries, where the upstream has no name of its own for the model. */
-const modelOf = ({ body, model: { start, end } }: Line): string =>
-  String(JSON.parse(Buffer.from(body.subarray(start, end)).toString()));
 
 /** Whether a rejection says again what holds the batch back. Rejections of its last lines are about those lines. */
 export function isSameRejection(

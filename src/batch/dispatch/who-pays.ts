@@ -16,13 +16,13 @@ export interface Evidence {
   /** Attempts already held against the line. */
   readonly attempts: number;
   readonly maxRetries: number;
-  /** A call on the same route was accepted that began after the line's failure before this one, or after this call began. */
+  /** The route accepted a call that began after the line's previous failure. For a first failure: after this call began. */
   readonly othersAccepted: boolean;
-  /** Meanwhile another line was asked to slow down for its first time. So the pace is at fault, and not the line. */
+  /** Since then another line was asked to slow down for its first time. So the pace is at fault, and not the line. */
   readonly othersThrottled: boolean;
   /** Rejections are about single requests: some request of the batch was accepted, or its rejections differ. */
   readonly rejectsSingly: boolean;
-  /** This route has never accepted a request, and another one of the batch has: it rejects all of them. */
+  /** This route has never accepted a request, and another route of the batch has. So the route rejects all requests. */
   readonly acceptedElsewhere: boolean;
   /** Not null when only the last lines of the batch are left. */
   readonly tail: Tail | null;
@@ -32,10 +32,10 @@ export interface Evidence {
 export interface Tail {
   /** Lines that are left. */
   readonly lines: number;
-  /** Tries of the line since then that said the same, with this one, and the time from the first to this one. */
+  /** Its tries as one of the last lines with replies on this subject, this one included, and the time since the first. */
   readonly tries: number;
   readonly minutes: number;
-  /** All tries of the line since then, and their time. */
+  /** All its tries as one of the last lines, and the time since the first. */
   readonly allTries: number;
   readonly allMinutes: number;
   /** The server has accepted a request, or answered for its list of models, since the line's try before this one. */
@@ -43,13 +43,13 @@ export interface Tail {
 }
 
 /**
- * A line may be refused so often while others get through; the next refusal is its result. With fewer, lines would pay for one
- * bad server behind a load balancer.
+ * A line may be refused this often while others get through. The next refusal is its result. If the number were smaller, lines
+ * would pay for one bad server behind a load balancer.
  */
 const REFUSALS_MAX = 3;
-/** The same when the reply names the request. */
+/** How often a line may be refused when the reply names the request. */
 const REQUEST_REFUSALS_MAX = 2;
-/** A 503 or 429 that others do not get is most likely about load, so a line may get more of them: so many times the retries. */
+/** A 503 or 429 that others do not get is most likely about load. So a line may get this many times the retries. */
 const LOAD_RETRIES_FACTOR = 2;
 
 /**
@@ -85,9 +85,9 @@ function triesOf({ kind, names }: ClassifiedFailure, { maxRetries }: Evidence): 
   return kind === 'refused' ? Math.min(REFUSALS_MAX, maxRetries) : maxRetries;
 }
 
-/** With so few lines left, no others show whether the lines or the server are at fault. */
+/** With this many lines left, or fewer, no others show whether the lines or the server are at fault. */
 const FEW_LINES = 3;
-/** How long the last lines are tried, in minutes. Invariant: less than the ten minutes within which a batch ends by itself. */
+/** How long the last lines are tried, in minutes. Invariant: less than ten. Otherwise a batch does not end in time (P32). */
 const TAIL_MINUTES = { few: 2, many: 3, load: 5, pace: 8, crowd: 8, account: 8 } as const;
 
 /** Tries that may be far apart, or say different things, before a line ends by time alone. */
@@ -98,7 +98,7 @@ const MANY_LINES = 32;
 /** Whether a line may end with such a reply because it is one of the last lines. Otherwise it waits, as all others do. */
 export function endsInTail({ kind, names }: ClassifiedFailure, { lines, serverLives }: Tail): boolean {
   if (kind === 'unreachable') return false;
-  // An account that is refused is no line's fault, save where so few lines are left that the batch must end.
+  // An account that is refused is no line's fault. But when few lines are left, the batch must end.
   if (names === 'account') return serverLives && lines <= FEW_LINES;
   // Nothing came from the server itself, so it must be known to live.
   return serverLives || kind === 'refused' || kind === 'failed';

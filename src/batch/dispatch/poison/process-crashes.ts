@@ -23,9 +23,9 @@ interface CrashSuspectDeps extends ServingDeps {
   readonly hasDiskSpace: () => boolean;
 }
 
-/** All lines of a segment that was held at so many ends of a process are suspects. */
+/** All lines of a segment are suspects when a process ended this many times while it had claimed the segment. */
 const CRASHES_MAX = 3;
-/** A suspect that was tried alone at so many ends of a process is the poison line. */
+/** A suspect is the poison line when a process ended this many times while the suspect was tried alone. */
 const SUSPECT_CRASHES_MAX = 2;
 /** Lines are numbered from 1. */
 const NO_LINE = 0;

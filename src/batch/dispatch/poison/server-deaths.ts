@@ -1,14 +1,14 @@
 import type { Backlog, Line } from '../backlog.ts';
 
-/** So many lines that were in flight at one death are sent at a time; of those with more deaths, one. */
+/** At most this many lines that were in flight at one death are sent at a time. Of those with more deaths, one is sent. */
 const ONCE_MAX = 8;
-/** A line that was in flight at so many deaths, the last ones alone of its kind, is the poison line. */
+/** A line that was in flight at this many deaths is the poison line: no line with as many was in flight at the later ones. */
 const DEATHS_MAX = 4;
 
 /**
  * Finds the line that fells its model server whenever it is sent (P15). A line that was in flight when a server died is a
- * suspect, whatever form the death took. Suspects are sent last and few at a time. So fewer are in flight at the next
- * death, until the poison line is found or all are answered.
+ * suspect, whatever form the death took. Suspects are sent last and few at a time: `ONCE_MAX` after their first death, one
+ * after more. So fewer are in flight at the next death, until the poison line is found or all are answered.
  */
 export class DeathSuspects {
   #once = 0;
@@ -40,7 +40,7 @@ export class DeathSuspects {
     else if (isOnce(line)) this.#once += 1;
   }
 
-  /** Invariant: called before another death of the line is counted. Otherwise `start` and `end` count different lines. */
+  /** Invariant: the caller calls this before `admit` counts another death. Otherwise `start` and `end` change different counts. */
   end(line: Line): void {
     if (isAgain(line)) this.#again -= 1;
     else if (isOnce(line)) this.#once -= 1;
