@@ -65,7 +65,7 @@ export async function startCore(config: AppConfig, parts: CoreParts): Promise<Co
     failpoint: failpointFromEnv(),
     hasDiskSpace: () => diskSpace.isThere,
     onFatal,
-    options: { ...parts.options, maxRetries: config.retriesMax, strictWindow: config.strictWindow },
+    options: { ...parts.options, retriesMax: config.retriesMax, strictWindow: config.strictWindow },
   });
   const limits = { withoutExpiryMax: config.filesMax, withExpiryMax: config.expiringFilesMax };
   const uploader = createUploader({
@@ -115,7 +115,7 @@ export async function startCore(config: AppConfig, parts: CoreParts): Promise<Co
 export const singleOn = ({ state }: Storage, { log }: AppDeps): SingleProcess =>
   singleProcess({
     work: state.work,
-    owner: `${process.pid}-${randomUUID()}`,
+    workerId: `${process.pid}-${randomUUID()}`,
     clock: systemClock,
     random: Math.random,
     log,

@@ -11,7 +11,7 @@ import type { WorkStore } from '../stores/state/ports.ts';
  *
  * - `queue`: it delivers to this process alone, and its notifications reach this process alone. Needed: a queue in the
  *   database, whose jobs and notifications reach every process.
- * - `takeBack`: every other owner of segments is dead. Needed: owners prove that they live, and only what the dead held is
+ * - `takeBack`: every other worker is dead. Needed: workers prove that they live, and only what the dead held is
  *   taken back. Results are right even without that, since each claim raises the epoch of its segment; lines are sent twice.
  * - `exclusive`: changes of the control plane read, decide and write, one after another. Needed: a lock in the database for
  *   what its transactions do not judge, such as the shares that a configuration gives out anew.
@@ -22,15 +22,17 @@ import type { WorkStore } from '../stores/state/ports.ts';
  *   to be divided among them.
  *
  * Two more facts are each process's own, and need nothing: the places of waiting batches are those of its latest pass
- * (`batch/queue`), and `Engine.redeploy` resolves once this process follows a change. Other processes follow it with their
+ * (`batch/admission`), and `Engine.redeploy` resolves once this process follows a change. Other processes follow it with their
  * next pass.
  */
 export type SingleProcess = ReturnType<typeof singleProcess>;
 
-export const singleProcess = (deps: ServingDeps & { readonly work: WorkStore; readonly owner: string }) => ({
-  owner: deps.owner,
+export const singleProcess = (
+  deps: ServingDeps & { readonly work: WorkStore; readonly workerId: string },
+) => ({
+  workerId: deps.workerId,
   queue: new LocalQueue(),
-  takeBack: () => deps.work.reclaim(deps.owner),
+  takeBack: () => deps.work.reclaim(deps.workerId),
   exclusive: createExclusive(),
   suspectTurn: { line: null },
   servers: new Servers(deps),

@@ -149,7 +149,7 @@ test('a batch with all its answers ends although its deployment is gone', async 
   await eventually(() => expect(bench.calls).toHaveLength(2));
   await first.stop({ drainMs: 0 });
   const { work, results } = bench.state;
-  const [segment] = await work.claim(batch.seq, { owner: 'one that ends now', segmentsMax: 1 });
+  const [segment] = await work.claim(batch.seq, { workerId: 'one that ends now', segmentsMax: 1 });
   const result = { batchSeq: batch.seq, segmentIndex: 0, ok: true, usage: ok.usage, retries: 0 };
   await results.commit(
     [1, 2].map((line) => ({ ...result, epoch: segment!.epoch, line, payload: Buffer.from('{}') })),
@@ -163,7 +163,7 @@ test('a batch with all its answers ends although its deployment is gone', async 
 
 test('what a removed upstream answers is held against no line', async () => {
   bench.deploy({ upstreams: [bench.upstream('leaving')], concurrencyMax: 3 });
-  const engine = await bench.start({ maxRetries: 0 });
+  const engine = await bench.start({ retriesMax: 0 });
   const left = Promise.withResolvers<void>();
   bench.reply = async (_request, _signal, name) => {
     if (name !== 'leaving') return ok;

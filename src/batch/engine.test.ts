@@ -115,7 +115,7 @@ test('a batch beyond the enqueued-token limit is refused with the text of the or
 
 describe('failures', () => {
   test('a poison line is recorded as failed after its retries while the others finish', async () => {
-    const engine = await startEngine({ maxRetries: 2 });
+    const engine = await startEngine({ retriesMax: 2 });
     bench.reply = ({ body }) => (Buffer.from(body).includes('"r7"') ? answer(500) : ok);
 
     const { batch } = await bench.create(engine, await bench.upload(many(20)));
@@ -144,7 +144,7 @@ describe('failures', () => {
   });
 
   test('a refused key holds the batch back, with the reason on it, and fails no line', async () => {
-    const engine = await startEngine({ maxRetries: 0 });
+    const engine = await startEngine({ retriesMax: 0 });
     bench.reply = () => answer(401);
 
     const { batch } = await bench.create(engine, await bench.upload(many(200)));
@@ -160,7 +160,7 @@ describe('failures', () => {
   });
 
   test('an upstream that cannot be reached fails no line, and work goes on when it is back', async () => {
-    const engine = await startEngine({ maxRetries: 0 });
+    const engine = await startEngine({ retriesMax: 0 });
     let down = true;
     bench.reply = () =>
       down ? { kind: 'failure', reason: 'unreachable', message: 'connection refused', status: null } : ok;

@@ -9,7 +9,7 @@ import { RetryStorms } from '../core/retry-storm.ts';
 import type { Deployments } from '../deployments/port.ts';
 import type { Servers } from '../serving/servers.ts';
 import type { BlobStore } from '../stores/blobs/port.ts';
-import type { BatchQueue, Outcome } from '../stores/queue/port.ts';
+import type { BatchQueue, StageOutcome } from '../stores/queue/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
 import { Dispatchers } from './dispatch/dispatchers.ts';
 import type { SuspectTurn } from './dispatch/poison/process-crashes.ts';
@@ -32,7 +32,7 @@ export interface EngineOptions {
   readonly commitLingerMs: number;
   readonly commitBytesMax: number;
   /** Attempts of a line beyond its first that may be held against it. */
-  readonly maxRetries: number;
+  readonly retriesMax: number;
   readonly retryBaseMs: number;
   readonly retryCapMs: number;
   readonly acceptedBefore: boolean;
@@ -49,7 +49,7 @@ export interface EngineOptions {
 }
 
 /** Their defaults stand in `config/options.ts`. */
-type ConfiguredOption = 'maxRetries' | 'strictWindow';
+type ConfiguredOption = 'retriesMax' | 'strictWindow';
 
 const ENGINE_DEFAULTS: Omit<EngineOptions, ConfiguredOption> = {
   commitGroupMax: null,
@@ -79,8 +79,8 @@ export interface EngineDeps {
   readonly takeBack: () => ReturnType<StateStore['work']['reclaim']>;
   readonly servers: Servers;
   readonly suspectTurn: SuspectTurn;
-  /** Names this process among all that ever held segments of this store. */
-  readonly owner: string;
+  /** The id under which this process claims segments: no other process of this store has ever had it. */
+  readonly workerId: string;
   /** False: the disk is nearly full, and nothing must be paid for that could not be stored (P10). */
   readonly hasDiskSpace: () => boolean;
   /** The engine can no longer keep its promises: the process must end. A restart resumes. */
@@ -126,7 +126,7 @@ export class Engine {
       {
         ...deps,
         work: state.work,
-        blobs: this.#inputs,
+        inputs: this.#inputs,
         recorder: this.#recorder,
         retryStorms: this.#retryStorms,
       },
@@ -181,7 +181,7 @@ export class Engine {
       ...this.#deps,
       files: this.#deps.state.files,
       batches: this.#deps.state.batches,
-      inspectSoon: (owner, file) => this.#inspections.soon(owner, file, this.#options.createWaitMs),
+      inspectSoon: (caller, file) => this.#inspections.soon(caller, file, this.#options.createWaitMs),
       notify: () => this.notify(),
       noteCreated: (batch) => this.#lifecycleLog.created(batch, scope),
       noteHeld: (batch, deployment, held) => this.#admissionQueue.add(batch, deployment, held),
@@ -206,7 +206,7 @@ export class Engine {
     cancelling: (batch) => this.#finalize(batch, { from: 'cancelling', to: 'cancelled' }),
   };
 
-  async #validate(batch: Batch): Promise<Outcome> {
+  async #validate(batch: Batch): Promise<StageOutcome> {
     const { state, deployments, clock, failpoint } = this.#deps;
     const scope: Scope = { resourceId: batch.resourceId, actor: 'engine' };
     const inspection = await this.#inspections.of(scope, inputOf(batch)).catch((error: unknown) => {
@@ -249,7 +249,7 @@ export class Engine {
     return planned === 'waiting' ? 'rests' : 'goes_on';
   }
 
-  async #dispatch(batch: Batch): Promise<Outcome> {
+  async #dispatch(batch: Batch): Promise<StageOutcome> {
     const { state, clock } = this.#deps;
     const { deployment } = batch;
     assert(deployment !== null, 'a planned batch has a deployment');
@@ -269,14 +269,14 @@ export class Engine {
     return 'goes_on';
   }
 
-  async #finalize(batch: Batch, ending: Parameters<typeof finalize>[1]): Promise<Outcome> {
+  async #finalize(batch: Batch, ending: Parameters<typeof finalize>[1]): Promise<StageOutcome> {
     const { batches, results } = this.#deps.state;
     await finalize(batch, ending, { ...this.#deps, batches, results, inputs: this.#inputs });
     return 'goes_on';
   }
 
   /** Ends this batch alone. Its recorded results are published, since they were paid for. */
-  async #endDamaged({ seq, ...batch }: Batch, damage: InputDamage): Promise<Outcome> {
+  async #endDamaged({ seq, ...batch }: Batch, damage: InputDamage): Promise<StageOutcome> {
     const now = await this.#deps.state.batches.bySeq(seq);
     if (now?.status !== batch.status || (now.status !== 'validating' && now.status !== 'in_progress'))
       return 'goes_on';
@@ -294,7 +294,7 @@ export class Engine {
     { seq }: Batch,
     from: 'validating' | 'in_progress',
     { errors }: { readonly errors: BatchErrors },
-  ): Promise<Outcome> {
+  ): Promise<StageOutcome> {
     const { state, clock } = this.#deps;
     await state.batches.fail(seq, { from, atS: nowS(clock), errors });
     return 'goes_on';

@@ -32,7 +32,7 @@ describe('a reply that names its request is about that request, whatever its sta
     [503, 'This prompt is too long for the model'],
   ] as const)('%i %s', async (status, text) => {
     bench.deploy();
-    const engine = await bench.start({ maxRetries: 2, ...REAL });
+    const engine = await bench.start({ retriesMax: 2, ...REAL });
     bench.reply = () => says(status, text);
 
     const { batch } = await bench.create(engine, await bench.upload(many(2)));
@@ -242,7 +242,7 @@ describe('health and pace belong to the model server', () => {
   test('a line that alone gets 429 again and again holds up no other line', async () => {
     bench.speed = 50;
     bench.deploy({ concurrencyMax: 8 });
-    const engine = await bench.start({ maxRetries: 3, ...REAL });
+    const engine = await bench.start({ retriesMax: 3, ...REAL });
     let bad = 0;
     const pausesMs: number[] = [];
     let lastMs = performance.now();
@@ -283,7 +283,7 @@ describe('health and pace belong to the model server', () => {
     async (total) => {
       bench.speed = 20;
       bench.deploy({ concurrencyMax: 12 });
-      const engine = await bench.start({ maxRetries: 2, ...REAL });
+      const engine = await bench.start({ retriesMax: 2, ...REAL });
       let deadUntilMs = 0;
       const isDead = () => performance.now() < deadUntilMs;
       bench.probe = () =>
@@ -309,7 +309,7 @@ describe('health and pace belong to the model server', () => {
   test('a line that fells its server at each try is found among others, and the others get their answers', async () => {
     bench.speed = 20;
     bench.deploy({ concurrencyMax: 8 });
-    const engine = await bench.start({ maxRetries: 2, ...REAL });
+    const engine = await bench.start({ retriesMax: 2, ...REAL });
     let deadUntilMs = 0;
     let deaths = 0;
     bench.reply = async (request) => {

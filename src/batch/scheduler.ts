@@ -1,7 +1,7 @@
 import { isTerminal, type Batch, type BatchStatus, type TerminalStatus } from '../contract/batch.ts';
 import { nowS, type Clock } from '../core/clock.ts';
 import type { Log } from '../core/log.ts';
-import type { BatchQueue, Outcome } from '../stores/queue/port.ts';
+import type { BatchQueue, StageOutcome } from '../stores/queue/port.ts';
 import type { BatchStore, DeploymentRoom } from '../stores/state/ports.ts';
 import { deploymentKey, type DeploymentKey } from './deployment-key.ts';
 import type { Dispatchers } from './dispatch/dispatchers.ts';
@@ -10,7 +10,7 @@ import { isWaiting, type AdmissionQueue } from './queue/admission-queue.ts';
 import { roomOf } from './queue/room.ts';
 import { retryTransient } from './transient.ts';
 
-type Stage = (batch: Batch) => Promise<Outcome>;
+type Stage = (batch: Batch) => Promise<StageOutcome>;
 export type Stages = Readonly<Record<Exclude<BatchStatus, TerminalStatus>, Stage>>;
 
 export interface SchedulerDeps {
@@ -123,7 +123,7 @@ export class Scheduler {
   }
 
   /** Takes the batch through the stage that it is at. */
-  async #work(batchSeq: number): Promise<Outcome> {
+  async #work(batchSeq: number): Promise<StageOutcome> {
     const { batches, stages, lifecycleLog, queue, signal, left } = this.#deps;
     const batch = signal.aborted ? undefined : await this.patiently(() => batches.bySeq(batchSeq));
     if (batch !== undefined && !isTerminal(batch.status)) {

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { type Line, LineSplitter, type OversizedLine } from './lines.ts';
+import { type SourceLine, LineSplitter, type OversizedLine } from './lines.ts';
 
 const LINE_BYTES_MAX = 64;
 
-function split(chunks: readonly Uint8Array[]): (Line | OversizedLine)[] {
+function split(chunks: readonly Uint8Array[]): (SourceLine | OversizedLine)[] {
   const splitter = new LineSplitter({ lineBytesMax: LINE_BYTES_MAX });
   const lines = chunks.flatMap((chunk) => {
     // As a reader would that has but one buffer: what came before is overwritten after the push.
@@ -17,10 +17,10 @@ function split(chunks: readonly Uint8Array[]): (Line | OversizedLine)[] {
   return [...lines, ...[...splitter.end()].map(copy)];
 }
 
-const copy = (line: Line | OversizedLine): Line | OversizedLine =>
+const copy = (line: SourceLine | OversizedLine): SourceLine | OversizedLine =>
   line.bytes ? { ...line, bytes: Buffer.from(line.bytes) } : line;
 const texts = (...chunks: string[]) => split(chunks.map((chunk) => Buffer.from(chunk))).map(toText);
-const toText = ({ line, bytes }: Line | OversizedLine) => [line, bytes?.toString()];
+const toText = ({ line, bytes }: SourceLine | OversizedLine) => [line, bytes?.toString()];
 
 /** The slow and obvious way: over the whole file, in strings of one byte per character. */
 function splitSlowly(file: Buffer): unknown[] {

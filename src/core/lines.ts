@@ -1,5 +1,5 @@
 /** A line that is not blank. Numbers count every physical line, blank ones too. */
-export interface Line {
+export interface SourceLine {
   /** 1-based. */
   readonly line: number;
   /** Without its line end. A view of the chunk when the line lies within one. */
@@ -45,7 +45,7 @@ export class LineSplitter {
   }
 
   /** The lines that end in `chunk`. Take them all before the next push. */
-  *push(chunk: Uint8Array): Generator<Line | OversizedLine, void> {
+  *push(chunk: Uint8Array): Generator<SourceLine | OversizedLine, void> {
     const bytes = asBuffer(chunk);
     let start = this.#skipBlank(bytes, 0);
     for (let end = bytes.indexOf(LF, start); end !== -1; end = bytes.indexOf(LF, start)) {
@@ -57,7 +57,7 @@ export class LineSplitter {
   }
 
   /** The last line, when no line end closes it. */
-  *end(): Generator<Line | OversizedLine, void> {
+  *end(): Generator<SourceLine | OversizedLine, void> {
     const line = this.#take(Buffer.alloc(0), 0);
     if (line) yield line;
   }
@@ -89,7 +89,7 @@ export class LineSplitter {
     }
   }
 
-  #take(rest: Buffer, endBytes: number): Line | OversizedLine | undefined {
+  #take(rest: Buffer, endBytes: number): SourceLine | OversizedLine | undefined {
     const line = this.#line++;
     const whole = this.#joined(rest);
     const fileOffset = this.#byteStart;

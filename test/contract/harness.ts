@@ -125,7 +125,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
   const serving = { catalog: () => catalog, fleet };
   const deployments = createDeployments({ ...state, ...serving });
   const random = Math.random;
-  const single = singleProcess({ work: state.work, owner: 'test', clock, random, log });
+  const single = singleProcess({ work: state.work, workerId: 'test', clock, random, log });
   const controlPlane = createControlPlane({
     ...serving,
     store: state,
@@ -153,7 +153,7 @@ export async function startService(options: StartOptions = {}): Promise<Service>
     failpoint: noFailpoints,
     hasDiskSpace: () => true,
     onFatal: (error) => fatal.push(error),
-    options: { maxRetries: 5, strictWindow: false, tickMs: 50, cancelGraceMs: 50 },
+    options: { retriesMax: 5, strictWindow: false, tickMs: 50, cancelGraceMs: 50 },
   });
   const diskGuard = createDiskGuard({ dir, clock, freeBytesMin: 0, ballastBytes: 0 });
   const limits = { withoutExpiryMax: options.filesMax ?? 500, withExpiryMax: 500 };

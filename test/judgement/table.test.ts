@@ -62,7 +62,7 @@ describe('a server, an account or a set-up makes no line pay, however few the li
       'whose lines all get %s is answered as a whole once that is mended',
       async (_name, reply) => {
         bench.deploy();
-        const engine = await bench.start({ maxRetries: 1, ...REAL });
+        const engine = await bench.start({ retriesMax: 1, ...REAL });
         let isBroken = true;
         let calls = 0;
         bench.reply = () => {
@@ -85,7 +85,7 @@ describe('a server, an account or a set-up makes no line pay, however few the li
     'a batch whose lines from the middle on all get %s is answered as a whole once that is mended',
     async (_name, reply) => {
       bench.deploy();
-      const engine = await bench.start({ maxRetries: 1, ...REAL });
+      const engine = await bench.start({ retriesMax: 1, ...REAL });
       let calls = 0;
       let isBroken = false;
       bench.reply = () => {
@@ -112,7 +112,7 @@ describe('a line that alone gets the same again and again pays for itself, where
   ] as const)('%s of 40', (_place, at) => {
     test.each([...SET_UP, ...TROUBLE, ...PACE])('%s', async (_name, reply) => {
       bench.deploy();
-      const engine = await bench.start({ maxRetries: 2, ...REAL });
+      const engine = await bench.start({ retriesMax: 2, ...REAL });
       bench.reply = (request) => (lineIn(request) === at ? reply : ok);
 
       const { batch } = await bench.create(engine, await bench.upload(many(40)));
@@ -139,7 +139,7 @@ describe('a line that alone gets the same again and again pays for itself, where
     'the last 13 of 100 get %s: the batch ends by itself',
     async (_name, reply) => {
       bench.deploy({ concurrencyMax: 16 });
-      const engine = await bench.start({ maxRetries: 2, ...REAL });
+      const engine = await bench.start({ retriesMax: 2, ...REAL });
       bench.reply = (request) => (lineIn(request) >= 87 ? reply : ok);
 
       const { batch } = await bench.create(engine, await bench.upload(many(100)));
@@ -152,7 +152,7 @@ describe('a line that alone gets the same again and again pays for itself, where
 describe('a batch holds up no other batch', () => {
   test.each([...SET_UP, ...TROUBLE])('though its own lines all get %s', async (_name, reply) => {
     bench.deploy({ concurrencyMax: 16 });
-    const engine = await bench.start({ maxRetries: 1, ...REAL });
+    const engine = await bench.start({ retriesMax: 1, ...REAL });
     bench.reply = ({ body }) => (Buffer.from(body).includes('"bad') ? reply : ok);
 
     const { batch: bad } = await bench.create(engine, await bench.upload(many(12, 'bad')));

@@ -25,7 +25,7 @@ export interface Trial {
 }
 
 export interface BlameDeps {
-  readonly maxRetries: number;
+  readonly retriesMax: number;
   readonly servers: ReadonlyMap<string, SimServer>;
   readonly calls: () => readonly Call[];
   readonly require: Require;
@@ -53,7 +53,7 @@ export class Blame {
     if (tailStartMs === null) return false;
     const tries = own.filter(({ endMs }) => endMs >= tailStartMs);
     // The time is long enough for either rule.
-    const isOften = tries.length > this.#deps.maxRetries || (last.endMs - tries[0]!.endMs) / MINUTE >= 8;
+    const isOften = tries.length > this.#deps.retriesMax || (last.endMs - tries[0]!.endMs) / MINUTE >= 8;
     return (
       isOften &&
       isLongEnough(failure, {
@@ -123,7 +123,7 @@ export class Blame {
       for (const { line } of deaths) if (listing !== '500') times.set(line, (times.get(line) ?? 0) + 1);
     for (const [line, count] of times) {
       // A failure that seems to be the line's alone uses up its retries.
-      const isFound = count <= Math.max(FALLS_MAX, this.#deps.maxRetries + 1) || !provenLines.has(line);
+      const isFound = count <= Math.max(FALLS_MAX, this.#deps.retriesMax + 1) || !provenLines.has(line);
       this.#deps.require(isFound, 'P15', `${line} has felled its server ${count} times`);
     }
   }

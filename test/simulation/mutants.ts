@@ -44,9 +44,9 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
             for (const { index } of claims) addToEpoch(database, { batchSeq, index }, -1);
             return claims.map((claim): ClaimedSegment => ({ ...claim, epoch: claim.epoch - 1 }));
           },
-          reclaim: async (owner) => {
+          reclaim: async (workerId) => {
             database.exec('create temp table before as select batch_seq, "index", epoch from segments');
-            const taken = await store.work.reclaim(owner);
+            const taken = await store.work.reclaim(workerId);
             database.exec(
               'update segments set epoch = (select epoch from before b where b.batch_seq = segments.batch_seq and b."index" = segments."index"); drop table before',
             );

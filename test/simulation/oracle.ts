@@ -82,7 +82,7 @@ export class Oracle {
     this.#world = world;
     this.#idleness = new Idleness(world.plan);
     this.#blame = new Blame({
-      maxRetries: world.plan.tuning.maxRetries,
+      retriesMax: world.plan.tuning.retriesMax,
       servers: world.servers,
       calls: () => this.#calls(),
       require: (condition, promise, what) => this.require(condition, promise, what),

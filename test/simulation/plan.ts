@@ -33,7 +33,7 @@ export const serverOf = ({ servers }: Pick<Plan, 'servers'>, upstream: string): 
 interface Tuning {
   readonly commitGroupMax: number;
   readonly commitLingerMs: number;
-  readonly maxRetries: number;
+  readonly retriesMax: number;
   readonly segmentRequestsMax: number;
   readonly strictWindow: boolean;
   readonly createWaitMs: number;
@@ -158,9 +158,9 @@ function blame(rng: Rng, plan: Plan): Plan {
   const chances = rng.fork('chances');
   const fells = chances.chance(0.2);
   const faults = chances.chance(0.2) ? makeCrashes(chances, times, chances.int(1, 2)) : [];
-  const maxRetries = fells ? chances.pick([3, 5]) : plan.tuning.maxRetries;
+  const retriesMax = fells ? chances.pick([3, 5]) : plan.tuning.retriesMax;
   // A trouble may be held against the line once at its start and once at its end.
-  const mishapsMax = fells ? 0 : maxRetries - 2 * outages.length;
+  const mishapsMax = fells ? 0 : retriesMax - 2 * outages.length;
   return {
     ...plan,
     ...shared,
@@ -171,7 +171,7 @@ function blame(rng: Rng, plan: Plan): Plan {
     listings: makeListings(rng.fork('listings'), servers),
     jobs: plan.jobs.map((job, i) => strike(rng.fork(job.name), job, { mishapsMax, fells: fells && i === 0 })),
     // The store is quiet: a batch that waits, waits for a server.
-    tuning: { ...plan.tuning, maxRetries, storeLatencyMs: 1, diskLatencyMs: 1, tickMs: 1_000 },
+    tuning: { ...plan.tuning, retriesMax, storeLatencyMs: 1, diskLatencyMs: 1, tickMs: 1_000 },
     calmAtMs: Math.max(0, ...faults.map(endOf)),
   };
 }
@@ -181,7 +181,7 @@ function makeOrdinaryPlan(seed: number, rng: Rng, weather: Weather): Plan {
   const tuning: Tuning = {
     commitGroupMax: rng.pick([1, 2, 3, 8, 64]),
     commitLingerMs: rng.pick([0, 5, 50]),
-    maxRetries: rng.pick([1, 3, 5]),
+    retriesMax: rng.pick([1, 3, 5]),
     segmentRequestsMax: rng.pick([1, 2, 3, 5, 16]),
     strictWindow: is('fair', 'outages') && rng.chance(0.3),
     createWaitMs: rng.pick([0, 100, 30_000]),
@@ -387,18 +387,18 @@ function makeJob(
   };
 }
 
-function makeFate(rng: Rng, trouble: number, { maxRetries }: Tuning): Fate {
+function makeFate(rng: Rng, trouble: number, { retriesMax }: Tuning): Fate {
   if (rng.chance(trouble / 4)) {
-    const mishaps = makeMishaps(rng, maxRetries);
+    const mishaps = makeMishaps(rng, retriesMax);
     const status = rng.pick([400, 422, 413, 500]);
     return { ...WELL, mishaps, lastly: { kind: 'status', status, retryAfterMs: null } };
   }
-  return { ...WELL, mishaps: rng.chance(trouble) ? makeMishaps(rng, maxRetries) : [] };
+  return { ...WELL, mishaps: rng.chance(trouble) ? makeMishaps(rng, retriesMax) : [] };
 }
 
 /** The mishaps are so few that a line which is well in the end must not fail before. */
-function makeMishaps(rng: Rng, maxRetries: number): Mishap[] {
-  return Array.from({ length: rng.int(1, maxRetries) }, (): Mishap =>
+function makeMishaps(rng: Rng, retriesMax: number): Mishap[] {
+  return Array.from({ length: rng.int(1, retriesMax) }, (): Mishap =>
     rng.weigh<Mishap>([
       [4, { kind: 'status', status: 429, retryAfterMs: rng.pick([null, 0, 20, 1_000, 30_000]) }],
       [3, { kind: 'status', status: rng.pick([500, 502, 503, 504, 408, 409]), retryAfterMs: null }],

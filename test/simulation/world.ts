@@ -361,7 +361,7 @@ export class World {
     const clock = this.scheduler.clock(life, () => this.wallMs);
     const onFatal = (error: unknown): void => this.#fatal(life, error);
     const engine = new Engine({
-      ...singleProcess({ work: state.work, owner: life.name, clock, random: rng.next, log: silentLog }),
+      ...singleProcess({ work: state.work, workerId: life.name, clock, random: rng.next, log: silentLog }),
       clock,
       random: rng.next,
       uuid: rng.uuid,
@@ -376,7 +376,7 @@ export class World {
       options: {
         commitGroupMax: tuning.commitGroupMax,
         commitLingerMs: tuning.commitLingerMs,
-        maxRetries: tuning.maxRetries,
+        retriesMax: tuning.retriesMax,
         createWaitMs: tuning.createWaitMs,
         tickMs: tuning.tickMs,
         strictWindow: tuning.strictWindow,

@@ -42,7 +42,7 @@ export class DispatchBench {
   /** Bytes of inputs by the ids of their blobs. */
   readonly inputs = new Map<string, Buffer>();
   #deps: DispatchDeps;
-  #owners = 0;
+  #workers = 0;
 
   constructor(store: StateStore, close: () => Promise<void>) {
     this.store = store;
@@ -50,8 +50,8 @@ export class DispatchBench {
     this.#deps = this.#newProcess();
   }
 
-  get owner(): string {
-    return this.#deps.owner;
+  get workerId(): string {
+    return this.#deps.workerId;
   }
 
   readonly #results: Pick<ResultStore, 'commit'> = {
@@ -81,7 +81,7 @@ export class DispatchBench {
 
   /** Of the process that runs now. */
   dispatcher(capacity: Partial<Capacity> = {}, options: Partial<FailureOptions> = {}): Dispatcher {
-    const times = { maxRetries: 2, retryBaseMs: 100, retryCapMs: 100, acceptedBefore: false };
+    const times = { retriesMax: 2, retryBaseMs: 100, retryCapMs: 100, acceptedBefore: false };
     const dispatcher = new Dispatcher(this.#deps, { ...times, ...options });
     dispatcher.update(this.capacity(capacity));
     return dispatcher;
@@ -122,7 +122,7 @@ export class DispatchBench {
   async crash(): Promise<void> {
     this.pending = [];
     this.#deps = this.#newProcess();
-    await this.store.work.reclaim(this.owner);
+    await this.store.work.reclaim(this.workerId);
   }
 
   /** A batch in progress over this input. */
@@ -160,13 +160,13 @@ export class DispatchBench {
     const onFatal = (error: unknown): never => {
       throw error;
     };
-    this.#owners += 1;
+    this.#workers += 1;
     return {
       ...base,
       onFatal,
-      owner: `process-${this.#owners}`,
+      workerId: `process-${this.#workers}`,
       work: this.#work,
-      blobs: this.blobs,
+      inputs: this.blobs,
       recorder: new Recorder(
         { ...base, onFatal, results: this.#results },
         { groupMax: null, lingerMs: 0, groupBytesMax: 1e6 },

@@ -153,7 +153,7 @@ export class EngineBench {
     const log = this.#log;
     const random = (): number => 0;
     const engine = new Engine({
-      ...singleProcess({ work: state.work, owner: systemUuid(), clock, random, log }),
+      ...singleProcess({ work: state.work, workerId: systemUuid(), clock, random, log }),
       clock,
       random,
       uuid: systemUuid,
@@ -172,7 +172,7 @@ export class EngineBench {
       hasDiskSpace: () => this.hasDiskSpace,
       onFatal,
       options: {
-        maxRetries: 5,
+        retriesMax: 5,
         strictWindow: false,
         tickMs: 20,
         retryBaseMs: 2,

@@ -136,15 +136,18 @@ export async function startBatch(
   return seq;
 }
 
-export const claimAll = (store: StateStore, batchSeq: number, owner = 'worker'): Promise<ClaimedSegment[]> =>
-  store.work.claim(batchSeq, { owner, segmentsMax: 1_000 });
+export const claimAll = (
+  store: StateStore,
+  batchSeq: number,
+  workerId = 'worker',
+): Promise<ClaimedSegment[]> => store.work.claim(batchSeq, { workerId, segmentsMax: 1_000 });
 
 export async function claimOne(
   store: StateStore,
   batchSeq: number,
-  owner = 'worker',
+  workerId = 'worker',
 ): Promise<ClaimedSegment> {
-  const [segment] = await store.work.claim(batchSeq, { owner, segmentsMax: 1 });
+  const [segment] = await store.work.claim(batchSeq, { workerId, segmentsMax: 1 });
   assert(segment, `batch ${batchSeq} has no segment to claim`);
   return segment;
 }

@@ -15,7 +15,7 @@ const backlogOf = async (id: string, input: string): Promise<Backlog> =>
   new Backlog(await bench.batch(id, input), { acceptedBefore: false });
 
 const fill = (backlog: Backlog, segmentsMax = 100): Promise<void> =>
-  refill(backlog, { owner: bench.owner, segmentsMax }, { work: bench.store.work, blobs: bench.blobs });
+  refill(backlog, { workerId: bench.workerId, segmentsMax }, { work: bench.store.work, inputs: bench.blobs });
 
 /** In the order in which they are sent. */
 const numbersOf = (lines: readonly Line[]): number[] => lines.map(({ number }) => number).reverse();
@@ -54,7 +54,7 @@ describe('a claim', () => {
 
   test('leaves out lines that have a result, and blank lines', async () => {
     const batch = await bench.batch('1', `\n${many(3)}\n\n${many(2, 's')}`);
-    const [segment] = await claimAll(bench.store, batch.seq, bench.owner);
+    const [segment] = await claimAll(bench.store, batch.seq, bench.workerId);
     if (segment) await bench.store.results.commit([resultOf(segment, 3)]);
     await bench.crash();
     const backlog = new Backlog(batch, { acceptedBefore: false });
@@ -85,7 +85,7 @@ describe('a claim', () => {
   test('of a segment that was held at three ends of a process brings suspects, first the one that was noted last', async () => {
     const batch = await bench.batch('1', many(4));
     for (let crash = 0; crash < 3; crash += 1) {
-      const [segment] = await claimAll(bench.store, batch.seq, bench.owner);
+      const [segment] = await claimAll(bench.store, batch.seq, bench.workerId);
       if (segment) await bench.store.work.markSuspect(segment, 3);
       await bench.crash();
     }

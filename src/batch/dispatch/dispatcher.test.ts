@@ -263,7 +263,7 @@ describe('a line that ends this process', () => {
   const suspectBatch = async (id: string, lines: string) => {
     const batch = await bench.batch(id, lines);
     for (let crash = 0; crash < 3; crash += 1) {
-      await claimAll(bench.store, batch.seq, bench.owner);
+      await claimAll(bench.store, batch.seq, bench.workerId);
       await bench.crash();
     }
     return batch;
@@ -295,7 +295,7 @@ describe('a line that ends this process', () => {
 
     await bench.crash();
 
-    expect(await claimAll(bench.store, batch.seq, bench.owner)).toMatchObject([
+    expect(await claimAll(bench.store, batch.seq, bench.workerId)).toMatchObject([
       { suspectLine: 2, suspectCrashes: 1, recordedLines: [1] },
     ]);
   });
@@ -365,7 +365,7 @@ describe('a line that ends this process', () => {
 
     expect(bench.sent).toEqual([]);
     await bench.crash();
-    expect(await claimAll(bench.store, batch.seq, bench.owner)).toMatchObject([{ suspectLine: 0 }]);
+    expect(await claimAll(bench.store, batch.seq, bench.workerId)).toMatchObject([{ suspectLine: 0 }]);
   });
 
   test('is not sought among lines that wait for their next try', async () => {

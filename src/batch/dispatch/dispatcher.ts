@@ -5,9 +5,9 @@ import { classifyFailure, isAccepted } from '../../serving/classify.ts';
 import type { ServingDeps } from '../../serving/deps.ts';
 import type { Server } from '../../serving/server.ts';
 import type { Servers } from '../../serving/servers.ts';
-import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { LineResult, WorkStore } from '../../stores/state/ports.ts';
 import type { Upstream, UpstreamReply } from '../../upstream/port.ts';
+import type { Inputs } from '../inputs.ts';
 import type { Activity } from '../progress.ts';
 import { retryTransient } from '../transient.ts';
 import type { Recorder, Settle } from '../results/recorder.ts';
@@ -24,13 +24,13 @@ import { chooseClaim, refill } from './refill.ts';
 
 export interface DispatchDeps extends ServingDeps {
   readonly work: WorkStore;
-  readonly blobs: Pick<BlobStore, 'readBytes'>;
+  readonly inputs: Pick<Inputs, 'readBytes'>;
   readonly recorder: Recorder;
   /** Shared by all dispatchers: health and pace belong to the model server. */
   readonly servers: Servers;
   readonly retryStorms: RetryStorms;
   /** The id under which this process claims segments. */
-  readonly owner: string;
+  readonly workerId: string;
   /** Whether results could be stored now. While they could not, nothing is sent (P10). */
   readonly hasDiskSpace: () => boolean;
   /** Shared by all dispatchers. */
@@ -376,7 +376,7 @@ export class Dispatcher {
     });
     if (claim === undefined) return;
     const { backlog, segmentsMax } = claim;
-    this.#refilling = refill(backlog, { owner: this.#deps.owner, segmentsMax }, this.#deps)
+    this.#refilling = refill(backlog, { workerId: this.#deps.workerId, segmentsMax }, this.#deps)
       .catch((error: unknown) => {
         backlog.error = error instanceof Error ? error : new Error(String(error));
         backlog.isHalted = true;

@@ -49,8 +49,8 @@ function open(): { dispatchers: Dispatchers; recorder: Recorder } {
       onFatal,
       recorder,
       work: bench.state.work,
-      blobs: bench.blobs,
-      owner: 'test',
+      inputs: bench.blobs,
+      workerId: 'test',
       hasDiskSpace: () => true,
       suspectTurn: { line: null },
       servers: new Servers(base),
@@ -65,7 +65,7 @@ function open(): { dispatchers: Dispatchers; recorder: Recorder } {
         list: async () => [...bench.deployments.values()],
       },
     },
-    { maxRetries: 0, retryBaseMs: 1, retryCapMs: 1, acceptedBefore: false },
+    { retriesMax: 0, retryBaseMs: 1, retryCapMs: 1, acceptedBefore: false },
   );
   return { dispatchers, recorder };
 }

@@ -19,7 +19,7 @@ export interface FailedCall {
 }
 
 /** Gathers what `decide` must know, and notes the call as the line's latest failure. */
-export function gatherEvidence(call: FailedCall, { maxRetries }: { readonly maxRetries: number }): Evidence {
+export function gatherEvidence(call: FailedCall, { retriesMax }: { readonly retriesMax: number }): Evidence {
   const { line, backlog, batchRoute, startedAtMs, failure } = call;
   const { server, route } = batchRoute;
   const sinceMs = line.trouble?.failedAtMs ?? startedAtMs;
@@ -35,7 +35,7 @@ export function gatherEvidence(call: FailedCall, { maxRetries }: { readonly maxR
   }
   return {
     attempts: trouble.attempts,
-    maxRetries,
+    retriesMax,
     // False for an upstream that no longer serves the deployment: what it says is held against no line.
     othersAccepted,
     othersThrottled,

@@ -14,7 +14,7 @@ import type { Call, LineTransitions } from './call.ts';
 
 export interface FailureOptions {
   /** Attempts beyond the first that may be held against a line. */
-  readonly maxRetries: number;
+  readonly retriesMax: number;
   readonly retryBaseMs: number;
   readonly retryCapMs: number;
   /** Whether lines of the same input were accepted before this run. Then rejections are about single lines. */

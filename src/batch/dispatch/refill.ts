@@ -2,9 +2,8 @@ import { LINE_BYTES_MAX, toBatchEndpoint } from '../../contract/batch.ts';
 import { assert } from '../../core/assert.ts';
 import { scanRequestLine, stringAt } from '../../core/json-scan.ts';
 import { LineSplitter } from '../../core/lines.ts';
-import type { BlobStore } from '../../stores/blobs/port.ts';
 import type { WorkStore } from '../../stores/state/ports.ts';
-import { InputDamage } from '../inputs.ts';
+import { InputDamage, type Inputs } from '../inputs.ts';
 import type { Backlog, Line, Segment } from './backlog.ts';
 import { isSuspectSegment } from './poison/process-crashes.ts';
 
@@ -38,11 +37,11 @@ const mayClaim = (backlog: Backlog): boolean => !backlog.isHalted && !backlog.is
 /** Claims segments of the backlog's batch, and reads their unrecorded lines from the input by byte range. */
 export async function refill(
   backlog: Backlog,
-  claimant: { readonly owner: string; readonly segmentsMax: number },
-  stores: { readonly work: WorkStore; readonly blobs: Pick<BlobStore, 'readBytes'> },
+  claimant: { readonly workerId: string; readonly segmentsMax: number },
+  deps: { readonly work: WorkStore; readonly inputs: Pick<Inputs, 'readBytes'> },
 ): Promise<void> {
   const held = [...backlog.segments].map(({ claim }) => claim.index);
-  const claims = await stores.work.claim(backlog.batch.seq, { ...claimant, held });
+  const claims = await deps.work.claim(backlog.batch.seq, { ...claimant, held });
   backlog.isExhausted = claims.length === 0;
   const segments = claims.map((claim): Segment => ({
     claim,
@@ -56,7 +55,7 @@ export async function refill(
   for (const segment of segments) backlog.segments.add(segment);
   for (const segment of segments) {
     const { byteStart: start, byteLength: length, suspectLine } = segment.claim;
-    const bytes = await stores.blobs.readBytes(backlog.batch.inputBlobId, { start, length });
+    const bytes = await deps.inputs.readBytes(backlog.batch.inputBlobId, { start, length });
     const lines = readValidated(segment, bytes);
     segment.unrecorded = lines.length;
     if (lines.length === 0) backlog.segments.delete(segment);

@@ -13,7 +13,7 @@ const failure = (
 });
 const nothing: Evidence = {
   attempts: 0,
-  maxRetries: 5,
+  retriesMax: 5,
   othersAccepted: false,
   othersThrottled: false,
   rejectsSingly: false,

@@ -15,7 +15,7 @@ export type Decision =
 export interface Evidence {
   /** Attempts already held against the line. */
   readonly attempts: number;
-  readonly maxRetries: number;
+  readonly retriesMax: number;
   /** The route accepted a call that began after the line's previous failure. For a first failure: after this call began. */
   readonly othersAccepted: boolean;
   /** Since then another line was asked to slow down for its first time. So the pace is at fault, and not the line. */
@@ -76,13 +76,13 @@ export function decide(failure: ClassifiedFailure, evidence: Evidence): Decision
 const countUpTo = (triesMax: number, { attempts }: Evidence): Decision =>
   attempts >= triesMax ? 'record' : 'count';
 
-const requestTries = ({ kind }: ClassifiedFailure, { maxRetries }: Evidence): number =>
-  kind === 'refused' || kind === 'throttled' ? Math.min(REQUEST_REFUSALS_MAX, maxRetries) : maxRetries;
+const requestTries = ({ kind }: ClassifiedFailure, { retriesMax }: Evidence): number =>
+  kind === 'refused' || kind === 'throttled' ? Math.min(REQUEST_REFUSALS_MAX, retriesMax) : retriesMax;
 
-function triesOf({ kind, names }: ClassifiedFailure, { maxRetries }: Evidence): number {
+function triesOf({ kind, names }: ClassifiedFailure, { retriesMax }: Evidence): number {
   if (kind === 'unavailable' || kind === 'throttled' || names === 'account')
-    return LOAD_RETRIES_FACTOR * maxRetries;
-  return kind === 'refused' ? Math.min(REFUSALS_MAX, maxRetries) : maxRetries;
+    return LOAD_RETRIES_FACTOR * retriesMax;
+  return kind === 'refused' ? Math.min(REFUSALS_MAX, retriesMax) : retriesMax;
 }
 
 /** With this many lines left, or fewer, no others show whether the lines or the server are at fault. */
@@ -105,13 +105,13 @@ export function endsInTail({ kind, names }: ClassifiedFailure, { lines, serverLi
 }
 
 /** Whether one of the last lines has been tried often and long enough. */
-function isFinal(failure: ClassifiedFailure, tail: Tail, { maxRetries }: Evidence): boolean {
+function isFinal(failure: ClassifiedFailure, tail: Tail, { retriesMax }: Evidence): boolean {
   if (!endsInTail(failure, tail)) return false;
   const { kind, names } = failure;
   // Where tries are far apart, or say different things, the time says as much as their number.
   const isLong = tail.allMinutes >= TAIL_MINUTES.pace && tail.allTries >= LONG_TRIES;
   if (isLong && names !== 'account') return true;
-  if (tail.tries <= maxRetries) return false;
+  if (tail.tries <= retriesMax) return false;
   if (tail.lines > MANY_LINES) return tail.minutes >= TAIL_MINUTES.crowd;
   const isFew = tail.lines <= FEW_LINES;
   if (names === 'account') return tail.minutes >= TAIL_MINUTES.account;

@@ -5,7 +5,7 @@ import { nowS, type Clock } from '../../core/clock.ts';
 import type { Failpoint } from '../../core/failpoint.ts';
 import type { UuidSource } from '../../core/ids.ts';
 import { scanRequestLine } from '../../core/json-scan.ts';
-import { LineSplitter, type Line, type OversizedLine } from '../../core/lines.ts';
+import { LineSplitter, type SourceLine, type OversizedLine } from '../../core/lines.ts';
 import type { Log } from '../../core/log.ts';
 import type { BlobStore, StoredBlob } from '../../stores/blobs/port.ts';
 import {
@@ -225,7 +225,7 @@ type Request = { readonly line: number; readonly bytes: Buffer };
 
 async function* inputPages(batch: Batch, inputs: FinalizeDeps['inputs']): AsyncGenerator<Request[]> {
   const splitter = new LineSplitter({ lineBytesMax: LINE_BYTES_MAX });
-  const isWhole = (line: Line | OversizedLine): line is Line => line.bytes !== undefined;
+  const isWhole = (line: SourceLine | OversizedLine): line is SourceLine => line.bytes !== undefined;
   for await (const chunk of inputs.read(batch.inputBlobId)) {
     yield [...splitter.push(chunk)].filter(isWhole);
   }

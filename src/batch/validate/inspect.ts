@@ -17,7 +17,7 @@ import {
 } from '../../contract/inspection.ts';
 import { quote } from '../../core/quote.ts';
 import { modelMismatch } from '../model-mismatch.ts';
-import { type Line, LineSplitter, type OversizedLine } from '../../core/lines.ts';
+import { type SourceLine, LineSplitter, type OversizedLine } from '../../core/lines.ts';
 import { ErrorList, withFileError } from './errors.ts';
 import { faultOfLine, OVERSIZED_LINE, toInputFault } from './faults.ts';
 import { carriesImage } from './images.ts';
@@ -67,7 +67,7 @@ class Pass {
     return this.#requests > REQUESTS_MAX;
   }
 
-  add(line: Line | OversizedLine): void {
+  add(line: SourceLine | OversizedLine): void {
     this.#requests++;
     const fault = line.bytes === undefined ? OVERSIZED_LINE : this.#inspect(line);
     if (!fault) return;
@@ -89,7 +89,7 @@ class Pass {
     };
   }
 
-  #inspect(line: Line): FaultOfLine | undefined {
+  #inspect(line: SourceLine): FaultOfLine | undefined {
     const shape = this.#scanner.scan(line.bytes);
     if (shape.kind !== 'request') return faultOfLine(line.bytes, shape);
     this.#tokens += shape.tokens;

@@ -1,5 +1,5 @@
 import { SEGMENT_BYTES_MAX, SEGMENT_REQUESTS_MAX, type SegmentPlan } from '../../contract/inspection.ts';
-import type { Line } from '../../core/lines.ts';
+import type { SourceLine } from '../../core/lines.ts';
 
 /** Groups request lines into segments. A line that is larger than a segment may be gets a segment of its own. */
 export class SegmentPlanner {
@@ -9,7 +9,7 @@ export class SegmentPlanner {
   #byteStart = 0;
   #byteEnd = 0;
 
-  add({ line, byteStart, byteLength }: Omit<Line, 'bytes'>): void {
+  add({ line, byteStart, byteLength }: Omit<SourceLine, 'bytes'>): void {
     const byteEnd = byteStart + byteLength;
     if (this.#requests === SEGMENT_REQUESTS_MAX || byteEnd - this.#byteStart > SEGMENT_BYTES_MAX)
       this.#close();

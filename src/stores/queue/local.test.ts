@@ -1,11 +1,11 @@
 import { beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../core/clock.ts';
 import { LocalQueue } from './local.ts';
-import type { Outcome } from './port.ts';
+import type { StageOutcome } from './port.ts';
 
 let queue: LocalQueue;
 /** Deliveries that are under way, in their order. */
-let underWay: { readonly seq: number; readonly done: (outcome: Outcome) => void }[];
+let underWay: { readonly seq: number; readonly done: (outcome: StageOutcome) => void }[];
 beforeEach(() => {
   queue = new LocalQueue();
   underWay = [];
@@ -14,7 +14,7 @@ beforeEach(() => {
 const deliver = (): void => queue.deliver((seq) => new Promise((done) => void underWay.push({ seq, done })));
 const seqs = (): number[] => underWay.map(({ seq }) => seq);
 
-async function finish(outcome: Outcome = 'rests'): Promise<void> {
+async function finish(outcome: StageOutcome = 'rests'): Promise<void> {
   underWay.shift()?.done(outcome);
   await new Promise(setImmediate);
 }

@@ -23,7 +23,7 @@ export interface BatchQueue {
 }
 
 /** Takes a batch through one stage. Never rejects. */
-export type Work = (batchSeq: number) => Promise<Outcome>;
+export type Work = (batchSeq: number) => Promise<StageOutcome>;
 
-/** `goes_on`: the batch may have another stage, and is delivered again at once. `rests`: when it is offered again. */
-export type Outcome = 'goes_on' | 'rests';
+/** `goes_on`: the batch may have another stage, and is delivered again at once. `rests`: it is delivered when it is offered again. */
+export type StageOutcome = 'goes_on' | 'rests';

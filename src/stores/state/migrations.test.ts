@@ -95,7 +95,7 @@ async function checkUpgraded(store: StateStore): Promise<void> {
 
 /** What was begun before the upgrade goes on after it. */
 async function checkGoingOn(store: StateStore): Promise<void> {
-  const [segment] = await store.work.claim(1, { owner: 'w', segmentsMax: 9 });
+  const [segment] = await store.work.claim(1, { workerId: 'w', segmentsMax: 9 });
   expect(segment).toMatchObject({ recordedLines: [1] });
   for (const line of [2, 3, 4]) await store.results.commit([resultOf(segment!, line)]);
   expect(await store.batches.startFinalizing(1, 1_100)).toBe(true);

@@ -398,13 +398,13 @@ export type Claim = Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>;
 export interface WorkStore {
   /**
    * Claims up to `segmentsMax` unclaimed, unfinished segments of one batch, lowest first. Empty unless `in_progress`.
-   * `held`: the segments of the batch that the owner knows it holds. Others of the owner were claimed by a call whose answer
+   * `held`: the segments of the batch that the worker knows it has claimed. Its others were claimed by a call whose answer
    * was lost, and count as unclaimed.
    */
   claim(
     batchSeq: number,
     options: {
-      readonly owner: string;
+      readonly workerId: string;
       readonly segmentsMax: number;
       readonly held?: readonly number[];
     },
@@ -415,10 +415,10 @@ export interface WorkStore {
    */
   release(segments: readonly (Claim & { readonly inDoubt?: number })[]): Promise<void>;
   /**
-   * Takes back every segment of other owners: raises its epoch, counts a crash (and one for its suspect), and adds its
-   * requests without a result to the batch's `resent`. Called once at start, when all other owners have ended.
+   * Takes back every segment of other workers: raises its epoch, counts a crash (and one for its suspect), and adds its
+   * requests without a result to the batch's `resent`. Called once at start, when all other workers have ended.
    */
-  reclaim(owner: string): Promise<{ segments: number; requests: number }>;
+  reclaim(workerId: string): Promise<{ segments: number; requests: number }>;
   /** Records that `line` is tried alone, before it is sent. 0: no line is. False: the epoch is stale. */
   markSuspect(segment: Claim, line: number): Promise<boolean>;
 }

@@ -19,7 +19,7 @@ export function createWorkStore(database: Database): WorkStore {
         for (const [batchSeq, parts] of inLockOrder(segments)) await release(trx, batchSeq, parts);
       }),
 
-    reclaim: (owner) => database.transact((trx) => reclaim(trx, owner)),
+    reclaim: (workerId) => database.transact((trx) => reclaim(trx, workerId)),
 
     markSuspect: (segment, line) =>
       database.transact(async (trx) => {
@@ -51,7 +51,7 @@ const held = (trx: Trx, { batchSeq, index, epoch }: Claim) =>
 async function claim(
   trx: Trx,
   batchSeq: number,
-  { owner, segmentsMax, held: known }: Parameters<WorkStore['claim']>[1],
+  { workerId, segmentsMax, held: known }: Parameters<WorkStore['claim']>[1],
 ): Promise<ClaimedSegment[]> {
   const free = await trx
     .selectFrom('segments')
@@ -62,7 +62,7 @@ async function claim(
         ? eb.or([
             eb('owner', 'is', null),
             // The call that claimed these lost its answer. -1 is no index: an empty list is not valid SQL everywhere.
-            eb.and([eb('owner', '=', owner), eb('index', 'not in', [-1, ...known])]),
+            eb.and([eb('owner', '=', workerId), eb('index', 'not in', [-1, ...known])]),
           ])
         : eb('owner', 'is', null),
     )
@@ -73,7 +73,7 @@ async function claim(
   if (free.length === 0) return [];
   await trx
     .updateTable('segments')
-    .set((eb) => ({ owner, epoch: eb('epoch', '+', 1) }))
+    .set((eb) => ({ owner: workerId, epoch: eb('epoch', '+', 1) }))
     .where('batch_seq', '=', batchSeq)
     .where(
       'index',
@@ -141,7 +141,7 @@ async function addResent(
     .execute();
 }
 
-async function reclaim(trx: Trx, owner: string): Promise<{ segments: number; requests: number }> {
+async function reclaim(trx: Trx, workerId: string): Promise<{ segments: number; requests: number }> {
   const batches = await withWork(trx)
     .select(['seq', 'status'])
     .where('status', 'in', ['in_progress', 'cancelling'])
@@ -164,7 +164,7 @@ async function reclaim(trx: Trx, owner: string): Promise<{ segments: number; req
           .end(),
       }))
       .where('batch_seq', '=', batch.seq)
-      .where('owner', '<>', owner)
+      .where('owner', '<>', workerId)
       .whereRef('done', '<', 'requests')
       .returning(['requests', 'done'])
       .execute();

@@ -93,7 +93,7 @@ export function batchConformance(subject: () => Subject): void {
       enqueuedTokens: 77,
       counts: { total: 4_800, completed: 0, failed: 0 },
     });
-    expect(await store.work.claim(seq, { owner: 'w', segmentsMax: 2_000 })).toHaveLength(1_200);
+    expect(await store.work.claim(seq, { workerId: 'w', segmentsMax: 2_000 })).toHaveLength(1_200);
     expect(await store.batches.plan(seq, planOf(1))).toBe('stale');
     expect(await store.batches.plan(seq + 1, planOf(1))).toBe('stale');
   });
@@ -133,7 +133,7 @@ export function batchConformance(subject: () => Subject): void {
     expect(await store.batches.fail(seq, { from: 'in_progress', atS: 1_100, errors })).toBe(true);
 
     expect(await batchBySeq(store, seq)).toMatchObject({ status: 'failed', failedAt: 1_100, errors });
-    expect(await store.work.claim(seq, { owner: 'w', segmentsMax: 9 })).toEqual([]);
+    expect(await store.work.claim(seq, { workerId: 'w', segmentsMax: 9 })).toEqual([]);
     expect(await heldBy(store, 'gpt')).toBe(0);
     expect(await endBatch(store, seq)).toBe(false);
     expect(await store.batches.startFinalizing(seq, 1_200)).toBe(false);

@@ -191,9 +191,9 @@ function commitContract(subject: () => Subject): void {
     const seqs = await Promise.all(
       numbers(4).map((n) => startBatch(store, `b${n}`, planOf(10, { requestsEach: 8 }))),
     );
-    const drain = async (seq: number, owner: string) => {
+    const drain = async (seq: number, workerId: string) => {
       for (;;) {
-        const [segment] = await store.work.claim(seq, { owner, segmentsMax: 1 });
+        const [segment] = await store.work.claim(seq, { workerId, segmentsMax: 1 });
         if (!segment) return;
         const results = resultsOf(segment);
         await Promise.all([

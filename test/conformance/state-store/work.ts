@@ -20,7 +20,7 @@ export function workConformance(subject: () => Subject): void {
     const { store } = subject();
     const seq = await startBatch(store, 'b1', planOf(3, { requestsEach: 2 }));
 
-    const first = await store.work.claim(seq, { owner: 'a', segmentsMax: 2 });
+    const first = await store.work.claim(seq, { workerId: 'a', segmentsMax: 2 });
     const rest = await claimAll(store, seq, 'b');
 
     expect(first).toEqual([
@@ -48,7 +48,7 @@ export function workConformance(subject: () => Subject): void {
     const seq = await startBatch(store, 'b1', planOf(40));
 
     const claims = await Promise.all(
-      numbers(15).map((n) => store.work.claim(seq, { owner: `w${n}`, segmentsMax: 3 })),
+      numbers(15).map((n) => store.work.claim(seq, { workerId: `w${n}`, segmentsMax: 3 })),
     );
 
     const indexes = claims.flat().map((segment) => segment.index);
@@ -58,17 +58,17 @@ export function workConformance(subject: () => Subject): void {
   test('a claim whose answer was lost is repeated with what is held; the epochs of the first answer cannot write', async () => {
     const { store } = subject();
     const seq = await startBatch(store, 'b1', planOf(4));
-    const [kept, forgotten] = await store.work.claim(seq, { owner: 'a', segmentsMax: 2 });
-    await store.work.claim(seq, { owner: 'b', segmentsMax: 1 });
+    const [kept, forgotten] = await store.work.claim(seq, { workerId: 'a', segmentsMax: 2 });
+    await store.work.claim(seq, { workerId: 'b', segmentsMax: 1 });
 
-    expect(await store.work.claim(seq, { owner: 'a', segmentsMax: 1, held: [0, 1] })).toMatchObject([
+    expect(await store.work.claim(seq, { workerId: 'a', segmentsMax: 1, held: [0, 1] })).toMatchObject([
       { index: 3 },
     ]);
-    const again = await store.work.claim(seq, { owner: 'a', segmentsMax: 9, held: [kept!.index, 3] });
+    const again = await store.work.claim(seq, { workerId: 'a', segmentsMax: 9, held: [kept!.index, 3] });
 
     expect(again).toEqual([{ ...forgotten, epoch: 2 }]);
     expect(await store.results.commit([resultOf(forgotten!, 5)])).toEqual([held(forgotten!)]);
-    const all = await store.work.claim(seq, { owner: 'a', segmentsMax: 9, held: [] });
+    const all = await store.work.claim(seq, { workerId: 'a', segmentsMax: 9, held: [] });
     expect(all.map((segment) => segment.index)).toEqual([0, 1, 3]);
   });
 
@@ -96,7 +96,7 @@ export function workConformance(subject: () => Subject): void {
   test('what is in doubt when a segment is released counts as sent again, unless its batch is being cancelled', async () => {
     const { store } = subject();
     const seq = await startBatch(store, 'b1', planOf(2));
-    const [first, second] = await store.work.claim(seq, { owner: 'w1', segmentsMax: 2 });
+    const [first, second] = await store.work.claim(seq, { workerId: 'w1', segmentsMax: 2 });
 
     await store.work.release([
       { ...held(first!), inDoubt: 2 },
@@ -123,7 +123,7 @@ export function workConformance(subject: () => Subject): void {
   test('reclaiming takes unfinished segments from dead owners only, blames them and counts what is in doubt', async () => {
     const { store } = subject();
     const seq = await startBatch(store, 'b1', planOf(4));
-    const [partly, finished] = await store.work.claim(seq, { owner: 'dead', segmentsMax: 2 });
+    const [partly, finished] = await store.work.claim(seq, { workerId: 'dead', segmentsMax: 2 });
     await claimOne(store, seq, 'alive');
     await store.results.commit([...resultsOf(finished!), resultOf(partly!, 1)]);
 
@@ -138,7 +138,7 @@ export function workConformance(subject: () => Subject): void {
     expect(await store.work.reclaim('alive')).toEqual({ segments: 0, requests: 0 });
   });
 
-  test('what was being cancelled when its owner died is taken back but not counted as sent again', async () => {
+  test('what was being cancelled when its worker died is taken back but not counted as sent again', async () => {
     const { store } = subject();
     const seq = await startBatch(store, 'b1');
     const segment = await claimOne(store, seq, 'dead');
@@ -165,8 +165,8 @@ export function workConformance(subject: () => Subject): void {
   test('a suspect is blamed for each crash while it was tried, and another suspect starts from none', async () => {
     const { store } = subject();
     const seq = await startBatch(store, 'b1');
-    const crash = async (owner: string, line: number) => {
-      const segment = await claimOne(store, seq, owner);
+    const crash = async (workerId: string, line: number) => {
+      const segment = await claimOne(store, seq, workerId);
       expect(await store.work.markSuspect(segment, line)).toBe(true);
       await store.work.reclaim('next');
     };

@@ -106,10 +106,10 @@ describe('connections', () => {
     const seq = await startBatch(store, 'b1', planOf(60, { requestsEach: 8 }));
     const failures: unknown[] = [];
     let acknowledged = 0;
-    const drain = async (owner: string) => {
+    const drain = async (workerId: string) => {
       for (;;) {
         // A claim whose answer was lost is found again by saying what is held: nothing.
-        const [segment] = await retried(() => store.work.claim(seq, { owner, segmentsMax: 1, held: [] }));
+        const [segment] = await retried(() => store.work.claim(seq, { workerId, segmentsMax: 1, held: [] }));
         if (!segment) return;
         const results = resultsOf(segment);
         const lost = await retried(() => store.results.commit(results));
