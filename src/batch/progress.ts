@@ -1,8 +1,8 @@
 import { isTerminal, type Batch } from '../contract/batch.ts';
 import type { Clock } from '../core/clock.ts';
 import { Meter } from './meter.ts';
-import type { AdmissionQueue } from './queue/admission-queue.ts';
-import { waitsForRoom, type QueuePlace } from './queue/room.ts';
+import type { AdmissionQueue } from './admission/admission-queue.ts';
+import { waitsForRoom, type QueuePlace } from './admission/room.ts';
 
 /** What a batch is doing just now. `etaS` is null while nobody can know it. */
 export interface LiveProgress {

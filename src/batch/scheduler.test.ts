@@ -9,7 +9,7 @@ import type { Deployment } from '../deployments/port.ts';
 import { LocalQueue } from '../stores/queue/local.ts';
 import { StoreError, type StateStore } from '../stores/state/ports.ts';
 import type { DeploymentKey } from './deployment-key.ts';
-import { AdmissionQueue } from './queue/admission-queue.ts';
+import { AdmissionQueue } from './admission/admission-queue.ts';
 import { Scheduler, type Stages } from './scheduler.ts';
 
 const DAY_MS = 24 * 3_600_000;

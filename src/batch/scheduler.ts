@@ -6,8 +6,8 @@ import type { BatchStore, DeploymentRoom } from '../stores/state/ports.ts';
 import { deploymentKey, type DeploymentKey } from './deployment-key.ts';
 import type { Dispatchers } from './dispatch/dispatchers.ts';
 import type { LifecycleLog } from './lifecycle-log.ts';
-import { isWaiting, type AdmissionQueue } from './queue/admission-queue.ts';
-import { roomOf } from './queue/room.ts';
+import { isWaiting, type AdmissionQueue } from './admission/admission-queue.ts';
+import { roomOf } from './admission/room.ts';
 import { retryTransient } from './transient.ts';
 
 type Stage = (batch: Batch) => Promise<StageOutcome>;

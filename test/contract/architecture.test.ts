@@ -32,7 +32,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 };
 /** Areas that see others through their port alone. */
 const THROUGH_PORTS = ['batch', 'http', 'deployments', 'identity'];
-const STAGES = ['upload', 'validate', 'queue', 'dispatch', 'results', 'finalize'];
+const STAGES = ['upload', 'validate', 'admission', 'dispatch', 'results', 'finalize'];
 
 interface Import {
   readonly from: string;

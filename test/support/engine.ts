@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { vi } from 'vitest';
 import { singleProcess } from '../../src/app/single-process.ts';
 import { Engine, type EngineOptions } from '../../src/batch/engine.ts';
-import type { CreateRequest, Created } from '../../src/batch/queue/create.ts';
+import type { CreateRequest, Created } from '../../src/batch/admission/create.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
 import { isTerminal, type Batch } from '../../src/contract/batch.ts';
 import { systemClock, type Clock } from '../../src/core/clock.ts';

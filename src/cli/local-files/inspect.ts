@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { faultsFor } from '../../batch/queue/faults.ts';
+import { faultsFor } from '../../batch/admission/faults.ts';
 import { inspectInput } from '../../batch/validate/inspect.ts';
 import type { BatchErrors } from '../../contract/batch.ts';
 import { inDialect, type Inspection } from '../../contract/inspection.ts';

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
-import { TokenLimitExceeded, type CreateRequest, type TokenFigures } from '../../batch/queue/create.ts';
+import { TokenLimitExceeded, type CreateRequest, type TokenFigures } from '../../batch/admission/create.ts';
 import { isTerminal, type Batch } from '../../contract/batch.ts';
 import { ApiError } from '../../contract/error.ts';
 import { WireBatch, WireBatchList } from '../../contract/wire.ts';

@@ -1,6 +1,6 @@
 /** Rows as the wire shows them. */
 import type { LiveProgress } from '../../batch/progress.ts';
-import type { QueuePlace } from '../../batch/queue/room.ts';
+import type { QueuePlace } from '../../batch/admission/room.ts';
 import { isTerminal, type Batch } from '../../contract/batch.ts';
 import type { Dialect } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';

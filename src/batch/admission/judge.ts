@@ -7,7 +7,7 @@ import type { Deployment, Deployments } from '../../deployments/port.ts';
 import { differs, faultsOfUrls, groupsInPlace, withFault, type Judged, type NamedGroup } from './faults.ts';
 
 /** The result of judging a batch by its inspected file: faults of the batch, or the deployment that will answer. */
-export type Verdict =
+export type InputVerdict =
   | { readonly kind: 'faulty'; readonly errors: BatchErrors }
   | { readonly kind: 'runnable'; readonly deployment: Deployment };
 
@@ -17,7 +17,7 @@ export async function judge(
   inspection: Inspection,
   batch: Judged,
   deployments: Deployments,
-): Promise<Verdict> {
+): Promise<InputVerdict> {
   const inPlace = groupsInPlace(inspection, batch);
   const { at: rightAt, deployment } = await firstDeployment(scope, inPlace, deployments);
   const names = deployment && rightAt === 0 ? [] : await namesOf(scope, deployments);
@@ -100,7 +100,7 @@ function refusedImages(
   return { data, omitted: imageLinesOmitted };
 }
 
-export const faulty = (error: BatchError): Extract<Verdict, { kind: 'faulty' }> => ({
+export const faulty = (error: BatchError): Extract<InputVerdict, { kind: 'faulty' }> => ({
   kind: 'faulty',
   errors: { data: [error], omitted: 0 },
 });
