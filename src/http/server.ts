@@ -27,8 +27,8 @@ import { cutOffSlowBodies } from './hooks/slow-bodies.ts';
 import { standardHeaders } from './hooks/standard-headers.ts';
 import { refuseUnknownRoutes } from './hooks/unknown-route.ts';
 import { listenerOptions, refuseUnparsable, refuseConnectAndExpect } from './listener.ts';
-import { registerOpenApi } from './service/openapi.ts';
-import { serviceRoutes } from './service/routes.ts';
+import { registerOpenApi } from './public/openapi.ts';
+import { publicRoutes } from './public/routes.ts';
 import { compileValidator } from './wire/validation.ts';
 
 const JSON_BYTES_MAX = 1024 * 1024;
@@ -93,7 +93,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     deploymentRoutes(routes, deps.controlPlane);
     modelRoutes(routes, deps.controlPlane);
     armRoutes(routes, { ...deps, ...options });
-    serviceRoutes(instance, deps);
+    publicRoutes(instance, deps);
     registerRefusals();
   });
   return app;

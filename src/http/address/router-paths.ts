@@ -10,3 +10,11 @@ export const ACCOUNTS = `${SUBSCRIPTION}/resourceGroups/:group/accounts`;
 export const ACCOUNT = `${ACCOUNTS}/:account`;
 export const DEPLOYMENTS = `${ACCOUNT}/deployments`;
 export const DEPLOYMENT = `${DEPLOYMENTS}/:deployment`;
+
+/**
+ * The routes of `http/public` are the root of the address and what lies under these; any other path leads nowhere. A new one
+ * belongs here, in `RESERVED_NAMES` and in `http/public/operations.ts`.
+ */
+export const PUBLIC_ROOTS = ['/healthz', '/openapi.json', '/docs'] as const;
+type PublicRoot = (typeof PUBLIC_ROOTS)[number];
+export type PublicPath = '/' | PublicRoot | `${PublicRoot}/${string}`;

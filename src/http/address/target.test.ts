@@ -54,7 +54,7 @@ describe('a URL', () => {
   });
 
   test.each(['/healthz', '/openapi.json', '/docs', '/docs/page.js'])('%s is open to everybody', (url) => {
-    expect(resolve(url)).toMatchObject({ url, plane: 'service' });
+    expect(resolve(url)).toMatchObject({ url, plane: 'public' });
   });
 });
 
@@ -180,7 +180,7 @@ describe('the addressed resource', () => {
   test('must be the same in host and path', () => {
     const target = resolve('/alpha/v1/files', 'beta.localhost');
 
-    expect(target).toMatchObject({ plane: 'service', url: '/nowhere', surface: { dialect: 'openai' } });
+    expect(target).toMatchObject({ plane: 'public', url: '/nowhere', surface: { dialect: 'openai' } });
     expect(target.refusal?.code).toBe('badRequest');
     expect(target.refusal?.message).toContain("'beta', and the path 'alpha'");
   });
@@ -210,7 +210,7 @@ describe('the addressed resource', () => {
     '/wire/v1/batches',
     '/nowhere/v1',
   ])('is not in %s, which leads nowhere', (url) => {
-    expect(resolve(url)).toMatchObject({ plane: 'service', url: '/nowhere' });
+    expect(resolve(url)).toMatchObject({ plane: 'public', url: '/nowhere' });
   });
 });
 
@@ -310,7 +310,7 @@ describe('the control plane', () => {
   test.each(['/control/audit', '/control/subscriptions/s/accounts', '/auditor'])(
     '%s leads nowhere',
     (url) => {
-      expect(resolve(url)).toMatchObject({ plane: 'service', url: '/nowhere' });
+      expect(resolve(url)).toMatchObject({ plane: 'public', url: '/nowhere' });
     },
   );
 });

@@ -14,15 +14,15 @@ import {
 } from './api-version.ts';
 import { toControlPlanePath } from './arm-path.ts';
 import { addressOfPath, resourceOfHost } from './resource.ts';
-import { CONTROL_PLANE, DATA_PLANE } from './router-paths.ts';
+import { CONTROL_PLANE, DATA_PLANE, PUBLIC_ROOTS } from './router-paths.ts';
 import { azureV1, classic, openai, type Surface } from './surface.ts';
 
 export interface Target {
   readonly surface: Surface;
   /** What the router sees, query included. */
   readonly url: string;
-  /** The data of a resource; what operators change; or health and documentation, which are open to everybody. */
-  readonly plane: 'data' | 'control' | 'service';
+  /** `data` is of one resource. `control` is for operators. `public` is health and documentation, without a key. */
+  readonly plane: 'data' | 'control' | 'public';
   /** The addressed resource, which may not exist. Routes of the control plane name their own. */
   readonly resource: string;
   /** Why the surface refuses the request. Only callers that the plane knows are told. */
@@ -71,7 +71,7 @@ export function resolveTarget(
   return (
     onDataPlane(path, query, resourceOfHost(host, resourceDomains)) ??
     onControlPlane(path, query) ??
-    onServicePlane(path, query)
+    onPublicPlane(path, query)
   );
 }
 
@@ -81,7 +81,7 @@ function onDataPlane(whole: string, query: string, byHost: string | undefined): 
   if (found === undefined) return undefined;
   const { surface, rest, refusal } = found;
   if (byHost !== undefined && byPath !== undefined && byHost !== byPath)
-    return { ...onService(NOWHERE), surface, refusal: twoResources(byHost, byPath) };
+    return { ...onPublic(NOWHERE), surface, refusal: twoResources(byHost, byPath) };
   const resource = byPath ?? byHost ?? DEFAULT_RESOURCE_ID;
   return { surface, refusal, url: DATA_PLANE + rest + query, plane: 'data', resource };
 }
@@ -121,14 +121,13 @@ function onControlPlane(path: string, query: string): Target | undefined {
 }
 
 const NOWHERE = '/nowhere';
-const SERVICE_ROOTS = ['/healthz', '/openapi.json', '/docs'];
 
-function onServicePlane(path: string, query: string): Target {
-  if (path === '/' || path === '') return onService(`/${query}`);
-  return onService(SERVICE_ROOTS.some((root) => below(path, root) !== undefined) ? path + query : NOWHERE);
+function onPublicPlane(path: string, query: string): Target {
+  if (path === '/' || path === '') return onPublic(`/${query}`);
+  return onPublic(PUBLIC_ROOTS.some((root) => below(path, root) !== undefined) ? path + query : NOWHERE);
 }
 
-const onService = (url: string): Target => ({ ...elsewhere, url, plane: 'service' });
+const onPublic = (url: string): Target => ({ ...elsewhere, url, plane: 'public' });
 
 /** Returns the rest of `path` under `root`, or undefined when it lies elsewhere. */
 function below(path: string, root: string): string | undefined {

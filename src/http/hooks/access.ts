@@ -45,7 +45,7 @@ export function enforceAccess(app: FastifyInstance, options: AccessOptions): voi
 
   app.addHook('onRequest', async (request, reply) => {
     const { target } = request;
-    if (target.plane !== 'service') {
+    if (target.plane !== 'public') {
       request.principal = await identify(request, target, { authenticate: options.authenticate, failures });
       if (target.refusal === undefined) authorize(request, reply);
     }

@@ -1,6 +1,7 @@
-/** The root, health, the OpenAPI document, and a page that shows it. They are open to everybody. */
-import type { FastifyInstance, FastifyReply } from 'fastify';
+/** The root, health, the OpenAPI document, and a page that shows it. They need no key. */
+import type { FastifyInstance, FastifyReply, RouteHandlerMethod } from 'fastify';
 import { readFileSync } from 'node:fs';
+import type { PublicPath } from '../address/router-paths.ts';
 import { openApiDocument } from './openapi.ts';
 
 const PAGE_POLICY =
@@ -22,26 +23,28 @@ const ASSETS = [
   ['/docs/page.css', 'page.css', 'text/css; charset=utf-8'],
 ] as const;
 
-export function serviceRoutes(app: FastifyInstance, { ready }: { ready: () => boolean }): void {
-  app.get('/healthz', { schema: {} }, async (_request, reply) => {
+export function publicRoutes(app: FastifyInstance, { ready }: { ready: () => boolean }): void {
+  const get = (path: PublicPath, handler: RouteHandlerMethod) => app.get(path, { schema: {} }, handler);
+
+  get('/healthz', async (_request, reply) => {
     const isReady = ready();
     reply.code(isReady ? 200 : 503).header('cache-control', 'no-store');
     return { status: isReady ? 'ready' : 'starting' };
   });
 
   const page = asset('root.html');
-  app.get('/', { schema: {} }, async (request, reply) => {
+  get('/', async (request, reply) => {
     reply.header('vary', 'accept');
     if (!/\btext\/html\b/.test(request.headers.accept ?? '')) return ROOT;
     pageHeaders(reply).type('text/html; charset=utf-8');
     return page;
   });
 
-  app.get('/openapi.json', { schema: {} }, async () => openApiDocument(app));
+  get('/openapi.json', async () => openApiDocument(app));
 
   for (const [url, name, type] of ASSETS) {
     const bytes = asset(name);
-    app.get(url, { schema: {} }, async (_request, reply) => {
+    get(url, async (_request, reply) => {
       pageHeaders(reply).type(type);
       return bytes;
     });
