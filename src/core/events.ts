@@ -8,7 +8,7 @@ export type Level = 'debug' | 'info' | 'warn' | 'error';
 const text = (meaning: string) => ({ kind: 'text', meaning }) as const;
 const number = (meaning: string) => ({ kind: 'number', meaning }) as const;
 
-/** A field has the same name and meaning in every event. Never a body, a key or the content of a file. */
+/** A field has the same name and meaning in every event. No field has a body, a key or the content of a file. */
 export const FIELDS = {
   resource: text('name of the resource'),
   deployment: text('name of the deployment'),
@@ -214,7 +214,7 @@ export const EVENTS = {
   'line.failed': event('debug', 'a line has failed for good', [
     'batch',
     'line',
-    'upstream?',
+    'upstream',
     'status?',
     'attempts',
     'reason',

@@ -27,6 +27,8 @@ export interface LineTrouble {
   /** The latest reply, and what it says. */
   reply: UpstreamReply;
   failure: ClassifiedFailure;
+  /** The name of the upstream that gave the latest reply. */
+  upstream: string;
   /** When the latest reply came (monotonic ms). */
   failedAtMs: number;
   /** Calls that are held against the line. */

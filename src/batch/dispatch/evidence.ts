@@ -49,13 +49,14 @@ export function gatherEvidence(call: FailedCall, { retriesMax }: { readonly retr
 }
 
 function noteFailure({ line, backlog, batchRoute, nowMs, reply, failure }: FailedCall): LineTrouble {
-  const { route } = batchRoute;
+  const { route, upstream } = batchRoute;
   const isThrottled = failure.kind === 'throttled';
   if (isThrottled && (line.trouble?.throttles ?? 0) === 0) route.firstThrottleAtMs = nowMs;
   if (line.trouble === null) backlog.troubled += 1;
   const trouble: LineTrouble = (line.trouble ??= {
     reply,
     failure,
+    upstream: upstream.name,
     failedAtMs: nowMs,
     attempts: 0,
     throttles: 0,
@@ -69,6 +70,7 @@ function noteFailure({ line, backlog, batchRoute, nowMs, reply, failure }: Faile
   });
   trouble.reply = reply;
   trouble.failure = failure;
+  trouble.upstream = upstream.name;
   trouble.failedAtMs = nowMs;
   if (isThrottled) trouble.throttles += 1;
   return trouble;

@@ -129,7 +129,7 @@ export class Failures {
   /** The reply to the line's latest call becomes its result. */
   recordFailure(line: Line, backlog: Backlog): void {
     assert(line.trouble !== null, 'a line that never failed is recorded as failed');
-    const { reply, failure, attempts } = line.trouble;
+    const { reply, failure, attempts, upstream } = line.trouble;
     const name = requestNameOf(line, backlog);
     const payload =
       reply.kind === 'answer' ? answerLine(name, reply) : unansweredLine(name, toUpstreamError(reply));
@@ -141,6 +141,7 @@ export class Failures {
     this.#deps.log.event('line.failed', {
       batch: backlog.batch.id,
       line: line.number,
+      upstream,
       status: reply.status,
       attempts,
       reason: failure.text,
