@@ -5,7 +5,7 @@ import { nowS, type Clock } from '../core/clock.ts';
 import type { Failpoint } from '../core/failpoint.ts';
 import type { UuidSource } from '../core/ids.ts';
 import type { Log } from '../core/log.ts';
-import { RetryStorms } from '../core/retry-storm.ts';
+import { RetryStorms } from '../serving/retry-storm.ts';
 import type { Deployments } from '../deployments/port.ts';
 import type { Servers } from '../serving/servers.ts';
 import type { BlobStore } from '../stores/blobs/port.ts';

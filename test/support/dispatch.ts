@@ -7,7 +7,7 @@ import type { Batch } from '../../src/contract/batch.ts';
 import { assert } from '../../src/core/assert.ts';
 import { noFailpoints } from '../../src/core/failpoint.ts';
 import { silentLog } from '../../src/core/log.ts';
-import { RetryStorms } from '../../src/core/retry-storm.ts';
+import { RetryStorms } from '../../src/serving/retry-storm.ts';
 import { Servers } from '../../src/serving/servers.ts';
 import type { ResultStore, StateStore, WorkStore } from '../../src/stores/state/ports.ts';
 import type { Upstream, UpstreamReply } from '../../src/upstream/port.ts';

@@ -1,6 +1,6 @@
 import type { Batch } from '../../contract/batch.ts';
 import { assert } from '../../core/assert.ts';
-import type { RetryStorms } from '../../core/retry-storm.ts';
+import type { RetryStorms } from '../../serving/retry-storm.ts';
 import { classifyFailure, isAccepted } from '../../serving/classify.ts';
 import type { ServingDeps } from '../../serving/deps.ts';
 import type { Server } from '../../serving/server.ts';

@@ -4,7 +4,7 @@ import type { Batch } from '../../contract/batch.ts';
 import type { Clock } from '../../core/clock.ts';
 import { noFailpoints } from '../../core/failpoint.ts';
 import { silentLog } from '../../core/log.ts';
-import { RetryStorms } from '../../core/retry-storm.ts';
+import { RetryStorms } from '../../serving/retry-storm.ts';
 import { Servers } from '../../serving/servers.ts';
 import type { Deployment } from '../../deployments/port.ts';
 import { Recorder } from '../results/recorder.ts';

@@ -1,6 +1,6 @@
 import { assert } from '../../core/assert.ts';
 import { backoffMs } from '../../core/backoff.ts';
-import type { RetryStorms } from '../../core/retry-storm.ts';
+import type { RetryStorms } from '../../serving/retry-storm.ts';
 import type { ServingDeps } from '../../serving/deps.ts';
 import { mayBeDown, type ClassifiedFailure } from '../../serving/failure.ts';
 import { NO_USAGE } from '../../upstream/port.ts';

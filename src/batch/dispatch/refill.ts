@@ -1,6 +1,6 @@
 import { LINE_BYTES_MAX, toBatchEndpoint } from '../../contract/batch.ts';
 import { assert } from '../../core/assert.ts';
-import { scanRequestLine, stringAt } from '../../core/json-scan.ts';
+import { scanRequestLine, stringAt } from '../request-line.ts';
 import { LineSplitter } from '../../core/lines.ts';
 import type { WorkStore } from '../../stores/state/ports.ts';
 import { InputDamage, type Inputs } from '../inputs.ts';

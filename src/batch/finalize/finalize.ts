@@ -4,7 +4,6 @@ import { assert } from '../../core/assert.ts';
 import { nowS, type Clock } from '../../core/clock.ts';
 import type { Failpoint } from '../../core/failpoint.ts';
 import type { UuidSource } from '../../core/ids.ts';
-import { scanRequestLine } from '../../core/json-scan.ts';
 import { LineSplitter, type SourceLine, type OversizedLine } from '../../core/lines.ts';
 import type { Log } from '../../core/log.ts';
 import type { BlobStore, StoredBlob } from '../../stores/blobs/port.ts';
@@ -16,6 +15,7 @@ import {
   type ResultStore,
 } from '../../stores/state/ports.ts';
 import { InputDamage, type Inputs } from '../inputs.ts';
+import { scanRequestLine } from '../request-line.ts';
 import { requestIdStart, UNANSWERED, unansweredLine } from '../results/result-line.ts';
 
 export interface FinalizeDeps {

@@ -1,6 +1,6 @@
 import type { BatchEndpoint } from '../../contract/batch.ts';
 import type { FaultOfLine } from '../../contract/inspection.ts';
-import type { ByteRange } from '../../core/json-scan.ts';
+import type { ByteRange } from '../request-line.ts';
 import { invalidRequest, required, typeAt } from './faults.ts';
 import type { RequestShape } from './scan.ts';
 

@@ -1,6 +1,6 @@
 import { LINE_BYTES_MAX } from '../../contract/batch.ts';
 import { assert } from '../../core/assert.ts';
-import { scanRequestLine } from '../../core/json-scan.ts';
+import { scanRequestLine } from '../request-line.ts';
 import { LineSplitter } from '../../core/lines.ts';
 import { isInlineData, MILLITOKENS_OF_INLINE_DATA, MILLITOKENS_OF_NUMBER } from './tokens.ts';
 

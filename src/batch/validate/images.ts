@@ -1,6 +1,6 @@
-import type { ByteRange } from '../../core/json-scan.ts';
+import type { ByteRange } from '../request-line.ts';
 
-/** The names of the two kinds of part end so. A search looks for the first byte of these, which is rare in texts. */
+/** Both names of image parts end with these bytes. A search looks for the first of them, which is rare in texts. */
 const ENDINGS = [Buffer.from('_url"'), Buffer.from('_image"')];
 const UNDERSCORE = 0x5f;
 

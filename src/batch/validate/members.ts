@@ -1,4 +1,4 @@
-import { type ByteRange, stringAt } from '../../core/json-scan.ts';
+import { type ByteRange, stringAt } from '../request-line.ts';
 
 export const KEYS_MAX = 10_000;
 /** For so few names, comparing them in pairs is faster than a set of strings. */

@@ -9,9 +9,9 @@ import type { Inspector } from './port.ts';
 export interface InspectorPoolOptions {
   /** Returns where the bytes of a blob lie on this machine. */
   readonly resolvePath: (blobId: string) => string;
-  /** At most so many files are read at a time. */
+  /** How many files are read at a time, at most. */
   readonly threads: number;
-  /** Beyond so many waiting files, callers are told to come back later. */
+  /** When more files than this wait, callers are told to come back later. */
   readonly waitingMax?: number;
   /** The heap of each thread may grow to this size. */
   readonly heapMbMax?: number;

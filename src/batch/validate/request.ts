@@ -1,5 +1,5 @@
 import { type BatchEndpoint, BATCH_ENDPOINTS, toBatchEndpoint } from '../../contract/batch.ts';
-import { type ByteRange, stringAt } from '../../core/json-scan.ts';
+import { type ByteRange, stringAt } from '../request-line.ts';
 import type { FaultOfLine } from '../../contract/inspection.ts';
 import { quote } from '../../core/quote.ts';
 import { faultOfContent } from './content.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { stringAt } from '../../core/json-scan.ts';
+import { stringAt } from '../request-line.ts';
 import { DEPTH_MAX, type LineFault, LineScanner, type RequestShape } from './scan.ts';
 
 const scan = (line: string | Buffer): RequestShape | LineFault => new LineScanner().scan(Buffer.from(line));

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 
-import type { ByteRange } from '../../core/json-scan.ts';
+import type { ByteRange } from '../request-line.ts';
 import { isNamed, Members } from './members.ts';
 import {
   isInlineDataAt,
@@ -19,7 +19,6 @@ export interface RequestShape {
   readonly method: ByteRange | undefined;
   readonly url: ByteRange | undefined;
   readonly body: ByteRange | undefined;
-  /** The estimated tokens of the body. */
   readonly model: ByteRange | undefined;
   readonly stream: ByteRange | undefined;
   readonly background: ByteRange | undefined;
@@ -29,6 +28,7 @@ export interface RequestShape {
   readonly prompt: ByteRange | undefined;
   readonly previousResponseId: ByteRange | undefined;
   readonly conversation: ByteRange | undefined;
+  /** The estimated tokens of the body. */
   readonly tokens: number;
 }
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import { scanRequestLine, stringAt } from './json-scan.ts';
+import { scanRequestLine, stringAt } from './request-line.ts';
 
 /** Writes JSON with the freedom that JSON gives: white space anywhere, any character as an escape. */
 const spelled = (value: unknown, random: () => number): string => {

@@ -1,5 +1,5 @@
-import type { Clock } from './clock.ts';
-import type { Log } from './log.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Log } from '../core/log.ts';
 
 const EVERY_MS = 60_000;
 /** Fewer retries in a minute are normal for a network. */

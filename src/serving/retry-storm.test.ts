@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createLog } from './log.ts';
+import { createLog } from '../core/log.ts';
 import { RetryStorms } from './retry-storm.ts';
 
 function storms() {

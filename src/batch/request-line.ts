@@ -1,4 +1,4 @@
-import { assert } from './assert.ts';
+import { assert } from '../core/assert.ts';
 
 /** Bytes `[start, end)` of a line. Of a string it includes the quotes, so that `line.subarray` is JSON. */
 export interface ByteRange {
