@@ -91,12 +91,11 @@ export async function openPepper(
 
 /** Says what is wrong with the pepper, and changes nothing. */
 export async function pepperFault({
-  dataDir: { path, pepper },
-  state: { installation },
-}: {
-  readonly dataDir: Pick<DataDir, 'path' | 'pepper'>;
-  readonly state: Pick<StateStore, 'installation'>;
-}): Promise<string | null> {
+  dataDir,
+  state,
+}: Pick<Halves, 'dataDir' | 'state'>): Promise<string | null> {
+  const { path, pepper } = dataDir;
+  const { installation } = state;
   const expected = await installation.get('pepper_check');
   if (pepper !== undefined && (expected === undefined || expected === checkOf(pepper))) return null;
   if (!(await installation.hasKeys())) return null;
@@ -171,9 +170,15 @@ async function judge(halves: Halves) {
   return { mark, databaseId, verdict: verdictOn({ mark, databaseId, evidence }) };
 }
 
+/**
+ * - `same`: both halves have the same id.
+ * - `confirmed`: they have, and the id of the directory is still pending.
+ * - `restored`: the database is from a backup that was made before it had an id, and its files are there.
+ * - `new`: the database has no id, the directory has none or a pending one, and their files agree.
+ * - `foreign`: anything else.
+ */
 type Verdict = 'same' | 'confirmed' | 'restored' | 'new' | 'foreign';
 
-/** `restored`: the database is from a backup that was made before it had an id, and its files are there. */
 function verdictOn({ mark, databaseId, evidence }: Facts): Verdict {
   if (databaseId !== undefined) {
     if (!('id' in mark) || mark.id !== databaseId) return 'foreign';

@@ -23,12 +23,14 @@ export interface Storage {
   readonly diskGuard: DiskGuard;
 }
 
+interface OpenDeps {
+  readonly log: Log;
+  readonly onFatal: (error: unknown) => void;
+}
+
 type StorageConfig = Pick<AppConfig, 'dataDir' | 'database' | 'adopt' | 'diskReserveBytes' | 'ballastBytes'>;
 
-export async function openStorage(
-  config: StorageConfig,
-  { log, onFatal }: { readonly log: Log; readonly onFatal: (error: unknown) => void },
-): Promise<Storage> {
+export async function openStorage(config: StorageConfig, { log, onFatal }: OpenDeps): Promise<Storage> {
   // Files that are made from here on are for this user alone. A directory that others share keeps its own mode.
   process.umask(0o077);
   const dataDir = await openDataDir(config.dataDir);
@@ -121,15 +123,8 @@ export async function closeStorage({ state, blobs, dataDir }: Storage): Promise<
 
 /** Dispatchers ask before every request, so the answer of the guard is kept. */
 export function watchDiskSpace(
-  {
-    diskGuard,
-    dataDir: { path },
-  }: { readonly diskGuard: DiskGuard; readonly dataDir: Pick<DataDir, 'path'> },
-  {
-    signal,
-    log,
-    onFatal,
-  }: { readonly signal: AbortSignal; readonly log: Log; readonly onFatal: (error: unknown) => void },
+  { diskGuard, dataDir: { path } }: Pick<Storage, 'diskGuard'> & { readonly dataDir: Pick<DataDir, 'path'> },
+  { signal, log, onFatal }: OpenDeps & { readonly signal: AbortSignal },
 ): { readonly isThere: boolean } {
   const diskSpace = { isThere: true };
   const poll = async (): Promise<void> => {

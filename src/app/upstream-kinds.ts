@@ -49,9 +49,8 @@ function toSimulator({ config, behaviour }: Context): Connection {
 async function toHttp(upstream: HttpUpstreamConfig, { log }: Context): Promise<Connection> {
   const { url, apiKey, authStyle, apiVersion, requestTimeoutMs, proxy } = upstream;
   const ca = await readCa(upstream);
-  const isAzure = apiVersion !== null || new URL(url).hostname.endsWith('.azure.com');
   return {
-    kind: isAzure ? 'azure' : 'openai',
+    kind: apiVersion !== null || isAnyAzure(url) ? 'azure' : 'openai',
     fingerprint: fingerprint([url, apiKey, authStyle, apiVersion, requestTimeoutMs, proxy, ca]),
     open: (model) =>
       createHttpUpstream({
@@ -70,6 +69,9 @@ async function toHttp(upstream: HttpUpstreamConfig, { log }: Context): Promise<C
       }),
   };
 }
+
+/** Any service of Azure lists the models that it has, not its deployments. `isAzureOpenai` of the configuration is narrower. */
+const isAnyAzure = (url: string): boolean => new URL(url).hostname.endsWith('.azure.com');
 
 async function readCa({ name, caPath, source }: HttpUpstreamConfig): Promise<string | undefined> {
   if (caPath === null) return undefined;

@@ -6,7 +6,7 @@ import { isBlobId, type FileRow } from '../contract/file.ts';
 import { systemClock } from '../core/clock.ts';
 import { DataDirError, readDataDir } from '../core/data-dir.ts';
 import { readDiskBlobs, type DiskBlobs } from '../stores/blobs/disk.ts';
-import { withoutLive } from '../batch/upload/removal.ts';
+import { unnamed } from '../batch/upload/strays.ts';
 import { BlobNotFound, BlobStoreError } from '../stores/blobs/port.ts';
 import type { StateStore } from '../stores/state/ports.ts';
 import { openPostgresReadOnly } from '../stores/state/postgres/open.ts';
@@ -49,7 +49,7 @@ export interface VerifyProgress {
 }
 
 const PAGE = 500;
-/** An upload has its bytes before its row, for less than this. */
+/** The bytes of an upload come before its row, by less than this. */
 const SECOND_LOOK_MS = 1_000;
 
 /** Compares every row with its bytes and all bytes with the rows. It changes nothing, and needs no lock. */
@@ -179,18 +179,12 @@ async function damageOf(
 
 /** Blobs that no row names, now and a moment later: an upload may have been under way. */
 async function straysAmong(ids: readonly string[], { state, blobs }: Stores): Promise<string[]> {
-  const first = await unnamed(ids, state);
+  const first = await unnamed({ state }, ids);
   if (first.length === 0) return [];
   await systemClock.sleep(SECOND_LOOK_MS);
   const strays: string[] = [];
-  for (const id of await unnamed(first, state)) if ((await blobs.size(id)) !== undefined) strays.push(id);
+  for (const id of await unnamed({ state }, first)) if ((await blobs.size(id)) !== undefined) strays.push(id);
   return strays;
-}
-
-async function unnamed(ids: readonly string[], state: StateStore): Promise<string[]> {
-  const unused = await withoutLive({ state }, ids);
-  const known = new Set(await state.files.existing(unused));
-  return unused.filter((id) => !known.has(id));
 }
 
 interface Inventory {

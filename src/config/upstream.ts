@@ -148,7 +148,7 @@ function connect(
     ...placed,
     url: entry.url,
     apiKey: entry.apiKey ?? null,
-    authStyle: entry.authStyle ?? (isAzure(entry.url) ? 'api-key' : 'bearer'),
+    authStyle: entry.authStyle ?? (isAzureOpenai(entry.url) ? 'api-key' : 'bearer'),
     apiVersion: entry.apiVersion ?? null,
     requestTimeoutMs: entry.requestTimeout ?? requestTimeoutMs,
     caPath: entry.caFile ?? null,
@@ -156,5 +156,6 @@ function connect(
   };
 }
 
-const isAzure = (url: string): boolean =>
+/** Resources of Azure OpenAI take a key in `api-key`. Other services of Azure take it as a bearer token. */
+const isAzureOpenai = (url: string): boolean =>
   /\.(openai|cognitiveservices|services\.ai)\.azure\.com$/.test(new URL(url).hostname);

@@ -1,9 +1,9 @@
-import { asObject } from './json.ts';
+import { asObject, type JsonObject } from './json.ts';
 
 export interface LocalServer {
   /** The product, such as `Ollama`. It is `A model server` when nothing tells which one. */
   readonly name: string;
-  /** A value for `--upstream`. */
+  /** Users give it as `--upstream`. */
   readonly baseUrl: string;
   readonly models: readonly string[];
 }
@@ -15,7 +15,7 @@ interface Candidate {
 }
 
 export interface DetectOptions {
-  /** The port of Offpeak itself. */
+  /** The port of Offpeak itself, which is not asked. */
   readonly skipPort?: number;
   readonly timeoutMs?: number;
   readonly candidates?: readonly Candidate[];
@@ -65,7 +65,7 @@ async function probe({ port, own }: Candidate, timeoutMs: number): Promise<Local
 const ANSWER_BYTES_MAX = 1024 * 1024;
 
 /** Returns undefined when the answer is no success or no JSON object. */
-async function getJson(url: string, signal: AbortSignal): Promise<object | undefined> {
+async function getJson(url: string, signal: AbortSignal): Promise<JsonObject | undefined> {
   const response = await fetch(url, { signal, redirect: 'error' });
   let text = '';
   const decoder = new TextDecoder();
@@ -73,12 +73,10 @@ async function getJson(url: string, signal: AbortSignal): Promise<object | undef
     text += decoder.decode(chunk, { stream: true });
     if (text.length > ANSWER_BYTES_MAX) return undefined;
   }
-  const value: unknown = response.ok ? JSON.parse(text) : undefined;
-  return typeof value === 'object' && value !== null ? value : undefined;
+  return response.ok ? asObject(JSON.parse(text)) : undefined;
 }
 
-function nameOf(list: object): string {
-  const data: unknown = 'data' in list ? list.data : undefined;
+function nameOf({ data }: JsonObject): string {
   const [first] = Array.isArray(data) ? (data as readonly unknown[]) : [];
   const owner = asObject(first)?.['owned_by'];
   return (typeof owner === 'string' && Object.hasOwn(NAMES, owner) && NAMES[owner]) || 'A model server';
@@ -87,13 +85,10 @@ function nameOf(list: object): string {
 const MODELS_MAX = 20;
 
 /** Returns undefined when it is no list of models. */
-function idsOf(list: object): string[] | undefined {
-  const data: unknown = 'data' in list ? list.data : undefined;
+function idsOf({ data }: JsonObject): string[] | undefined {
   if (!Array.isArray(data)) return undefined;
   return data
-    .map((model: unknown) =>
-      typeof model === 'object' && model !== null && 'id' in model ? model.id : undefined,
-    )
+    .map((model: unknown) => asObject(model)?.['id'])
     .filter((id): id is string => typeof id === 'string' && PRINTABLE.test(id))
     .slice(0, MODELS_MAX);
 }

@@ -2,7 +2,7 @@ import { isBlobId } from '../../contract/file.ts';
 import type { Stray } from '../../stores/blobs/port.ts';
 import { IDS_PER_CALL, withoutLive, type RemovalStores } from './removal.ts';
 
-/** A stray is kept for so long, which is enough to notice that the database was the wrong one. */
+/** A stray is kept for this time, in which an operator can notice that the database was the wrong one. */
 const STRAYS_KEPT_DAYS = 7;
 const DAY_MS = 24 * 3_600_000;
 
@@ -26,7 +26,7 @@ export async function setStraysAside(
     // Invariant: the blobs are listed before uploads, batches and rows are asked. Whoever stored a listed blob is then still
     // under way, or has committed the row that `existing` finds. In another order a blob in use could be set aside.
     const candidates = ids.filter((id) => isBlobId(id) && !uploading.has(id));
-    for (const id of await unknown(stores, candidates))
+    for (const id of await unnamed(stores, candidates))
       if (await stores.blobs.setAside({ id, day })) found.add(id);
   });
   return found;
@@ -36,12 +36,7 @@ export async function setStraysAside(
 export async function bringStraysBack(stores: RemovalStores): Promise<Strays> {
   const found = new Tally();
   await inGroups(stores.blobs.listAside(), async (strays) => {
-    const ids = new Set(
-      await unknown(
-        stores,
-        strays.map(({ id }) => id),
-      ),
-    );
+    const ids = await unnamedAmong(stores, strays);
     for (const stray of strays)
       if (!ids.has(stray.id) && (await stores.blobs.bringBack(stray))) found.add(stray.id);
   });
@@ -54,12 +49,7 @@ export async function removeOldStrays(stores: RemovalStores, nowMs: number): Pro
   const lastDay = dayOf(nowMs - (STRAYS_KEPT_DAYS + 1) * DAY_MS);
   await inGroups(stores.blobs.listAside(), async (strays) => {
     const old = strays.filter(({ id, day }) => isBlobId(id) && day <= lastDay);
-    const ids = new Set(
-      await unknown(
-        stores,
-        old.map(({ id }) => id),
-      ),
-    );
+    const ids = await unnamedAmong(stores, old);
     for (const stray of old.filter(({ id }) => ids.has(id))) {
       await stores.blobs.removeAside(stray);
       found.add(stray.id);
@@ -68,7 +58,15 @@ export async function removeOldStrays(stores: RemovalStores, nowMs: number): Pro
   return found;
 }
 
-async function unknown(stores: RemovalStores, ids: readonly string[]): Promise<string[]> {
+const unnamedAmong = async (stores: RemovalStores, strays: readonly Stray[]): Promise<ReadonlySet<string>> =>
+  new Set(await unnamed(stores, strays.map(idOf)));
+const idOf = ({ id }: Stray): string => id;
+
+/** Returns the blobs that neither a row nor a live batch names. */
+export async function unnamed(
+  stores: Pick<RemovalStores, 'state'>,
+  ids: readonly string[],
+): Promise<string[]> {
   const unused = await withoutLive(stores, ids);
   const existing = new Set(await stores.state.files.existing(unused));
   return unused.filter((id) => !existing.has(id));
