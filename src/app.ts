@@ -1,3 +1,4 @@
+/** The composition root. Only this file and those in `app/` name an implementation of a port. */
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import { openControlPlane, type OpenedControlPlane } from './app/control-plane.ts';
@@ -16,8 +17,6 @@ import { systemUuid } from './core/ids.ts';
 import { proxiesOf } from './core/proxy.ts';
 import type { ControlPlane } from './deployments/control/port.ts';
 import { createHttpServer } from './http/server.ts';
-
-/** The composition root. Only this file and those in `app/` name an implementation of a port. */
 
 export interface App extends Core {
   readonly http: FastifyInstance;

@@ -5,7 +5,7 @@ import type { Values } from './sections.ts';
 
 /** What has changed in a configuration that is read again. It has names only, because values may be keys. */
 export interface Changes {
-  /** `deployment default/chat added`, `--concurrency`. */
+  /** Texts such as `deployment default/chat added` and `--concurrency`. */
   readonly applied: readonly string[];
   /** Flags of options whose new value is used from the next start on. */
   readonly needRestart: readonly string[];

@@ -82,7 +82,7 @@ function resolveResources(values: Values, at: Locate): ResolvedResource[] {
 interface Place {
   readonly values: Values;
   readonly at: Locate;
-  /** Place in `resources`. -1: it is not there. */
+  /** The index of the entry in `resources`. -1: it is not there. */
   readonly index: number;
   /** Deployments that do not stand in the entry. */
   readonly more: readonly DeploymentEntry[];

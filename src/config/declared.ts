@@ -20,7 +20,7 @@ export interface DeclaredResource extends Pick<
 > {
   /** Key 1 and key 2, as far as the configuration gives them. */
   readonly keys: readonly string[];
-  /** True: a key that is not given here belongs to the API. False: the resource has no other keys. */
+  /** Whether the API may make the keys that are not given here. When it may not, the resource has no other keys. */
   readonly sharesKeys: boolean;
   /** Names are unique. */
   readonly deployments: readonly DeclaredDeployment[];

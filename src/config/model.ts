@@ -5,7 +5,7 @@ import { count, each, flag, mapping, name, oneOf, price, region, text, textOr } 
 
 const everywhere = oneOf('everywhere').schema;
 const regions = textOr(everywhere, each(region.schema, 'region'));
-/** `none`: the offer gives none. */
+/** The offer gives this quota. `none`: it gives none. */
 const tokens = z.preprocess(
   (raw) => (raw === 'none' ? null : raw),
   count(1, ENQUEUED_TOKENS_MAX).schema.nullable(),

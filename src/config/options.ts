@@ -329,7 +329,7 @@ export const OPTIONS = {
 
 export type OptionName = keyof typeof OPTIONS;
 
-/** A value for every option. */
+/** It has a value for every option. */
 export type OptionValues = {
   readonly [Name in OptionName]: (typeof OPTIONS)[Name] extends Option<infer T, infer D>
     ? Widen<T, D>

@@ -14,7 +14,6 @@ export const resourceName: Kind<string> = {
 /** Azure's ids of subscriptions are GUIDs. Here any name will do. */
 export const subscription: Kind<string> = name;
 
-/** A tenant. */
 export const resource = mapping({
   name: resourceName.schema,
   location: region.schema.optional(),

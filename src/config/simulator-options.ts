@@ -6,7 +6,7 @@ const DAY_MS = 24 * 3_600_000;
 const simulated = <T, const D extends T | null>(entry: Option<T, D>): Option<T, D> =>
   option({ ...entry, reloads: true, commands: ['serve', 'run', 'simulator'] });
 
-/** Part of the table of options. */
+/** These options are part of the table in `options.ts`. */
 export const SIMULATOR_OPTIONS = {
   simulatorLatencyMs: simulated({
     flag: 'simulator-latency',

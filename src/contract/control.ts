@@ -33,7 +33,7 @@ export type WhenFull = (typeof WHEN_FULL)[number];
 /** One capacity unit of a batch SKU, in enqueued tokens (docs/contract.md §0). */
 export const TOKENS_PER_CAPACITY = 1_000;
 
-/** So long younger batches may pass a batch that waits for room. From then on the room is kept for it. */
+/** For this time younger batches may pass a batch that waits for room. From then on the room is kept for it. */
 export const QUEUE_PASS_S = 15 * 60;
 
 /** The tenant. */
@@ -94,13 +94,13 @@ export const DEPLOYMENT_DEFAULTS = {
 } as const satisfies Partial<DeploymentSettings>;
 
 export const ENQUEUED_TOKENS_MAX = 1e15;
-/** Of one deployment. */
+/** The limit of one deployment. */
 export const CONCURRENCY_MAX = 10_000;
 export const UPSTREAMS_NAMED_MAX = 100;
-/** Of a resource or deployment. */
+/** The limit of a resource or deployment. */
 export const TAGS_MAX = 50;
 
-/** A deployment as it was asked for. `deployments/port.ts` has what it is while it serves. */
+/** A deployment as it is stored. `deployments/port.ts` has what it is while it serves. */
 export interface DeploymentRow extends DeploymentSettings {
   readonly resourceId: string;
   /** What callers put in `model`. Unique in its resource, case-sensitive. */

@@ -13,7 +13,7 @@ export interface UploadRow {
   readonly resourceId: string;
   readonly filename: string;
   readonly purpose: FilePurpose;
-  /** The bytes of all parts together must be so many. */
+  /** The sum of the sizes of all parts must be this. */
   readonly bytes: number;
   readonly status: UploadStatus;
   /** Unix seconds. */

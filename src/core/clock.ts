@@ -1,8 +1,8 @@
 /** Time, as an argument: production reads the system, a simulation replays a seed. */
 export interface Clock {
-  /** Wall clock, milliseconds since 1970. May jump; only for timestamps that people read. */
+  /** Milliseconds since 1970 by the wall clock. It may jump, so it is only for timestamps that people read. */
   now(): number;
-  /** Monotonic milliseconds. For every interval, deadline and back-off. */
+  /** Monotonic milliseconds. Every interval, deadline and back-off uses them. */
   mono(): number;
   /** Resolves after `delayMs`; rejects with `signal.reason` when aborted first. */
   sleep(delayMs: number, signal?: AbortSignal): Promise<void>;

@@ -34,7 +34,7 @@ export interface DiskGuardOptions {
   readonly dir: string;
   readonly clock: Clock;
   readonly freeBytesMin: number;
-  /** 0: there is no ballast. */
+  /** The size of the ballast. 0: there is none. */
   readonly ballastBytes: number;
   readonly disk?: GuardedDisk;
 }

@@ -1,12 +1,12 @@
 /** A line that is not blank. Numbers count every physical line, blank ones too. */
 export interface SourceLine {
-  /** 1-based. */
+  /** The first line has number 1. */
   readonly line: number;
-  /** Without its line end. A view of the chunk when the line lies within one. */
+  /** The line without its line end. It is a view of the chunk when the line lies within one. */
   readonly bytes: Buffer;
   /** Where it starts in the file. */
   readonly byteStart: number;
-  /** With its line end: the next line starts at `byteStart + byteLength`. */
+  /** The length with the line end: the next line starts at `byteStart + byteLength`. */
   readonly byteLength: number;
 }
 

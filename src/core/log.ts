@@ -1,6 +1,6 @@
 import { EVENTS, type EventFields, type EventName, type FieldName, type Level } from './events.ts';
 
-/** What the operator reads. It never throws and never waits: no request, no batch and no shutdown depends on it. */
+/** The log that the operator reads. It never throws and never waits: no request, no batch and no shutdown depends on it. */
 export interface Log {
   event<Name extends EventName>(name: Name, fields: EventFields<Name>): void;
 }

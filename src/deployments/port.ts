@@ -12,17 +12,17 @@ export interface Deployment {
   readonly sku: Sku;
   /** Says why it takes no batches at present, and what to do. Null: it takes them. */
   readonly unusable: string | null;
-  /** False: lines with images are refused. */
+  /** Whether lines may have images. If not, they are refused. */
   readonly takesImages: boolean;
   /** Input tokens that its live batches may hold together. */
   readonly enqueuedTokensMax: number;
-  /** With dynamic quota: tokens that all live batches of its quota may hold before its own limit counts. Null: off. */
+  /** A batch is also admitted when all live batches of the quota, with it, hold no more tokens. Null: dynamic quota is off. */
   readonly sharedTokensMax: number | null;
   /** Holds for batches that do not say it themselves. */
   readonly whenFull: WhenFull;
   /**
-   * The least loaded healthy one takes the next request. Without any, batches wait. They are the same objects as long as
-   * nothing changes.
+   * The open upstreams. The least loaded one that is healthy takes the next request; batches wait while none is. The objects
+   * are the same as long as nothing changes.
    */
   readonly upstreams: readonly Upstream[];
   /** Requests in flight at most, over all upstreams. */
@@ -32,6 +32,6 @@ export interface Deployment {
 /** Answers change while the service runs: deployments are made, changed and deleted; upstreams come and go. */
 export interface Deployments {
   find(scope: Scope, name: string): Promise<Deployment | undefined>;
-  /** By name. */
+  /** The list is ordered by name. */
   list(scope: Scope): Promise<Deployment[]>;
 }

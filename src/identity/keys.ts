@@ -1,4 +1,7 @@
-/** Keys are stored and looked up as digests. Invariant: a key itself is never kept, logged or compared, so none can leak. */
+/**
+ * Keys are stored and looked up as digests. Invariant: a key itself is never logged, compared or stored in the database, or a
+ * log or a stolen database would open the service. Only the first keys are in a file, `first-keys.env`, for the operator.
+ */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Resource } from '../contract/control.ts';
 import type { Clock } from '../core/clock.ts';

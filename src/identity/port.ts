@@ -9,7 +9,7 @@ export interface Principal {
   readonly location: string | null;
   /** The name in refusals: a token's `oid` or `sub`, else the actor. */
   readonly id: string;
-  /** `resourceId` null: on every resource, and on the service as a whole. */
+  /** Whether the action is allowed. `resourceId` null: on every resource, and on the service as a whole. */
   allows(action: Action, resourceId: string | null): boolean;
   /** Whether the action is allowed on one resource at least. A list then asks `allows` for each entry. */
   allowsSome(action: Action): boolean;
@@ -22,7 +22,7 @@ export type Credential =
 
 export interface Address {
   readonly plane: 'data' | 'control';
-  /** '' when the control plane addresses none. The resource may not exist. */
+  /** The addressed resource, which may not exist. '': the control plane addresses none. */
   readonly resourceId: string;
 }
 
@@ -41,11 +41,11 @@ export type Authenticate = (credential: Credential, address: Address) => Promise
 export interface TokenConfig {
   /** A tenant of Entra. It brings its issuers and keys, and every token must name it as `tid`. */
   readonly tenant?: string | undefined;
-  /** Exact values of `iss`. Default: both issuers of the tenant. */
+  /** Exact values of `iss`. The default is both issuers of the tenant. */
   readonly issuers?: readonly string[] | undefined;
-  /** Accepted values of `aud`. Default: those of Azure. */
+  /** Accepted values of `aud`. The default is those of Azure. */
   readonly audiences?: readonly string[] | undefined;
-  /** Address of the public keys. Default: the tenant's. */
+  /** Address of the public keys. The default is the tenant's. */
   readonly jwksUri?: string | undefined;
   /** How far the issuer's clock and ours may differ. */
   readonly clockSkewMs: number;

@@ -83,7 +83,10 @@ interface CaPaths {
   readonly keyPath: string;
 }
 
-/** Undefined: there is no authority, or it is about to end. Invariant: no other one is replaced, since clients trust it. */
+/**
+ * Returns undefined when there is no authority, or it is about to end. Invariant: another one is never replaced. Otherwise
+ * every client would have to trust a new one.
+ */
 async function readCa({ certPath, keyPath }: CaPaths, nowMs: number): Promise<KeyedCertificate | undefined> {
   const [cert, key] = await Promise.all([readIfThere(certPath), readIfThere(keyPath)]);
   // A first start that was interrupted may have written the key alone.

@@ -36,7 +36,11 @@ export interface Asked {
   readonly endpoint: BatchEndpoint | null;
 }
 
-/** One request on the wire. It gathers its answer, and settles once, by whatever comes first. */
+/**
+ * One request on the wire. It is queued until undici starts it (`#controller`), then sent; once a head has come (`#status`) it
+ * gathers the body. From any mode it settles once: by its answer, a failure, its deadline or its signal, whichever is first.
+ * What comes later is ignored. Its deadline follows the system's clock, as sockets do; `clock` is for dates of `retry-after`.
+ */
 export class HttpCall implements Exchange, EndableCall {
   readonly reply: Promise<UpstreamReply>;
   readonly startedAtMs = performance.now();

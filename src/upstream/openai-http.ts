@@ -25,7 +25,7 @@ export interface HttpUpstreamOptions {
   readonly azureApiVersion?: string;
   /** The model's name at the upstream. The default is the name that the line carries. */
   readonly model?: string;
-  /** A call may take so long, up to the last byte of its answer. */
+  /** A call fails when the last byte of its answer has not come in this time. */
   readonly timeoutMs: number;
   readonly connectTimeoutMs?: number;
   /** It must be at least the deployment's `concurrencyMax`, or requests wait here while their deadline runs. */

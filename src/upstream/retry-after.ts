@@ -37,7 +37,7 @@ const NUMBER = /^-?\d+(\.\d+)?$/;
 const RETRY_AFTER_MS_MAX = 600_000;
 const clampWait = (ms: number): number => Math.min(Math.max(0, Math.ceil(ms)), RETRY_AFTER_MS_MAX);
 
-/** These members say it. A bare number in them counts such units. */
+/** Servers name the wait in these members. A bare number counts units of this many milliseconds. */
 const MEMBERS: Readonly<Record<string, number>> = {
   retry_after_ms: 1,
   retryAfterMs: 1,

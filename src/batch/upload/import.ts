@@ -21,9 +21,9 @@ export interface ImporterOptions {
    * save for loopback hosts. An exact entry may resolve to a private address.
    */
   readonly importHosts?: readonly string[];
-  /** A download fails when no answer or no further byte comes for so long. */
+  /** A download fails when no answer or no further byte comes for this time. */
   readonly idleMs?: number;
-  /** A whole download may take so long. */
+  /** A whole download fails after this time. */
   readonly totalMs?: number;
   readonly lookup?: Lookup;
   /** A proxy resolves names by itself. Behind one the list of hosts alone decides what may be read. */

@@ -20,9 +20,9 @@ import { removeBytes, type RemovalStores } from './removal.ts';
 export interface NewUpload {
   readonly filename: string;
   readonly purpose: FilePurpose;
-  /** All parts together have so many bytes. */
+  /** The sum of the sizes of all parts. */
   readonly bytes: number;
-  /** The file expires so long after its creation. Null: it never does. */
+  /** The file expires this long after its creation. Null: it never does. */
   readonly expiresAfterS: number | null;
   readonly dialect: Dialect;
 }

@@ -17,7 +17,7 @@ export interface Incoming {
 }
 
 const RETRY_AFTER_S = 60;
-/** An upload may take so many bytes between two checks of the disk space. */
+/** The disk space is checked again after this many bytes of an upload. */
 const CHECK_EVERY_BYTES = 16 * 1024 * 1024;
 
 /** Takes bytes from callers. Invariant: the bytes are durable before their row is, or a row could name bytes that are lost. */

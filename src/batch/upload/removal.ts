@@ -9,7 +9,7 @@ export interface RemovalStores {
   readonly blobs: BlobStore;
 }
 
-/** One statement looks up so many ids. */
+/** One statement looks up at most this many ids. */
 export const IDS_PER_CALL = 500;
 
 // Invariant: bytes are removed by a record of their removal, never because a row is absent. A row may be absent because the

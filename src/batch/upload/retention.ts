@@ -3,11 +3,11 @@ import { nowS, type Clock } from '../../core/clock.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
 import { removeBytes, type RemovalStores } from './removal.ts';
 
-/** The operator keeps what has ended for so long. Null: for ever. */
+/** How long the operator keeps what has ended. Null: for ever. */
 export interface Keep {
-  /** Counted from a batch's end. Its output and error files go with it. */
+  /** This is counted from the end of a batch. Its output and error files go with it. */
   readonly batchesMs: number | null;
-  /** Counted from a file's creation. A file with an expiry of its own keeps to that. */
+  /** This is counted from the creation of a file. A file with an expiry of its own keeps to that. */
   readonly filesMs: number | null;
   readonly auditMs: number | null;
 }
@@ -24,7 +24,7 @@ export interface Pruned {
   readonly auditRows: number;
 }
 
-/** One step removes so many rows, which takes some milliseconds of the store's thread. */
+/** One step removes at most this many rows, which takes some milliseconds of the store's thread. */
 const LIMIT = 100;
 /** Between two steps the store serves others, and the disk catches up. */
 const PAUSE_MS = 20;

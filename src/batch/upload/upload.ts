@@ -18,7 +18,7 @@ export interface Upload {
   readonly filename: string;
   readonly purpose: FilePurpose;
   readonly chunks: AsyncIterable<Uint8Array>;
-  /** The file expires so long after its creation. Null: it never does. */
+  /** The file expires this long after its creation. Null: it never does. */
   readonly expiresAfterS: number | null;
   /** A refused name is told in the words of this dialect, which is Azure's when left out. */
   readonly dialect?: 'azure' | 'openai';
@@ -51,7 +51,7 @@ export interface Uploader {
 }
 
 export interface Sweep {
-  /** So many blobs of deleted files had stayed behind and are removed. */
+  /** How many blobs of deleted files had stayed behind and are removed. */
   readonly removed: number;
   readonly setAside: Strays;
   /** These were set aside days ago, and are removed now. */

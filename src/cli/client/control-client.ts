@@ -60,7 +60,7 @@ export class ControlClient {
     return this.#change('PATCH', this.#account(name), { shape: Account, body });
   }
 
-  /** False: there was nothing to delete. */
+  /** Resolves to false when there was nothing to delete. */
   deleteResource(name: string): Promise<boolean> {
     return this.#delete(this.#account(name));
   }

@@ -65,7 +65,7 @@ export type Model = z.output<typeof Model>;
 
 /** What the deployments of one model and SKU use of the quota. */
 export const Usage = z.looseObject({
-  /** `OpenAI.GlobalBatch.gpt-4o`. */
+  /** A name such as `OpenAI.GlobalBatch.gpt-4o`. */
   name: z.looseObject({ value: z.string() }),
   offpeak: z.looseObject({
     allocated_tokens: z.number(),

@@ -144,7 +144,7 @@ const summary = (deployment: Deployment): string[] => [
   servedBy(deployment),
 ];
 
-/** `1,234 held of 50K, 90K more wanted by 2 waiting batches`. */
+/** Returns text such as `1,234 held of 50K, 90K more wanted by 2 waiting batches`. */
 function tokensLine(deployment: Deployment): string {
   const { held, waiting, waiting_batches } = deployment.properties.offpeak?.enqueued_tokens ?? { held: 0 };
   const batches =

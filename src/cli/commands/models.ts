@@ -34,7 +34,7 @@ function row(found: { location: string; model: Model; usages: readonly Usage[] }
   ];
 }
 
-/** `GlobalBatch 200M, DataZoneBatch no limit, Standard`. Only batch SKUs have a quota of enqueued tokens. */
+/** Returns text such as `GlobalBatch 200M, DataZoneBatch no limit, Standard`. Only batch SKUs have such a quota. */
 export function skusAndQuota({ model }: Model, usages: readonly Usage[]): string {
   const skus = (model.skus ?? []).map(({ name, usageName }) => {
     if (!BATCH_SKUS.some((sku) => sku === name)) return name;

@@ -51,7 +51,7 @@ function quotaRow(usage: Usage & { readonly location: string }): string[] {
   ];
 }
 
-/** `OpenAI.GlobalBatch.gpt-4.1` → GlobalBatch and gpt-4.1. */
+/** Splits a name such as `OpenAI.GlobalBatch.gpt-4.1` into GlobalBatch and gpt-4.1. */
 export function modelAndSku(name: string): { model: string; sku: string } {
   const [, sku = '', ...model] = name.split('.');
   return { sku, model: model.join('.') };

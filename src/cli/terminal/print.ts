@@ -5,7 +5,7 @@ import { displayWidth, padTo, wrap } from './width.ts';
 export const plain = (text: string): string =>
   stripVTControlCharacters(text).replaceAll(/(?![\t\n])[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, '');
 
-/** The same on one line: tabs and newlines become spaces. */
+/** Does the same, and puts the text on one line: tabs and newlines become spaces. */
 export const oneLine = (text: string): string => plain(text.replaceAll(/\s+/g, ' '));
 
 export const print = (line: string): void => {

@@ -7,7 +7,7 @@ export interface Progress {
   readonly total: number;
   readonly completed: number;
   readonly failed: number;
-  /** Null: not known. */
+  /** These two are null while they are not known. */
   readonly requestsPerSecond: number | null;
   readonly etaS: number | null;
   /** Why the batch does not move; null: it moves. */

@@ -89,7 +89,7 @@ function mergeModels(
   return byName;
 }
 
-/** The model takes the place of the same version and stays the default if that was, or is added. */
+/** Adds the model, or puts it in place of the same version. It is the default if the version that it replaces was. */
 function withModel(versions: readonly CatalogModel[], model: CatalogModel): CatalogModel[] {
   const replaced = versions.find(({ version }) => version === model.version);
   const added = { ...model, isDefault: model.isDefault || (replaced?.isDefault ?? false) };

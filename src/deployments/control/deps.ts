@@ -5,6 +5,6 @@ import type { Fleet } from '../fleet/fleet.ts';
 export interface ControlPlaneDeps extends ReshareDeps {
   readonly fleet: Fleet;
   readonly digest: (key: string) => string;
-  /** Invariant: `applyConfiguration` uses the same one. Otherwise a reload and the API could change deployments at once. */
+  /** Invariant: `applyConfiguration` uses the same one. Otherwise a reload and the API could run at the same time. */
   readonly exclusive: Exclusive;
 }

@@ -64,7 +64,7 @@ interface ModelSku {
 const isOffered = (catalog: Catalog, { model, sku }: ModelSku, location: string): boolean =>
   catalog.versions(model).some((version) => catalog.offered(version, location).includes(sku));
 
-/** Versions and offers may differ. The largest limit is shown, so that nobody is told less than he can have. */
+/** Versions and offers may differ. The largest limit is shown, so that nobody is told less than they can have. */
 function limitOf(catalog: Catalog, { model, sku }: ModelSku, offers: readonly Offer[]): number | null {
   const limits = catalog
     .versions(model)

@@ -18,7 +18,7 @@ export interface ApplyDeps {
   readonly upstreams: readonly FleetUpstream[];
   readonly digest: (key: string) => string;
   readonly clock: Clock;
-  /** Invariant: the control plane uses the same one. Otherwise a reload and the API could change deployments at once. */
+  /** Invariant: the control plane uses the same one. Otherwise a reload and the API could run at the same time. */
   readonly exclusive: Exclusive;
 }
 

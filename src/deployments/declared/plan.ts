@@ -24,7 +24,7 @@ import {
 export interface Actual {
   readonly resources: readonly {
     readonly resource: Resource;
-    /** False: it has files or batches. */
+    /** Whether it has neither files nor batches. */
     readonly isEmpty: boolean;
   }[];
   readonly deployments: readonly { readonly row: DeploymentRow; readonly isLive: boolean }[];

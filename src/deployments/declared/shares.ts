@@ -13,7 +13,7 @@ export interface PlacedDeployment {
 export interface PlannedDeployment extends PlacedDeployment {
   /** Where it is declared, as faults name it. */
   readonly source: string;
-  /** True: it names no limit, and takes an equal share of what the others of its quota leave. */
+  /** Whether it names no limit, and so takes an equal share of what the others of its quota leave. */
   readonly takesShare: boolean;
 }
 

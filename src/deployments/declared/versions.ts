@@ -6,7 +6,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import type { Exclusive } from '../exclusive.ts';
 
 export interface UpgradeDeps {
-  /** The catalog until now: that of the last configuration. At a start it is the built-in one. */
+  /** The catalog of the configuration that was in force before. At a start it is the built-in one. */
   readonly before: Catalog;
   readonly catalog: Catalog;
   readonly store: StateStore;

@@ -21,7 +21,7 @@ export interface ServingQuery {
   readonly resourceId: string;
   readonly deployment: string;
   readonly model: string;
-  /** Null or absent: the model has none. */
+  /** The version of the model. Null or absent: the model has none. */
   readonly version?: string | null;
   readonly sku: Sku;
   /** The location of the resource. */

@@ -1,6 +1,6 @@
 /**
- * Single requests. Batch deployments refuse them in the original's words (docs/contract.md §3, §8). Deployments of other
- * SKUs do not serve them yet.
+ * The routes of single requests. All are refused now: by batch deployments in the original's words (docs/contract.md §3, §8),
+ * by deployments of other SKUs because they do not serve them yet.
  */
 import { z } from 'zod';
 import { BATCH_SKUS } from '../../contract/control.ts';

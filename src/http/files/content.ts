@@ -48,7 +48,7 @@ export const downloadHeaders = (reply: FastifyReply, filename: string): FastifyR
     .header('content-disposition', contentDisposition(filename))
     .header('x-content-type-options', 'nosniff');
 
-/** As RFC 6266 asks, with a plain name for old clients, and the true one percent-encoded. */
+/** Follows RFC 6266: old clients get a plain name, others the true one, percent-encoded. */
 export function contentDisposition(filename: string): string {
   const plain = filename.replaceAll(/[^\x20-\x7e]|["\\%]/g, '_');
   const encoded = encodeURIComponent(filename.toWellFormed()).replaceAll(

@@ -141,12 +141,12 @@ export const CompleteUploadBody = z
   })
   .meta({ id: 'CompleteUpload' });
 
-/** For the documentation alone: the form is read as a stream. */
+/** Only the documentation uses it: the form is read as a stream. */
 export const PartForm = z
   .object({ data: z.string().meta({ format: 'binary' }) })
   .meta({ id: 'AddUploadPart' });
 
-/** For the documentation alone: the form is read as a stream. */
+/** Only the documentation uses it: the form is read as a stream. */
 export const UploadForm = z
   .object({
     purpose: z.literal('batch'),

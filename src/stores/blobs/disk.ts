@@ -50,7 +50,7 @@ const BLOB_ID = /^[A-Za-z0-9_-]{1,128}$/;
 const SHARD = /^[0-9a-f]{2}$/;
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
 const TEMPORARY = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-/** The result of a check is kept for so many blobs. Others are read again. */
+/** The results of checks are kept for at most this many blobs. Others are read again. */
 const CHECKED_MAX = 20_000;
 /** An empty directory may be removed while a blob is renamed into it. That is rare, and hardly happens twice in a row. */
 const RENAMES_MAX = 10;
@@ -80,7 +80,7 @@ export class DiskBlobs implements BlobStore {
   /** Files whose bytes are known to have this hash, as long as their version is this one. */
   readonly #checked = new Map<string, { readonly version: string; readonly sha256: string }>();
 
-  /** For a worker thread that reads the bytes itself. */
+  /** Returns the path for a worker thread, which reads the bytes itself. */
   readonly pathOf = (id: string): string => {
     if (!BLOB_ID.test(id)) throw new BlobNotFound('No blob can have such an id.');
     const hash = createHash('sha256').update(id).digest('hex');

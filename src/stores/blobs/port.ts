@@ -34,7 +34,7 @@ export interface BlobStore {
 /** A blob that was set aside on this day. */
 export interface Stray {
   readonly id: string;
-  /** `2026-11-28`. */
+  /** A date, such as `2026-11-28`. */
   readonly day: string;
 }
 

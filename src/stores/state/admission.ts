@@ -9,9 +9,9 @@ import { withLive } from './batch-rows.ts';
 /** The tokens that a batch asks for, and what decides whether it gets them. */
 export interface Admission {
   readonly tokens: number;
-  /** Tokens that the live batches of its deployment hold, without these. */
+  /** Tokens that the live batches of its deployment hold, without those that are asked for. */
   readonly held: number;
-  /** Tokens that all live batches of the quota group hold, without these. */
+  /** Tokens that all live batches of the quota group hold, without those that are asked for. */
   readonly sharedHeld: number;
   readonly room: Room;
   /** Older batches of the deployment that wait. Those that can never be admitted do not count. */

@@ -3,9 +3,9 @@ import type { Db, Trx } from './database.ts';
 import type { BatchRecord, ColumnTypes } from './schema.ts';
 import { toBatch } from './batch-rows.ts';
 
-/** A list shows so much of each batch's faults. The row has it, so that a list reads nothing else. */
+/** A list shows at most this much of each batch's faults. The row has it, so that a list reads nothing else. */
 const EXCERPT = { faultsMax: 10, charsMax: 4_000 };
-/** The faults that a batch keeps have so many characters at most. */
+/** The faults that a batch keeps have at most this many characters. */
 const CHARS_MAX = 500_000;
 const MESSAGE_CHARS_MAX = 1_000;
 const PARAM_CHARS_MAX = 200;

@@ -128,7 +128,7 @@ export function toCondition(filter: BatchFilter): RawBuilder<SqlBool> {
   return sql<SqlBool>`${sql.ref(field)} ${sql.raw(operator)} ${bound(value)}`;
 }
 
-/** PostgreSQL compares nothing with a text but texts; a null without a type goes with every column. */
+/** PostgreSQL compares a text with a text alone. A null without a type fits every column. */
 function bound(value: Comparison['value']): RawBuilder<unknown> {
   if (value === null) return sql`null`;
   return typeof value === 'number' ? sql`cast(${value} as bigint)` : sql`cast(${value} as text)`;

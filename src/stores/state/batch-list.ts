@@ -9,9 +9,9 @@ import type { Database, Db } from './database.ts';
 import type { BatchQuery } from './ports.ts';
 
 interface Reach {
-  /** The filter is checked on so many batches at a time, which takes a few milliseconds. */
+  /** The filter is checked on this many batches at a time, which takes a few milliseconds. */
   readonly stretchRows: number;
-  /** When another index finds so few batches, they are read and sorted, instead of walking along the order of the page. */
+  /** When another index finds at most this many, they are read and sorted. Otherwise a walk follows the order of the page. */
   readonly fewRows: number;
 }
 
@@ -139,7 +139,7 @@ function conditionsOf(
   ];
 }
 
-/** Returns the strictest condition alone: of two on one side an index takes any. */
+/** Returns the strictest condition alone, because a database uses one of two on the same side, and not always the stricter. */
 function sideOf(
   { bounds, valuesOf, differing }: Walk,
   { at, operator }: { readonly at: Position | null; readonly operator: '>' | '<' | '<=' | '>=' },

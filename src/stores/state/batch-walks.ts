@@ -27,7 +27,7 @@ export interface Walk {
   /** The keys that differ between batches of the walk. */
   readonly differing: readonly RawBuilder<unknown>[];
   readonly valuesOf: (at: Position) => readonly unknown[];
-  /** Below 0: in ascending order all batches of the walk come before `at`. Above 0: all come behind it. 0: `valuesOf` decides. */
+  /** Where all batches of the walk lie, in ascending order. Below 0: before `at`. Above 0: behind it. 0: `valuesOf` decides. */
   readonly rank: (at: Position) => number;
   /** Comparisons of the first key: where the walk begins and ends. */
   readonly bounds: readonly Comparison[];

@@ -10,7 +10,7 @@ import type { FileRecord, Tables } from './schema.ts';
 
 /** SQLite takes 32,766 bound values in a statement at most. */
 const IDS_PER_STATEMENT = 10_000;
-/** A list reads so many rows at a time, in a few milliseconds. */
+/** A list reads at most this many rows at a time, in a few milliseconds. */
 const ROWS_PER_STATEMENT = 1_000;
 const REMOVALS_PER_STATEMENT = 5_000;
 

@@ -12,8 +12,8 @@ import type { ColumnTypes } from './schema.ts';
 type Migration = (db: Db, types: ColumnTypes) => Promise<void>;
 
 /**
- * In order. The position of the last one that ran is the version of a database. Invariant: a released migration never changes.
- * Otherwise two databases of one version would differ.
+ * They run in this order. The position of the last one that ran is the version of a database. Invariant: a released migration
+ * never changes. Otherwise two databases of one version would differ.
  */
 const MIGRATIONS: readonly Migration[] = [
   createTables,
@@ -199,7 +199,7 @@ async function createBatches(db: Db, { text, identity }: ColumnTypes): Promise<v
     .execute();
 }
 
-/** Without foreign keys: a check per result would cost more than the insert. */
+/** The tables have no foreign keys, because a check per result would cost more than the insert. */
 async function createWork(db: Db, { text, bytes }: ColumnTypes): Promise<void> {
   await db.schema
     .createTable('segments')
@@ -339,7 +339,7 @@ async function addDialect(db: Db, { text }: ColumnTypes): Promise<void> {
   await db.deleteFrom('inspections').execute();
 }
 
-/** Without foreign keys: the files of these blobs have no rows any more. */
+/** The table has no foreign keys, because the files of these blobs have no rows any more. */
 async function addRemovals(db: Db, { text }: ColumnTypes): Promise<void> {
   await db.schema
     .createTable('removals')

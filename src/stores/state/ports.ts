@@ -440,7 +440,7 @@ export interface RetentionStore {
 export interface Prune {
   /** What came, or ended, by then is removed. */
   readonly byS: number;
-  /** A call removes so many rows at most. */
+  /** A call removes at most this many rows. */
   readonly limit: number;
 }
 

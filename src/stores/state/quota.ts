@@ -20,7 +20,7 @@ export async function quotaGroupOf(
   return resource && { subscriptionId: resource.subscription_id, location: resource.location, model, sku };
 }
 
-/** The shares of all deployments of the group, without one. */
+/** The sum of the shares of all deployments of the group, except one. */
 export async function allocatedTokens(
   db: Db,
   group: QuotaGroup,

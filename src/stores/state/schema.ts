@@ -100,7 +100,7 @@ interface FilesTable {
   /** Order of arrival, which breaks ties of `created_at`. */
   seq: Generated<number>;
   id: string;
-  /** Null: the blob has the file's id. */
+  /** The blob with the bytes. Null: it has the file's id. */
   blob_id: string | null;
   resource_id: string;
   filename: string;
@@ -146,14 +146,14 @@ interface BatchesTable {
   endpoint: BatchEndpoint;
   dialect: Dialect;
   input_file_id: string;
-  /** Null: the file's own id. */
+  /** The blob with the bytes of the input. Null: it has the file's id. */
   input_blob_id: string | null;
   output_file_id: string;
   error_file_id: string;
   deployment: string | null;
   enqueued_tokens: number;
   when_full: WhenFull | null;
-  /** Null: it does not wait for room. */
+  /** The tokens for which the batch waits. Null: it does not wait for room. */
   waiting_tokens: number | null;
   created_at: number;
   expires_at: number;

@@ -7,7 +7,7 @@ import { withResource } from './lock-order.ts';
 import type { PartOutcome, UploadLimits, UploadStore } from './ports.ts';
 import type { PartRecord, UploadRecord } from './schema.ts';
 
-/** An upload that has ended is remembered for so long, for callers that ask again. */
+/** An upload that has ended is remembered for this time, for callers that ask again. */
 const REMEMBERED_S = 24 * 3_600;
 
 export function createUploadStore(database: Database): UploadStore {

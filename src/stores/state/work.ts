@@ -23,7 +23,7 @@ export function createWorkStore(database: Database): WorkStore {
 
     markSuspect: (segment, line) =>
       database.transact(async (trx) => {
-        const { numUpdatedRows } = await held(trx, segment)
+        const { numUpdatedRows } = await updateIfClaimed(trx, segment)
           .set((eb) => ({
             suspect_crashes: eb
               .case()
@@ -40,8 +40,8 @@ export function createWorkStore(database: Database): WorkStore {
   };
 }
 
-/** The segment, unless another claim has raised its epoch. */
-const held = (trx: Trx, { batchSeq, index, epoch }: Claim) =>
+/** Updates the segment, unless another claim has raised its epoch. */
+const updateIfClaimed = (trx: Trx, { batchSeq, index, epoch }: Claim) =>
   trx
     .updateTable('segments')
     .where('batch_seq', '=', batchSeq)
@@ -121,7 +121,7 @@ async function release(
   const batch = await lockBatch(trx, batchSeq);
   let inDoubt = 0;
   for (const segment of segments) {
-    const { numUpdatedRows } = await held(trx, segment).set({ owner: null }).executeTakeFirst();
+    const { numUpdatedRows } = await updateIfClaimed(trx, segment).set({ owner: null }).executeTakeFirst();
     if (numUpdatedRows === 1n) inDoubt += segment.inDoubt ?? 0;
   }
   if (batch) await addResent(trx, batch, inDoubt);

@@ -165,7 +165,7 @@ const rule = mapping(
       if (typeof given === 'number') return { status: given };
       return isEnd(given) ? { end: given } : given;
     }, outcome),
-    /** The rule is used at most so often. */
+    /** How often the rule is used at most. */
     times: number((value) => Number.isInteger(value) && value >= 1, 'a whole number from 1 on').optional(),
   },
   'a mapping with `do`, and `when` where it is not for all requests',

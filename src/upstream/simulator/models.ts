@@ -7,7 +7,7 @@ export interface ModelTraits {
   readonly kind: 'chat' | 'embedding';
   /** Whether it reasons before it answers. Meanwhile it refuses the parameters of sampling. */
   readonly reasoning: 'always' | 'unless_none' | 'never';
-  /** An answer has at most so many tokens. */
+  /** An answer has at most this many tokens. */
   readonly outputTokensMax: number;
   readonly contextTokensMax: number;
 }

@@ -5,7 +5,7 @@ export interface RateLimits {
   readonly tokensPerMinute?: number | null;
 }
 
-/** Takes one request of so many tokens, and returns 0. When the limit is reached, it returns the milliseconds to wait. */
+/** Takes one request of `tokens`, and returns 0. When the limit is reached, it returns the milliseconds to wait. */
 export function createRateLimit(
   { requestsPerMinute, tokensPerMinute }: RateLimits,
   clock: Clock,

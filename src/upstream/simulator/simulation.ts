@@ -30,7 +30,7 @@ export interface SimulationOptions {
   /** Beyond these limits it answers 429 with `retry-after`. */
   readonly requestsPerMinute?: number | null;
   readonly tokensPerMinute?: number | null;
-  /** A caller waits so long for an answer that never comes. */
+  /** How long a caller waits for an answer that never comes. */
   readonly timeoutMs?: number;
   readonly clock?: Clock;
 }

@@ -31,14 +31,14 @@ export async function execute(
 ): Promise<Batch | 'stopped'> {
   try {
     const { id } = (await earlierBatch(core)) ?? (await submit(core, job, record));
-    const isHopeless = createNoAnswerWatch(waitForUpstreamMs);
+    const hasWaitedTooLong = createNoAnswerWatch(waitForUpstreamMs);
     while (!stopping.aborted) {
       const batch = await core.state.batches.get(SCOPE, id);
       if (!batch) throw new CliError(`${job.stateDir} is damaged: its batch is gone.`, EXIT.failed);
       const progress = progressOf(core, batch);
       view.show(progress);
       if (isTerminal(batch.status)) return batch;
-      if (isHopeless(progress, performance.now()))
+      if (hasWaitedTooLong(progress, performance.now()))
         throw new CliError(nothingAccepted(progress), EXIT.noAnswer);
       await sleep(POLL_MS, undefined, { signal: stopping }).catch(() => {
         // A signal came.

@@ -67,7 +67,7 @@ function errorsBeside(output: Target, input: Input): string {
     : besideInput(input, 'errors');
 }
 
-/** Beside an output that is a file. Otherwise in the user's own state directory, by the hash of the input. */
+/** It lies beside an output that is a file, and otherwise in the user's own state directory, under the hash of the input. */
 function stateDirOf(output: Target, sha256: string): string {
   if (output.kind === 'file') return `${output.realPath}.offpeak`;
   const home = process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state');

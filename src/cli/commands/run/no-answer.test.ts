@@ -13,9 +13,11 @@ const progress = (completed: number, waiting: string | null) => ({
 
 /** The second after which the run gives up; null: it waits on. The batch is polled every second. */
 function givesUpAt(waitingAt: (second: number) => boolean, done = (_second: number) => 0) {
-  const isHopeless = createNoAnswerWatch(30_000);
+  const hasWaitedTooLong = createNoAnswerWatch(30_000);
   for (let second = 0; second < 200; second++) {
-    if (isHopeless(progress(40 + done(second), waitingAt(second) ? 'answers 404' : null), second * 1_000))
+    if (
+      hasWaitedTooLong(progress(40 + done(second), waitingAt(second) ? 'answers 404' : null), second * 1_000)
+    )
       return second;
   }
   return null;

@@ -30,7 +30,7 @@ export type Plan =
   | { readonly kind: 'finished'; readonly record: RunRecord & { readonly finished: object } }
   | { readonly kind: 'retry'; readonly record: RunRecord & { readonly finished: object } };
 
-/** What is to be done. Writes nothing. */
+/** Says what is to be done, and writes nothing. */
 export async function planOf(
   job: Job,
   record: RunRecord | undefined,
@@ -128,7 +128,7 @@ export async function claimDirectory(job: Job, plan: Plan, flags: RunFlags): Pro
       await replaceRecord(stateDir, record);
       return record;
     }
-    if (flags.force || (await readRecord(stateDir))) await giveUp(job);
+    if (flags.force || (await readRecord(stateDir))) await discardEarlierRun(job);
     const made = await createRecord(stateDir, { sent, finished: null, retrying: false });
     if (JSON.stringify(made.sent) === JSON.stringify(sent)) return made;
   } catch (error) {
@@ -148,7 +148,7 @@ const OURS = /^(run\.json(\.\d+)?|data|retry\.jsonl|\.offpeak-[0-9a-f]+\.part)$/
 const OURS_IN_DATA = /^(lock\.db|offpeak\.db|blobs$|pepper|ballast)/;
 
 /** Removes what an earlier run left. Refuses while that run goes on, or if files lie there that no run made. */
-async function giveUp(job: Job): Promise<void> {
+async function discardEarlierRun(job: Job): Promise<void> {
   const foreign = [
     ...(await namesIn(job.stateDir)).filter((name) => !OURS.test(name)),
     ...(await namesIn(dataDirOf(job))).filter((name) => !OURS_IN_DATA.test(name)),

@@ -25,7 +25,7 @@ import { probeUpstream } from './upstream-probe.ts';
 /** Requests in flight are paid for. A person who presses Ctrl-C waits less long than a system that sends SIGTERM. */
 const DRAIN_MS = { SIGINT: 5_000, SIGTERM: 30_000 } as const;
 
-/** `offpeak run`: a whole batch without a server, on the service's own engine. `resume.ts` says how it goes on. */
+/** Runs a whole batch without a service, on the service's own engine. `resume.ts` says how it goes on after a stop. */
 export async function runBatch(path: string, table: TableFlags, flags: RunFlags): Promise<ExitCode> {
   const { values } = await configure('run', table);
   const { upstream } = values;

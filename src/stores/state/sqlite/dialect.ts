@@ -67,7 +67,7 @@ class NodeSqliteDriver implements Driver {
   }
 }
 
-/** Filters make many SQL texts. With so many statements the oldest one is dropped. */
+/** Filters make many SQL texts. Beyond this number of statements the oldest one is dropped. */
 const STATEMENTS_MAX = 500;
 
 class NodeSqliteConnection implements DatabaseConnection {

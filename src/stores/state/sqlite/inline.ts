@@ -86,7 +86,7 @@ function isOlder(version: string): boolean {
   return false;
 }
 
-/** Free pages are kept for later rows. Some are given back when there are so many, and a quarter of the file is free. */
+/** Free pages are kept for later rows. Some are given back from this number on, when a quarter of the file is free. */
 const FREE_PAGES_MIN = 4_096;
 /** These are less than a megabyte, which takes some milliseconds. */
 const PAGES_PER_SHRINK = 100;
