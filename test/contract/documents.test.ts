@@ -15,18 +15,45 @@ test.each(PAGES)('%s has no dead link', async (page) => {
     else if (anchor !== undefined && !anchorsOf(read(target)).has(anchor)) dead.push(link);
   }
 
-  expect(dead).toEqual([]);
+  expect(dead, 'Mend the link, or the heading that it names').toEqual([]);
 });
 
 test('the README has at most 250 lines', () => {
-  expect(read('README.md').split('\n').length - 1).toBeLessThanOrEqual(250);
+  const lines = read('README.md').split('\n').length - 1;
+
+  expect(lines, 'Move details to a page of docs, and link to it').toBeLessThanOrEqual(250);
 });
 
 test('the index of the documents names every page', async () => {
   const index = read('docs/README.md');
   const pages = (await paths('docs/*.md')).map((path) => path.slice('docs/'.length));
 
-  expect(pages.filter((name) => name !== 'README.md' && !index.includes(`](${name})`))).toEqual([]);
+  const missing = pages.filter((name) => name !== 'README.md' && !index.includes(`](${name})`));
+  expect(missing, 'Add a link to docs/README.md').toEqual([]);
+});
+
+test.each(await paths('docs/adr/*.md'))(
+  '%s has its number in the title, and says what, why and at what price',
+  (path) => {
+    const page = read(path);
+    const number = Number(path.slice('docs/adr/'.length, 'docs/adr/0000'.length));
+
+    expect(page, 'The title is "# N. …", with the number of the file').toMatch(
+      new RegExp(`^# ${number}\\. `),
+    );
+    for (const part of ['Decision', 'Why', 'Price'])
+      expect(page, `"A decision" of CONTRIBUTING.md names the parts. Write "**${part}.** …"`).toContain(
+        `\n**${part}.**`,
+      );
+  },
+);
+
+test('no two decisions have one number', async () => {
+  const numbers = (await paths('docs/adr/*.md')).map((path) =>
+    path.slice('docs/adr/'.length, 'docs/adr/0000'.length),
+  );
+
+  expect(numbers, 'Take the next free number').toEqual([...new Set(numbers)]);
 });
 
 describe('what the package carries', () => {
@@ -41,7 +68,10 @@ describe('what the package carries', () => {
         .map((link) => relative(ROOT, resolve(ROOT, dirname(page), link)));
 
       const carried = (path: string) => files.some((name) => path === name || path.startsWith(`${name}/`));
-      expect(targets.filter((path) => !carried(path))).toEqual([]);
+      expect(
+        targets.filter((path) => !carried(path)),
+        'Add the target to "files" of package.json, or do not link to it',
+      ).toEqual([]);
     },
   );
 });
@@ -52,7 +82,10 @@ test('what operations.md quotes is what the program says', async () => {
 
   const phrases = quoted.flatMap((text) => text.split(/…|: |[,;] /)).map((text) => text.trim());
   expect(quoted.length).toBeGreaterThan(5);
-  expect(phrases.filter((phrase) => phrase.length > 3 && !sources.includes(phrase))).toEqual([]);
+  expect(
+    phrases.filter((phrase) => phrase.length > 3 && !sources.includes(phrase)),
+    'Quote in docs/operations.md what the program says now',
+  ).toEqual([]);
 });
 
 const exists = (path: string): Promise<boolean> =>
