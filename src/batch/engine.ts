@@ -27,7 +27,7 @@ import { Scheduler, type Stages } from './scheduler.ts';
 import type { Inspector } from './validate/port.ts';
 
 export interface EngineOptions {
-  /** How many results are committed together. Null: as many as the widest deployment with work has in flight. */
+  /** How many results are committed together. Null: the number follows the largest concurrency of a deployment with work. */
   readonly commitGroupMax: number | null;
   readonly commitLingerMs: number;
   readonly commitBytesMax: number;
@@ -42,13 +42,13 @@ export interface EngineOptions {
   readonly cancelGraceMs: number;
   /** How often the live batches are read when nothing is notified. */
   readonly tickMs: number;
-  /** True: a batch ends as `expired` when its completion window is over. The original never does that. */
+  /** Whether a batch ends as `expired` when its completion window is over. The original never does that. */
   readonly strictWindow: boolean;
-  /** A wait of a batch that lasts so long is logged. */
+  /** How long a batch waits before its wait is logged. */
   readonly waitLoggedAfterMs: number;
 }
 
-/** Their defaults stand in `config/options.ts`. */
+/** These options have their defaults in `config/options.ts`. */
 type ConfiguredOption = 'retriesMax' | 'strictWindow';
 
 const ENGINE_DEFAULTS: Omit<EngineOptions, ConfiguredOption> = {
@@ -81,7 +81,7 @@ export interface EngineDeps {
   readonly suspectTurn: SuspectTurn;
   /** The id under which this process claims segments: no other process of this store has ever had it. */
   readonly workerId: string;
-  /** False: the disk is nearly full, and nothing must be paid for that could not be stored (P10). */
+  /** Whether results could be stored now. While they could not, nothing is sent (P10). */
   readonly hasDiskSpace: () => boolean;
   /** The engine can no longer keep its promises: the process must end. A restart resumes. */
   readonly onFatal: (error: unknown) => void;
@@ -91,7 +91,11 @@ export interface EngineDeps {
 const PURGE_ROWS = 2_000;
 const STOPPED = new Error('the engine stops');
 
-/** Runs every live batch to its end. The scheduler says when a batch goes on; dispatchers are shared per deployment. */
+/**
+ * Runs every live batch to its end. The scheduler says when a batch goes on; the batches of a deployment share a dispatcher. A
+ * new engine does nothing before `start`. Once `stop` is called it is stopping: it sends nothing new, and batches rest where
+ * they are. It is never started again.
+ */
 export class Engine {
   readonly #deps: EngineDeps;
   readonly #options: EngineOptions;
@@ -239,7 +243,7 @@ export class Engine {
     if (planned === 'planned') {
       this.#lifecycleLog.planned(batch, { deployment: deployment.name, total, tokens });
       if (batch.waitingTokens !== null) {
-        // One waiting batch starts at a time, and the others move up.
+        // Waiting batches start one at a time, and the others move up.
         this.#admissionQueue.started(batch, tokens);
         const { resourceId } = batch;
         await this.#scheduler.startNext([{ resourceId, deployment: deployment.name, room }]);
@@ -263,7 +267,8 @@ export class Engine {
       return this.#endDamaged(batch, error);
     }
     if (await state.batches.startFinalizing(batch.seq, nowS(clock))) return 'goes_on';
-    // It was cancelled or has expired, which the next stage sees. Or other processes hold the last segments.
+    // Either the batch was cancelled or has expired, and the next stage sees that. Or other processes have its last segments:
+    // then this one looks again after a rest.
     const now = await state.batches.bySeq(batch.seq);
     if (now?.status === 'in_progress' && !this.#isOver(now)) await this.#scheduler.rest();
     return 'goes_on';

@@ -9,7 +9,7 @@ import type { FileStore } from '../stores/state/ports.ts';
 export class InputDamage extends Error {
   override name = 'InputDamage';
   readonly kind: 'missing' | 'changed';
-  /** The requests in which it was noticed. Null: the file as a whole is not the one that was uploaded. */
+  /** The requests in which it was noticed. Null: a check of the whole file noticed it. */
   readonly at: { readonly firstLine: number; readonly requests: number } | null;
   constructor(
     message: string,
@@ -53,11 +53,14 @@ export function damageText(fileId: string, { kind, at }: Pick<InputDamage, 'kind
 
 const STORED_MAX = 10_000;
 
-/** Reads the inputs of batches. Invariant: what is read has the bytes that were uploaded; otherwise a read rejects. */
+/**
+ * Reads the inputs of batches. Invariant: a read returns the bytes that were uploaded, or rejects. Otherwise results would answer
+ * other requests than those of the caller.
+ */
 export class Inputs {
   readonly #files: Pick<FileStore, 'stored'>;
   readonly #blobs: BlobStore;
-  /** By blob. Invariant: what is stored under an id never changes. */
+  /** The key is the id of the blob. What is stored under an id never changes, so nothing here grows old. */
   readonly #stored = new Map<string, StoredBlob>();
 
   constructor({ files, blobs }: { readonly files: Pick<FileStore, 'stored'>; readonly blobs: BlobStore }) {
@@ -76,7 +79,7 @@ export class Inputs {
     });
   }
 
-  /** Exactly `length` bytes. */
+  /** Returns exactly `length` bytes. */
   async readBytes(
     blobId: string,
     range: { readonly start: number; readonly length: number },

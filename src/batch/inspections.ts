@@ -18,14 +18,14 @@ interface InspectionDeps {
 /** What one pass over an input finds. Whoever asks while the pass is being made shares it. */
 export class Inspections {
   readonly #deps: InspectionDeps;
-  /** By blob. */
+  /** The key is the id of the blob. */
   readonly #running = new Map<string, Promise<Inspection>>();
 
   constructor(deps: InspectionDeps) {
     this.#deps = deps;
   }
 
-  /** From the store, or by a pass. Rejects with `InputDamage`, or with the signal's reason. */
+  /** Returns the stored inspection, or makes one. Rejects with `InputDamage`, or with the signal's reason. */
   async of(scope: Scope, input: Input): Promise<Inspection> {
     const known = await this.#deps.files.inspection(scope, input.id);
     if (known !== undefined) return known;
@@ -34,7 +34,7 @@ export class Inspections {
     return running;
   }
 
-  /** For a caller, who should not wait longer than `waitMs`. Undefined: it takes longer. */
+  /** Returns the inspection to a caller, who waits for `waitMs` at most. Undefined: it takes longer. */
   async soon(scope: Scope, input: Input, waitMs: number): Promise<Inspection | undefined> {
     const { clock, signal } = this.#deps;
     const timer = new AbortController();

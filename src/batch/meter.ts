@@ -1,11 +1,11 @@
 import type { Clock } from '../core/clock.ts';
 
-/** The weight of the past halves in this time: quick enough to follow a change, slow enough to read. */
+/** The weight of the past halves in this time. That is quick enough to follow a change, and slow enough to read. */
 const HALF_LIFE_MS = 10_000;
 
-/** So long after the latest line, the rate is that of all lines so far. */
+/** When no line came for this long, the rate is that of all lines so far. */
 const RECENT_MS = 10_000;
-/** When no line came for so long, and for so many times as long as a line took until then, nobody knows when one will. */
+/** After a silence that is longer than this, and than this many times what a line took until then, no time is shown. */
 const SILENCE_MS = 60_000;
 const SILENCE_GAPS = 5;
 
@@ -38,7 +38,7 @@ export class Meter {
     this.#atMs = nowMs;
   }
 
-  /** How long so many more lines take. Null: nobody can know it. */
+  /** How long `left` more lines take. Null: nobody can know it. */
   secondsFor(left: number): number | null {
     const { done, atMs } = this.#begun;
     const count = this.#done - done;

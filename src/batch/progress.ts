@@ -9,7 +9,7 @@ export interface LiveProgress {
   readonly requestsPerSecond: number;
   readonly etaS: number | null;
   readonly inFlight: number;
-  /** Calls beyond the first, of lines that have no durable result yet. */
+  /** Retries so far of lines that have no durable result yet. */
   readonly retries: number;
   /** Why the batch does not move. Null: it moves. */
   readonly waiting: string | null;

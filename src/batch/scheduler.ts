@@ -39,12 +39,13 @@ export interface SchedulerDeps {
  *
  * A pass reads every live batch and its deployment, and offers the queue those that can go on. There is a pass after each
  * change that is notified, and one every `tickMs`. A batch that the queue delivers goes through its stages until it ends, or
- * rests because it waits for room or for its deployment: then a later pass offers it again.
+ * rests because it waits for room or for its deployment: then a later pass offers it again. From `start` until `signal` is
+ * aborted there are passes and deliveries. After that none begins, and batches rest where they are.
  */
 export class Scheduler {
   readonly #deps: SchedulerDeps;
   #passes: Promise<void> = Promise.resolve();
-  /** Batches that a stage here has moved on, and that did not rest since. */
+  /** Batches that went through a stage here since they last rested. When one of them rests, others are notified. */
   readonly #moved = new Set<number>();
 
   constructor(deps: SchedulerDeps) {

@@ -4,7 +4,7 @@ import type { Log } from '../core/log.ts';
 import { BlobStoreError } from '../stores/blobs/port.ts';
 import { StoreError } from '../stores/state/ports.ts';
 
-/** Trying again later may help: the disk is full, the database busy or away. Anything else is a bug or a broken disk. */
+/** Whether a later try may succeed: the disk is full, or the database is busy or away. Other errors show a bug or a broken disk. */
 export const isTransient = (error: unknown): boolean =>
   (error instanceof StoreError && error.transient) ||
   (error instanceof BlobStoreError && ['disk_full', 'busy', 'read_only'].includes(error.reason));

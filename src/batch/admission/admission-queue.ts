@@ -9,7 +9,7 @@ interface Tokens {
   held: number;
   /** Null: the deployment is gone. */
   readonly limit: number | null;
-  /** Oldest first. */
+  /** The oldest batch is first. */
   waiting: Pick<Batch, 'seq' | 'waitingTokens'>[];
 }
 
@@ -22,7 +22,7 @@ export class AdmissionQueue {
   /** Batches created since the pass under way began, which may not have seen them. */
   #created: { readonly batch: Batch; readonly limit: number; readonly held: number }[] = [];
 
-  /** Call before the live batches are read. */
+  /** Call before the live batches are read. Otherwise a batch that is created meanwhile is missing until the next pass. */
   startPass(): void {
     this.#created = [];
   }
@@ -45,7 +45,7 @@ export class AdmissionQueue {
     for (const created of this.#created) this.#place(created);
   }
 
-  /** A batch was created. `held`: by all live batches of its deployment. */
+  /** A batch was created. `held`: the tokens that all live batches of its deployment hold. */
   add(batch: Batch, { name, enqueuedTokensMax: limit }: Deployment, held: number): void {
     // A repeated create answers with its batch, whatever became of that.
     if (batch.deployment !== name || isTerminal(batch.status)) return;

@@ -21,7 +21,7 @@ export interface CreateRequest {
   readonly dialect: Dialect;
   readonly metadata: Readonly<Record<string, string>> | null;
   readonly outputExpiresAfterS: number | null;
-  /** What to do when there is no room for its tokens; left out: what its deployment says. */
+  /** What to do when there is no room for its tokens. Undefined: its deployment says it. */
   readonly whenFull?: WhenFull | undefined;
   readonly idempotency?: { readonly key: string; readonly bodyDigest: string };
 }

@@ -3,15 +3,15 @@ import type { Dialect } from '../../contract/error.ts';
 import type { FaultOfLine, InputFaults, Inspection, LineGroup } from '../../contract/inspection.ts';
 import { modelMismatch } from '../model-mismatch.ts';
 
-/** The facts of a batch that decide over its input. */
-export interface Judged {
+/** The facts of a batch by which its input is judged. */
+export interface BatchRules {
   readonly endpoint: BatchEndpoint;
   /** Azure lets `/chat/completions` stand for rows that all go to `/responses`; OpenAI does not. */
   readonly dialect: Dialect;
 }
 
 /** The faults that are certain without the deployments: the first model is taken for the right one. */
-export function faultsFor(inspection: Inspection, batch: Judged): InputFaults | null {
+export function faultsFor(inspection: Inspection, batch: BatchRules): InputFaults | null {
   const inPlace = groupsInPlace(inspection, batch);
   const [first] = inPlace;
   return inPlace.reduce(
@@ -21,8 +21,8 @@ export function faultsFor(inspection: Inspection, batch: Judged): InputFaults | 
   );
 }
 
-/** The faults of lines by themselves, and of lines that go elsewhere. */
-export function faultsOfUrls({ errors, groups }: Inspection, batch: Judged): InputFaults | null {
+/** Returns the faults of single lines, and of lines with another url than the batch. */
+export function faultsOfUrls({ errors, groups }: Inspection, batch: BatchRules): InputFaults | null {
   const url = urlOf(groups, batch);
   return groups
     .filter((group) => group.url !== url)
@@ -35,7 +35,7 @@ export function faultsOfUrls({ errors, groups }: Inspection, batch: Judged): Inp
 export type NamedGroup = LineGroup & { readonly model: string };
 
 /** The groups that go where the batch goes, and name a model. */
-export function groupsInPlace({ groups }: Inspection, batch: Judged): NamedGroup[] {
+export function groupsInPlace({ groups }: Inspection, batch: BatchRules): NamedGroup[] {
   const url = urlOf(groups, batch);
   return groups.flatMap(({ model, ...group }) =>
     group.url === url && model !== null ? [{ ...group, model }] : [],
@@ -43,7 +43,7 @@ export function groupsInPlace({ groups }: Inspection, batch: Judged): NamedGroup
 }
 
 /** The url that all lines should have. On Azure, `/chat/completions` also stands for rows that go to `/responses` (docs/contract.md §4). */
-function urlOf(groups: readonly LineGroup[], { endpoint, dialect }: Judged): BatchEndpoint {
+function urlOf(groups: readonly LineGroup[], { endpoint, dialect }: BatchRules): BatchEndpoint {
   const has = (wanted: BatchEndpoint): boolean => groups.some(({ url }) => url === wanted);
   const standsForOthers = dialect === 'azure' && endpoint === '/chat/completions' && !has(endpoint);
   return standsForOthers && has('/responses') ? '/responses' : endpoint;
@@ -52,7 +52,7 @@ function urlOf(groups: readonly LineGroup[], { endpoint, dialect }: Judged): Bat
 export const differs = ({ model }: NamedGroup, right: NamedGroup): FaultOfLine =>
   modelMismatch(model, { name: right.model, line: right.lines[0]?.[0] ?? 0 });
 
-const goesElsewhere = ({ url }: LineGroup, { endpoint }: Judged): FaultOfLine => ({
+const goesElsewhere = ({ url }: LineGroup, { endpoint }: BatchRules): FaultOfLine => ({
   code: 'url_mismatch',
   message: `url '${url}' does not match the endpoint of the batch, '${endpoint}'. Please ensure that all lines have the same url, and that the batch is created with it as its endpoint.`,
   param: 'url',
@@ -79,7 +79,7 @@ export function withFault(
       byLine.set(line, { ...fault, message: `Line ${line}: ${fault.message}`, line });
     }
   }
-  // The list keeps the first faults: beyond its last line, a group knows none of its own.
+  // The list keeps the first faults. Beyond its last line, only the number of faults is known.
   const all = [...ofFile, ...[...byLine.values()].sort((one, other) => (one.line ?? 0) - (other.line ?? 0))];
   const total = data.length + omitted + group.requests - group.faulty;
   if (total === 0) return null;

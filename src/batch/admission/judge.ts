@@ -4,7 +4,14 @@ import { inDialect, type FaultOfLine, type Inspection } from '../../contract/ins
 import type { Scope } from '../../contract/scope.ts';
 import { assert } from '../../core/assert.ts';
 import type { Deployment, Deployments } from '../../deployments/port.ts';
-import { differs, faultsOfUrls, groupsInPlace, withFault, type Judged, type NamedGroup } from './faults.ts';
+import {
+  differs,
+  faultsOfUrls,
+  groupsInPlace,
+  withFault,
+  type BatchRules,
+  type NamedGroup,
+} from './faults.ts';
 
 /** The result of judging a batch by its inspected file: faults of the batch, or the deployment that will answer. */
 export type InputVerdict =
@@ -15,7 +22,7 @@ export type InputVerdict =
 export async function judge(
   scope: Scope,
   inspection: Inspection,
-  batch: Judged,
+  batch: BatchRules,
   deployments: Deployments,
 ): Promise<InputVerdict> {
   const inPlace = groupsInPlace(inspection, batch);

@@ -51,8 +51,8 @@ export async function finalize(
   deps: FinalizeDeps,
 ): Promise<boolean> {
   const written: StoredBlob[] = [];
-  // True when rows name the blobs, or may, as the answer of the store was lost. Other blobs are deleted below, or attempts on a
-  // full disk would fill it further.
+  // Whether rows name the blobs. It is also true while nobody knows, because the answer of the store was lost. Blobs that no row
+  // names are deleted below: otherwise attempts on a full disk would fill it further.
   let mayBeNamed = false;
   try {
     // A batch that ended before it was validated has no requests, and so no files.

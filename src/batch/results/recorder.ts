@@ -14,7 +14,7 @@ export interface RecorderOptions {
    * that requests go on while it is on its way. Null: `follow` derives it from the requests in flight.
    */
   readonly groupMax: number | null;
-  /** A commit also starts when the oldest result has waited so long. */
+  /** A commit also starts when the oldest result has waited for this long. */
   readonly lingerMs: number;
   /** A group is never larger, unless a single result is. */
   readonly groupBytesMax: number;
@@ -30,7 +30,7 @@ interface RecorderDeps {
   readonly onFatal: (error: unknown) => void;
 }
 
-/** `lost`: another worker holds the segment, or the batch takes no more results. */
+/** `lost`: another worker has claimed the segment, or the batch takes no more results. */
 export type Settle = (outcome: 'recorded' | 'lost') => void;
 
 const IN_FLIGHT_MIN = 32;
@@ -80,8 +80,8 @@ export class Recorder {
   }
 
   /**
-   * Whether as many requests and results are not durable as may be in doubt after a crash, so that nothing must be sent (P5).
-   * Results beyond a group that wait for the disk take the place of requests in flight.
+   * Whether nothing may be sent: the requests in flight and the results that are not durable are as many as may be in doubt
+   * after a crash (P5). Results beyond a group that wait for the disk take the place of requests in flight.
    */
   isFull(inFlight: number, inFlightMax: number): boolean {
     return this.#queue.length + this.#committing + inFlight >= this.#groupMax + inFlightMax;
@@ -115,7 +115,7 @@ export class Recorder {
   async #linger(): Promise<void> {
     const timer = new AbortController();
     const waited = this.#deps.clock.sleep(this.#options.lingerMs, timer.signal).catch(() => {
-      // Aborted below: the group is full, or a flush was asked for.
+      // It was aborted below: the group is full, or a flush was asked for.
     });
     await Promise.race([waited, this.#full.promise]);
     timer.abort(WAITED);
