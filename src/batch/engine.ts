@@ -92,9 +92,8 @@ const PURGE_ROWS = 2_000;
 const STOPPED = new Error('the engine stops');
 
 /**
- * Runs every live batch to its end. The scheduler says when a batch goes on; the batches of a deployment share a dispatcher. A
- * new engine does nothing before `start`. Once `stop` is called it is stopping: it sends nothing new, and batches rest where
- * they are. It is never started again.
+ * Runs every live batch to its end, from `start` to `stop`. The scheduler says when a batch goes on; the batches of a deployment
+ * share a dispatcher. An engine that stops sends nothing new, leaves batches where they are, and is never started again.
  */
 export class Engine {
   readonly #deps: EngineDeps;
@@ -191,7 +190,6 @@ export class Engine {
       noteHeld: (batch, deployment, held) => this.#admissionQueue.add(batch, deployment, held),
     });
 
-  /** Undefined once the batch has ended. */
   progress(batch: Batch): LiveProgress | undefined {
     return this.#progress.of(batch);
   }
@@ -267,8 +265,7 @@ export class Engine {
       return this.#endDamaged(batch, error);
     }
     if (await state.batches.startFinalizing(batch.seq, nowS(clock))) return 'goes_on';
-    // Either the batch was cancelled or has expired, and the next stage sees that. Or other processes have its last segments:
-    // then this one looks again after a rest.
+    // Either it was cancelled or has expired: the next stage sees that. Or others have its last segments: it is read again later.
     const now = await state.batches.bySeq(batch.seq);
     if (now?.status === 'in_progress' && !this.#isOver(now)) await this.#scheduler.rest();
     return 'goes_on';

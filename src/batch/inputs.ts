@@ -53,10 +53,7 @@ export function damageText(fileId: string, { kind, at }: Pick<InputDamage, 'kind
 
 const STORED_MAX = 10_000;
 
-/**
- * Reads the inputs of batches. Invariant: a read returns the bytes that were uploaded, or rejects. Otherwise results would answer
- * other requests than those of the caller.
- */
+/** Reads inputs. Invariant: a read returns the bytes that were uploaded, or rejects. Otherwise a batch sends other requests. */
 export class Inputs {
   readonly #files: Pick<FileStore, 'stored'>;
   readonly #blobs: BlobStore;

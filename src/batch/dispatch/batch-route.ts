@@ -121,10 +121,7 @@ export class BatchRoute {
 /** A `probe` finds out whether a server is back. A `route-probe` finds out whether what holds the batch back is over. */
 export type CallKind = 'request' | 'probe' | 'route-probe';
 
-/**
- * Returns the least loaded route that takes a line of the batch now. If none does, `atMs` is when one may; Infinity: no time is
- * known, and a server calls `onPlace` or its watchers.
- */
+/** Returns the least loaded route that takes a line now. Otherwise `atMs` is when one may. Infinity: a server will call. */
 export function chooseRoute(
   { routes, isProven }: { readonly routes: readonly BatchRoute[]; readonly isProven: boolean },
   { nowMs, onPlace }: { readonly nowMs: number; readonly onPlace: () => void },

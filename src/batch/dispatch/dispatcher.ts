@@ -26,14 +26,10 @@ export interface DispatchDeps extends ServingDeps {
   readonly work: WorkStore;
   readonly inputs: Pick<Inputs, 'readBytes'>;
   readonly recorder: Recorder;
-  /** Shared by all dispatchers: health and pace belong to the model server. */
   readonly servers: Servers;
   readonly retryStorms: RetryStorms;
-  /** The id under which this process claims segments. */
   readonly workerId: string;
-  /** Whether results could be stored now. While they could not, nothing is sent (P10). */
   readonly hasDiskSpace: () => boolean;
-  /** Shared by all dispatchers. */
   readonly suspectTurn: SuspectTurn;
   readonly onFatal: (error: unknown) => void;
 }
@@ -408,12 +404,7 @@ export class Dispatcher {
     await this.#deps.recorder.flush();
     const held = [...backlog.segments].filter((segment) => !segment.isLost);
     if (held.length === 0) return;
-    const back = held.map(({ claim: { batchSeq, index, epoch }, inDoubt }) => ({
-      batchSeq,
-      index,
-      epoch,
-      inDoubt,
-    }));
+    const back = held.map(({ claim, inDoubt }) => ({ ...claim, inDoubt }));
     await retryTransient(() => this.#deps.work.release(back), this.#deps);
   }
 

@@ -1,17 +1,14 @@
 import { mayBeDown, type ClassifiedFailure } from '../../serving/failure.ts';
 import type { UpstreamReply } from '../../upstream/port.ts';
 import type { Evidence, Tail } from './who-pays.ts';
-import type { Backlog, Line, LineTrouble } from './backlog.ts';
+import type { LineTrouble } from './backlog.ts';
+import type { Call } from './call.ts';
 import { isAcceptedElsewhere } from './rejections.ts';
-import type { BatchRoute } from './batch-route.ts';
 
 const MINUTE_MS = 60_000;
 
 /** A call whose reply is no success. */
-export interface FailedCall {
-  readonly line: Line;
-  readonly backlog: Backlog;
-  readonly batchRoute: BatchRoute;
+export interface FailedCall extends Call {
   readonly startedAtMs: number;
   readonly nowMs: number;
   readonly reply: UpstreamReply;

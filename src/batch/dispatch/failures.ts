@@ -10,7 +10,7 @@ import { gatherEvidence, type FailedCall } from './evidence.ts';
 import { requestNameOf, type Backlog, type Line } from './backlog.ts';
 import { isSameRejection, judgeRejections } from './rejections.ts';
 import type { BatchRoute } from './batch-route.ts';
-import type { Call, LineTransitions } from './call.ts';
+import type { LineTransitions } from './call.ts';
 
 export interface FailureOptions {
   /** Attempts beyond the first that may be held against a line. */
@@ -40,7 +40,7 @@ export class Failures {
     this.#transitions = transitions;
   }
 
-  receive(call: FailedCall & Call): void {
+  receive(call: FailedCall): void {
     const { line, backlog, batchRoute, failure, startedAtMs, nowMs } = call;
     const { server } = batchRoute;
     const wasThrottled = (line.trouble?.throttles ?? 0) > 0;
@@ -79,7 +79,7 @@ export class Failures {
     this.#settle(decision, call);
   }
 
-  #settle(decision: Decision, call: FailedCall & Call): void {
+  #settle(decision: Decision, call: FailedCall): void {
     const { line, backlog, batchRoute, failure } = call;
     switch (decision) {
       case 'record':
@@ -148,7 +148,7 @@ export class Failures {
     });
   }
 
-  #retryLater({ line, backlog, batchRoute, reply, failure }: FailedCall & Call): void {
+  #retryLater({ line, backlog, batchRoute, reply, failure }: FailedCall): void {
     const waitMs = Math.max(failure.retryAfterMs ?? 0, this.#backoffMs(line, backlog));
     this.#deps.retryStorms.note({
       upstream: batchRoute.server.name,
