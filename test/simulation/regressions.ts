@@ -12,6 +12,7 @@ export const REGRESSIONS: Readonly<Record<number, string>> = {
   399: 'a process that came late failed a batch that its successor had started',
   480: 'a process that came late wrote answered lines into the error file of a cancelled batch',
   529: 'two processes on one store made each other look for work without a pause',
+  1051: 'the tries of an outage in which all were asked to slow down were held against a last line',
   5268: 'the tries of an outage of a day were held against a last line once the server was back',
   20099: 'a create that met a stop was answered with an internal failure',
   201490: 'a process that came late wrote an empty output over that of a cancelled batch',

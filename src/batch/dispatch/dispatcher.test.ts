@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openDispatchBench, type DispatchBench } from '../../../test/support/dispatch.ts';
-import { many } from '../../../test/support/engine.ts';
+import { many, ok } from '../../../test/support/engine.ts';
 import { failure, says } from '../../../test/support/judgement.ts';
 import { claimAll } from '../../../test/support/state-store.ts';
+import type { Upstream, UpstreamProbe } from '../../upstream/port.ts';
 import { InputDamage } from '../inputs.ts';
 import type { Dispatcher } from './dispatcher.ts';
 
@@ -441,4 +442,27 @@ test('each answer is recorded for its own line, whatever the order in which answ
     [4, 'r3'],
     [5, 'r4'],
   ]);
+});
+
+test('the tries of an outage in which the server asked all to slow down are not held against a last line', async () => {
+  let listing: UpstreamProbe = { kind: 'answer', status: 429, message: 'slow down' };
+  const upstream: Upstream = { ...bench.upstream('model-server'), probe: async () => listing };
+  const dispatcher = bench.dispatcher({ upstreams: [upstream] });
+  const batch = await bench.batch('a', many(2));
+  const running = dispatcher.run(batch);
+  await bench.clock.advance();
+  await bench.answer('r0');
+  for (let minute = 0; minute < 20; minute += 1) {
+    if (minute === 19) listing = { kind: 'models', ids: ['m'] };
+    await bench.answer('r1', says(429, 'slow down'));
+    await bench.clock.advance(60_000);
+  }
+
+  for (const reply of [says(504, 'timed out'), says(429, 'wait'), ok]) {
+    await bench.answer('r1', reply);
+    await bench.clock.advance(60_000);
+  }
+  await running;
+
+  expect((await bench.stored(batch)).counts).toEqual({ total: 2, completed: 2, failed: 0 });
 });

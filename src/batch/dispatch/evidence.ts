@@ -90,7 +90,8 @@ function tailOf(
     trouble.tailTries = 0;
     trouble.tailSinceMs = null;
   }
-  if (reachedNobody) return null;
+  // Nor does a try count when everybody may be asked to slow down.
+  if (reachedNobody || (failure.kind === 'throttled' && !serverLives)) return null;
   trouble.tailOf = about;
   if (!backlog.isTail) return null;
   trouble.tailSinceMs ??= nowMs;
