@@ -1,11 +1,9 @@
 import { isUtf8 } from 'node:buffer';
 import type { BatchEndpoint, Usage } from '../contract/batch.ts';
-import { errorWordsOf } from './error-words.ts';
-import type { ErrorWords } from './error-words.ts';
+import { errorWordsOf, type ErrorWords } from './error-words.ts';
 import { answerOfStream, isEventStream } from './event-stream.ts';
 import { faultOf } from './fault.ts';
-import { asObject } from './json.ts';
-import type { JsonObject } from './json.ts';
+import { asObject, type JsonObject } from './json.ts';
 import { NO_USAGE } from './port.ts';
 
 export interface AnswerBody {

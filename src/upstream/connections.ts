@@ -1,5 +1,4 @@
-import { Client, errors } from 'undici';
-import type { Dispatcher } from 'undici';
+import { Client, errors, type Dispatcher } from 'undici';
 
 /** A request on its way, as undici's handler. Its last event is either `onResponseEnd` or `onResponseError`. */
 export interface Exchange extends Dispatcher.DispatchHandler {

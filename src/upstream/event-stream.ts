@@ -1,6 +1,5 @@
 import type { BatchEndpoint } from '../contract/batch.ts';
-import { asObject } from './json.ts';
-import type { JsonObject } from './json.ts';
+import { asObject, type JsonObject } from './json.ts';
 
 /** Whether a body that is no JSON looks like server-sent events. */
 export const isEventStream = (start: string): boolean => /^(data|event|id|retry)?:/.test(start);

@@ -1,8 +1,6 @@
 import type { BatchEndpoint } from '../contract/batch.ts';
-import { errorWords } from './error-words.ts';
-import type { ErrorWords } from './error-words.ts';
-import { asObject } from './json.ts';
-import type { JsonObject } from './json.ts';
+import { errorWords, type ErrorWords } from './error-words.ts';
+import { asObject, type JsonObject } from './json.ts';
 
 /**
  * Returns the failure that a success (2xx) carries, and null for a real answer. Servers send one when the generation breaks

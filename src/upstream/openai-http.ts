@@ -1,10 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { BatchEndpoint } from '../contract/batch.ts';
-import { systemClock } from '../core/clock.ts';
-import type { Clock } from '../core/clock.ts';
+import { systemClock, type Clock } from '../core/clock.ts';
 import { proxyAuthorization } from '../core/proxy.ts';
-import { silentLog } from '../core/log.ts';
-import type { Log } from '../core/log.ts';
+import { silentLog, type Log } from '../core/log.ts';
 import { CallsUnderWay } from './calls-under-way.ts';
 import { Connections } from './connections.ts';
 import { HttpCall } from './http-call.ts';

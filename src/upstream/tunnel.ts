@@ -1,5 +1,4 @@
-import { buildConnector, Client, errors } from 'undici';
-import type { buildConnector as connecting } from 'undici';
+import { buildConnector, Client, errors, type buildConnector as connecting } from 'undici';
 import { describeProxy, proxyAuthorization } from '../core/proxy.ts';
 import { describeError } from './words.ts';
 

@@ -1,5 +1,4 @@
-import { sql } from 'kysely';
-import type { RawBuilder, SqlBool } from 'kysely';
+import { sql, type RawBuilder, type SqlBool } from 'kysely';
 
 import type { BatchEndpoint, BatchStatus } from '../../contract/batch.ts';
 import type { BatchFilter } from './ports.ts';

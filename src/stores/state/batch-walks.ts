@@ -1,5 +1,4 @@
-import { sql } from 'kysely';
-import type { RawBuilder, SqlBool } from 'kysely';
+import { sql, type RawBuilder, type SqlBool } from 'kysely';
 
 import { BATCH_ENDPOINTS, BATCH_STATUSES } from '../../contract/batch.ts';
 import {

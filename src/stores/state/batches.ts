@@ -1,5 +1,4 @@
-import { IDEMPOTENCY_KEY_S, TRANSITIONS } from '../../contract/batch.ts';
-import type { Batch } from '../../contract/batch.ts';
+import { IDEMPOTENCY_KEY_S, TRANSITIONS, type Batch } from '../../contract/batch.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { assert } from '../../core/assert.ts';
 import { couldEverFit, hasRoom, nextToStart } from './admission.ts';

@@ -1,5 +1,4 @@
-import { sql } from 'kysely';
-import type { ColumnDefinitionBuilder, Expression } from 'kysely';
+import { sql, type ColumnDefinitionBuilder, type Expression } from 'kysely';
 
 import { BATCH_STATUSES } from '../../contract/batch.ts';
 import { splitAllErrors } from './batch-errors.ts';

@@ -1,13 +1,10 @@
 import type { BatchEndpoint, Usage } from '../../contract/batch.ts';
-import { isObject } from './body.ts';
-import type { Body } from './body.ts';
+import { isObject, type JsonObject } from '../json.ts';
 import { answerEmbeddings } from './embeddings.ts';
 import { modelVersionOf } from './models.ts';
 import { tokenLogprobs } from './logprobs.ts';
-import { createRandom } from './random.ts';
-import type { Random } from './random.ts';
-import { chosenTool, reply } from './reply.ts';
-import type { Reply } from './reply.ts';
+import { createRandom, type Random } from './random.ts';
+import { chosenTool, reply, type Reply } from './reply.ts';
 import { missing, RequestError, tooMany } from './request-error.ts';
 import { estimateTokens, tokensOf } from './tokens.ts';
 import { checkRequest } from './validation.ts';
@@ -26,7 +23,7 @@ export interface Answer {
 }
 
 /** Makes the answer in the original's shape. Throws `RequestError` for what the original would refuse. */
-export function answer(endpoint: BatchEndpoint, body: Body, context: AnswerContext): Answer {
+export function answer(endpoint: BatchEndpoint, body: JsonObject, context: AnswerContext): Answer {
   if (body['stream'] === true)
     throw new RequestError(
       "The simulator does not stream. Leave 'stream' out, or set it to false.",
@@ -47,7 +44,7 @@ export function answer(endpoint: BatchEndpoint, body: Body, context: AnswerConte
   }
 }
 
-function answerChat(body: Body, context: AnswerContext, random: Random): Answer {
+function answerChat(body: JsonObject, context: AnswerContext, random: Random): Answer {
   const messages = listOf(body['messages']);
   const replies = Array.from({ length: choicesOf(body) }, () =>
     reply(
@@ -95,7 +92,7 @@ function answerChat(body: Body, context: AnswerContext, random: Random): Answer 
   };
 }
 
-function answerCompletion(body: Body, context: AnswerContext, random: Random): Answer {
+function answerCompletion(body: JsonObject, context: AnswerContext, random: Random): Answer {
   const { prompt } = body;
   if (typeof prompt !== 'string' && !Array.isArray(prompt)) throw missing('prompt');
   const prompts =
@@ -127,7 +124,7 @@ function answerCompletion(body: Body, context: AnswerContext, random: Random): A
   };
 }
 
-function answerResponse(body: Body, context: AnswerContext, random: Random): Answer {
+function answerResponse(body: JsonObject, context: AnswerContext, random: Random): Answer {
   const { input, instructions } = body;
   const items = typeof input === 'string' ? [{ role: 'user', content: input }] : listOf(input);
   const format = isObject(body['text']) ? body['text']['format'] : undefined;
@@ -223,8 +220,8 @@ function textOf(content: unknown): string {
   return isObject(part) ? String(part['text']) : String(part ?? '');
 }
 
-const choicesOf = ({ n }: Body): number => (typeof n === 'number' ? n : 1);
-const topOf = ({ top_logprobs: top }: Body): number => (typeof top === 'number' ? top : 0);
+const choicesOf = ({ n }: JsonObject): number => (typeof n === 'number' ? n : 1);
+const topOf = ({ top_logprobs: top }: JsonObject): number => (typeof top === 'number' ? top : 0);
 const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
 /** Responses give a function back like this, with the defaults of what the caller left out. */

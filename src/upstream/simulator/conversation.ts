@@ -1,5 +1,4 @@
-import { isObject } from './body.ts';
-import type { Body } from './body.ts';
+import { isObject, type JsonObject } from '../json.ts';
 import { emptyArray, missing, RequestError, wrongPattern, wrongType, wrongValue } from './request-error.ts';
 
 const ROLES = ['system', 'assistant', 'user', 'function', 'tool', 'developer'];
@@ -35,13 +34,18 @@ export function checkMessages(messages: unknown): void {
 }
 
 /** An assistant that calls or speaks needs no text, and a function may give nothing back. */
-const saysOtherwise = ({ role, ...message }: Body): boolean =>
+const saysOtherwise = ({ role, ...message }: JsonObject): boolean =>
   role === 'function' ||
   (role === 'assistant' &&
     ['tool_calls', 'function_call', 'audio', 'refusal'].some((name) => message[name] != null));
 
 /** Checks the input of a response: a text, or items, of which only messages are checked. It may be left out. */
-export function checkInput({ input, prompt, previous_response_id: previous, conversation }: Body): void {
+export function checkInput({
+  input,
+  prompt,
+  previous_response_id: previous,
+  conversation,
+}: JsonObject): void {
   if (input == null && (prompt ?? previous ?? conversation) != null) return;
   if (input === undefined || input === null) throw missing('input');
   if (typeof input === 'string') return;
@@ -59,7 +63,7 @@ interface Known {
   readonly parts: readonly string[];
 }
 
-function checkMessage(message: Body, at: string, { roles, parts }: Known): void {
+function checkMessage(message: JsonObject, at: string, { roles, parts }: Known): void {
   const { role, content, name } = message;
   if (role === undefined || role === null) throw missing(`${at}.role`);
   if (typeof role !== 'string' || !roles.includes(role)) throw wrongValue(`${at}.role`, role, roles);
@@ -79,7 +83,7 @@ function checkMessage(message: Body, at: string, { roles, parts }: Known): void 
 
 const NAME = /^[^\s<|\\/>]+$/;
 
-function checkPart(part: Body, at: string): void {
+function checkPart(part: JsonObject, at: string): void {
   const { type, text, image_url: image } = part;
   if (type === 'text' || type === 'input_text') {
     if (text === undefined || text === null) throw missing(`${at}.text`);

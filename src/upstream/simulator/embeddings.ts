@@ -1,11 +1,11 @@
 import type { Usage } from '../../contract/batch.ts';
-import type { Body } from './body.ts';
+import type { JsonObject } from '../json.ts';
 import { traitsOf } from './models.ts';
 import { createRandom } from './random.ts';
 import { missing, RequestError, tooMany } from './request-error.ts';
 import { tokensOf } from './tokens.ts';
 
-export function answerEmbeddings(body: Body, model: string): { body: object; usage: Usage } {
+export function answerEmbeddings(body: JsonObject, model: string): { body: object; usage: Usage } {
   const { input, dimensions, encoding_format: encoding } = body;
   if (input === undefined || input === null) throw missing('input');
   if (!isInput(input)) throw INVALID_INPUT();

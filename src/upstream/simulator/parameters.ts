@@ -1,6 +1,5 @@
 import type { BatchEndpoint } from '../../contract/batch.ts';
-import { isObject } from './body.ts';
-import type { Body } from './body.ts';
+import { isObject, type JsonObject } from '../json.ts';
 import { outOfBounds, RequestError, tooLong, unknown, wrongType, wrongValue } from './request-error.ts';
 
 /** Checks one value, which is neither absent nor null. Throws `RequestError`. */
@@ -52,7 +51,7 @@ const stop: Check = (param, value) => {
 const METADATA_MAX = 16;
 const metadata: Check = (param, value) => {
   object(param, value);
-  const entries = Object.entries(value as Body);
+  const entries = Object.entries(value as JsonObject);
   if (entries.length > METADATA_MAX)
     throw new RequestError(
       `Invalid 'metadata': too many properties. Expected an object with at most ${METADATA_MAX} properties, but got an ` +
@@ -171,13 +170,13 @@ const MOVED: Readonly<Record<string, string>> = {
 };
 
 /** Refuses names that the original does not know. */
-export function checkNames(endpoint: BatchEndpoint, body: Body): void {
+export function checkNames(endpoint: BatchEndpoint, body: JsonObject): void {
   for (const name of Object.keys(body))
     if (!Object.hasOwn(PARAMETERS[endpoint], name)) throw unknownIn(endpoint, name);
 }
 
 /** Refuses wrong types and values out of bounds. Null counts as absent. */
-export function checkParameters(endpoint: BatchEndpoint, body: Body): void {
+export function checkParameters(endpoint: BatchEndpoint, body: JsonObject): void {
   for (const [name, check] of Object.entries(PARAMETERS[endpoint])) {
     const value = body[name];
     if (value !== undefined && value !== null) check(name, value);

@@ -1,15 +1,12 @@
 import type { BatchEndpoint } from '../../contract/batch.ts';
 import { systemClock } from '../../core/clock.ts';
 import type { UpstreamReply } from '../port.ts';
-import { MODELS_ENDPOINT } from './behaviour.ts';
-import type { DownAs, Outcome } from './behaviour.ts';
-import { isObject } from './body.ts';
+import { MODELS_ENDPOINT, type DownAs, type Outcome } from './behaviour.ts';
+import { isObject } from '../json.ts';
 import { SIMULATED_MODELS } from './models.ts';
 import type { Script } from './script.ts';
-import { scriptedAnswer } from './scripted.ts';
-import type { WireAnswer } from './scripted.ts';
-import { createSimulation, slept } from './simulation.ts';
-import type { SimulationOptions } from './simulation.ts';
+import { scriptedAnswer, type WireAnswer } from './scripted.ts';
+import { createSimulation, slept, type SimulationOptions } from './simulation.ts';
 
 export interface PlayRequest {
   readonly endpoint: BatchEndpoint | typeof MODELS_ENDPOINT;

@@ -1,5 +1,4 @@
-import { isObject } from './body.ts';
-import type { Body } from './body.ts';
+import { isObject, type JsonObject } from '../json.ts';
 import type { Random } from './random.ts';
 import { missing, RequestError } from './request-error.ts';
 import { sampleSchema } from './schema.ts';
@@ -8,7 +7,7 @@ import { simulatedText } from './text.ts';
 export interface ReplyRequest {
   readonly question: string;
   readonly format?: unknown;
-  readonly body: Body;
+  readonly body: JsonObject;
   readonly tool: Tool | null;
 }
 
@@ -50,7 +49,7 @@ function formatted(question: string, format: unknown, random: Random): string {
   return JSON.stringify(sampleSchema(holder['schema'], random));
 }
 
-export function chosenTool({ tools, tool_choice: choice }: Body): Tool | null {
+export function chosenTool({ tools, tool_choice: choice }: JsonObject): Tool | null {
   if (!Array.isArray(tools) || (choice !== 'required' && !isObject(choice))) return null;
   // Chat completions wrap a function, responses do not.
   const functions = tools

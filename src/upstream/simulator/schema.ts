@@ -1,9 +1,9 @@
+import { isObject, type JsonObject } from '../json.ts';
 import { samplePattern } from './pattern.ts';
-import { between, pick } from './random.ts';
-import type { Random } from './random.ts';
+import { between, pick, type Random } from './random.ts';
 import { RequestError } from './request-error.ts';
 
-type Schema = Readonly<Record<string, unknown>>;
+type Schema = JsonObject;
 
 /**
  * Makes a value that satisfies a JSON schema, within what structured outputs allow: objects, arrays, enum, const, formats,
@@ -35,7 +35,7 @@ class Sampler {
     if (--this.#valuesLeft < 0) throw fault(`describes a value of more than ${VALUES_MAX} parts`);
     if (depth > DEPTH_MAX) throw fault(`nests deeper than ${DEPTH_MAX} levels`);
     if (schema === true || schema === undefined) return 'simulated';
-    if (!isSchema(schema)) throw fault('has a part that is neither an object nor true');
+    if (!isObject(schema)) throw fault('has a part that is neither an object nor true');
     if (typeof schema['$ref'] === 'string') return this.sample(this.#follow(schema['$ref']), depth + 1);
     if ('const' in schema) return schema['const'];
     if (isList(schema['enum'])) return pick(this.#random, schema['enum']);
@@ -81,7 +81,7 @@ class Sampler {
   }
 
   #object(schema: Schema, depth: number): unknown {
-    const properties = isSchema(schema['properties']) ? schema['properties'] : {};
+    const properties = isObject(schema['properties']) ? schema['properties'] : {};
     const required = new Set(isList(schema['required']) ? schema['required'].map(String) : []);
     const named = Object.keys(properties).filter((name) => depth < DEPTH_FULL || required.has(name));
     const names = new Set([...named, ...required]);
@@ -150,12 +150,12 @@ class Sampler {
 
   #resolve(schema: unknown): Schema {
     let target = schema;
-    for (let hops = 0; isSchema(target) && typeof target['$ref'] === 'string'; hops++) {
+    for (let hops = 0; isObject(target) && typeof target['$ref'] === 'string'; hops++) {
       if (hops > DEPTH_MAX) throw fault('has a $ref that leads to itself');
       target = this.#follow(target['$ref']);
     }
     if (target === true) return {};
-    if (!isSchema(target)) throw fault('has a part that is neither an object nor true');
+    if (!isObject(target)) throw fault('has a part that is neither an object nor true');
     return target;
   }
 
@@ -257,7 +257,7 @@ function rank(schema: Schema): number {
 function merge(first: Schema, second: Schema): Schema {
   const merged: Record<string, unknown> = { ...first, ...second };
   for (const key of ['properties', '$defs'])
-    if (isSchema(first[key]) && isSchema(second[key])) merged[key] = { ...first[key], ...second[key] };
+    if (isObject(first[key]) && isObject(second[key])) merged[key] = { ...first[key], ...second[key] };
   if (isList(first['required']) && isList(second['required']))
     merged['required'] = [...first['required'], ...second['required']];
   return merged;
@@ -268,8 +268,6 @@ const without = (schema: Schema, ...keys: string[]): Schema =>
 
 type List = readonly [unknown, ...unknown[]];
 const isList = (value: unknown): value is List => Array.isArray(value) && value.length > 0;
-const isSchema = (value: unknown): value is Schema =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const numberOf = (value: unknown, otherwise: number): number =>
   typeof value === 'number' ? value : otherwise;
 const sizeOf = (value: unknown, otherwise: number): number =>

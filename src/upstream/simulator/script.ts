@@ -1,10 +1,16 @@
 import { hash } from 'node:crypto';
 import type { BatchEndpoint } from '../../contract/batch.ts';
 import type { Clock } from '../../core/clock.ts';
-import { MODELS_ENDPOINT } from './behaviour.ts';
-import type { Behaviour, Conditions, DownAs, Outcome, Range, Rule } from './behaviour.ts';
-import { createRandom } from './random.ts';
-import type { Random } from './random.ts';
+import {
+  MODELS_ENDPOINT,
+  type Behaviour,
+  type Conditions,
+  type DownAs,
+  type Outcome,
+  type Range,
+  type Rule,
+} from './behaviour.ts';
+import { createRandom, type Random } from './random.ts';
 
 export interface ScriptedRequest {
   readonly endpoint: BatchEndpoint | typeof MODELS_ENDPOINT;

@@ -1,6 +1,6 @@
 import type { BatchEndpoint } from '../../contract/batch.ts';
 import { type MODELS_ENDPOINT, type Outcome } from './behaviour.ts';
-import { isObject } from './body.ts';
+import { isObject } from '../json.ts';
 
 /** An answer as the server sends it. */
 export interface WireAnswer {

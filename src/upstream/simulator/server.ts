@@ -1,13 +1,11 @@
 import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { toBatchEndpoint } from '../../contract/batch.ts';
 import { systemClock } from '../../core/clock.ts';
 import type { UpstreamAnswer } from '../port.ts';
 import { MODELS_ENDPOINT } from './behaviour.ts';
-import { createPlay, MODELS_BODY } from './play.ts';
-import type { Played, PlayRequest } from './play.ts';
+import { createPlay, MODELS_BODY, type Played, type PlayRequest } from './play.ts';
 import type { WireAnswer } from './scripted.ts';
 import type { SimulatorOptions } from './simulator.ts';
 

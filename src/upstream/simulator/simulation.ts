@@ -1,17 +1,14 @@
 import { hash } from 'node:crypto';
 import type { BatchEndpoint, Usage } from '../../contract/batch.ts';
-import { nowS, systemClock } from '../../core/clock.ts';
-import type { Clock } from '../../core/clock.ts';
-import { NO_USAGE } from '../port.ts';
-import type { UpstreamReply } from '../port.ts';
+import { nowS, systemClock, type Clock } from '../../core/clock.ts';
+import { NO_USAGE, type UpstreamReply } from '../port.ts';
 import { answer } from './answers.ts';
-import { isObject } from './body.ts';
-import { createRandom } from './random.ts';
-import type { Random } from './random.ts';
+import { isObject } from '../json.ts';
+import { createRandom, type Random } from './random.ts';
 import { createRateLimit } from './rate-limit.ts';
 import { RequestError } from './request-error.ts';
 
-/** For callers in this process that set none. */
+/** Callers in this process that set no timeout have this one. */
 export const TIMEOUT_MS = 600_000;
 
 export interface SimulationOptions {

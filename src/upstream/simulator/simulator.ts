@@ -1,19 +1,15 @@
-import { systemClock } from '../../core/clock.ts';
-import type { Clock } from '../../core/clock.ts';
+import { systemClock, type Clock } from '../../core/clock.ts';
 import { readAnswer } from '../answer.ts';
 import type { Upstream, UpstreamReply } from '../port.ts';
 import { toProbe } from '../probe.ts';
 import { answerReply } from '../reply.ts';
 import { describeRedirect } from '../words.ts';
-import { MODELS_ENDPOINT } from './behaviour.ts';
-import type { Behaviour } from './behaviour.ts';
+import { MODELS_ENDPOINT, type Behaviour } from './behaviour.ts';
 import { SIMULATED_MODELS } from './models.ts';
-import { createPlay } from './play.ts';
-import type { Played, PlayRequest } from './play.ts';
+import { createPlay, type Played, type PlayRequest } from './play.ts';
 import { Script } from './script.ts';
 import type { WireAnswer } from './scripted.ts';
-import { failed, slept, TIMEOUT_MS } from './simulation.ts';
-import type { SimulationOptions } from './simulation.ts';
+import { failed, slept, TIMEOUT_MS, type SimulationOptions } from './simulation.ts';
 
 export interface SimulatorOptions extends SimulationOptions {
   readonly name?: string;

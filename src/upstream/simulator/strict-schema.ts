@@ -1,4 +1,4 @@
-import { isObject } from './body.ts';
+import { isObject } from '../json.ts';
 import { RequestError } from './request-error.ts';
 
 export interface StrictSchema {

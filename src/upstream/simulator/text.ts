@@ -1,5 +1,4 @@
-import { between, pick } from './random.ts';
-import type { Random } from './random.ts';
+import { between, pick, type Random } from './random.ts';
 
 /** The simulator says these. Each text begins with `[simulated]`, so that nobody takes it for a model's. */
 export function simulatedText(question: string, random: Random): string {

@@ -1,4 +1,4 @@
-import { isObject } from './body.ts';
+import { isObject } from '../json.ts';
 
 /** A text has about a quarter as many tokens as characters. */
 export const estimateTokens = (text: string): number => Math.ceil(text.length / 4);

@@ -1,9 +1,7 @@
 import type { BatchEndpoint } from '../../contract/batch.ts';
-import { isObject } from './body.ts';
-import type { Body } from './body.ts';
+import { isObject, type JsonObject } from '../json.ts';
 import { checkInput, checkMessages } from './conversation.ts';
-import { baseOf, OPERATIONS, reasonsOver, traitsOf } from './models.ts';
-import type { ModelTraits } from './models.ts';
+import { baseOf, OPERATIONS, reasonsOver, traitsOf, type ModelTraits } from './models.ts';
 import { checkNames, checkParameters } from './parameters.ts';
 import {
   emptyArray,
@@ -23,7 +21,7 @@ import { tokensOf } from './tokens.ts';
  * Refuses what the original refuses, with its code and its words, so that a faulty pipeline is found before it costs anything.
  * For a model that is none of the original's only types and bounds are checked, as it has names and limits of its own.
  */
-export function checkRequest(endpoint: BatchEndpoint, body: Body, model: string): void {
+export function checkRequest(endpoint: BatchEndpoint, body: JsonObject, model: string): void {
   const traits = traitsOf(model);
   if (traits) checkOperation(endpoint, traits, model);
   const isChat = endpoint === '/chat/completions';
@@ -58,7 +56,7 @@ interface Asked {
 const FORMATS = ['json_object', 'json_schema', 'text'];
 
 /** Chat completions have the format in `response_format`, with a wrapped schema. Responses have it in `text.format`. */
-function checkFormat(body: Body, { isChat, isOriginal }: Asked): void {
+function checkFormat(body: JsonObject, { isChat, isOriginal }: Asked): void {
   const text = isObject(body['text']) ? body['text'] : {};
   const format = isChat ? body['response_format'] : text['format'];
   if (!isObject(format)) return;
@@ -84,7 +82,7 @@ function checkFormat(body: Body, { isChat, isOriginal }: Asked): void {
   if (type === 'json_object' && isOriginal) checkSaysJson(body, isChat);
 }
 
-function checkSaysJson({ messages, input, instructions }: Body, isChat: boolean): void {
+function checkSaysJson({ messages, input, instructions }: JsonObject, isChat: boolean): void {
   if (/json/i.test(JSON.stringify(isChat ? messages : [input, instructions]))) return;
   throw isChat
     ? new RequestError(
@@ -102,7 +100,7 @@ function checkSaysJson({ messages, input, instructions }: Body, isChat: boolean)
 const TOOLS_MAX = 128;
 const NAME = /^[a-zA-Z0-9_-]+$/;
 
-function checkTools({ tools, tool_choice: choice, ...body }: Body, asked: Asked): void {
+function checkTools({ tools, tool_choice: choice, ...body }: JsonObject, asked: Asked): void {
   if (tools === undefined || tools === null) {
     if (!asked.isChat) return;
     if (choice !== undefined && choice !== null && choice !== 'none') throw withoutTools('tool_choice');
@@ -146,7 +144,7 @@ function checkTool(tool: unknown, at: string, { isChat, isOriginal }: Asked): vo
 }
 
 /** These parameters mean nothing without another one. */
-function checkDependents(body: Body): void {
+function checkDependents(body: JsonObject): void {
   const needed = { top_logprobs: 'logprobs', stream_options: 'stream' };
   for (const [param, other] of Object.entries(needed))
     if (body[param] != null && body[other] !== true)
@@ -157,7 +155,7 @@ function checkDependents(body: Body): void {
       );
 }
 
-function checkTraits(endpoint: BatchEndpoint, body: Body, traits: ModelTraits): void {
+function checkTraits(endpoint: BatchEndpoint, body: JsonObject, traits: ModelTraits): void {
   const isChat = endpoint === '/chat/completions';
   if (isChat && traits.reasoning === 'never' && body['reasoning_effort'] != null)
     throw new RequestError('Unrecognized request argument supplied: reasoning_effort', null, null);
@@ -179,7 +177,7 @@ const ALWAYS_REFUSED: Readonly<Record<string, string>> = {
   prediction: '',
 };
 
-function refuseOf(body: Body, refused: Readonly<Record<string, string>>): void {
+function refuseOf(body: JsonObject, refused: Readonly<Record<string, string>>): void {
   for (const [name, instead] of Object.entries(refused))
     if (body[name] != null) throw unsupported(name, instead);
 }
@@ -193,7 +191,7 @@ const DEFAULTS: Readonly<Record<string, unknown>> = {
   top_logprobs: 0,
 };
 
-function checkSampling(body: Body, endpoint: BatchEndpoint): void {
+function checkSampling(body: JsonObject, endpoint: BatchEndpoint): void {
   const { temperature } = body;
   if (temperature != null && temperature !== 1) {
     if (endpoint === '/responses')
@@ -209,7 +207,7 @@ function checkSampling(body: Body, endpoint: BatchEndpoint): void {
     if (body[name] != null && body[name] !== usual) throw unsupported(name);
 }
 
-function checkLengths(body: Body, { outputTokensMax, contextTokensMax, kind }: ModelTraits): void {
+function checkLengths(body: JsonObject, { outputTokensMax, contextTokensMax, kind }: ModelTraits): void {
   const { max_tokens: classic, max_completion_tokens: newer } = body;
   if (classic != null && newer != null)
     throw new RequestError(

@@ -3,8 +3,7 @@ import pg from 'pg';
 
 import type { Database, LockKind, Trx } from '../database.ts';
 import { expectCurrent, migrate } from '../migrations.ts';
-import { StoreError } from '../ports.ts';
-import type { StateStore } from '../ports.ts';
+import { StoreError, type StateStore } from '../ports.ts';
 import type { Tables } from '../schema.ts';
 import { createStateStore } from '../store.ts';
 import { OffpeakPostgresDialect, POSTGRES_TYPES } from './dialect.ts';

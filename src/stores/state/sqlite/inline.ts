@@ -4,8 +4,7 @@ import { Kysely } from 'kysely';
 
 import type { Database } from '../database.ts';
 import { migrate } from '../migrations.ts';
-import { StoreError } from '../ports.ts';
-import type { StateStore } from '../ports.ts';
+import { StoreError, type StateStore } from '../ports.ts';
 import type { Tables } from '../schema.ts';
 import { createStateStore } from '../store.ts';
 import { BUSY_TIMEOUT_MS, nodeSqliteDialect, SQLITE_TYPES } from './dialect.ts';

@@ -2,11 +2,9 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 
 import { portsOf } from '../calls.ts';
-import type { Claim, StateStore } from '../ports.ts';
-import { StoreError } from '../ports.ts';
+import { StoreError, type Claim, type StateStore } from '../ports.ts';
 import { buffersOf, packResults, unpackRows, type Packed } from './packing.ts';
-import { fromWire } from './protocol.ts';
-import type { Reply, Request } from './protocol.ts';
+import { fromWire, type Reply, type Request } from './protocol.ts';
 
 export interface SqliteOptions {
   readonly path: string;

@@ -6,8 +6,7 @@ import { methodsOf, perform } from '../calls.ts';
 import type { ResultRow, StateStore } from '../ports.ts';
 import { openSqliteInline } from './inline.ts';
 import { buffersOf, packRows, unpackResults } from './packing.ts';
-import { toWire } from './protocol.ts';
-import type { Reply, Request } from './protocol.ts';
+import { toWire, type Reply, type Request } from './protocol.ts';
 
 /** The entry of the embedded store's thread. It has the inline store and answers calls on it. */
 const port = parentPort;
