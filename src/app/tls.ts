@@ -6,7 +6,7 @@ import type { DataDir } from '../core/data-dir.ts';
 import { makeServerTls, readServerTls, TlsError, type ServerTls } from '../tls/server-tls.ts';
 
 export interface OpenedTls {
-  /** Null: plain HTTP. */
+  /** Null: the service speaks plain HTTP. */
   readonly tls: ServerTls | null;
   /** The certificate that clients must trust. Null: the service speaks HTTP, or has a certificate of the operator's own. */
   readonly localCertPath: string | null;
@@ -24,7 +24,7 @@ export async function openTls(config: AppConfig, dataDir: Pick<DataDir, 'path'>)
 export async function readOwnTls({ tlsCertPath, tlsKeyPath }: AppConfig): Promise<ServerTls | null> {
   if (tlsCertPath === null || tlsKeyPath === null) return null;
   try {
-    return await readServerTls({ certPath: tlsCertPath, keyPath: tlsKeyPath });
+    return await readServerTls({ certPath: tlsCertPath, keyPath: tlsKeyPath, nowMs: systemClock.now() });
   } catch (error) {
     if (!(error instanceof TlsError)) throw error;
     throw new ConfigError([{ source: '--tls-cert', message: error.message }]);

@@ -134,8 +134,11 @@ test('files of the operator are taken as they are, and faults in them are report
   const [certPath, keyPath] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
   await writeFile(certPath, tls.cert);
   await writeFile(keyPath, tls.key);
+  const paths = { certPath, keyPath, nowMs: Date.now() };
 
-  expect(await readServerTls({ certPath, keyPath })).toMatchObject({ cert: tls.cert, minVersion: 'TLSv1.2' });
-  await expect(readServerTls({ certPath, keyPath: certPath })).rejects.toThrow(/are not a certificate/);
-  await expect(readServerTls({ certPath: join(dir, 'none'), keyPath })).rejects.toThrow(/cannot be read/);
+  expect(await readServerTls(paths)).toMatchObject({ cert: tls.cert, minVersion: 'TLSv1.2' });
+  await expect(readServerTls({ ...paths, keyPath: certPath })).rejects.toThrow(/are not a certificate/);
+  await expect(readServerTls({ ...paths, certPath: join(dir, 'none') })).rejects.toThrow(/cannot be read/);
+  const later = Date.now() + 4_000 * DAY_MS;
+  await expect(readServerTls({ ...paths, nowMs: later })).rejects.toThrow(/ended on/);
 });

@@ -23,6 +23,7 @@ export class TlsError extends Error {
 export async function readServerTls(paths: {
   readonly certPath: string;
   readonly keyPath: string;
+  readonly nowMs: number;
 }): Promise<ServerTls> {
   const [cert, key] = await Promise.all([readPem(paths.certPath), readPem(paths.keyPath)]);
   try {
@@ -32,7 +33,7 @@ export async function readServerTls(paths: {
     throw new TlsError(message, { cause });
   }
   const { validTo } = new X509Certificate(cert);
-  if (Date.parse(validTo) > Date.now()) return { cert, key, minVersion: 'TLSv1.2' };
+  if (Date.parse(validTo) > paths.nowMs) return { cert, key, minVersion: 'TLSv1.2' };
   throw new TlsError(`The certificate ${paths.certPath} ended on ${validTo}. Renew it.`);
 }
 
