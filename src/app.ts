@@ -98,7 +98,7 @@ export async function createApp(
   };
 }
 
-/** For `offpeak run`: the first deployment of the configuration, on its first upstream. */
+/** Opens what `offpeak run` needs: the first deployment of the configuration, on its first upstream. */
 export async function openRunCore(
   config: AppConfig,
   deps: AppDeps & Pick<EngineOptions, 'acceptedBefore'>,

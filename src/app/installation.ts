@@ -18,7 +18,7 @@ export interface Halves {
 }
 
 export interface TieOptions {
-  /** True: the operator says that they belong together. */
+  /** Whether the operator says that they belong together. */
   readonly adopt: boolean;
   readonly log: Log;
   readonly failpoint: Failpoint;

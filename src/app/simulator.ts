@@ -16,7 +16,7 @@ export const simulatorOptions = (options: SimulatorValues) => ({
   seed: options.simulatorSeed,
 });
 
-/** Null: no file is given. A faulty file is a fault of the configuration. */
+/** Returns null when no file is given. A faulty file is a fault of the configuration. */
 export async function readSimulatorBehaviour({
   simulatorBehaviour: path,
 }: Pick<SimulatorValues, 'simulatorBehaviour'>): Promise<Behaviour | null> {

@@ -9,7 +9,7 @@ export interface Declared {
   readonly resources: readonly DeclaredResource[];
   /** The offer of a resource that is the first one of its subscription. */
   readonly offer: Offer;
-  /** For deployments that name no limit and whose model has no quota. */
+  /** The limit of deployments that name none and whose model has no quota. */
   readonly enqueuedTokensDefault: number;
   readonly concurrencyMax: number;
 }

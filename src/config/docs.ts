@@ -32,7 +32,7 @@ function whenChanged(name: OptionName): string {
   return reloads ? 'applied on SIGHUP' : 'needs a restart';
 }
 
-/** For people: \`8080\`, or words. */
+/** The default as people read it: a value such as `8080`, or words. */
 export function defaultText(name: OptionName): string {
   const entry: { default: string | number | boolean | null | readonly string[]; defaultText?: string } =
     OPTIONS[name];

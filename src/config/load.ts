@@ -34,7 +34,7 @@ export interface Sources {
   readonly flags: Partial<Readonly<Record<OptionName, string | string[] | boolean>>>;
   readonly env: NodeJS.ProcessEnv;
   readonly cwd: string;
-  /** True: a missing file is a fault, even when no file was named. */
+  /** Whether a missing file is a fault, even when no file was named. */
   readonly needsFile?: boolean;
 }
 
@@ -58,7 +58,7 @@ export async function loadConfig(sources: Sources): Promise<Loaded> {
   let file: ConfigFile | null = null;
 
   /** Checks the value, and takes it unless an earlier source has given one. */
-  const offer = (name: ValueName, raw: unknown, origin: Origin) => {
+  const consider = (name: ValueName, raw: unknown, origin: Origin) => {
     const schema = isSection(name) ? SECTIONS[name] : OPTIONS[name].kind.schema;
     const parsed = schema.safeParse(raw);
     if (!parsed.success) {
@@ -72,9 +72,10 @@ export async function loadConfig(sources: Sources): Promise<Loaded> {
   for (const name of names) {
     const given = flags[name];
     const variable = envName(name);
-    if (given !== undefined) offer(name, given === true ? 'true' : given, origin(`--${OPTIONS[name].flag}`));
+    if (given !== undefined)
+      consider(name, given === true ? 'true' : given, origin(`--${OPTIONS[name].flag}`));
     if (env[variable] && !isFromKubernetes(variable, env[variable]))
-      offer(name, env[variable], origin(variable));
+      consider(name, env[variable], origin(variable));
   }
   const needsFile = sources.needsFile ?? values['configPath'] !== null;
   const fileName = typeof values['configPath'] === 'string' ? values['configPath'] : CONFIG_FILE;
@@ -83,7 +84,7 @@ export async function loadConfig(sources: Sources): Promise<Loaded> {
     for (const name of file?.unset.names ?? []) faulty.add(name);
     for (const [name, raw] of file?.raw ?? []) {
       const path = isSection(name) ? [name] : (yamlPath(name) ?? []);
-      offer(name, raw, {
+      consider(name, raw, {
         at: (inner = []) => file?.locate([...path, ...inner]) ?? fileName,
         prefix: `${path.join('.')}: `,
       });

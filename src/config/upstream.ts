@@ -15,7 +15,7 @@ const CONNECTION = {
   apiKey: secret.schema.optional(),
   /** Which header carries the key. When omitted, the host decides. */
   authStyle: oneOf(...AUTH_STYLES).schema.optional(),
-  /** With it, Azure's classic paths under the resource's address are used. */
+  /** When given, Azure's classic paths under the resource's address are used. */
   apiVersion: text.schema.optional(),
   requestTimeout: duration(1, DAY_MS).schema.optional(),
   /** Certificates (PEM) to trust instead of the system's. */
@@ -29,7 +29,7 @@ const CONNECTION = {
 /** An upstream that stands in a deployment, for that deployment alone. */
 export const inlineUpstream = mapping({
   ...CONNECTION,
-  /** The model's name there. When omitted, the deployment's model. */
+  /** The model's name there. When omitted, it is the deployment's model. */
   model: text.schema.optional(),
 });
 export type InlineUpstreamEntry = z.output<typeof inlineUpstream>;
@@ -45,7 +45,7 @@ const models = z.preprocess(
 export const upstream = mapping({
   name: name.schema,
   ...CONNECTION,
-  /** The models that it serves. When omitted: every model, under its own name. */
+  /** The models that it serves. When omitted, it serves every model, under its own name. */
   models: models.optional(),
 });
 export type UpstreamEntry = z.output<typeof upstream>;
@@ -55,7 +55,7 @@ export type UpstreamConfig = SimulatorUpstreamConfig | HttpUpstreamConfig;
 interface PlacedUpstream {
   /** Unique among those that a deployment may use. */
   readonly name: string;
-  /** True: the operator gave it its name. False: logs name its address. */
+  /** Whether the operator gave it its name. If not, logs name its address. */
   readonly isNamed: boolean;
   readonly region: string;
   /** Null: it is in the zone of its region. */

@@ -3,7 +3,7 @@ import type { Offer, Sku } from './control.ts';
 /** One version of a model that can be deployed. Built in, or from `models:` of the configuration. */
 export interface CatalogModel {
   readonly name: string;
-  /** Null: a model of the operator's own, which has no version. */
+  /** Null: it is a model of the operator's own, which has no version. */
   readonly version: string | null;
   /** Whether a deployment that names no version gets this one. One version of each name is the default. */
   readonly isDefault: boolean;

@@ -45,7 +45,7 @@ export interface Resource {
   readonly subscriptionId: string;
   readonly resourceGroup: string;
   readonly offer: Offer;
-  /** True: the resource accepts tokens only. */
+  /** Whether the resource accepts tokens only. */
   readonly keyAuthDisabled: boolean;
   readonly owner: Owner;
   readonly tags: Readonly<Record<string, string>>;
@@ -133,9 +133,9 @@ export interface AuditEntry {
   /** Order of the log; also the cursor of its pages. */
   readonly seq: number;
   readonly atS: number;
-  /** Null: the service as a whole. */
+  /** The resource that was changed. Null: it was the service as a whole. */
   readonly resourceId: string | null;
-  /** As in `Scope.actor`. */
+  /** Who called, as in `Scope.actor`. */
   readonly actor: string;
   readonly action: AuditAction;
   /** The object of the action: a deployment's name, the id of a batch or file, `key1`. */

@@ -1,6 +1,6 @@
 /**
  * Whose data a call may touch. Authentication makes it, and every store call on a tenant's data takes it first. Invariant:
- * what belongs to another resource looks as if it did not exist.
+ * what belongs to another resource looks as if it did not exist. Otherwise a caller could learn what others have.
  */
 export interface Scope {
   readonly resourceId: string;

@@ -15,7 +15,7 @@ export interface DiskGuard {
   hasSpace(bytes?: number): Promise<boolean>;
   /** New work met a full disk and has undone its part. There is no space until the next check; the ballast stays. */
   noteFull(): void;
-  /** Not even the record of a cancel or a delete found space. Drops the ballast. */
+  /** Drops the ballast. Call it when not even the record of a cancel or a delete found space. */
   dropBallast(): Promise<void>;
   /** Checks the disk every second until aborted, so that the ballast is dropped and made again unasked. */
   watch(signal: AbortSignal): Promise<void>;

@@ -18,7 +18,7 @@ export class Notifier {
     for (const wake of this.#waiting) wake();
   }
 
-  /** Until `delayMs` are over, `notify` was called more than `since` times, or `signal` aborts. */
+  /** Waits until `delayMs` are over, `notify` was called more than `since` times, or `signal` aborts. */
   async wait(
     clock: Pick<Clock, 'sleep'>,
     {

@@ -38,7 +38,7 @@ function proxyOf(env: Readonly<Record<string, string | undefined>>, name: string
 
 const PROXY_EXAMPLE = 'http://proxy.example.com:3128';
 
-/** Undefined: the value is no http or https proxy. A bare `host:port` is one. */
+/** Returns undefined when the value is no http or https proxy. A bare `host:port` is one. */
 export function toProxy(value: string): URL | undefined {
   const text = value.trim();
   const url = URL.parse(text.includes('://') ? text : `http://${text}`);

@@ -8,7 +8,7 @@ import type { Deployment, Deployments } from './port.ts';
 export interface DirectoryDeps {
   readonly resources: Pick<ResourceStore, 'get'>;
   readonly deployments: Pick<DeploymentStore, 'get' | 'list'>;
-  /** Of the present configuration. */
+  /** The catalog of the present configuration. */
   readonly catalog: () => Catalog;
   readonly fleet: Fleet;
 }

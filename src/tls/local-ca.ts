@@ -125,7 +125,7 @@ async function makeCa(dir: string, { certPath, keyPath }: CaPaths, nowMs: number
   });
   const [cert, key] = [`${made.toString('pem')}\n`, await exportKey(keys.privateKey)];
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  // Invariant: the key is written first. A certificate without its key would stop every start.
+  // Invariant: the key is written first. Otherwise a crash could leave a certificate without its key, which stops every start.
   await writeDurably(keyPath, key);
   await writeDurably(certPath, cert, 0o644);
   return { cert, key };

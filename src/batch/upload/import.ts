@@ -1,7 +1,6 @@
 import { lookup as systemLookup, type LookupAddress } from 'node:dns';
 import { BlockList, isIPv6 } from 'node:net';
-import { Agent, ProxyAgent, request } from 'undici';
-import type { Dispatcher } from 'undici';
+import { Agent, ProxyAgent, request, type Dispatcher } from 'undici';
 import { ApiError } from '../../contract/error.ts';
 import type { FileRow } from '../../contract/file.ts';
 import type { Scope } from '../../contract/scope.ts';

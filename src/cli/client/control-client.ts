@@ -90,7 +90,7 @@ export class ControlClient {
     return this.#change('PATCH', this.#deployment(resource, name), { shape: Deployment, body });
   }
 
-  /** False: there was nothing to delete. */
+  /** Resolves to false when there was nothing to delete. */
   deleteDeployment(resource: string, name: string): Promise<boolean> {
     return this.#delete(this.#deployment(resource, name));
   }

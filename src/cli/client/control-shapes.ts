@@ -14,7 +14,7 @@ export const Account = z.looseObject({
 });
 export type Account = z.output<typeof Account>;
 
-/** Of a key that was shown before, the answer has only the last characters. */
+/** The answer has only the last characters of a key that was shown before. */
 export const Keys = z.looseObject({ key1: z.string().nullish(), key2: z.string().nullish() });
 export type Keys = z.output<typeof Keys>;
 

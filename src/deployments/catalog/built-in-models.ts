@@ -106,7 +106,7 @@ const DATA_ZONE_QUOTA: Readonly<Record<string, Quota>> = {
 interface Version {
   readonly name: string;
   readonly version: string;
-  /** True: the default version of its name. */
+  /** Whether it is the default version of its name. */
   readonly isDefault?: true;
   readonly takesImages: boolean;
   readonly regions: readonly string[];

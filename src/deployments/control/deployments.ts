@@ -168,7 +168,7 @@ function toRow(
 const isOfSameQuota = (one: DeploymentRow, other: DeploymentRow): boolean =>
   one.model === other.model && one.sku === other.sku;
 
-/** True: the place was judged before. A catalog or fleet that has changed since must not stop a change of other settings. */
+/** Whether the place was judged before. Then a catalog or fleet that has changed since must not stop other changes. */
 const isPlacedAs = (one: DeploymentRow, other: DeploymentRow): boolean =>
   isOfSameQuota(one, other) &&
   one.version === other.version &&

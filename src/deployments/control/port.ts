@@ -21,7 +21,7 @@ export interface ControlPlane {
   }): Promise<Resource[]>;
   getResource(resourceId: string): Promise<Resource | undefined>;
   putResource(actor: string, wanted: ResourceWanted): Promise<{ created: boolean; resource: Resource }>;
-  /** False: there is none. */
+  /** Resolves to false when there is none. */
   deleteResource(actor: string, resourceId: string): Promise<boolean>;
   /** Makes the keys that are missing. A key is shown once: `value` is null unless the key was made just now. */
   listKeys(actor: string, resourceId: string): Promise<KeyShown[]>;
@@ -32,7 +32,7 @@ export interface ControlPlane {
     scope: Scope,
     wanted: DeploymentWanted,
   ): Promise<{ created: boolean; deployment: DeploymentView }>;
-  /** False: there is none. */
+  /** Resolves to false when there is none. */
   deleteDeployment(scope: Scope, name: string): Promise<boolean>;
   /** Every location that has a resource or that the catalog names. */
   listLocations(): Promise<string[]>;
@@ -81,8 +81,8 @@ export interface ModelOffered {
 export interface UsageView extends QuotaGroup {
   readonly allocatedTokens: number;
   readonly heldTokens: number;
-  /** Null: no limit. */
+  /** The limit of the quota. Null: there is none. */
   readonly limitTokens: number | null;
-  /** Tokens that a new deployment can have, with those that shares of the configuration would give up. Null: no limit. */
+  /** Tokens that a new deployment can have, with those that shares of the configuration would give up. Null: any number. */
   readonly availableTokens: number | null;
 }

@@ -12,14 +12,14 @@ import { quotaKey, quotaTokensOf, shareOut, type PlacedDeployment } from './shar
 
 export interface ReshareDeps {
   readonly store: StateStore;
-  /** Of the present configuration. */
+  /** The catalog of the present configuration. */
   readonly catalog: () => Catalog;
   /** The present configuration. */
   readonly declared: () => Declared;
   readonly clock: Clock;
 }
 
-/** False: nothing was changed, because no deployment has a share, or because the shares are too small. */
+/** Resolves to false, and changes nothing, when no deployment has a share, or when the shares are too small. */
 export const giveWayTo = async (wanted: PlacedDeployment, deps: ReshareDeps): Promise<boolean> =>
   reshare([...(await othersOf(wanted, deps.store)), wanted], deps);
 

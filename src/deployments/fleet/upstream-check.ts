@@ -9,7 +9,7 @@ import { servingQuery, type FleetUpstream } from './serving.ts';
 export interface UpstreamState {
   readonly name: string;
   readonly state: 'ready' | 'unready' | 'unknown' | 'simulated';
-  /** For people: "answers and lists 3 models". */
+  /** A text for people, such as "answers and lists 3 models". */
   readonly reason: string;
 }
 

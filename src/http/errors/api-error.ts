@@ -4,7 +4,7 @@ import { ApiError, type ApiErrorCode } from '../../contract/error.ts';
 import { BlobNotFound, BlobStoreError, BlobTooLarge } from '../../stores/blobs/port.ts';
 import { StoreError } from '../../stores/state/ports.ts';
 
-/** By the codes of what Fastify and its parsers throw for bad input. */
+/** The keys are the codes of what Fastify and its parsers throw for bad input. */
 const FRAMEWORK_ERRORS: Readonly<Record<string, readonly [ApiErrorCode, string]>> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [
     'unsupportedMediaType',

@@ -9,7 +9,7 @@ export interface ResultSource {
   readonly state: Pick<StateStore, 'batches' | 'files' | 'results'>;
   readonly blobs: BlobStore;
   readonly batch: Batch;
-  /** True for the lines of the output file, false for those of the error file. */
+  /** Whether these are the lines of the output file. If not, they are those of the error file. */
   readonly ok: boolean;
 }
 
@@ -64,7 +64,7 @@ async function* readCertain(
   }
 }
 
-/** Undefined when the batch has ended: its rows may be half purged, and its files have all results. */
+/** Returns undefined when the batch has ended: its rows may be half purged, and its files have all results. */
 async function readPage(source: ResultSource, afterLine: number): Promise<ResultRow[] | undefined> {
   const { state, batch, ok } = source;
   const rows = await state.results.page(batch.seq, { ...PAGE, afterLine, ok });

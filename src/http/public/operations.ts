@@ -13,7 +13,7 @@ export interface Operation {
   readonly topic: Topic;
   readonly sentence: string;
   readonly curl: string | undefined;
-  /** Only where the route itself has none. */
+  /** It is given only where the route itself has none. */
   readonly summary: string | undefined;
 }
 
@@ -70,7 +70,7 @@ const CURL: Readonly<Record<string, string>> = {
   [`GET ${SUBSCRIPTION}/modelCapacities`]: ONE_MODEL,
 };
 
-/** By method and path, as the router knows it. A route that is not here is not shown. */
+/** The keys are method and path, as the router knows them. A route that is not here is not shown. */
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map([
   ...on('files', {
     [`POST ${DATA_PLANE}/files`]: 'Stores a JSONL file of requests. A batch can use it at once.',

@@ -36,7 +36,7 @@ export async function openDiskBlobs(options: DiskBlobsOptions): Promise<DiskBlob
   return new DiskBlobs({ dir, fs, uuid, openFilesMax, blockBytes });
 }
 
-/** For reading only. It makes nothing, and leaves empty directories where they are. */
+/** Opens the blobs for reading only. It makes nothing, and leaves empty directories where they are. */
 export const readDiskBlobs = ({ dir }: Pick<DiskBlobsOptions, 'dir'>): DiskBlobs =>
   new DiskBlobs({
     dir,

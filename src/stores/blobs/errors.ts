@@ -29,7 +29,7 @@ export async function onDisk<T>(what: string, call: Promise<T>): Promise<T> {
   }
 }
 
-/** Like `onDisk`, for a file that may be absent. */
+/** Does what `onDisk` does, for a file that may be absent. */
 export async function onBlob<T>(what: string, call: Promise<T>): Promise<T> {
   try {
     return await call;
@@ -40,7 +40,7 @@ export async function onBlob<T>(what: string, call: Promise<T>): Promise<T> {
   }
 }
 
-/** Invariant: a failed fsync is never tried again. The kernel may have dropped the bytes, and a second try would succeed. */
+/** Invariant: a failed fsync is never tried again. Otherwise bytes that the kernel has dropped count as stored. */
 export async function onFsync(what: string, call: Promise<void>): Promise<void> {
   try {
     await call;

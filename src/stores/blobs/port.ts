@@ -13,8 +13,8 @@ export interface BlobStore {
   readBytes(id: string, range: { readonly start: number; readonly length: number }): Promise<Uint8Array>;
   size(id: string): Promise<number | undefined>;
   /**
-   * Resolves when the bytes are those that were stored. It reads them all, unless the file is untouched since they were
-   * stored or checked last. Rejects with `BlobNotFound`, or `BlobStoreError` when the blob is damaged.
+   * Resolves when the bytes are those that were stored. It reads them all, unless the file is untouched since they were stored
+   * or checked last; then it only asks for the version. Rejects with `BlobNotFound`, or `BlobStoreError` when it is damaged.
    */
   check(blob: StoredBlob): Promise<void>;
   /** The blob may be absent. */

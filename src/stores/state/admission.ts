@@ -22,7 +22,7 @@ export interface Admission {
 /** The facts about waiting batches that decide. Infinity: there is no such batch. */
 interface Waiters {
   readonly fewestTokens: number;
-  /** When the oldest one began to wait: of those that fit the deployment's own limit, and of the others. */
+  /** When the oldest one began to wait of those that fit the deployment's own limit; then the same of all others. */
   readonly ownSinceS: number;
   readonly sharedSinceS: number;
 }

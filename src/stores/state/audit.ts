@@ -20,7 +20,7 @@ export function createAuditStore(database: Database): AuditStore {
 
 type NewEntry = Omit<AuditEntry, 'seq' | 'detail'> & Partial<Pick<AuditEntry, 'detail'>>;
 
-/** Invariant: called in the transaction of the change. Otherwise a crash could leave a change without its entry. */
+/** Invariant: callers call it in the transaction of the change. Otherwise a crash could leave a change without its entry. */
 export async function writeAudit(
   trx: Trx,
   { atS, resourceId, actor, action, target, detail = {} }: NewEntry,

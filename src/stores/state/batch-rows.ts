@@ -19,7 +19,7 @@ const REACHED_AT: readonly Exclude<Timestamp, 'expires_at'>[] = [
 ];
 
 /**
- * Invariant: nothing else writes `status`, so every change of it is one that `TRANSITIONS` has. A batch that moves no longer
+ * Invariant: nothing else writes `status`. Otherwise a change could be one that `TRANSITIONS` lacks. A batch that moves no longer
  * waits for room, and its timestamps never go back, whatever the clock does.
  */
 export async function transition(

@@ -211,7 +211,7 @@ export async function deleteFiles(
 /** A removal keeps these columns. */
 export const REMOVED = ['id', 'blob_id', 'bytes', 'sha256'] as const;
 
-/** Invariant: bytes are removed by this record, never because a row is absent. A stale database would remove good files. */
+/** Invariant: bytes go by this record, never because a row is absent. Otherwise a stale database would remove good files. */
 export async function noteRemovals(
   trx: Trx,
   deleted: readonly Pick<FileRecord, 'id' | 'blob_id' | 'bytes' | 'sha256'>[],

@@ -69,7 +69,7 @@ type InstallationFact = 'installation_id' | 'pepper_check';
 
 export interface ResourceStore {
   get(resourceId: string): Promise<Resource | undefined>;
-  /** Ordered by name. Both filters are exact. */
+  /** The list is ordered by name. Both filters are exact. */
   list(filter: { readonly subscriptionId?: string; readonly resourceGroup?: string }): Promise<Resource[]>;
   /** Inserts or replaces; `createdAt` stays. Audited unless nothing changes. */
   put(resource: Resource, change: Change): Promise<'created' | 'updated' | 'unchanged'>;
@@ -90,7 +90,7 @@ export interface ResourceStore {
 
 export interface DeploymentStore {
   get(scope: Scope, name: string): Promise<DeploymentRow | undefined>;
-  /** Ordered by name. */
+  /** The list is ordered by name. */
   list(scope: Scope): Promise<DeploymentRow[]>;
   /**
    * Inserts or replaces; `createdAt` stays. Invariant: the shares of all deployments of its quota group together never pass
@@ -221,7 +221,7 @@ export interface UploadStore {
     | { readonly kind: 'limit' }
     | { readonly kind: 'ended' }
   >;
-  /** Undefined: the upload is not pending. */
+  /** Resolves to undefined when the upload is not pending. */
   cancel(scope: Scope, uploadId: string): Promise<string[] | undefined>;
   /** Ends expired uploads of all resources, and deletes those that ended long ago. `more`: there may be further ones. */
   expire(nowS: number, limit: number): Promise<{ readonly blobIds: string[]; readonly more: boolean }>;
@@ -319,7 +319,7 @@ export interface BatchStore {
   findByProducedFile(scope: Scope, fileId: string): Promise<Batch | undefined>;
   /** Moves a live batch to `cancelling`, audited. A batch that is cancelling or terminal is returned unchanged. */
   cancel(scope: Scope, batchId: string, atS: number): Promise<Batch | undefined>;
-  /** By deployment. Deployments without live batches are absent. */
+  /** The keys are deployments. Those without live batches are absent. */
   enqueuedTokens(scope: Scope): Promise<ReadonlyMap<string, EnqueuedTokens>>;
   /**
    * Which waiting batches of these deployments are worth a `plan` now: of each deployment the one that would be admitted, and
@@ -450,7 +450,7 @@ export interface LineResult {
   readonly segmentIndex: number;
   readonly epoch: number;
   readonly line: number;
-  /** True: it goes to the output file. False: to the error file. */
+  /** Whether it goes to the output file. If not, it goes to the error file. */
   readonly ok: boolean;
   /** The whole line of the produced file, without its final newline. */
   readonly payload: Uint8Array;

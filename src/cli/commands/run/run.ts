@@ -149,7 +149,7 @@ function whyNot({ status, errors }: Batch): string {
 const bytesOf = async (target: Target): Promise<number | null> =>
   target.kind === 'file' ? (await stat(target.realPath)).size : null;
 
-/** For a directory in use or damaged, or a full disk: a sentence that says what the user can do. */
+/** Says what the user can do about a directory that is in use or damaged, or about a full disk. */
 function withNextStep(
   error: unknown,
   { job, values }: { readonly job: Job; readonly values: Values },
@@ -163,7 +163,7 @@ function withNextStep(
   if (isDiskFull(cause) || (cause instanceof ApiError && cause.code === 'diskFull')) {
     const text =
       `the disk of ${stateDir} is full, or nearly: ${byteSize(values.diskReserveBytes)} must be free for the answers. ` +
-      'Make room, and give the same command again.';
+      'Free some space, and give the same command again.';
     return new CliError(text, EXIT.failed, { cause: error });
   }
   const known = toCliError(error);
