@@ -11,7 +11,7 @@ import type { WorkStore } from '../stores/state/ports.ts';
  *
  * - `queue`: it delivers to this process alone, and so do its notifications. Needed: a queue in the database, whose jobs and
  *   notifications reach every process.
- * - `takeBack`: every other worker is dead. Needed: workers prove that they live, and only what the dead held is
+ * - `reclaim`: every other worker is dead. Needed: workers prove that they live, and only what the dead held is
  *   taken back. Results are right even without that, since each claim raises the epoch of its segment; lines are sent twice.
  * - `exclusive`: changes of the control plane read, decide and write, one after another. Needed: a lock in the database for
  *   what its transactions do not judge, such as the shares that a configuration gives out anew.
@@ -39,7 +39,7 @@ export const singleProcess = (
 ) => ({
   workerId: deps.workerId,
   queue: new LocalQueue(),
-  takeBack: () => deps.work.reclaim(deps.workerId),
+  reclaim: () => deps.work.reclaim(deps.workerId),
   exclusive: createExclusive(),
   suspectTurn: { line: null },
   servers: new Servers(deps),

@@ -76,7 +76,7 @@ export interface EngineDeps {
   readonly failpoint: Failpoint;
   readonly queue: BatchQueue;
   /** Takes back what dead processes held. */
-  readonly takeBack: () => ReturnType<StateStore['work']['reclaim']>;
+  readonly reclaim: () => ReturnType<StateStore['work']['reclaim']>;
   readonly servers: Servers;
   readonly suspectTurn: SuspectTurn;
   /** The id under which this process claims segments: no other process of this store has ever had it. */
@@ -146,8 +146,8 @@ export class Engine {
       admissionQueue: this.#admissionQueue,
       lifecycleLog: this.#lifecycleLog,
       stages: this.#stages,
-      seen: (live) => this.#seen(live),
-      left: (batchSeq) => this.#progress.end(batchSeq),
+      onPass: (live) => this.#afterPass(live),
+      onRest: (batchSeq) => this.#progress.end(batchSeq),
       tickMs,
       signal,
     });
@@ -155,7 +155,7 @@ export class Engine {
 
   /** Takes back what dead processes held, and resumes every live batch. */
   async start(): Promise<void> {
-    const taken = await this.#deps.takeBack();
+    const taken = await this.#deps.reclaim();
     if (taken.segments > 0) this.#deps.log.event('segments.taken_back', taken);
     this.#scheduler.start();
   }
@@ -303,7 +303,7 @@ export class Engine {
   }
 
   /** A pass has read these batches. */
-  async #seen(live: readonly Batch[]): Promise<void> {
+  async #afterPass(live: readonly Batch[]): Promise<void> {
     for (const batch of live) {
       this.#progress.see(batch);
       if (batch.status === 'cancelling' || this.#isOver(batch))

@@ -21,9 +21,9 @@ export interface SchedulerDeps {
   readonly lifecycleLog: Pick<LifecycleLog, 'ended'>;
   readonly stages: Stages;
   /** A pass has seen these live batches. */
-  readonly seen: (live: readonly Batch[]) => Promise<void>;
+  readonly onPass: (live: readonly Batch[]) => Promise<void>;
   /** The batch is not worked on here any more. */
-  readonly left: (batchSeq: number) => void;
+  readonly onRest: (batchSeq: number) => void;
   /** How often a pass is made when nothing is notified. */
   readonly tickMs: number;
   readonly clock: Clock;
@@ -102,7 +102,7 @@ export class Scheduler {
   }
 
   async #pass(): Promise<void> {
-    const { queue, batches, dispatchers, admissionQueue, seen } = this.#deps;
+    const { queue, batches, dispatchers, admissionQueue, onPass } = this.#deps;
     admissionQueue.startPass();
     const live = await batches.live();
     const deployments = await dispatchers.refresh(live);
@@ -120,12 +120,12 @@ export class Scheduler {
     }
     await queue.offer(ready);
     await this.startNext([...rooms.values()]);
-    await seen(live);
+    await onPass(live);
   }
 
   /** Takes the batch through the stage that it is at. */
   async #work(batchSeq: number): Promise<StageOutcome> {
-    const { batches, stages, lifecycleLog, queue, signal, left } = this.#deps;
+    const { batches, stages, lifecycleLog, queue, signal, onRest } = this.#deps;
     const batch = signal.aborted ? undefined : await this.patiently(() => batches.bySeq(batchSeq));
     if (batch !== undefined && !isTerminal(batch.status)) {
       const stage = stages[batch.status];
@@ -134,7 +134,7 @@ export class Scheduler {
         return 'goes_on';
       }
     }
-    left(batchSeq);
+    onRest(batchSeq);
     if (this.#moved.delete(batchSeq)) {
       if (batch !== undefined && isTerminal(batch.status)) lifecycleLog.ended(batch);
       queue.notify();

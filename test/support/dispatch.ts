@@ -1,5 +1,5 @@
 /** Dispatchers over a real SQLite file. Model servers answer when the test says so; the clock stands until it is moved. */
-import { Dispatcher, type Capacity, type DispatchDeps } from '../../src/batch/dispatch/dispatcher.ts';
+import { Dispatcher, type DispatchTarget, type DispatchDeps } from '../../src/batch/dispatch/dispatcher.ts';
 import type { FailureOptions } from '../../src/batch/dispatch/failures.ts';
 import { Recorder } from '../../src/batch/results/recorder.ts';
 import { inspectInput } from '../../src/batch/validate/inspect.ts';
@@ -80,14 +80,14 @@ export class DispatchBench {
   };
 
   /** Of the process that runs now. */
-  dispatcher(capacity: Partial<Capacity> = {}, options: Partial<FailureOptions> = {}): Dispatcher {
+  dispatcher(target: Partial<DispatchTarget> = {}, options: Partial<FailureOptions> = {}): Dispatcher {
     const times = { retriesMax: 2, retryBaseMs: 100, retryCapMs: 100, acceptedBefore: false };
     const dispatcher = new Dispatcher(this.#deps, { ...times, ...options });
-    dispatcher.update(this.capacity(capacity));
+    dispatcher.update(this.target(target));
     return dispatcher;
   }
 
-  capacity(given: Partial<Capacity> = {}): Capacity {
+  target(given: Partial<DispatchTarget> = {}): DispatchTarget {
     return { upstreams: [this.upstream('model-server')], concurrencyMax: 4, absence: 'gone', ...given };
   }
 

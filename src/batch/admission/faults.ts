@@ -12,11 +12,11 @@ export interface BatchRules {
 
 /** The faults that are certain without the deployments: the first model is taken for the right one. */
 export function faultsFor(inspection: Inspection, batch: BatchRules): InputFaults | null {
-  const inPlace = groupsInPlace(inspection, batch);
-  const [first] = inPlace;
-  return inPlace.reduce(
+  const matching = matchingGroups(inspection, batch);
+  const [first] = matching;
+  return matching.reduce(
     (found, group) =>
-      first && group.model !== first.model ? withFault(found, group, differs(group, first)) : found,
+      first && group.model !== first.model ? withFault(found, group, modelFault(group, first)) : found,
     faultsOfUrls(inspection, batch),
   );
 }
@@ -26,16 +26,13 @@ export function faultsOfUrls({ errors, groups }: Inspection, batch: BatchRules):
   const url = urlOf(groups, batch);
   return groups
     .filter((group) => group.url !== url)
-    .reduce<InputFaults | null>(
-      (found, group) => withFault(found, group, goesElsewhere(group, batch)),
-      errors,
-    );
+    .reduce<InputFaults | null>((found, group) => withFault(found, group, urlFault(group, batch)), errors);
 }
 
 export type NamedGroup = LineGroup & { readonly model: string };
 
 /** The groups that go where the batch goes, and name a model. */
-export function groupsInPlace({ groups }: Inspection, batch: BatchRules): NamedGroup[] {
+export function matchingGroups({ groups }: Inspection, batch: BatchRules): NamedGroup[] {
   const url = urlOf(groups, batch);
   return groups.flatMap(({ model, ...group }) =>
     group.url === url && model !== null ? [{ ...group, model }] : [],
@@ -49,10 +46,10 @@ function urlOf(groups: readonly LineGroup[], { endpoint, dialect }: BatchRules):
   return standsForOthers && has('/responses') ? '/responses' : endpoint;
 }
 
-export const differs = ({ model }: NamedGroup, right: NamedGroup): FaultOfLine =>
+export const modelFault = ({ model }: NamedGroup, right: NamedGroup): FaultOfLine =>
   modelMismatch(model, { name: right.model, line: right.lines[0]?.[0] ?? 0 });
 
-const goesElsewhere = ({ url }: LineGroup, { endpoint }: BatchRules): FaultOfLine => ({
+const urlFault = ({ url }: LineGroup, { endpoint }: BatchRules): FaultOfLine => ({
   code: 'url_mismatch',
   message: `url '${url}' does not match the endpoint of the batch, '${endpoint}'. Please ensure that all lines have the same url, and that the batch is created with it as its endpoint.`,
   param: 'url',

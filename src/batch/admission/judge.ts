@@ -5,9 +5,9 @@ import type { Scope } from '../../contract/scope.ts';
 import { assert } from '../../core/assert.ts';
 import type { Deployment, Deployments } from '../../deployments/port.ts';
 import {
-  differs,
+  modelFault,
   faultsOfUrls,
-  groupsInPlace,
+  matchingGroups,
   withFault,
   type BatchRules,
   type NamedGroup,
@@ -25,15 +25,15 @@ export async function judge(
   batch: BatchRules,
   deployments: Deployments,
 ): Promise<InputVerdict> {
-  const inPlace = groupsInPlace(inspection, batch);
-  const { at: rightAt, deployment } = await firstDeployment(scope, inPlace, deployments);
+  const matching = matchingGroups(inspection, batch);
+  const { at: rightAt, deployment } = await firstDeployment(scope, matching, deployments);
   const names = deployment && rightAt === 0 ? [] : await namesOf(scope, deployments);
   const faultOf = (group: NamedGroup, at: number): FaultOfLine | null => {
-    const right = inPlace[rightAt];
-    if (right && at > rightAt) return differs(group, right);
+    const right = matching[rightAt];
+    if (right && at > rightAt) return modelFault(group, right);
     return at === rightAt && deployment ? refusalOf(deployment) : notFound(group.model, names);
   };
-  const faults = inPlace.reduce(
+  const faults = matching.reduce(
     (all, group, at) => {
       const fault = faultOf(group, at);
       return fault === null ? all : withFault(all, group, fault);

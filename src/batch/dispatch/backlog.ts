@@ -46,7 +46,7 @@ export interface LineTrouble {
   allTailTries: number;
   allTailSinceMs: number | null;
   /** The subject of the replies that `tailTries` counts. */
-  tailOf: 'account' | 'pace' | 'set-up' | 'trouble' | null;
+  tailSubject: 'account' | 'pace' | 'set-up' | 'trouble' | null;
 }
 
 /** The latest failure, and since when there were only failures (wall clock). */

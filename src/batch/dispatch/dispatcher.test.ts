@@ -57,14 +57,14 @@ describe('turns', () => {
     await bench.clock.advance();
     expect(bench.pending).toHaveLength(4);
 
-    dispatcher.update(bench.capacity({ concurrencyMax: 2 }));
+    dispatcher.update(bench.target({ concurrencyMax: 2 }));
     await bench.answer();
     await bench.answer();
     expect(bench.pending).toHaveLength(2);
     await bench.answer();
     expect(bench.pending).toHaveLength(2);
 
-    dispatcher.update(bench.capacity({ concurrencyMax: 7 }));
+    dispatcher.update(bench.target({ concurrencyMax: 7 }));
     expect(bench.pending).toHaveLength(7);
     await bench.answerAll();
     await done;
@@ -77,7 +77,7 @@ describe('turns', () => {
     const done = dispatcher.run(batch);
     await bench.clock.advance();
 
-    dispatcher.update(bench.capacity({ upstreams: [young], concurrencyMax: 2 }));
+    dispatcher.update(bench.target({ upstreams: [young], concurrencyMax: 2 }));
     await bench.answer('r0');
     expect(bench.pending.map(({ upstream }) => upstream)).toEqual(['old', 'young']);
     await bench.answerAll();
@@ -350,7 +350,7 @@ describe('a line that ends this process', () => {
     ['the batch is stopped', (dispatcher: Dispatcher) => dispatcher.stopAll(0)],
     [
       'the upstream is left out',
-      (dispatcher: Dispatcher) => dispatcher.update(bench.capacity({ upstreams: [] })),
+      (dispatcher: Dispatcher) => dispatcher.update(bench.target({ upstreams: [] })),
     ],
   ])('is not sent when %s once its try has been noted, and is no longer blamed', async (_why, happens) => {
     const { promise: noting, resolve: note } = Promise.withResolvers<void>();

@@ -35,7 +35,7 @@ export interface DispatchDeps extends ServingDeps {
 }
 
 /** What serves the batches of a deployment just now. */
-export interface Capacity {
+export interface DispatchTarget {
   readonly upstreams: readonly Upstream[];
   readonly concurrencyMax: number;
   /** Tells the caller who created a batch why no upstream serves it. It is read only when `upstreams` is empty. */
@@ -125,11 +125,11 @@ export class Dispatcher {
    * What serves the batches from now on. Requests in flight finish where they are, and count. No new one goes to an
    * upstream that is left out, nor beyond the new limit.
    */
-  update(capacity: Capacity): void {
-    this.#upstreams = capacity.upstreams;
-    this.#concurrencyMax = capacity.concurrencyMax;
-    this.#absence = capacity.absence;
-    const servers = new Set(capacity.upstreams.map((upstream) => this.#deps.servers.of(upstream)));
+  update(target: DispatchTarget): void {
+    this.#upstreams = target.upstreams;
+    this.#concurrencyMax = target.concurrencyMax;
+    this.#absence = target.absence;
+    const servers = new Set(target.upstreams.map((upstream) => this.#deps.servers.of(upstream)));
     for (const server of servers)
       if (!this.#watched.has(server)) this.#watched.set(server, server.watch(this.wake));
     for (const [server, unwatch] of this.#watched) {
@@ -402,9 +402,9 @@ export class Dispatcher {
     // A claim that is being made may still bring segments.
     await this.#refilling;
     await this.#deps.recorder.flush();
-    const held = [...backlog.segments].filter((segment) => !segment.isLost);
-    if (held.length === 0) return;
-    const back = held.map(({ claim, inDoubt }) => ({ ...claim, inDoubt }));
+    const segments = [...backlog.segments].filter((segment) => !segment.isLost);
+    if (segments.length === 0) return;
+    const back = segments.map(({ claim, inDoubt }) => ({ ...claim, inDoubt }));
     await retryTransient(() => this.#deps.work.release(back), this.#deps);
   }
 

@@ -63,7 +63,7 @@ function noteFailure({ line, backlog, batchRoute, nowMs, reply, failure }: Faile
     tailSinceMs: null,
     allTailTries: 0,
     allTailSinceMs: null,
-    tailOf: null,
+    tailSubject: null,
   });
   trouble.reply = reply;
   trouble.failure = failure;
@@ -86,13 +86,13 @@ function tailOf(
   }
   // Only replies on one subject are held against the line. A reply on another subject starts that count anew.
   const about = subjectOf(failure);
-  if (reachedNobody || !backlog.isTail || trouble.tailOf !== about) {
+  if (reachedNobody || !backlog.isTail || trouble.tailSubject !== about) {
     trouble.tailTries = 0;
     trouble.tailSinceMs = null;
   }
   // Nor does a try count when everybody may be asked to slow down.
   if (reachedNobody || (failure.kind === 'throttled' && !serverLives)) return null;
-  trouble.tailOf = about;
+  trouble.tailSubject = about;
   if (!backlog.isTail) return null;
   trouble.tailSinceMs ??= nowMs;
   trouble.tailTries += 1;
@@ -108,7 +108,7 @@ function tailOf(
   };
 }
 
-function subjectOf({ kind, names }: ClassifiedFailure): LineTrouble['tailOf'] {
+function subjectOf({ kind, names }: ClassifiedFailure): LineTrouble['tailSubject'] {
   if (names === 'account') return 'account';
   if (kind === 'throttled') return 'pace';
   return kind === 'refused' ? 'set-up' : 'trouble';

@@ -76,10 +76,10 @@ export class Failures {
       if (isNew && mayBeDown(failure.kind)) server.noteDeath();
     }
     this.#transitions.end(call, decision === 'record' ? null : nowMs);
-    this.#settle(decision, call);
+    this.#carryOut(decision, call);
   }
 
-  #settle(decision: Decision, call: FailedCall): void {
+  #carryOut(decision: Decision, call: FailedCall): void {
     const { line, backlog, batchRoute, failure } = call;
     switch (decision) {
       case 'record':

@@ -21,7 +21,7 @@ export function chooseClaim(
   const first = backlogs.find(mayClaim);
   if (first === undefined) return undefined;
   const unrecorded = backlogs.reduce((sum, backlog) => sum + backlog.unrecorded, 0);
-  if (unrecorded >= HELD_WINDOWS_MAX * windowSize + HELD_LINES_MAX) return undefined;
+  if (unrecorded >= CLAIMED_WINDOWS_MAX * windowSize + CLAIMED_LINES_MAX) return undefined;
   const segmentsMax = Math.min(SEGMENTS_PER_CLAIM_MAX, 1 + Math.floor(windowSize / WINDOW_PER_SEGMENT));
   return { backlog: first, segmentsMax };
 }
@@ -40,8 +40,8 @@ export async function refill(
   claimant: { readonly workerId: string; readonly segmentsMax: number },
   deps: { readonly work: WorkStore; readonly inputs: Pick<Inputs, 'readBytes'> },
 ): Promise<void> {
-  const held = [...backlog.segments].map(({ claim }) => claim.index);
-  const claims = await deps.work.claim(backlog.batch.seq, { ...claimant, held });
+  const known = [...backlog.segments].map(({ claim }) => claim.index);
+  const claims = await deps.work.claim(backlog.batch.seq, { ...claimant, known });
   backlog.isExhausted = claims.length === 0;
   const segments = claims.map((claim): Segment => ({
     claim,
@@ -113,5 +113,5 @@ const WINDOW_PER_SEGMENT = 16;
 const SPARE_WINDOWS = 4;
 const SPARE_LINES_MAX = 128;
 /** How many lines may be claimed and not recorded: this many windows, and this many lines more. */
-const HELD_WINDOWS_MAX = 4;
-const HELD_LINES_MAX = 256;
+const CLAIMED_WINDOWS_MAX = 4;
+const CLAIMED_LINES_MAX = 256;

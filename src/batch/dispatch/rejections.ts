@@ -3,7 +3,7 @@ import type { Backlog, HeldRejection } from './backlog.ts';
 import type { BatchRoute } from './batch-route.ts';
 
 /** When this many lines are rejected in the same words, and none is accepted, the rejections are about the set-up. */
-const LINES_ALIKE = 20;
+const REJECTIONS_ALIKE = 20;
 
 /** What held rejections are about, as far as that is known. */
 interface Judgement {
@@ -34,7 +34,7 @@ function aboutOf(held: readonly HeldRejection[], backlog: Backlog): 'lines' | 's
   if (backlog.rejectsSingly || held.some(isAcceptedSince)) return 'lines';
   const words = wordsOf(first);
   if (held.some((rejection) => wordsOf(rejection) !== words)) return 'lines';
-  if (contradictsModelList(first) || held.length >= LINES_ALIKE) return 'set-up';
+  if (contradictsModelList(first) || held.length >= REJECTIONS_ALIKE) return 'set-up';
   const isAll =
     backlog.isExhausted &&
     backlog.modelProbes === 0 &&

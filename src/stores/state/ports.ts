@@ -398,7 +398,7 @@ export type Claim = Pick<ClaimedSegment, 'batchSeq' | 'index' | 'epoch'>;
 export interface WorkStore {
   /**
    * Claims up to `segmentsMax` unclaimed, unfinished segments of one batch, lowest first. Empty unless `in_progress`.
-   * `held`: the segments of the batch that the worker knows it has claimed. Its others were claimed by a call whose answer
+   * `known`: the segments of the batch that the worker knows it has claimed. Its others were claimed by a call whose answer
    * was lost, and count as unclaimed.
    */
   claim(
@@ -406,7 +406,7 @@ export interface WorkStore {
     options: {
       readonly workerId: string;
       readonly segmentsMax: number;
-      readonly held?: readonly number[];
+      readonly known?: readonly number[];
     },
   ): Promise<ClaimedSegment[]>;
   /**

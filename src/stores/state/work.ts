@@ -51,7 +51,7 @@ const updateIfClaimed = (trx: Trx, { batchSeq, index, epoch }: Claim) =>
 async function claim(
   trx: Trx,
   batchSeq: number,
-  { workerId, segmentsMax, held: known }: Parameters<WorkStore['claim']>[1],
+  { workerId, segmentsMax, known }: Parameters<WorkStore['claim']>[1],
 ): Promise<ClaimedSegment[]> {
   const free = await trx
     .selectFrom('segments')

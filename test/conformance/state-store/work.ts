@@ -61,14 +61,14 @@ export function workConformance(subject: () => Subject): void {
     const [kept, forgotten] = await store.work.claim(seq, { workerId: 'a', segmentsMax: 2 });
     await store.work.claim(seq, { workerId: 'b', segmentsMax: 1 });
 
-    expect(await store.work.claim(seq, { workerId: 'a', segmentsMax: 1, held: [0, 1] })).toMatchObject([
+    expect(await store.work.claim(seq, { workerId: 'a', segmentsMax: 1, known: [0, 1] })).toMatchObject([
       { index: 3 },
     ]);
-    const again = await store.work.claim(seq, { workerId: 'a', segmentsMax: 9, held: [kept!.index, 3] });
+    const again = await store.work.claim(seq, { workerId: 'a', segmentsMax: 9, known: [kept!.index, 3] });
 
     expect(again).toEqual([{ ...forgotten, epoch: 2 }]);
     expect(await store.results.commit([resultOf(forgotten!, 5)])).toEqual([held(forgotten!)]);
-    const all = await store.work.claim(seq, { workerId: 'a', segmentsMax: 9, held: [] });
+    const all = await store.work.claim(seq, { workerId: 'a', segmentsMax: 9, known: [] });
     expect(all.map((segment) => segment.index)).toEqual([0, 1, 3]);
   });
 

@@ -109,7 +109,7 @@ describe('connections', () => {
     const drain = async (workerId: string) => {
       for (;;) {
         // A claim whose answer was lost is found again by saying what is held: nothing.
-        const [segment] = await retried(() => store.work.claim(seq, { workerId, segmentsMax: 1, held: [] }));
+        const [segment] = await retried(() => store.work.claim(seq, { workerId, segmentsMax: 1, known: [] }));
         if (!segment) return;
         const results = resultsOf(segment);
         const lost = await retried(() => store.results.commit(results));
