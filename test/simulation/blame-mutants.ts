@@ -1,5 +1,6 @@
 import { Backlog } from '../../src/batch/dispatch/backlog.ts';
 import { BatchRoute } from '../../src/batch/dispatch/batch-route.ts';
+import { CrashSuspects } from '../../src/batch/dispatch/poison/process-crashes.ts';
 import { Route } from '../../src/serving/route.ts';
 import { Server } from '../../src/serving/server.ts';
 import { classifyFailure } from '../../src/serving/classify.ts';
@@ -73,6 +74,19 @@ export const BLAME_MUTANTS: Readonly<Record<string, Mutant>> = {
   'probes go out without pauses': {
     weather: 'blame',
     patch: () => replaced(Route.prototype, 'probeReadiness', () => () => 'probe'),
+  },
+
+  'a crash suspect that is rejected keeps the turn of suspects': {
+    weather: 'killer',
+    patch: () =>
+      replaced(
+        CrashSuspects.prototype,
+        'acquit',
+        (before) =>
+          function (this: CrashSuspects, line) {
+            return line.trouble?.failure.kind === 'rejected' ? Promise.resolve() : before.call(this, line);
+          },
+      ),
   },
 };
 
