@@ -13,7 +13,9 @@ const EXEMPT = [
   'bench/validation.ts',
 ];
 const FILES = (
-  await paths('{*.md,bin/*,.ci/*,scripts/**/*,{src,test,bench,docs,examples}/**/*.{ts,md,yaml,sh,py,mjs}}')
+  await paths(
+    '{*.{md,ts},bin/*,.ci/*,.github/**/*.yml,scripts/**/*,{src,test,bench,docs,examples}/**/*.{ts,md,yaml,sh,py,mjs}}',
+  )
 ).filter((path) => !EXEMPT.includes(path));
 
 test('no name, comment, text or page has a retired word', () => {
@@ -24,7 +26,10 @@ test('no name, comment, text or page has a retired word', () => {
     ),
   ]);
 
-  expect(found.map(({ where, row }) => `${where}: "${row.word}". Say: ${row.say}`)).toEqual([]);
+  expect(
+    found.map(({ where, row }) => `${where}: "${row.word}". Say: ${row.say}`),
+    'Plain English, or a term of others, goes into "except" of its row in test/support/words.ts',
+  ).toEqual([]);
 });
 
 test.each(RETIRED)('the retired word "$word" would be found', (row) => {
@@ -45,9 +50,14 @@ test('the glossary is in the order of the alphabet, and says each meaning in a s
   const words = GLOSSARY.map(({ word }) => word);
 
   expect(words.length).toBeGreaterThan(50);
-  expect(words).toEqual(words.toSorted((a, b) => a.localeCompare(b, 'en')));
-  expect(new Set(words).size).toBe(words.length);
-  expect(GLOSSARY.filter(({ meaning }) => meaning.length > 140)).toEqual([]);
+  expect(words, 'Put the word where the alphabet has it').toEqual(
+    words.toSorted((a, b) => a.localeCompare(b, 'en')),
+  );
+  expect(words, 'Each word has one row').toEqual([...new Set(words)]);
+  expect(
+    GLOSSARY.filter(({ meaning }) => meaning.length > 140),
+    'A meaning has at most 140 characters',
+  ).toEqual([]);
 });
 
 test('the glossary has no retired word', () => {
@@ -64,24 +74,35 @@ test('readers meet every word of the glossary in more than one folder', async ()
     return new Set(sources.filter(({ words }) => form.test(words)).map(({ folder }) => folder)).size < 2;
   });
 
-  expect(lonely.map(({ word }) => word)).toEqual([]);
+  expect(
+    lonely.map(({ word }) => word),
+    'One folder alone uses the word. Explain it there, and take it out of the glossary',
+  ).toEqual([]);
 });
 
 test('the name of a test is a fact', async () => {
   const files = (await paths('{src,test}/**/*.ts')).filter((path) => path !== 'test/contract/words.test.ts');
-  const named = files.flatMap(linesOf).flatMap(({ path, number, text }) => {
-    const [, indent = '', name] =
-      /^( *)(?:test|it)\b(?:\.\w+(?:\(.*?\))?)*\(\s*(?:'((?:\\.|[^'])+)'|`[^`]+`)/.exec(text) ?? [];
-    return name === undefined ? [] : [{ where: `${path}:${number}`, isAlone: indent === '', name }];
+  const call =
+    /^( *)(?:(?:test|it)\b(?:\.\w+(?:\(.*?\))?)*|\](?: as const)?\))\(\s*(?:'((?:\\.|[^'\n])+)'|`([^`]+)`)/gm;
+  const named = files.flatMap((path) => {
+    const text = read(path);
+    return Array.from(text.matchAll(call), ({ 1: indent, 2: plain, 3: template = '', index }) => ({
+      where: `${path}:${text.slice(0, index).split('\n').length}`,
+      isAlone: indent === '',
+      name: plain ?? template,
+    }));
   });
   const vague = named.filter(
     ({ isAlone, name }) =>
-      /^(?:works|handles?|should|correctly|tests?)\b/i.test(name) ||
-      (isAlone && !name.includes('%') && name.split(' ').length < 3),
+      /^(?:it )?(?:works|handles?|should|correctly|tests?)\b/i.test(name) ||
+      (isAlone && !/%|\$\{/.test(name) && name.split(' ').length < 3),
   );
 
   expect(named.length).toBeGreaterThan(1_000);
-  expect(vague.map(({ where, name }) => `${where}: ${name}`)).toEqual([]);
+  expect(
+    vague.map(({ where, name }) => `${where}: ${name}`),
+    'Say in plain words what is true when the test passes',
+  ).toEqual([]);
 });
 
 function section(title: string): string {
