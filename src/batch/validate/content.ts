@@ -1,7 +1,7 @@
 import type { BatchEndpoint } from '../../contract/batch.ts';
 import type { FaultOfLine } from '../../contract/inspection.ts';
 import type { ByteRange } from '../request-line.ts';
-import { invalidRequest, required, typeAt } from './faults.ts';
+import { invalidRequest, required, typeAt } from './line-faults.ts';
 import type { RequestShape } from './scan.ts';
 
 /**

@@ -18,8 +18,8 @@ import {
 import { quote } from '../../core/quote.ts';
 import { modelMismatch } from '../model-mismatch.ts';
 import { type SourceLine, LineSplitter, type OversizedLine } from '../../core/lines.ts';
-import { ErrorList, withFileError } from './errors.ts';
-import { faultOfLine, OVERSIZED_LINE, toInputFault } from './faults.ts';
+import { FaultList, withFileError } from './fault-list.ts';
+import { faultOfLine, OVERSIZED_LINE, toInputFault } from './line-faults.ts';
 import { carriesImage } from './images.ts';
 import { RequestChecker, type RequestFacts } from './request.ts';
 import { LineScanner } from './scan.ts';
@@ -51,7 +51,7 @@ interface FirstModel {
 class Pass {
   readonly #scanner = new LineScanner();
   readonly #checker = new RequestChecker();
-  readonly #errors = new ErrorList();
+  readonly #faults = new FaultList();
   readonly #segments = new SegmentPlanner();
   readonly #lineOfCustomId = new Map<string, number>();
   readonly #groups = new Map<string, GroupCount>();
@@ -72,7 +72,7 @@ class Pass {
     const fault = line.bytes === undefined ? OVERSIZED_LINE : this.#inspect(line);
     if (!fault) return;
     if (fault.param === 'body.model') this.#modelFaults++;
-    this.#errors.add(toInputFault(line.line, fault));
+    this.#faults.add(toInputFault(line.line, fault));
   }
 
   inspection(): Inspection {
@@ -146,7 +146,7 @@ class Pass {
 
   #allErrors(): InputFaults | null {
     if (this.#requests === 0) return withFileError(null, EMPTY_FILE);
-    const errors = this.#errors.result();
+    const errors = this.#faults.result();
     if (this.tooMany) return withFileError(errors, TOO_MANY_TASKS);
     return this.#modelFaults > 0 && !this.#model ? withFileError(errors, NO_MODEL) : errors;
   }

@@ -3,7 +3,7 @@ import { type ByteRange, stringAt } from '../request-line.ts';
 import type { FaultOfLine } from '../../contract/inspection.ts';
 import { quote } from '../../core/quote.ts';
 import { faultOfContent } from './content.ts';
-import { invalidRequest, missing, required, typeAt } from './faults.ts';
+import { invalidRequest, missing, required, typeAt } from './line-faults.ts';
 import type { RequestShape } from './scan.ts';
 
 /** The limits are in UTF-16 code units. This one is wide enough for paths, URLs and composite keys. */

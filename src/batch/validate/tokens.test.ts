@@ -1,7 +1,7 @@
 import { countTokens } from 'gpt-tokenizer/encoding/o200k_base';
 import { describe, expect, test } from 'vitest';
 
-import { countTokensExactly } from './exact.ts';
+import { countTokensExactly } from './exact-tokens.ts';
 import { inspectInput } from './inspect.ts';
 
 const bodyOf = (content: unknown): string =>

@@ -20,7 +20,9 @@ async function report(input: Input, flags: ValidateFlags): Promise<ExitCode> {
   const errors = faultsIn(inspection);
   const tokens =
     flags.exact && errors === null
-      ? await (await import('../../batch/validate/exact.ts')).countTokensExactly(createReadStream(input.path))
+      ? await (
+          await import('../../batch/validate/exact-tokens.ts')
+        ).countTokensExactly(createReadStream(input.path))
       : inspection.tokens;
   const { requests, model, groups } = inspection;
   const url = groups[0]?.url ?? null;

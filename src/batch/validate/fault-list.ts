@@ -2,7 +2,7 @@ import { BATCH_ERRORS_MAX } from '../../contract/batch.ts';
 import type { InputFault, InputFaults } from '../../contract/inspection.ts';
 
 /** Keeps the first faults and counts the rest. They come in the order of their lines. */
-export class ErrorList {
+export class FaultList {
   readonly #data: InputFault[] = [];
   #omitted = 0;
 
