@@ -9,7 +9,7 @@ import { contentRoutes } from './data-plane/contents.ts';
 import { deploymentRoutes } from './data-plane/deployments.ts';
 import { fileRoutes } from './data-plane/files.ts';
 import { modelRoutes } from './data-plane/models.ts';
-import { onlineRoutes } from './data-plane/online.ts';
+import { singleRequestRoutes } from './data-plane/single-requests.ts';
 import { partUploadRoutes } from './data-plane/part-uploads.ts';
 import { uploadRoutes } from './data-plane/uploads.ts';
 import { HTTP_LIMITS, type HttpDeps } from './deps.ts';
@@ -89,7 +89,7 @@ export function createHttpServer(deps: HttpDeps): FastifyInstance {
     fileRoutes(routes, deps);
     batchRoutes(routes, deps);
     contentRoutes(routes, deps);
-    onlineRoutes(routes, deps.deployments);
+    singleRequestRoutes(routes, deps.deployments);
     deploymentRoutes(routes, deps.controlPlane);
     modelRoutes(routes, deps.controlPlane);
     armRoutes(routes, { ...deps, ...options });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { RESERVED_NAMES } from '../../contract/names.ts';
 import { CLASSIC_VERSIONS } from './api-version.ts';
+import { PUBLIC_ROOTS } from './router-paths.ts';
 import { resolveTarget, type Target } from './target.ts';
 
 const DOMAINS = ['localhost', 'eu.localhost', 'openai.azure.com'];
@@ -51,6 +52,10 @@ describe('a URL', () => {
     '*',
   ])('%j leads nowhere', (url) => {
     expect(resolve(url).url).toBe('/nowhere');
+  });
+
+  test.each(PUBLIC_ROOTS)('%s is reserved, so that no resource takes its name', (root) => {
+    expect(RESERVED_NAMES).toContain(root.slice(1));
   });
 
   test.each(['/healthz', '/openapi.json', '/docs', '/docs/page.js'])('%s is open to everybody', (url) => {

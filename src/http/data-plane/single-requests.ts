@@ -23,7 +23,7 @@ const BODY_BYTES_MAX = 8 * 1024 * 1024;
 /** Azure has one action for all of these operations. */
 const config = { action: 'accounts/OpenAI/deployments/chat/completions/action' } as const;
 
-export function onlineRoutes(app: Routes, deployments: Deployments): void {
+export function singleRequestRoutes(app: Routes, deployments: Deployments): void {
   for (const [path, operation] of OPERATIONS) {
     app.post(
       `${DATA_PLANE}/deployments/:deployment${path}`,
