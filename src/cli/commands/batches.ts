@@ -63,7 +63,7 @@ export async function createBatch(flags: CreateFlags): Promise<ExitCode> {
       : await withInput(flags.file, async (input) => {
           const url = flags.url ?? (await firstUrl(input.path));
           const { id } = await client.upload(input, { purpose: 'batch' });
-          return create(id, url).catch((error: unknown) => takeBack(client, id, error));
+          return create(id, url).catch((error: unknown) => deleteUpload(client, id, error));
         });
   if (flags.watch) return watchUntilOver(client, created.id, flags);
   if (flags.json) printJson(created);
@@ -79,7 +79,7 @@ export async function createBatch(flags: CreateFlags): Promise<ExitCode> {
 }
 
 /** Deletes the upload of a refused batch. If the batch may exist all the same, the upload stays and is named. */
-async function takeBack(client: Client, fileId: string, error: unknown): Promise<never> {
+async function deleteUpload(client: Client, fileId: string, error: unknown): Promise<never> {
   if (!(error instanceof CliError)) throw error;
   const isRefused = !(error instanceof Unreachable);
   const isGone = isRefused && (await client.deleteFile(fileId).then(isTrue, () => false));

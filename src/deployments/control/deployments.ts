@@ -10,7 +10,7 @@ import { ApiError } from '../../contract/error.ts';
 import type { Scope } from '../../contract/scope.ts';
 import { nowS } from '../../core/clock.ts';
 import type { StateStore } from '../../stores/state/ports.ts';
-import { giveWayTo, takeBack, yieldedFor } from '../declared/reshare.ts';
+import { giveWayTo, growShares, yieldedFor } from '../declared/reshare.ts';
 import { quotaTokensOf } from '../declared/shares.ts';
 import { servingQuery } from '../fleet/serving.ts';
 import { faultOfPlacement, faultOfSettings, insufficientQuota } from '../rules.ts';
@@ -95,7 +95,7 @@ async function putDeployment(
     });
   }
   // The deployment may have given up tokens, in this quota or in the one that it has left.
-  if (before) await takeBack({ resource, row: before }, deps);
+  if (before) await growShares({ resource, row: before }, deps);
   const deployment = await view(scope, put.deployment, deps);
   if (!deployment) throw noResource(scope.resourceId);
   return { created: put.kind === 'created', deployment };
@@ -203,7 +203,7 @@ async function deleteDeployment(scope: Scope, name: string, deps: ControlPlaneDe
   const outcome = await store.deployments.delete(scope, name, nowS(clock));
   if (outcome !== 'in_use') {
     const resource = await store.resources.get(scope.resourceId);
-    if (resource) await takeBack({ resource, row }, deps);
+    if (resource) await growShares({ resource, row }, deps);
     return outcome === 'deleted';
   }
   throw new ApiError(

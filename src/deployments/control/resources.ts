@@ -5,7 +5,7 @@ import { nowS } from '../../core/clock.ts';
 import { tokenCount } from '../../core/token-unit.ts';
 import type { ControlPlaneDeps } from './deps.ts';
 import type { ControlPlane, ResourceWanted } from './port.ts';
-import { takeBack } from '../declared/reshare.ts';
+import { growShares } from '../declared/reshare.ts';
 import { faultOfResource } from '../rules.ts';
 
 type ResourceCalls = Pick<ControlPlane, 'listResources' | 'getResource' | 'putResource' | 'deleteResource'>;
@@ -118,7 +118,7 @@ async function deleteResource(actor: string, resourceId: string, deps: ControlPl
   const rows = await store.deployments.list({ resourceId, actor });
   const outcome = await store.resources.delete(resourceId, { actor, atS: nowS(clock) });
   if (outcome !== 'in_use') {
-    for (const row of rows) await takeBack({ resource, row }, deps);
+    for (const row of rows) await growShares({ resource, row }, deps);
     return outcome === 'deleted';
   }
   const live = (await store.batches.live()).filter((batch) => batch.resourceId === resourceId).length;

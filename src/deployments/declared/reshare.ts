@@ -24,7 +24,7 @@ export const giveWayTo = async (wanted: PlacedDeployment, deps: ReshareDeps): Pr
   reshare([...(await othersOf(wanted, deps.store)), wanted], deps);
 
 /** Shares grow after `changed` has given up tokens of this quota. */
-export const takeBack = async (changed: PlacedDeployment, deps: ReshareDeps): Promise<boolean> =>
+export const growShares = async (changed: PlacedDeployment, deps: ReshareDeps): Promise<boolean> =>
   reshare(await membersOf(changed, deps.store), deps);
 
 async function reshare(
