@@ -2,7 +2,7 @@
 import { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import { openControlPlane, type OpenedControlPlane } from './app/control-plane.ts';
-import { singleOn, startCore, type AppDeps, type Core } from './app/core.ts';
+import { singleOn, startRuntime, type AppDeps, type Runtime } from './app/runtime.ts';
 import type { FirstKeys, KeepFirstKeys } from './app/first-keys.ts';
 import { loggedControlPlane } from './app/logged-control-plane.ts';
 import { redeployingControlPlane } from './app/redeploying-control-plane.ts';
@@ -18,7 +18,7 @@ import { proxiesOf } from './core/proxy.ts';
 import type { ControlPlane } from './deployments/control/port.ts';
 import { createHttpServer } from './http/server.ts';
 
-export interface App extends Core {
+export interface App extends Runtime {
   readonly http: FastifyInstance;
   readonly controlPlane: ControlPlane;
   readonly firstKeys: FirstKeys;
@@ -48,18 +48,18 @@ export async function createApp(
   const tls = await openTls(config, storage.dataDir).catch(closeAndThrow);
   const opened = await openControlPlane(config, storage, { ...deps, ...single }).catch(closeAndThrow);
   const { controlPlane } = opened;
-  const core = await startCore(config, { ...deps, storage, single, directory: opened });
+  const runtime = await startRuntime(config, { ...deps, storage, single, directory: opened });
   let ready = false;
   const importer = createImporter({
-    uploader: core.uploader,
+    uploader: runtime.uploader,
     clock: systemClock,
     importHosts: config.importHosts,
     proxyFor: proxiesOf(process.env),
   });
   const http = createHttpServer({
-    ...core,
+    ...runtime,
     importer,
-    controlPlane: loggedControlPlane(redeployingControlPlane(controlPlane, core.engine), deps.log),
+    controlPlane: loggedControlPlane(redeployingControlPlane(controlPlane, runtime.engine), deps.log),
     authenticate: opened.authenticate,
     clock: systemClock,
     uuid: systemUuid,
@@ -74,7 +74,7 @@ export async function createApp(
     },
   });
   return {
-    ...core,
+    ...runtime,
     http,
     controlPlane,
     firstKeys: opened.firstKeys,
@@ -89,22 +89,22 @@ export async function createApp(
       const renewed = await readOwnTls(config);
       await opened.apply(next);
       if (renewed && http.server instanceof TlsServer) http.server.setSecureContext(renewed);
-      await core.engine.redeploy();
+      await runtime.engine.redeploy();
     },
     async close(options) {
       ready = false;
-      await Promise.all([http.close(), importer.close(), core.close(options)]);
+      await Promise.all([http.close(), importer.close(), runtime.close(options)]);
     },
   };
 }
 
 /** Opens what `offpeak run` needs: the first deployment of the configuration, on its first upstream. */
-export async function openRunCore(
+export async function openRun(
   config: AppConfig,
   deps: AppDeps & Pick<EngineOptions, 'acceptedBefore'>,
-): Promise<Core> {
+): Promise<Runtime> {
   const storage = await openStorage(config, deps);
-  return startCore(config, {
+  return startRuntime(config, {
     ...deps,
     options: { acceptedBefore: deps.acceptedBefore },
     storage,

@@ -25,7 +25,7 @@ export interface AppDeps {
 }
 
 /** Everything but the HTTP surface. */
-export interface Core {
+export interface Runtime {
   readonly state: StateStore;
   readonly blobs: DiskBlobs;
   readonly deployments: Deployments;
@@ -35,14 +35,14 @@ export interface Core {
   close(options: { readonly drainMs: number }): Promise<void>;
 }
 
-interface CoreParts extends AppDeps {
+interface RuntimeParts extends AppDeps {
   readonly options?: Partial<EngineOptions>;
   readonly storage: Storage;
   readonly single: SingleProcess;
   readonly directory: { readonly deployments: Deployments; close(): Promise<void> };
 }
 
-export async function startCore(config: AppConfig, parts: CoreParts): Promise<Core> {
+export async function startRuntime(config: AppConfig, parts: RuntimeParts): Promise<Runtime> {
   const { log, onFatal, directory, storage, single } = parts;
   const { state, blobs, diskGuard } = storage;
   const background = new AbortController();

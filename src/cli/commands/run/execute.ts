@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Core } from '../../../app/core.ts';
+import type { Runtime } from '../../../app/runtime.ts';
 import { type Batch, type BatchEndpoint, isTerminal } from '../../../contract/batch.ts';
 import { ApiError } from '../../../contract/error.ts';
 import type { Inspection } from '../../../contract/inspection.ts';
@@ -25,17 +25,17 @@ interface Watch {
 
 /** Runs the batch on the engine until it is over or a signal comes. A run that resumes has its batch already. */
 export async function execute(
-  core: Core,
+  runtime: Runtime,
   job: Job,
   { record, view, stopping, waitForUpstreamMs }: Watch,
 ): Promise<Batch | 'stopped'> {
   try {
-    const { id } = (await earlierBatch(core)) ?? (await submit(core, job, record));
+    const { id } = (await earlierBatch(runtime)) ?? (await submit(runtime, job, record));
     const hasWaitedTooLong = createNoAnswerWatch(waitForUpstreamMs);
     while (!stopping.aborted) {
-      const batch = await core.state.batches.get(SCOPE, id);
+      const batch = await runtime.state.batches.get(SCOPE, id);
       if (!batch) throw new CliError(`${job.stateDir} is damaged: its batch is gone.`, EXIT.failed);
-      const progress = progressOf(core, batch);
+      const progress = progressOf(runtime, batch);
       view.show(progress);
       if (isTerminal(batch.status)) return batch;
       if (hasWaitedTooLong(progress, performance.now()))
@@ -56,8 +56,8 @@ const nothingAccepted = ({ waiting }: Progress): string =>
   'No request was lost: the same command goes on from here. --wait-for-upstream TIME waits longer.';
 
 /** The batch of an earlier process of this run. The engine went on with it when it opened the data directory. */
-async function earlierBatch(core: Core): Promise<Batch | undefined> {
-  const found = await core.state.batches.list(SCOPE, {
+async function earlierBatch(runtime: Runtime): Promise<Batch | undefined> {
+  const found = await runtime.state.batches.list(SCOPE, {
     orderBy: { field: 'created_at', direction: 'desc' },
     limit: 1,
   });
@@ -69,11 +69,11 @@ async function earlierBatch(core: Core): Promise<Batch | undefined> {
   return batch;
 }
 
-async function submit(core: Core, job: Job, record: RunRecord): Promise<Batch> {
+async function submit(runtime: Runtime, job: Job, record: RunRecord): Promise<Batch> {
   const source: Source = record.retrying
     ? await failedRequests(job, record)
     : { path: job.input.path, sha256: job.sent.input_sha256, inspection: job.inspection };
-  const file = await core.uploader.uploadFile(SCOPE, {
+  const file = await runtime.uploader.uploadFile(SCOPE, {
     filename: 'input.jsonl',
     purpose: 'batch',
     chunks: createReadStream(source.path),
@@ -83,8 +83,8 @@ async function submit(core: Core, job: Job, record: RunRecord): Promise<Batch> {
     const message = `${job.input.name} changed while it was read. Start again when it is complete.`;
     throw new CliError(message, EXIT.usage);
   }
-  await core.state.files.saveInspection(SCOPE, file.id, source.inspection);
-  const { batch } = await core.engine.createBatch(SCOPE, {
+  await runtime.state.files.saveInspection(SCOPE, file.id, source.inspection);
+  const { batch } = await runtime.engine.createBatch(SCOPE, {
     inputFileId: file.id,
     endpoint: endpointOf(source.inspection),
     dialect: 'azure',
@@ -100,8 +100,8 @@ function endpointOf({ groups }: Inspection): BatchEndpoint {
   return first.url;
 }
 
-function progressOf(core: Core, batch: Batch): Progress {
-  const live = core.engine.progress(batch);
+function progressOf(runtime: Runtime, batch: Batch): Progress {
+  const live = runtime.engine.progress(batch);
   return {
     status: batch.status,
     ...batch.counts,

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import type { Core } from '../../../app/core.ts';
+import type { Runtime } from '../../../app/runtime.ts';
 import type { Batch } from '../../../contract/batch.ts';
 import { UnwrittenError, writeTarget } from '../../local-files/target.ts';
 import { CliError, EXIT } from '../../process/exit.ts';
@@ -18,13 +18,17 @@ interface Ended {
  * Writes errors before answers, so that an output means that the errors are there as well. A retry writes the output first,
  * because only the merge finds out that the output was changed.
  */
-export async function writeResults(core: Core, job: Job, { batch, record, signal }: Ended): Promise<void> {
+export async function writeResults(
+  runtime: Runtime,
+  job: Job,
+  { batch, record, signal }: Ended,
+): Promise<void> {
   const { output, errors, input, stateDir } = job;
   const options = { signal, partDir: stateDir };
   const partDirOf = (target: Job['errors']) =>
     target.kind === 'file' && `${target.realPath}.offpeak` === stateDir ? options : { signal };
-  const failed = () => readFileOf(core, batch.errorFileId);
-  const answers = () => readFileOf(core, batch.outputFileId);
+  const failed = () => readFileOf(runtime, batch.errorFileId);
+  const answers = () => readFileOf(runtime, batch.outputFileId);
   try {
     if (!record.retrying || output.kind !== 'file') {
       await writeTarget(errors, await failed(), { signal });
@@ -46,7 +50,7 @@ export async function writeResults(core: Core, job: Job, { batch, record, signal
   }
 }
 
-async function readFileOf({ state, blobs }: Core, fileId: string): Promise<Readable> {
+async function readFileOf({ state, blobs }: Runtime, fileId: string): Promise<Readable> {
   const file = await state.files.get(SCOPE, fileId);
   if (file === undefined) throw new Error(`the batch has ended without its file ${fileId}`);
   const { blobId: id, bytes, sha256 } = file;

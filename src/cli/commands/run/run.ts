@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { openRunCore } from '../../../app.ts';
+import { openRun } from '../../../app.ts';
 import { type AppConfig, resolveConfig } from '../../../config/config.ts';
 import type { Values } from '../../../config/sections.ts';
 import type { Batch } from '../../../contract/batch.ts';
@@ -96,17 +96,17 @@ async function runUntilEnded(job: Job, record: RunRecord, values: Values): Promi
     note(`stopping: requests in flight get ${seconds} s to finish; again (Ctrl-C) to end now`);
   }, EXIT.interrupted);
   const { retrying, finished } = record;
-  const core = await openRunCore(configOf(job, values), {
+  const runtime = await openRun(configOf(job, values), {
     log: troubleLog(view),
     onFatal: die,
     acceptedBefore: retrying && finished !== null && finished.request_counts.completed > 0,
   });
   try {
     const { waitForUpstreamMs } = values;
-    const batch = await execute(core, job, { record, view, stopping: stopping.signal, waitForUpstreamMs });
+    const batch = await execute(runtime, job, { record, view, stopping: stopping.signal, waitForUpstreamMs });
     view.end();
     if (batch !== 'stopped' && batch.status === 'completed') {
-      await writeResults(core, job, { batch, record, signal: stopping.signal });
+      await writeResults(runtime, job, { batch, record, signal: stopping.signal });
     }
     return batch;
   } catch (error) {
@@ -114,7 +114,7 @@ async function runUntilEnded(job: Job, record: RunRecord, values: Values): Promi
     return 'stopped';
   } finally {
     view.end();
-    await core.close({ drainMs: drainMs(stop.signal) });
+    await runtime.close({ drainMs: drainMs(stop.signal) });
   }
 }
 
