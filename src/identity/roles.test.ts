@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { ACTIONS, ROLES } from '../contract/control.ts';
 import { isDataAction, permissionsOf, permissionsOfAdmin, permissionsOfKey, ROLE_ACTIONS } from './roles.ts';
@@ -80,24 +79,4 @@ test('a key opens the data of its resource, the admin key the control plane, and
     expect([key.allows(action, 'beta'), key.allows(action, null)]).toEqual([false, false]);
     expect([key.allowsSome(action), permissionsOfAdmin.allowsSome(action)]).toEqual([isData, !isData]);
   }
-});
-
-test('docs/identity.md has this table of what each role allows', async () => {
-  const page = await readFile(new URL('../../docs/identity.md', import.meta.url), 'utf8');
-  const rows = page.split('\n').map((line) =>
-    line
-      .split('|')
-      .slice(1, -1)
-      .map((cell) => cell.trim()),
-  );
-  const [header = [], , ...body] = rows.slice(rows.findIndex(([first]) => first === 'action'));
-
-  expect(header.slice(1)).toEqual(ROLES.map((role) => role.replace('Cognitive Services ', '')));
-  expect(body.slice(0, ACTIONS.length)).toEqual(
-    ACTIONS.map((action) => [
-      `\`${action}\``,
-      ...ROLES.map((role) => (ROLE_ACTIONS[role].has(action) ? 'yes' : '')),
-    ]),
-  );
-  expect(body[ACTIONS.length]).toEqual([]);
 });
