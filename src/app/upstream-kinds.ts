@@ -24,8 +24,8 @@ interface Context {
 export type Connection = Pick<FleetUpstream, 'kind' | 'fingerprint' | 'open'>;
 
 /**
- * Says how each kind of upstream is opened. A new kind is one more case here, and its shape in `config/upstream.ts`. It
- * rejects with a `ConfigError` when a file that the upstream names cannot be read.
+ * Says how each kind of upstream is opened. A new kind begins in `config/upstream-address.ts`; the compiler then asks for its
+ * case here. It rejects with a `ConfigError` when a file that the upstream names cannot be read.
  */
 export async function connectionOf(upstream: UpstreamConfig, context: Context): Promise<Connection> {
   switch (upstream.kind) {

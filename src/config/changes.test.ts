@@ -19,12 +19,12 @@ test('changes name objects by kind and name, options by flag, and no values', ()
   const before = given({
     apiKey: 'canary-1',
     deployments: [{ name: 'a' }, { name: 'b' }],
-    upstreams: [{ name: 'one', url: 'http://h/v1', apiKey: 'canary-2' }],
+    upstreams: [{ name: 'one', url: { kind: 'http', url: 'http://h/v1' }, apiKey: 'canary-2' }],
   });
   const after = given({
     apiKey: 'canary-3',
     deployments: [{ name: 'a', concurrency: 3 }, { name: 'c' }],
-    upstreams: [{ name: 'one', url: 'http://h/v1', apiKey: 'canary-4' }],
+    upstreams: [{ name: 'one', url: { kind: 'http', url: 'http://h/v1' }, apiKey: 'canary-4' }],
     resources: [{ name: 'search' }],
     roleAssignments: [{ role: 'Reader', oid: 'o-1', resource: '*' }],
   });

@@ -56,7 +56,7 @@ function namedUpstreams(values: Values, at: Locate): UpstreamConfig[] {
   if (values.upstream === null && named.length > 0) return named;
   const entry = {
     name: DEFAULT_UPSTREAM,
-    url: values.upstream ?? 'simulator',
+    url: values.upstream ?? { kind: 'simulator' as const },
     ...(values.upstreamApiKey !== null && { apiKey: values.upstreamApiKey }),
   };
   return [resolveUpstream(entry, values, at('upstream')), ...named];

@@ -5,6 +5,7 @@ import type { OptionCommand } from './option.ts';
 import type { ResourceEntry } from './resource.ts';
 import type { Locate, ValueName, Values } from './sections.ts';
 import { DEFAULT_UPSTREAM } from './upstream.ts';
+import { addressText, isSimulated } from './upstream-address.ts';
 import { didYouMean } from '../core/suggest.ts';
 
 interface Seen {
@@ -36,9 +37,9 @@ export function contradictions(
 }
 
 function ofDefaultUpstream({ upstream, deployments, resources }: Values, { command, at }: Seen): Fault[] {
-  if (command !== 'serve' || upstream === null || upstream === 'simulator') return [];
+  if (command !== 'serve' || upstream === null || isSimulated(upstream)) return [];
   if (deployments !== null || resources !== null) return [];
-  const message = `${upstream} has no deployment yet. Add --deployment NAME=MODEL: the name that callers put in \`model\`, and the model's name there.`;
+  const message = `${addressText(upstream)} has no deployment yet. Add --deployment NAME=MODEL: the name that callers put in \`model\`, and the model's name there.`;
   return [{ source: at('upstream'), message }];
 }
 

@@ -7,6 +7,7 @@ import {
   WHEN_FULL,
 } from '../contract/control.ts';
 import { inlineUpstream, type InlineUpstreamEntry } from './upstream.ts';
+import { upstreamAddress } from './upstream-address.ts';
 import { count, each, flag, mapping, name, oneOf, tags, text, textOr, type Kind } from './values.ts';
 
 /** The name of an upstream, or an upstream for this deployment alone. */
@@ -48,7 +49,9 @@ function fromPair(raw: unknown): unknown {
 
 /** A text that cannot be a name is an address, so the fault of a bad address speaks of an address. */
 function fromUrl(raw: unknown): unknown {
-  return typeof raw === 'string' && (raw === 'simulator' || raw.includes(':')) ? { url: raw } : raw;
+  return typeof raw === 'string' && (upstreamAddress.schema.safeParse(raw).success || raw.includes(':'))
+    ? { url: raw }
+    : raw;
 }
 
 /** Only the first separator splits, because names of models may contain `=`. */

@@ -116,7 +116,7 @@ describe('values', () => {
     ['enqueuedTokens: 5_000', { enqueuedTokensMax: 5_000 }],
     ['strictWindow: true', { strictWindow: true }],
     ['apiKey: 0012', { apiKey: '0012' }],
-    ['upstream: simulator', { upstream: 'simulator' }],
+    ['upstream: simulator', { upstream: { kind: 'simulator' } }],
     ['importHosts: [a.example, b.example]', { importHosts: ['a.example', 'b.example'] }],
     ['simulator:\n  latency: 200ms\n  errorRate: 0.1', { simulatorLatencyMs: 200, simulatorErrorRate: 0.1 }],
   ])('%s', async (file, expected) => {

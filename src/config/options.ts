@@ -18,8 +18,8 @@ import {
   region,
   secret,
   text,
-  upstreamUrl,
 } from './values.ts';
+import { upstreamAddress } from './upstream-address.ts';
 
 const DAY_MS = 24 * 3_600_000;
 const MiB = 2 ** 20;
@@ -101,7 +101,7 @@ export const OPTIONS = {
   }),
   upstream: option({
     flag: 'upstream',
-    kind: upstreamUrl,
+    kind: upstreamAddress,
     placeholder: 'URL',
     default: null,
     defaultText: 'for serve the simulator, unless the file has `upstreams`; run needs one',

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { duration, mapping, name, oneOf, proxyUrl, region, secret, text, upstreamUrl } from './values.ts';
+import { addressText, upstreamAddress } from './upstream-address.ts';
+import { duration, mapping, name, oneOf, proxyUrl, region, secret, text } from './values.ts';
 
 export const AUTH_STYLES = ['bearer', 'api-key'] as const;
 
@@ -11,7 +12,7 @@ const DAY_MS = 24 * 3_600_000;
 /** How an upstream is reached. */
 const CONNECTION = {
   /** Base URL, or `simulator`. */
-  url: upstreamUrl.schema,
+  url: upstreamAddress.schema,
   apiKey: secret.schema.optional(),
   /** Which header carries the key. When omitted, the host decides. */
   authStyle: oneOf(...AUTH_STYLES).schema.optional(),
@@ -121,8 +122,9 @@ export function resolveInline(
   },
 ): UpstreamConfig {
   const { resourceId, deployment, model, values, taken, source } = place;
+  const address = addressText(entry.url);
   return connect(entry, values, {
-    name: freeName(entry.url === 'simulator' ? entry.url : new URL(entry.url).host, taken),
+    name: freeName(URL.parse(address)?.host || address, taken),
     isNamed: false,
     models: { [model]: entry.model ?? model },
     onlyFor: { resourceId, deployment },
@@ -137,23 +139,26 @@ function freeName(name: string, taken: ReadonlySet<string>): string {
 }
 
 function connect(
-  entry: InlineUpstreamEntry,
+  { url: address, ...entry }: InlineUpstreamEntry,
   { location, requestTimeoutMs }: UpstreamDefaults,
   place: Omit<PlacedUpstream, 'region' | 'dataZone'>,
 ): UpstreamConfig {
   const placed = { ...place, region: entry.region ?? location, dataZone: entry.dataZone ?? null };
-  if (entry.url === 'simulator') return { kind: 'simulator', ...placed };
-  return {
-    kind: 'http',
-    ...placed,
-    url: entry.url,
-    apiKey: entry.apiKey ?? null,
-    authStyle: entry.authStyle ?? (isAzureOpenai(entry.url) ? 'api-key' : 'bearer'),
-    apiVersion: entry.apiVersion ?? null,
-    requestTimeoutMs: entry.requestTimeout ?? requestTimeoutMs,
-    caPath: entry.caFile ?? null,
-    proxy: entry.proxy ?? null,
-  };
+  switch (address.kind) {
+    case 'simulator':
+      return { kind: 'simulator', ...placed };
+    case 'http':
+      return {
+        ...address,
+        ...placed,
+        apiKey: entry.apiKey ?? null,
+        authStyle: entry.authStyle ?? (isAzureOpenai(address.url) ? 'api-key' : 'bearer'),
+        apiVersion: entry.apiVersion ?? null,
+        requestTimeoutMs: entry.requestTimeout ?? requestTimeoutMs,
+        caPath: entry.caFile ?? null,
+        proxy: entry.proxy ?? null,
+      };
+  }
 }
 
 /** Resources of Azure OpenAI take a key in `api-key`. Other services of Azure take it as a bearer token. */

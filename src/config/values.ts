@@ -13,7 +13,11 @@ export interface Kind<T> {
   readonly schema: z.ZodType<T>;
 }
 
-function kind<T>(what: string, parse: (text: string) => T | undefined, { secret = false } = {}): Kind<T> {
+export function kind<T>(
+  what: string,
+  parse: (text: string) => T | undefined,
+  { secret = false } = {},
+): Kind<T> {
   const schema = z.string({ error: `expected ${what}` });
   return {
     what,
@@ -83,12 +87,6 @@ export const bytes: Kind<number> = kind('a size like 1048576, 64KiB, 64MiB or 1G
 export const oneOf = <const T extends string>(...choices: readonly T[]): Kind<T> =>
   kind(`one of ${choices.join(', ')}`, (raw) => choices.find((choice) => choice === raw));
 
-/** A base URL over http(s). Keys have an option of their own, so a URL that carries one is refused and never shown. */
-export const upstreamUrl = kind(
-  'simulator, or a URL like http://127.0.0.1:8000/v1 without user, password, query or #',
-  (raw) => (raw === 'simulator' ? raw : toBaseUrl(raw)),
-  { secret: true },
-);
 /** May carry a password, so it is never shown in a fault. */
 export const proxyUrl = kind(
   'none, or a URL like http://user:password@proxy.example.com:3128',
@@ -143,13 +141,6 @@ export const textOr = <A, B>(ofText: z.ZodType<A>, other: z.ZodType<B>): z.ZodTy
 export const tags = z
   .record(z.string().max(512), text.schema, { error: 'expected names and values' })
   .refine((given) => Object.keys(given).length <= TAGS_MAX, `at most ${TAGS_MAX} tags`);
-
-function toBaseUrl(raw: string): string | undefined {
-  const url = URL.parse(raw);
-  if (!url || !/^https?:$/.test(url.protocol)) return undefined;
-  if (url.username || url.password || url.search || url.hash) return undefined;
-  return url.href.replace(/\/+$/, '');
-}
 
 function integer(raw: string, min: number, max: number): number | undefined {
   return /^\d+$/.test(raw) ? within(Number(raw), min, max) : undefined;

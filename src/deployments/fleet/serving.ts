@@ -75,15 +75,15 @@ export function eligible(
   });
 }
 
-/**
- * The model's name at an upstream. Undefined: the upstream does not serve it. The simulator's name has the version too; a
- * real server has one version only.
- */
+/** A real server has one version of a model only. For the others, the name of the model has the version too. */
+const HAS_VERSIONS: Record<FleetUpstream['kind'], boolean> = { simulator: true, azure: false, openai: false };
+
+/** The model's name at an upstream. Undefined: the upstream does not serve it. */
 export function modelAt(
   { models, kind }: FleetUpstream,
   model: string,
   version: string | null = null,
 ): string | undefined {
   const named = models === null ? model : Object.hasOwn(models, model) ? models[model] : undefined;
-  return kind === 'simulator' && named === model && version !== null ? `${model}-${version}` : named;
+  return HAS_VERSIONS[kind] && named === model && version !== null ? `${model}-${version}` : named;
 }

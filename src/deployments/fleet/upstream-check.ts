@@ -66,18 +66,23 @@ async function usesOf(
 
 async function check({ upstream, modelsThere }: Use, log: Log): Promise<UpstreamState> {
   const open = upstream.open(modelsThere[0] ?? '');
-  try {
-    const { name } = open;
-    if (upstream.kind === 'simulator') {
-      log.event('upstream.simulated', { upstream: name });
-      return { name, state: 'simulated', reason: 'answers are simulated' };
-    }
-    const verdict = judgeProbe(await open.probe(AbortSignal.timeout(ANSWER_MS)), {
-      // Azure lists the models that it has, and not the deployments that it is asked for.
-      modelsThere: upstream.kind === 'azure' ? [] : modelsThere,
-    });
+  const { name } = open;
+  const probe = async (expected: readonly string[]): Promise<UpstreamState> => {
+    const verdict = judgeProbe(await open.probe(AbortSignal.timeout(ANSWER_MS)), { modelsThere: expected });
     log.event(EVENT[verdict.state], { upstream: name, reason: verdict.reason });
     return { name, ...verdict };
+  };
+  try {
+    switch (upstream.kind) {
+      case 'simulator':
+        log.event('upstream.simulated', { upstream: name });
+        return { name, state: 'simulated', reason: 'answers are simulated' };
+      case 'azure':
+        // Azure lists the models that it has, and not the deployments that it is asked for.
+        return await probe([]);
+      case 'openai':
+        return await probe(modelsThere);
+    }
   } finally {
     await open.close();
   }

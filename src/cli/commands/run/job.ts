@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { homedir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
+import { addressText, type UpstreamAddress } from '../../../config/upstream-address.ts';
 import { INPUT_BYTES_MAX } from '../../../contract/batch.ts';
 import type { Inspection } from '../../../contract/inspection.ts';
 import type { Input } from '../../local-files/input.ts';
@@ -29,11 +30,12 @@ export interface Job {
   readonly errors: Target;
   /** The directory of the run. `resume.ts` says what is in it. */
   readonly stateDir: string;
+  readonly upstream: UpstreamAddress;
   readonly sent: Sent;
   readonly inspection: Inspection;
 }
 
-export async function prepareJob(input: Input, flags: RunFlags, upstream: string): Promise<Job> {
+export async function prepareJob(input: Input, flags: RunFlags, upstream: UpstreamAddress): Promise<Job> {
   const outputPath = flags.output ?? (input.isStdin ? '-' : besideInput(input, 'output'));
   const output = await targetAt(outputPath);
   const errors = await targetAt(flags.errors ?? errorsBeside(output, input));
@@ -53,8 +55,9 @@ export async function prepareJob(input: Input, flags: RunFlags, upstream: string
     ['--errors', errors],
     ['the directory of the run', { id: stateDir }],
   ]);
-  const sent = { input_sha256: sha256, model: flags.model ?? inspection.model ?? '', upstream };
-  return { input, output, errors, stateDir, sent, inspection };
+  const model = flags.model ?? inspection.model ?? '';
+  const sent = { input_sha256: sha256, model, upstream: addressText(upstream) };
+  return { input, output, errors, stateDir, upstream, sent, inspection };
 }
 
 const besideInput = ({ path }: Input, what: string): string =>

@@ -64,7 +64,7 @@ async function runPlan(
   const startedMs = performance.now();
   await probeTarget(job.output);
   await probeTarget(job.errors);
-  const { isSimulator, doubt } = await probeUpstream(job.sent, { apiKey: values.upstreamApiKey });
+  const { isSimulator, doubt } = await probeUpstream(job, { apiKey: values.upstreamApiKey });
   if (doubt !== null) note(`The upstream ${doubt}`);
   if (isSimulator) note('The answers are simulated: no model is asked.');
   const record = await claimDirectory(job, plan, flags);

@@ -4,7 +4,7 @@ import { proxiesOf } from '../../../core/proxy.ts';
 import { judgeProbe } from '../../../deployments/fleet/upstream-check.ts';
 import { reasonOfCall } from '../../client/connection-error.ts';
 import { CliError, EXIT } from '../../process/exit.ts';
-import type { Sent } from './record.ts';
+import type { Job } from './job.ts';
 
 const PROBE_MS = 10_000;
 
@@ -18,10 +18,21 @@ const Models = z.object({ data: z.array(z.object({ id: z.string() })) });
 
 /** Finds out, before the first request, whether the upstream is there, takes the key, is a simulator, and lists the model. */
 export async function probeUpstream(
-  { upstream: url, model }: Sent,
+  { upstream, sent: { model } }: Job,
   { apiKey }: { readonly apiKey: string | null },
 ): Promise<Probed> {
-  if (url === 'simulator') return { isSimulator: true, doubt: null };
+  switch (upstream.kind) {
+    case 'simulator':
+      return { isSimulator: true, doubt: null };
+    case 'http':
+      return probeServer(upstream.url, { model, apiKey });
+  }
+}
+
+async function probeServer(
+  url: string,
+  { model, apiKey }: { readonly model: string; readonly apiKey: string | null },
+): Promise<Probed> {
   const proxy = proxiesOf(process.env)(new URL(url));
   const dispatcher = proxy === null ? undefined : new ProxyAgent(proxy.href);
   try {

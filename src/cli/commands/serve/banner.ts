@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { App } from '../../../app.ts';
 import type { AppConfig } from '../../../config/config.ts';
 import type { ValueName } from '../../../config/sections.ts';
+import { addressText, type UpstreamAddress } from '../../../config/upstream-address.ts';
 import { DEFAULT_RESOURCE_ID } from '../../../contract/scope.ts';
 import type { UpstreamState } from '../../../deployments/fleet/upstream-check.ts';
 import { detectLocalServers } from '../../../upstream/detect.ts';
@@ -26,8 +27,7 @@ export interface Served {
   readonly resource: string;
   readonly name: string;
   readonly model: string;
-  /** The addresses of its upstreams. */
-  readonly upstreams: readonly string[];
+  readonly upstreams: readonly UpstreamAddress[];
 }
 
 /** What a person needs to begin. Only a terminal shows keys. `columns` is its width; null: this is not a terminal. */
@@ -129,7 +129,7 @@ or upload with curl:
 const describeState = ({ name, state, reason }: UpstreamState): string =>
   `${oneLine(name)}${state === 'unready' ? ' cannot serve as it is' : ''}: ${oneLine(reason)}`;
 const describe = ({ resource, name, model, upstreams }: Served): string =>
-  `${resource === DEFAULT_RESOURCE_ID ? '' : `${resource}: `}${name} (${model}) → ${upstreams.join(', ')}`;
+  `${resource === DEFAULT_RESOURCE_ID ? '' : `${resource}: `}${name} (${model}) → ${upstreams.map(addressText).join(', ')}`;
 
 /** Lists the model servers that run on this machine, each with the command that uses it. */
 export async function localServers(ownPort: number): Promise<string> {

@@ -4,6 +4,7 @@ import type { FirstKeys } from '../../../app/first-keys.ts';
 import type { AppConfig } from '../../../config/config.ts';
 import { ConfigError } from '../../../config/fault.ts';
 import type { ValueName } from '../../../config/sections.ts';
+import { addressText, isSimulated } from '../../../config/upstream-address.ts';
 import { DEFAULT_RESOURCE_ID } from '../../../contract/scope.ts';
 import { systemClock } from '../../../core/clock.ts';
 import { announce, withdraw } from '../../client/running-service.ts';
@@ -121,8 +122,7 @@ async function deploymentsOf({ controlPlane }: App, { resources, upstreams }: Ap
         .filter(
           ({ onlyFor }) =>
             onlyFor === null || (onlyFor.resourceId === resource && onlyFor.deployment === name),
-        )
-        .map((one) => (one.kind === 'http' ? one.url : one.kind)),
+        ),
     }));
   });
   return (await Promise.all(served)).flat();
@@ -139,9 +139,9 @@ function startedJson({ app, config, url, keysFile, upstreams, deployments }: Sta
     keys_file: madeFile,
     data_dir: resolve(config.dataDir),
     tls_certificate: app.localCertPath,
-    deployments,
+    deployments: deployments.map((one) => ({ ...one, upstreams: one.upstreams.map(addressText) })),
     upstreams,
-    simulated: deployments.filter((one) => one.upstreams.includes('simulator')).map(({ name }) => name),
+    simulated: deployments.filter((one) => one.upstreams.some(isSimulated)).map(({ name }) => name),
     resources: config.resources.map(({ id }) => id),
   };
 }
