@@ -1,7 +1,7 @@
 import { type ByteRange, stringAt } from '../request-line.ts';
 
 export const KEYS_MAX = 10_000;
-/** For so few names, comparing them in pairs is faster than a set of strings. */
+/** Up to this number of names, comparing them in pairs is faster than a set of strings. */
 const PAIRWISE_MAX = 16;
 
 /** Finds the members of one object of a line by name. It makes no strings where comparing bytes is enough. */

@@ -16,7 +16,8 @@ import type { PartRow, UploadRow } from '../../contract/upload.ts';
 /**
  * The state store, in small ports over one database. SQLite and PostgreSQL run the same statements and pass the same suite,
  * `test/conformance`. Every call is one transaction: when its promise resolves, its effect survives a power cut. Arguments
- * and results are plain data, so that the embedded store can live in a thread of its own.
+ * and results are plain data, so that the embedded store can live in a thread of its own. "Audited" means that the audit log
+ * gets an entry in the same transaction.
  */
 export interface StateStore extends StatePorts {
   close(): Promise<void>;
