@@ -5,12 +5,9 @@ import {
   ok,
   openEngineBench,
   requestLine,
-  scope,
   type EngineBench,
 } from '../../test/support/engine.ts';
-import { failure, lineIn, REAL, says, SPEED } from '../../test/support/judgement.ts';
-import type { Batch } from '../contract/batch.ts';
-import type { Engine } from './engine.ts';
+import { failure, lineIn, REAL, says, SPEED, waiting } from '../../test/support/judgement.ts';
 
 let bench: EngineBench;
 beforeEach(async () => {
@@ -18,11 +15,6 @@ beforeEach(async () => {
   bench.speed = SPEED;
 });
 afterEach(() => bench.close());
-
-const waiting = async (engine: Engine, { id }: Batch): Promise<string | null> => {
-  const live = await bench.state.batches.get(scope, id);
-  return (live && engine.progress(live)?.waiting) ?? null;
-};
 
 describe('a reply that names its request is about that request, whatever its status and however few the lines are', () => {
   test.each([
@@ -50,7 +42,7 @@ describe('rejections', () => {
 
     const { batch } = await bench.create(engine, await bench.upload(many(40)));
     await eventually(async () =>
-      expect(await waiting(engine, batch)).toContain(
+      expect(await waiting(bench, engine, batch)).toContain(
         'model-server refuses the requests: 400: Server is pinned to something else',
       ),
     );
@@ -68,7 +60,7 @@ describe('rejections', () => {
     bench.reply = () => (isBroken ? says(400, 'Server is pinned to m') : ok);
 
     const { batch } = await bench.create(engine, await bench.upload(many(3)));
-    await eventually(async () => expect(await waiting(engine, batch)).toContain('pinned to m'));
+    await eventually(async () => expect(await waiting(bench, engine, batch)).toContain('pinned to m'));
     isBroken = false;
 
     expect((await bench.ended(batch)).counts).toEqual({ total: 3, completed: 3, failed: 0 });
@@ -161,11 +153,11 @@ describe('a batch holds up no other', () => {
     const { batch: refused } = await bench.create(engine, await bench.upload(embeddings), {
       endpoint: '/embeddings',
     });
-    await eventually(async () => expect(await waiting(engine, refused)).toContain('no such route'));
+    await eventually(async () => expect(await waiting(bench, engine, refused)).toContain('no such route'));
     const { batch: chat } = await bench.create(engine, await bench.upload(many(100)));
 
     expect((await bench.ended(chat)).counts.completed).toBe(100);
-    expect(await waiting(engine, refused)).toContain('no such route');
+    expect(await waiting(bench, engine, refused)).toContain('no such route');
   });
 });
 

@@ -1,9 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { eventually, many, ok, openEngineBench, scope, type EngineBench } from '../support/engine.ts';
-import { failure, lineIn, REAL, says, SPEED } from '../support/judgement.ts';
-import type { Batch } from '../../src/contract/batch.ts';
+import { eventually, many, ok, openEngineBench, type EngineBench } from '../support/engine.ts';
+import { failure, lineIn, REAL, says, SPEED, waiting } from '../support/judgement.ts';
 import type { UpstreamReply } from '../../src/upstream/port.ts';
-import type { Engine } from '../../src/batch/engine.ts';
 
 let bench: EngineBench;
 beforeEach(async () => {
@@ -51,11 +49,6 @@ const TROUBLE: readonly (readonly [string, UpstreamReply])[] = [
 const PACE = [['429', says(429, 'slow down')]] as const;
 const AWAY = [['no connection', failure('unreachable')]] as const;
 
-const waiting = async (engine: Engine, { id }: Batch): Promise<string | null> => {
-  const live = await bench.state.batches.get(scope, id);
-  return (live && engine.progress(live)?.waiting) ?? null;
-};
-
 describe('a server, an account or a set-up makes no line pay, however few the lines are', () => {
   describe.each([1, 3, 30])('a batch of %i lines', (lines) => {
     test.each([...SET_UP, ...TROUBLE, ...PACE, ...AWAY])(
@@ -71,7 +64,7 @@ describe('a server, an account or a set-up makes no line pay, however few the li
         };
 
         const { batch } = await bench.create(engine, await bench.upload(many(lines)));
-        await eventually(async () => expect(await waiting(engine, batch)).toContain('model-server'));
+        await eventually(async () => expect(await waiting(bench, engine, batch)).toContain('model-server'));
         await eventually(() => expect(calls).toBeGreaterThan(4));
         expect((await bench.batch(batch)).counts).toMatchObject({ completed: 0, failed: 0 });
         isBroken = false;
@@ -95,7 +88,7 @@ describe('a server, an account or a set-up makes no line pay, however few the li
       };
 
       const { batch } = await bench.create(engine, await bench.upload(many(40)));
-      await eventually(async () => expect(await waiting(engine, batch)).toContain('model-server'));
+      await eventually(async () => expect(await waiting(bench, engine, batch)).toContain('model-server'));
       await eventually(() => expect(calls).toBeGreaterThan(24));
       isBroken = false;
 

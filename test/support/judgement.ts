@@ -1,6 +1,8 @@
 /** Replies of model servers, and the speed of the clock, for tests of who pays for a failed call. */
 import type { UpstreamReply, UpstreamRequest } from '../../src/upstream/port.ts';
-import { answer } from './engine.ts';
+import type { Batch } from '../../src/contract/batch.ts';
+import type { Engine } from '../../src/batch/engine.ts';
+import { answer, scope, type EngineBench } from './engine.ts';
 
 /** At this speed the minutes of the rules take less than a second. */
 export const SPEED = 200;
@@ -19,3 +21,9 @@ export const failure = (
 /** The number of a line that `many` has made. */
 export const lineIn = ({ body }: UpstreamRequest): number =>
   Number(/"content":"r(\d+)"/.exec(Buffer.from(body).toString())?.[1]);
+
+/** Why the batch does not move, as the engine tells it; null: it moves, or has ended. */
+export async function waiting(bench: EngineBench, engine: Engine, { id }: Batch): Promise<string | null> {
+  const live = await bench.state.batches.get(scope, id);
+  return (live && engine.progress(live)?.waiting) ?? null;
+}

@@ -22,7 +22,7 @@ interface Live {
   usedAtMs: number;
 }
 
-/** One dispatcher for every deployment that has work. Each follows the changes of its deployment. */
+/** One dispatcher for each deployment with work. It follows its deployment, waits when that is gone, and is dropped when idle. */
 export class Dispatchers {
   readonly #deps: DispatchDeps & { readonly deployments: Deployments };
   readonly #options: FailureOptions;

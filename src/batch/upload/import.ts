@@ -91,7 +91,7 @@ export function createImporter(options: ImporterOptions): Importer {
   };
 }
 
-/** Parses the URL once. Invariant: the host that is checked here is the one that is dialled. */
+/** Parses the URL once: a second parser could find another host than the one that is checked here. */
 function allowedUrl(contentUrl: string, importHosts: readonly string[]): URL {
   if (importHosts.length === 0) {
     throw importFailed(
