@@ -1,5 +1,5 @@
 import { OBJECTS } from './docs-objects.ts';
-import type { Option } from './option.ts';
+import type { Option, OptionCommand } from './option.ts';
 import { commandsOf, envName, OPTION_NAMES, OPTIONS, yamlPath, type OptionName } from './options.ts';
 
 /** The page docs/configuration.md. `npm run fix` writes it, and a test compares the file with it. */
@@ -8,17 +8,17 @@ export function configurationPage(): string {
 }
 
 function section(name: OptionName): string {
-  const { flag, placeholder, kind, help } = OPTIONS[name];
+  const { flag, placeholder, kind, help, forRun }: Option<unknown, unknown> = OPTIONS[name];
   const value = placeholder === null ? '' : ` ${placeholder}`;
   const path = yamlPath(name);
   return `### \`--${flag}${value}\`
 
-${help}
+${help}.
 
 - variable: \`${envName(name)}\`
 - file: ${path ? `\`${path.join('.')}\`` : 'not there'}
 - value: ${kind.what}
-- default: ${defaultText(name)}
+- default: ${defaultText(name)}${forRun?.defaultText ? `; for \`run\`: ${forRun.defaultText}` : ''}
 - commands: ${commandsOf(name)
     .map((command) => `\`${command}\``)
     .join(', ')}
@@ -33,10 +33,17 @@ function whenChanged(name: OptionName): string {
 }
 
 /** The default as people read it: a value such as `8080`, or words. */
-export function defaultText(name: OptionName): string {
+function defaultText(name: OptionName): string {
   const entry: { default: string | number | boolean | null | readonly string[]; defaultText?: string } =
     OPTIONS[name];
-  return entry.defaultText ?? (entry.default === null ? 'none' : entry.default.toString());
+  return entry.defaultText ?? [entry.default ?? 'none'].flat().join(', ');
+}
+
+/** Text of an option in the `--help` of a command. */
+export function optionHelp(name: OptionName, command: OptionCommand): string {
+  const { help, forRun }: Pick<Option<unknown, unknown>, 'help' | 'forRun'> = OPTIONS[name];
+  const said = { help, defaultText: defaultText(name), ...(command === 'run' && forRun) };
+  return `${said.help} [${envName(name)}; default: ${said.defaultText}]`;
 }
 
 const INTRODUCTION = `# Configuration

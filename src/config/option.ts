@@ -16,7 +16,10 @@ export interface Option<T, D> {
   readonly default: D;
   /** The default in words, where its value says too little. */
   readonly defaultText?: string;
+  /** It begins with a capital letter and has no full stop at its end. */
   readonly help: string;
+  /** What `run --help` says instead. */
+  readonly forRun?: { readonly help?: string; readonly defaultText?: string };
   /** A changed value is applied on SIGHUP; others need a restart. */
   readonly reloads?: true;
   /** Absent: `serve` alone. */

@@ -15,7 +15,7 @@ export const SIMULATOR_OPTIONS = {
     placeholder: 'TIME',
     default: 0,
     defaultText: '0',
-    help: 'Simulator: time to the first token.',
+    help: 'Time to the first token',
   }),
   simulatorTokensPerSecond: simulated({
     flag: 'simulator-tokens-per-second',
@@ -24,7 +24,7 @@ export const SIMULATOR_OPTIONS = {
     placeholder: 'N',
     default: null,
     defaultText: 'as fast as it goes',
-    help: 'Simulator: speed of each answer.',
+    help: 'Speed of each answer',
   }),
   simulatorErrorRate: simulated({
     flag: 'simulator-error-rate',
@@ -32,7 +32,7 @@ export const SIMULATOR_OPTIONS = {
     kind: ratio,
     placeholder: 'RATIO',
     default: 0,
-    help: 'Simulator: share of the requests that get a 500.',
+    help: 'Share of the requests that get a 500',
   }),
   simulatorRequestsPerMinute: simulated({
     flag: 'simulator-rpm',
@@ -41,7 +41,7 @@ export const SIMULATOR_OPTIONS = {
     placeholder: 'N',
     default: null,
     defaultText: 'no limit',
-    help: 'Simulator: requests per minute before it answers 429.',
+    help: 'Requests per minute before it answers 429',
   }),
   simulatorTokensPerMinute: simulated({
     flag: 'simulator-tpm',
@@ -50,7 +50,7 @@ export const SIMULATOR_OPTIONS = {
     placeholder: 'N',
     default: null,
     defaultText: 'no limit',
-    help: 'Simulator: tokens per minute before it answers 429.',
+    help: 'Tokens per minute before it answers 429',
   }),
   simulatorSeed: simulated({
     flag: 'simulator-seed',
@@ -58,7 +58,7 @@ export const SIMULATOR_OPTIONS = {
     kind: count(0, 2 ** 32 - 1),
     placeholder: 'N',
     default: 1,
-    help: 'Simulator: the same seed gives the same answers.',
+    help: 'The same seed gives the same answers',
   }),
   simulatorBehaviour: simulated({
     flag: 'simulator-behaviour',
@@ -66,6 +66,6 @@ export const SIMULATOR_OPTIONS = {
     kind: text,
     placeholder: 'FILE',
     default: null,
-    help: 'Simulator: file of rules that give requests their statuses, delays and bodies (docs/simulator.md).',
+    help: 'File of rules that give requests their statuses, delays and bodies (docs/simulator.md)',
   }),
 } as const;

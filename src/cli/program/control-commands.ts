@@ -6,8 +6,8 @@ import type { ControlCommandFlags, LocationFlags } from '../client/control-clien
 import type { AuditFlags } from '../commands/audit.ts';
 import type { DeploymentFlags, InResourceFlags } from '../commands/deployments.ts';
 import type { KeysFlags, ResourceFlags } from '../commands/resources.ts';
-import { helpText } from '../terminal/print.ts';
 import { collect, onNamed, type Run, waitOrFail, wholeNumber } from './flags.ts';
+import { helpText } from './help.ts';
 
 /** Adds the commands of the control plane. Each is an HTTP client of a running service. */
 export function addControl(program: Command, run: Run): void {
@@ -16,19 +16,19 @@ export function addControl(program: Command, run: Run): void {
   control(program, 'models', 'Show what can be deployed where, and how much quota is left')
     .option(
       '--location <REGION>',
-      'only this region; by default every region with resources of the subscription',
+      'Only this region; by default every region with resources of the subscription',
     )
     .action(run(async (flags: LocationFlags) => (await import('../commands/models.ts')).listModels(flags)));
-  control(program, 'quota', 'Show how much of each quota is allocated and held, by model and SKU')
+  control(program, 'quota', 'Show what deployments have of each quota, and what their batches hold of that')
     .option(
       '--location <REGION>',
-      'only this region; by default every region with resources of the subscription',
+      'Only this region; by default every region with resources of the subscription',
     )
     .action(run(async (flags: LocationFlags) => (await import('../commands/quota.ts')).showQuota(flags)));
   control(program, 'audit', 'Show who changed what, newest first')
-    .option('--resource <NAME>', 'only changes of this resource')
-    .option('--limit <N>', 'print at most so many', wholeNumber, 20)
-    .option('--before <NUMBER>', 'print entries older than this one', wholeNumber)
+    .option('--resource <NAME>', 'Only changes of this resource')
+    .option('--limit <N>', 'Print at most so many', wholeNumber, 20)
+    .option('--before <NUMBER>', 'Print entries older than this one', wholeNumber)
     .action(run(async (flags: AuditFlags) => (await import('../commands/audit.ts')).showAudit(flags)));
 }
 
@@ -43,13 +43,13 @@ function addResources(resources: Command, run: Run): void {
     run(on<ControlCommandFlags>((module, name, flags) => module.showResource(name, flags))),
   );
   withResource(named(control(resources, 'create', 'Create a resource')))
-    .option('--location <REGION>', 'region; by default that of the default resource')
+    .option('--location <REGION>', 'Region; by default that of the default resource')
     .action(run(on<ResourceFlags>((module, name, flags) => module.createResource(name, flags))));
   withResource(named(control(resources, 'update', 'Change a resource')))
-    .option('--enable-key-auth', 'accept its keys again')
+    .option('--enable-key-auth', 'Accept its keys again')
     .action(run(on<ResourceFlags>((module, name, flags) => module.updateResource(name, flags))));
   named(control(resources, 'delete', 'Delete a resource with its deployments, files and keys; asks first'))
-    .option('--yes', 'do not ask')
+    .option('--yes', 'Do not ask')
     .action(
       run(
         on<ControlCommandFlags & { yes?: boolean }>((module, name, flags) =>
@@ -58,7 +58,7 @@ function addResources(resources: Command, run: Run): void {
       ),
     );
   named(control(resources, 'keys', 'Make and show the keys that are missing, or replace one'))
-    .option('--regenerate <1|2>', 'replace this key; the old one is refused from then on')
+    .option('--regenerate <1|2>', 'Replace this key; the old one is refused from then on')
     .action(run(on<KeysFlags>((module, name, flags) => module.resourceKeys(name, flags))));
 }
 
@@ -66,10 +66,10 @@ const withResource = (command: Command): Command =>
   command
     .option(
       '--offer <OFFER>',
-      'subscription offer, which decides the quota: enterprise, default, monthly, msdn, students, unlimited',
+      'Subscription offer, which decides the quota: enterprise, default, monthly, msdn, students, unlimited',
     )
-    .option('--disable-key-auth', 'accept tokens only, no keys')
-    .option('--tag <NAME=VALUE>', 'tag of the resource; may be repeated', collect);
+    .option('--disable-key-auth', 'Accept tokens only, no keys')
+    .option('--tag <NAME=VALUE>', 'Tag of the resource; may be repeated', collect);
 
 function addDeployments(deployments: Command, run: Run): void {
   const load = () => import('../commands/deployments.ts');
@@ -82,7 +82,7 @@ function addDeployments(deployments: Command, run: Run): void {
     run(on<InResourceFlags>((module, name, flags) => module.showDeployment(name, flags))),
   );
   const create = inResource(named(control(deployments, 'create', 'Deploy a model')));
-  create.requiredOption('--model <MODEL>', 'model of the catalog; `offpeak models` lists it');
+  create.requiredOption('--model <MODEL>', 'Model of the catalog; `offpeak models` lists it');
   withDeployment(create)
     .option(
       '--sku <SKU>',
@@ -91,17 +91,17 @@ function addDeployments(deployments: Command, run: Run): void {
     )
     .requiredOption(
       '--capacity <THOUSANDS>',
-      'enqueued tokens that its batches may hold, in thousands',
+      'Enqueued tokens that its batches may hold, in thousands',
       wholeNumber,
     )
     .action(run(on<DeploymentFlags>((module, name, flags) => module.createDeployment(name, flags))));
   const update = inResource(
     named(control(deployments, 'update', 'Change a deployment; whatever no flag names stays as it is')),
   );
-  withDeployment(update.option('--model <MODEL>', 'model of the catalog'))
-    .option('--no-dynamic-quota', 'never go beyond its own limit')
-    .option('--sku <SKU>', 'another SKU')
-    .option('--capacity <THOUSANDS>', 'enqueued tokens that its batches may hold, in thousands', wholeNumber)
+  withDeployment(update.option('--model <MODEL>', 'Model of the catalog'))
+    .option('--no-dynamic-quota', 'Never go beyond its own limit')
+    .option('--sku <SKU>', 'Another SKU')
+    .option('--capacity <THOUSANDS>', 'Enqueued tokens that its batches may hold, in thousands', wholeNumber)
     .action(run(on<DeploymentFlags>((module, name, flags) => module.updateDeployment(name, flags))));
   inResource(named(control(deployments, 'delete', 'Delete a deployment'))).action(
     run(on<InResourceFlags>((module, name, flags) => module.deleteDeployment(name, flags))),
@@ -109,26 +109,26 @@ function addDeployments(deployments: Command, run: Run): void {
 }
 
 const inResource = (command: Command): Command =>
-  command.option('--resource <NAME>', 'resource that it belongs to', DEFAULT_RESOURCE_ID);
+  command.option('--resource <NAME>', 'Resource that it belongs to', DEFAULT_RESOURCE_ID);
 
 const withDeployment = (command: Command): Command =>
   command
-    .option('--version <VERSION>', "version of the model; by default the catalog's default one")
-    .option('--dynamic-quota', 'go beyond its limit while the quota is idle')
+    .option('--version <VERSION>', "Version of the model; by default the catalog's default one")
+    .option('--dynamic-quota', 'Go beyond its limit while the quota is idle')
     .option(
       '--queue <wait|fail>',
-      'batches that find no room wait, or fail, unless they say otherwise',
+      'Batches that find no room wait, or fail, unless they say otherwise',
       waitOrFail,
     )
-    .option('--concurrency <N>', 'at most so many requests in flight', wholeNumber)
-    .option('--content-filter <NAME>', 'name of a content filter')
+    .option('--concurrency <N>', 'At most so many requests in flight', wholeNumber)
+    .option('--content-filter <NAME>', 'Name of a content filter')
     .option(
       '--version-upgrade <OPTION>',
       'OnceNewDefaultVersionAvailable, OnceCurrentVersionExpired or NoAutoUpgrade',
     )
     .option(
       '--upstream <NAME>',
-      'use only this upstream; may be repeated; `all` allows every one again',
+      'Use only this upstream; may be repeated; `all` allows every one again',
       collect,
     );
 
@@ -138,22 +138,29 @@ const control = (parent: Command, name: string, description: string): Command =>
   parent
     .command(name)
     .description(description)
-    .option('--endpoint <URL>', 'service to call; see below')
-    .option('--admin-key <KEY>', 'key of the control plane')
+    .option('--endpoint <URL>', 'Service to call; see below')
+    .option('--admin-key <KEY>', 'Key of the control plane')
     .addOption(
-      new Option('--subscription <ID>', 'subscription')
+      new Option('--subscription <ID>', 'Subscription')
         .env(envName('subscription'))
         .argParser(nonEmpty)
-        .default(OPTIONS.subscription.default),
+        .default(OPTIONS.subscription.default, OPTIONS.subscription.default),
     )
-    .option('--resource-group <NAME>', `resource group; by default ${DEFAULT_RESOURCE_GROUP}`, nonEmpty)
-    .option('--json', 'print what the service answers as JSON')
+    .option('--resource-group <NAME>', `Resource group; by default ${DEFAULT_RESOURCE_GROUP}`, nonEmpty)
+    .option('--json', 'Print what the service answers as JSON')
     .addHelpText('after', () => helpText(ENDPOINT));
 
 const ENDPOINT = `
-The service is the first of these that there is: --endpoint; OFFPEAK_ENDPOINT; the service that runs over the data \
-directory here; http://127.0.0.1:8080. The key is the first of these: --admin-key; OFFPEAK_ADMIN_KEY, which the service \
-made at its first start; OFFPEAK_TOKEN, a token of your identity provider. Variables of cloud services are never used.`;
+The service is the first of these that there is. It is printed before anything is sent.
+  1. --endpoint
+  2. OFFPEAK_ENDPOINT
+  3. the service that runs over the data directory here
+  4. http://127.0.0.1:8080, or the port of OFFPEAK_PORT
+
+The key is the first of these. Variables of cloud services are never used.
+  1. --admin-key
+  2. OFFPEAK_ADMIN_KEY: the service made this key at its first start
+  3. OFFPEAK_TOKEN: a token of your identity provider`;
 
 function nonEmpty(text: string): string {
   if (text === '') throw new InvalidArgumentError('Expected a name.');

@@ -1,16 +1,17 @@
 import { Command, CommanderError, Option } from 'commander';
-import { defaultText } from '../../config/docs.ts';
+import { optionHelp } from '../../config/docs.ts';
 import { ConfigError } from '../../config/fault.ts';
 import type { OptionCommand } from '../../config/option.ts';
-import { envName, OPTIONS, optionsOf } from '../../config/options.ts';
+import { commandsOf, OPTION_HEADINGS, OPTION_NAMES, OPTIONS, optionsOf } from '../../config/options.ts';
 import type { ClientFlags, ListFlags } from '../client/batch-client.ts';
 import type { CreateFlags, DownloadFlags } from '../commands/batches.ts';
 import type { RunFlags } from '../commands/run/job.ts';
 import type { TableFlags } from '../process/configure.ts';
 import { CliError, EXIT, EXIT_MEANINGS, type ExitCode } from '../process/exit.ts';
-import { columnsOf, factLines, helpText, note, print } from '../terminal/print.ts';
+import { note, print } from '../terminal/print.ts';
 import { addControl } from './control-commands.ts';
 import { collect, onNamed, type Run, seconds, waitOrFail, wholeNumber } from './flags.ts';
+import { helpItem, helpText, helpUsage } from './help.ts';
 
 /** Parses the command line, runs the command, and returns the process's exit code. */
 export async function main(argv: readonly string[], { version }: { version: string }): Promise<ExitCode> {
@@ -36,16 +37,18 @@ export async function main(argv: readonly string[], { version }: { version: stri
 }
 
 /** A command's code is loaded when the command runs, so that `--help` and the clients start quickly. */
-function buildProgram(run: Run, version: string): Command {
+export function buildProgram(run: Run, version: string): Command {
   const program = new Command('offpeak')
-    .description('The Batch service of Azure OpenAI, self-hosted.')
-    .version(version, '-v, --version', 'show the version')
-    .helpCommand('help [command]', 'show the help of a command')
+    .description('The Batch service of Azure OpenAI, self-hosted')
+    .version(version, '-v, --version', 'Show the version')
+    .helpOption('-h, --help', 'Show the help of this command')
+    .configureHelp({ minWidthToWrap: 20, formatItem: helpItem, styleUsage: helpUsage })
+    .helpCommand('help [command]', 'Show the help of a command')
     // `--version` of a subcommand is the version of a model.
     .enablePositionalOptions()
     .showHelpAfterError('Run it with --help to see what there is.')
     .exitOverride()
-    .addHelpText('after', exitCodesText());
+    .addHelpText('after', () => helpText(EXIT_CODES));
   program
     .command('version')
     .description('Show the version')
@@ -63,17 +66,15 @@ function buildProgram(run: Run, version: string): Command {
   return program;
 }
 
-function exitCodesText(): string {
-  const lines = factLines(
-    Object.entries(EXIT_MEANINGS).map(([code, meaning]) => [`  ${code}`, meaning]),
-    columnsOf(process.stdout),
-  );
-  return `\nExit codes:\n${lines.join('\n')}`;
-}
+const EXIT_CODES = `
+Exit codes:
+${Object.entries(EXIT_MEANINGS)
+  .map(([code, meaning]) => `  ${code}  ${meaning}`)
+  .join('\n')}`;
 
 function addServer(program: Command, run: Run): void {
   withTable(program.command('serve').description('Run the service'), 'serve')
-    .option('--json', 'print what started as one line of JSON')
+    .option('--json', 'Print what started as one line of JSON')
     .action(
       run(async (flags: CommandFlags) =>
         (await import('../commands/serve/serve.ts')).serve(tableFlags('serve', flags), {
@@ -82,9 +83,9 @@ function addServer(program: Command, run: Run): void {
       ),
     );
   withTable(program.command('simulator').description('Run only the simulated model server'), 'simulator')
-    .option('--host <HOST>', 'address to listen on', OPTIONS.host.default)
-    .option('--port <PORT>', 'port to listen on; 0 takes a free one', wholeNumber, 8000)
-    .option('--json', 'print what started as one line of JSON')
+    .option('--host <HOST>', 'Address to listen on', OPTIONS.host.default)
+    .option('--port <PORT>', 'Port to listen on; 0 takes a free one', wholeNumber, 8000)
+    .option('--json', 'Print what started as one line of JSON')
     .action(
       run(async (flags: CommandFlags & { host: string; port: number }) =>
         (await import('../commands/simulator.ts')).simulator(tableFlags('simulator', flags), flags),
@@ -93,7 +94,7 @@ function addServer(program: Command, run: Run): void {
   program
     .command('quickstart')
     .description('See a batch run from start to end, with the simulator')
-    .option('--json', 'print the outcome as JSON')
+    .option('--json', 'Print the outcome as JSON')
     .action(
       run(async (flags: { json?: boolean }) => (await import('../commands/quickstart.ts')).quickstart(flags)),
     );
@@ -108,7 +109,7 @@ function addLocalJobs(program: Command, run: Run): void {
       ),
     'verify',
   )
-    .option('--json', 'print the findings as JSON')
+    .option('--json', 'Print the findings as JSON')
     .action(
       run(async (flags: CommandFlags) =>
         (await import('../commands/verify.ts')).verifyInstallation(tableFlags('verify', flags), {
@@ -122,22 +123,22 @@ function addLocalJobs(program: Command, run: Run): void {
       .description(
         'Run a whole batch file without a server. After a stop or a crash, the same command goes on',
       )
-      .argument('<in.jsonl>', 'the batch file; - is standard input')
+      .argument('<in.jsonl>', 'The batch file; - is standard input')
       .option(
         '-o, --output <FILE>',
-        'answers; by default in.output.jsonl beside the input; - is standard output, also the default if the input is -',
+        'Answers; by default in.output.jsonl beside the input; - is standard output, also the default if the input is -',
       )
-      .option('-e, --errors <FILE>', 'failed requests; by default in.errors.jsonl beside the output')
-      .option('--model <MODEL>', "the model's name at the upstream; by default the one in the lines")
+      .option('-e, --errors <FILE>', 'Failed requests; by default in.errors.jsonl beside the output')
+      .option('--model <MODEL>', "The model's name at the upstream; by default the one in the lines")
       .option(
         '--retry-failed',
-        'after a finished run: send the failed requests again, and merge the new answers into the output',
+        'After a finished run: send the failed requests again, and merge the new answers into the output',
       )
-      .option('--force', 'send every request, also those with an answer, and replace the output'),
+      .option('--force', 'Send every request, also those with an answer, and replace the output'),
     'run',
   )
-    .option('--all', 'print every fault of the input')
-    .option('--json', 'print the outcome as JSON')
+    .option('--all', 'Print every fault of the input')
+    .option('--json', 'Print the outcome as JSON')
     .action(
       run(async (input: string, flags: CommandFlags & RunFlags) =>
         (await import('../commands/run/run.ts')).runBatch(input, tableFlags('run', flags), flags),
@@ -148,10 +149,10 @@ function addLocalJobs(program: Command, run: Run): void {
     .description(
       'Check a batch file: print every fault with its line, and count the tokens. It sends nothing',
     )
-    .argument('<in.jsonl>', 'the batch file; - is standard input')
-    .option('--exact', 'count every token instead of estimating')
-    .option('--all', 'print every fault')
-    .option('--json', 'print the findings as JSON')
+    .argument('<in.jsonl>', 'The batch file; - is standard input')
+    .option('--exact', 'Count every token instead of estimating')
+    .option('--all', 'Print every fault')
+    .option('--json', 'Print the findings as JSON')
     .action(
       run(async (input: string, flags: { exact?: boolean; all?: boolean; json?: boolean }) =>
         (await import('../commands/validate.ts')).validate(input, flags),
@@ -165,38 +166,38 @@ function addBatches(batches: Command, run: Run): void {
   const load = () => import('../commands/batches.ts');
   const on = onNamed(load);
   client(batches, 'create', 'Upload a file, start a batch over it, and print the id')
-    .option('--file <in.jsonl>', 'the batch file to upload; - is standard input')
-    .option('--input-file-id <ID>', 'or a file that was uploaded before')
-    .option('--url <PATH>', 'endpoint that the lines call; by default the one in the first line')
-    .option('--metadata <NAME=VALUE>', 'note on the batch; may be repeated', collect)
+    .option('--file <in.jsonl>', 'The batch file to upload; - is standard input')
+    .option('--input-file-id <ID>', 'Id of a file that was uploaded before, instead of --file')
+    .option('--url <PATH>', 'Endpoint that the lines call; by default the one in the first line')
+    .option('--metadata <NAME=VALUE>', 'Note on the batch; may be repeated', collect)
     .option(
       '--queue <wait|fail>',
-      'if the deployment has no room: wait for it, or fail; by default as the deployment is set',
+      'If the deployment has no room: wait for it, or fail; by default as the deployment is set',
       waitOrFail,
     )
-    .option('--watch', 'show the progress until the batch is over')
-    .option('--all', 'print every fault')
-    .option('--interval <SECONDS>', 'time between two polls while watching', seconds)
+    .option('--watch', 'Show the progress until the batch is over')
+    .option('--all', 'Print every fault')
+    .option('--interval <SECONDS>', 'Time between two polls while watching', seconds)
     .action(run(async (flags: CreateFlags) => (await load()).createBatch(flags)));
   client(batches, 'get', 'Show a batch')
     .argument('<id>')
-    .option('--all', 'print every fault')
+    .option('--all', 'Print every fault')
     .action(run(on<ClientFlags>((module, id, flags) => module.getBatch(id, flags))));
   paged(client(batches, 'list', 'List batches, newest first'))
-    .option('--filter <EXPRESSION>', `such as "status eq 'Completed'"`)
+    .option('--filter <EXPRESSION>', `Only batches that match, such as "status eq 'Completed'"`)
     .action(run(async (flags: ListFlags) => (await load()).listBatches(flags)));
   client(batches, 'watch', 'Show the progress of a batch until it is over')
     .argument('<id>')
-    .option('--all', 'print every fault')
-    .option('--interval <SECONDS>', 'time between two polls', seconds)
+    .option('--all', 'Print every fault')
+    .option('--interval <SECONDS>', 'Time between two polls', seconds)
     .action(run(on<WatchFlags>((module, id, flags) => module.watch(id, flags))));
   client(batches, 'cancel', 'Cancel a batch; its answers so far are kept')
     .argument('<id>')
     .action(run(on<ClientFlags>((module, id, flags) => module.cancelBatch(id, flags))));
   client(batches, 'download', 'Write the output and the errors of a batch')
     .argument('<id>')
-    .option('-o, --output <FILE>', 'answers; by default ID_output.jsonl; - is standard output')
-    .option('-e, --errors <FILE>', 'failed requests; by default ID_errors.jsonl')
+    .option('-o, --output <FILE>', 'Answers; by default ID_output.jsonl; - is standard output')
+    .option('-e, --errors <FILE>', 'Failed requests; by default ID_errors.jsonl')
     .action(run(on<DownloadFlags>((module, id, flags) => module.downloadBatch(id, flags))));
 }
 
@@ -204,18 +205,18 @@ function addFiles(files: Command, run: Run): void {
   const load = () => import('../commands/files.ts');
   const on = onNamed(load);
   client(files, 'upload', 'Upload a file and print the id')
-    .argument('<file>', 'the file; - is standard input')
-    .option('--purpose <PURPOSE>', 'purpose of the file', 'batch')
+    .argument('<file>', 'The file; - is standard input')
+    .option('--purpose <PURPOSE>', 'Purpose of the file', 'batch')
     .action(run(on<ClientFlags & { purpose: string }>((module, id, flags) => module.uploadFile(id, flags))));
   paged(client(files, 'list', 'List files, newest first'))
-    .option('--purpose <PURPOSE>', 'only files of this purpose')
+    .option('--purpose <PURPOSE>', 'Only files of this purpose')
     .action(run(async (flags: ListFlags) => (await load()).listFiles(flags)));
   client(files, 'get', 'Show a file')
     .argument('<id>')
     .action(run(on<ClientFlags>((module, id, flags) => module.getFile(id, flags))));
   client(files, 'download', 'Write the content of a file')
     .argument('<id>')
-    .option('-o, --output <FILE>', 'file to write to; - is standard output', '-')
+    .option('-o, --output <FILE>', 'File to write to; - is standard output', '-')
     .action(run(on<ClientFlags & { output: string }>((module, id, flags) => module.downloadFile(id, flags))));
   client(files, 'delete', 'Delete a file')
     .argument('<id>')
@@ -226,35 +227,40 @@ const client = (parent: Command, name: string, description: string): Command =>
   parent
     .command(name)
     .description(description)
-    .option('--endpoint <URL>', 'service to call; see below')
-    .option('--api-key <KEY>', 'key for the service')
-    .option('--resource <NAME>', 'resource, if the service has several; the key must be one of that resource')
-    .option('--api-version <VERSION>', "api-version, in Azure's style")
-    .option('--json', 'print what the service answers as JSON')
+    .option('--endpoint <URL>', 'Service to call; see below')
+    .option('--api-key <KEY>', 'Key for the service')
+    .option('--resource <NAME>', 'Resource, if the service has several; the key must be one of that resource')
+    .option('--api-version <VERSION>', "API version to send, in Azure's style only")
+    .option('--json', 'Print what the service answers as JSON')
     .addHelpText('after', () => helpText(ENDPOINTS));
 
 const ENDPOINTS = `
-The service is the first of these that there is: --endpoint; OFFPEAK_ENDPOINT; the service that runs over the data \
-directory here; http://127.0.0.1:8080, if any other OFFPEAK_ variable is set; AZURE_OPENAI_ENDPOINT or OPENAI_BASE_URL \
-(if both are set, choose with --endpoint); http://127.0.0.1:8080. It is printed before anything is sent.
+The service is the first of these that there is. It is printed before anything is sent.
+  1. --endpoint
+  2. OFFPEAK_ENDPOINT
+  3. the service that runs over the data directory here
+  4. AZURE_OPENAI_ENDPOINT or OPENAI_BASE_URL, if no other OFFPEAK_ variable is set; choose with --endpoint if both are set
+  5. http://127.0.0.1:8080, or the port of OFFPEAK_PORT
+
 Each service has a key of its own, which is sent to no other: OFFPEAK_API_KEY (or OFFPEAK_TOKEN, a token of your \
 identity provider), AZURE_OPENAI_API_KEY, OPENAI_API_KEY.
 A URL that ends in /v1 is called in OpenAI's style, any other in Azure's.`;
 
 const paged = (command: Command): Command =>
   command
-    .option('--limit <N>', 'print at most so many', wholeNumber, 20)
-    .option('--after <ID>', 'print those that come after this id');
+    .option('--limit <N>', 'Print at most so many', wholeNumber, 20)
+    .option('--after <ID>', 'Print those that come after this id');
 
 type CommandFlags = Readonly<Record<string, string | string[] | boolean | undefined>> & { json?: boolean };
 
 function withTable(command: Command, name: OptionCommand): Command {
-  for (const key of optionsOf(name)) {
-    const { flag, placeholder, help, repeatable } = { repeatable: false, ...OPTIONS[key] };
-    const option = new Option(
-      placeholder === null ? `--${flag}` : `--${flag} <${placeholder}>`,
-      `${help} [${envName(key)}; default: ${defaultText(key)}]`,
-    );
+  let heading = '';
+  for (const key of OPTION_NAMES) {
+    heading = OPTION_HEADINGS[key] ?? heading;
+    if (!commandsOf(key).includes(name)) continue;
+    const { flag, placeholder, repeatable } = { repeatable: false, ...OPTIONS[key] };
+    const flags = placeholder === null ? `--${flag}` : `--${flag} <${placeholder}>`;
+    const option = new Option(flags, optionHelp(key, name)).helpGroup(heading);
     if (repeatable) option.argParser(collect);
     command.addOption(option);
   }

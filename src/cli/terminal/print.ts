@@ -35,9 +35,6 @@ export const fitted = (text: string, columns = 80): string =>
     )
     .join('\n');
 
-/** Text below the flags of a command, with the same width. */
-export const helpText = (text: string): string => fitted(text, columnsOf(process.stdout));
-
 /** Aligns the cells in columns. The last column has any width. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = widthsOf(rows);
