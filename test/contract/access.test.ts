@@ -4,7 +4,9 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ACTIONS, ROLES, type Action, type Role } from '../../src/contract/control.ts';
+import { RESERVED_NAMES } from '../../src/contract/names.ts';
 import { assert } from '../../src/core/assert.ts';
+import { resolveTarget } from '../../src/http/address/target.ts';
 import type { RoleAssignment } from '../../src/identity/port.ts';
 import { isDataAction, ROLE_ACTIONS } from '../../src/identity/roles.ts';
 import { startEntra, type Entra } from '../support/entra.ts';
@@ -256,13 +258,32 @@ test('every route asks for the action that this table names', () => {
   const open = routes.filter(({ action }) => action !== 'none');
   const said = open.filter(({ method }) => method !== 'HEAD').map((route) => [names(route), route.action]);
 
-  expect(Object.fromEntries(said)).toEqual(ACTION_OF);
+  expect(Object.fromEntries(said), 'Say in ACTION_OF who may use the route').toEqual(ACTION_OF);
   // HEAD is a GET without its body.
   for (const { url, action } of open.filter(({ method }) => method === 'HEAD'))
     expect([url, action]).toEqual([url, ACTION_OF[`GET ${url}`]]);
   for (const action of Object.values(ACTION_OF)) expect(ACTIONS).toContain(action);
   for (const [route, action] of Object.entries(ACTION_OF))
     expect([route, isDataAction(action)]).toEqual([route, route.includes(' /wire')]);
+});
+
+test('the first word of every path leads to a route, and no resource may have it', () => {
+  const words = service.routes.flatMap(({ url }) => {
+    const [, word = '', next = ''] = url.split('/');
+    return word === 'control' ? [word, next] : [word];
+  });
+  const roots = [...new Set(words)].filter((word) => word !== '');
+  const leadsNowhere = (root: string): boolean =>
+    resolveTarget(`/${root}`, undefined, { resourceDomains: [] }).url === '/nowhere';
+
+  expect(
+    roots.filter((root) => !RESERVED_NAMES.includes(root)),
+    'Add it to RESERVED_NAMES in src/contract/names.ts',
+  ).toEqual([]);
+  expect(
+    roots.filter((root) => !['wire', 'control', 'subscriptions'].includes(root) && leadsNowhere(root)),
+    'Let onControlPlane in src/http/address/target.ts find it, or add it to PUBLIC_ROOTS in router-paths.ts',
+  ).toEqual([]);
 });
 
 test('a route that asks for nothing refuses everybody', async () => {

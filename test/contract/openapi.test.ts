@@ -35,17 +35,25 @@ test('the document shows every route that does not merely refuse or repeat anoth
   const shown = Object.entries<object>(api.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replace(PROVIDER, '')}`),
   );
-  const served = service.routes
-    .filter(
-      ({ method, action, url }) => method !== 'HEAD' && action !== 'none' && /^\/(?:wire|control)/.test(url),
-    )
-    .map(({ method, url }) =>
-      `${method} ${url.replace(/^\/(?:wire|control)/, '')}`.replaceAll(/:(\w+)/g, '{$1}'),
-    )
+  const own = service.routes.filter(
+    ({ method, action, url }) => method !== 'HEAD' && action !== 'none' && /^\/(?:wire|control)/.test(url),
+  );
+  const byEntry = Map.groupBy(own, ({ method, url }) =>
+    `${method} ${url.replace(/^\/(?:wire|control)/, '')}`.replaceAll(/:(\w+)/g, '{$1}'),
+  );
+  const shared = [...byEntry.values()].filter((routes) => routes.length > 1);
+  expect(
+    shared.map((routes) => routes.map(({ method, url }) => `${method} ${url}`).join(' and ')),
+    'The document has one entry for both. Give one of them another path',
+  ).toEqual([]);
+
+  const served = [...byEntry.keys()]
     .filter((route) => !/completions|\/embeddings|\/responses/.test(route))
     .filter((route) => route !== 'GET /batches/{id}/cancel');
 
-  expect(shown.toSorted()).toEqual([...served, 'GET /', 'GET /healthz', 'GET /openapi.json'].toSorted());
+  expect(shown.toSorted(), 'Describe the route in OPERATIONS of src/http/public/operations.ts').toEqual(
+    [...served, 'GET /', 'GET /healthz', 'GET /openapi.json'].toSorted(),
+  );
 });
 
 test('every operation has a topic, a sentence, and an example that names it', () => {
