@@ -78,20 +78,21 @@ function tailOf(
   trouble: LineTrouble,
   serverLives: boolean,
 ): Tail | null {
-  // A try that reached nobody, or only a server that may be down, does not count, and all counts start anew after it.
-  const reachedNobody = failure.kind === 'unreachable' || (mayBeDown(failure.kind) && !serverLives);
-  if (reachedNobody || !backlog.isTail) {
+  // A try says nothing when it reached nobody, or only a server that may be down or may ask everybody to slow down. All
+  // counts start anew after it.
+  const mayBeOutage = mayBeDown(failure.kind) || failure.kind === 'throttled';
+  const saysNothing = failure.kind === 'unreachable' || (mayBeOutage && !serverLives);
+  if (saysNothing || !backlog.isTail) {
     trouble.allTailTries = 0;
     trouble.allTailSinceMs = null;
   }
   // Only replies on one subject are held against the line. A reply on another subject starts that count anew.
   const about = subjectOf(failure);
-  if (reachedNobody || !backlog.isTail || trouble.tailSubject !== about) {
+  if (saysNothing || !backlog.isTail || trouble.tailSubject !== about) {
     trouble.tailTries = 0;
     trouble.tailSinceMs = null;
   }
-  // Nor does a try count when everybody may be asked to slow down.
-  if (reachedNobody || (failure.kind === 'throttled' && !serverLives)) return null;
+  if (saysNothing) return null;
   trouble.tailSubject = about;
   if (!backlog.isTail) return null;
   trouble.tailSinceMs ??= nowMs;
