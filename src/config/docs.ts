@@ -9,7 +9,7 @@ export function configurationPage(): string {
 
 function section(name: OptionName): string {
   const { flag, placeholder, kind, help, forRun }: Option<unknown, unknown> = OPTIONS[name];
-  const value = placeholder === null ? '' : ` ${placeholder}`;
+  const value = placeholder === undefined ? '' : ` ${placeholder}`;
   const path = yamlPath(name);
   return `### \`--${flag}${value}\`
 

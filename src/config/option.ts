@@ -9,8 +9,8 @@ export interface Option<T, D> {
   /** Dotted path in the file. Null: the file does not have it. */
   readonly yaml?: string | null;
   readonly kind: Kind<T>;
-  /** It stands for the value in `--help`. Null: the option is a switch. */
-  readonly placeholder: string | null;
+  /** It stands for the value in `--help`. Absent: the option is a switch. */
+  readonly placeholder?: string;
   /** The flag may be given several times. */
   readonly repeatable?: boolean;
   readonly default: D;

@@ -73,7 +73,6 @@ export const OPTIONS = {
   tlsSelfSigned: option({
     flag: 'tls-self-signed',
     kind: flag,
-    placeholder: null,
     default: false,
     help: 'Speak HTTPS with a certificate for this machine, made at the first start and kept in the data directory',
   }),
@@ -134,7 +133,6 @@ export const OPTIONS = {
     flag: 'adopt',
     yaml: null,
     kind: flag,
-    placeholder: null,
     default: false,
     help: 'Treat the data directory and the database as one installation, although their ids differ. Give it for one start',
   }),
@@ -275,7 +273,6 @@ export const OPTIONS = {
   strictWindow: option({
     flag: 'strict-window',
     kind: flag,
-    placeholder: null,
     default: false,
     help: 'End a batch as `expired` when its 24 hours are over. Otherwise it runs on, as in Azure',
   }),

@@ -14,7 +14,6 @@ export const SIMULATOR_OPTIONS = {
     kind: duration(0, DAY_MS),
     placeholder: 'TIME',
     default: 0,
-    defaultText: '0',
     help: 'Time to the first token',
   }),
   simulatorTokensPerSecond: simulated({

@@ -14,16 +14,10 @@ export function addControl(program: Command, run: Run): void {
   addResources(program.command('resources').description('Resources (tenants) of a running service'), run);
   addDeployments(program.command('deployments').description('Deployments of a resource'), run);
   control(program, 'models', 'Show what can be deployed where, and how much quota is left')
-    .option(
-      '--location <REGION>',
-      'Only this region; by default every region with resources of the subscription',
-    )
+    .option('--location <REGION>', ONLY_REGION)
     .action(run(async (flags: LocationFlags) => (await import('../commands/models.ts')).listModels(flags)));
   control(program, 'quota', 'Show what deployments have of each quota, and what their batches hold of that')
-    .option(
-      '--location <REGION>',
-      'Only this region; by default every region with resources of the subscription',
-    )
+    .option('--location <REGION>', ONLY_REGION)
     .action(run(async (flags: LocationFlags) => (await import('../commands/quota.ts')).showQuota(flags)));
   control(program, 'audit', 'Show who changed what, newest first')
     .option('--resource <NAME>', 'Only changes of this resource')
@@ -31,6 +25,8 @@ export function addControl(program: Command, run: Run): void {
     .option('--before <NUMBER>', 'Print entries older than this one', wholeNumber)
     .action(run(async (flags: AuditFlags) => (await import('../commands/audit.ts')).showAudit(flags)));
 }
+
+const ONLY_REGION = 'Only this region; by default every region with resources of the subscription';
 
 function addResources(resources: Command, run: Run): void {
   const load = () => import('../commands/resources.ts');
@@ -64,10 +60,7 @@ function addResources(resources: Command, run: Run): void {
 
 const withResource = (command: Command): Command =>
   command
-    .option(
-      '--offer <OFFER>',
-      'Subscription offer, which decides the quota: enterprise, default, monthly, msdn, students, unlimited',
-    )
+    .option('--offer <OFFER>', OPTIONS.offer.help)
     .option('--disable-key-auth', 'Accept tokens only, no keys')
     .option('--tag <NAME=VALUE>', 'Tag of the resource; may be repeated', collect);
 

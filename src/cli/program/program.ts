@@ -1,7 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { optionHelp } from '../../config/docs.ts';
 import { ConfigError } from '../../config/fault.ts';
-import type { OptionCommand } from '../../config/option.ts';
+import type { OptionCommand, Option as TableOption } from '../../config/option.ts';
 import { commandsOf, OPTION_HEADINGS, OPTION_NAMES, OPTIONS, optionsOf } from '../../config/options.ts';
 import type { ClientFlags, ListFlags } from '../client/batch-client.ts';
 import type { CreateFlags, DownloadFlags } from '../commands/batches.ts';
@@ -258,8 +258,8 @@ function withTable(command: Command, name: OptionCommand): Command {
   for (const key of OPTION_NAMES) {
     heading = OPTION_HEADINGS[key] ?? heading;
     if (!commandsOf(key).includes(name)) continue;
-    const { flag, placeholder, repeatable } = { repeatable: false, ...OPTIONS[key] };
-    const flags = placeholder === null ? `--${flag}` : `--${flag} <${placeholder}>`;
+    const { flag, placeholder, repeatable }: TableOption<unknown, unknown> = OPTIONS[key];
+    const flags = placeholder === undefined ? `--${flag}` : `--${flag} <${placeholder}>`;
     const option = new Option(flags, optionHelp(key, name)).helpGroup(heading);
     if (repeatable) option.argParser(collect);
     command.addOption(option);
