@@ -5,7 +5,7 @@ import { toCliError } from '../process/store-error.ts';
 import { byteSize, grouped, oneLine, print, printJson, printTable, say } from '../terminal/print.ts';
 import { createProgressView } from '../terminal/progress.ts';
 
-export async function verifyInstallation(table: TableFlags, { json }: { json: boolean }): Promise<ExitCode> {
+export async function verifyInstallation(table: TableFlags, { json }: { json?: boolean }): Promise<ExitCode> {
   const { config } = await configure('verify', table);
   const view = createProgressView();
   let found: Verification;

@@ -7,7 +7,7 @@ import type { AuditFlags } from '../commands/audit.ts';
 import type { DeploymentFlags, InResourceFlags } from '../commands/deployments.ts';
 import type { KeysFlags, ResourceFlags } from '../commands/resources.ts';
 import { collect, onNamed, type Run, waitOrFail, wholeNumber } from './flags.ts';
-import { helpText } from './help.ts';
+import { FIRST_ENDPOINTS, helpText } from './help.ts';
 
 /** Adds the commands of the control plane. Each is an HTTP client of a running service. */
 export function addControl(program: Command, run: Run): void {
@@ -143,11 +143,7 @@ const control = (parent: Command, name: string, description: string): Command =>
     .option('--json', 'Print what the service answers as JSON')
     .addHelpText('after', () => helpText(ENDPOINT));
 
-const ENDPOINT = `
-The service is the first of these that there is. It is printed before anything is sent.
-  1. --endpoint
-  2. OFFPEAK_ENDPOINT
-  3. the service that runs over the data directory here
+const ENDPOINT = `${FIRST_ENDPOINTS}
   4. http://127.0.0.1:8080, or the port of OFFPEAK_PORT
 
 The key is the first of these. Variables of cloud services are never used.

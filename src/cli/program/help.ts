@@ -27,3 +27,10 @@ export function helpText(text: string): string {
     })
     .join('\n');
 }
+
+/** Where every client looks for the service first. */
+export const FIRST_ENDPOINTS = `
+The service is the first of these that there is. It is printed before anything is sent.
+  1. --endpoint
+  2. OFFPEAK_ENDPOINT
+  3. the service that runs over the data directory here`;

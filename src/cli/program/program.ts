@@ -11,7 +11,7 @@ import { CliError, EXIT, EXIT_MEANINGS, type ExitCode } from '../process/exit.ts
 import { note, print } from '../terminal/print.ts';
 import { addControl } from './control-commands.ts';
 import { collect, onNamed, type Run, seconds, waitOrFail, wholeNumber } from './flags.ts';
-import { helpItem, helpText, helpUsage } from './help.ts';
+import { FIRST_ENDPOINTS, helpItem, helpText, helpUsage } from './help.ts';
 
 /** Parses the command line, runs the command, and returns the process's exit code. */
 export async function main(argv: readonly string[], { version }: { version: string }): Promise<ExitCode> {
@@ -77,9 +77,7 @@ function addServer(program: Command, run: Run): void {
     .option('--json', 'Print what started as one line of JSON')
     .action(
       run(async (flags: CommandFlags) =>
-        (await import('../commands/serve/serve.ts')).serve(tableFlags('serve', flags), {
-          json: flags.json === true,
-        }),
+        (await import('../commands/serve/serve.ts')).serve(tableFlags('serve', flags), flags),
       ),
     );
   withTable(program.command('simulator').description('Run only the simulated model server'), 'simulator')
@@ -112,9 +110,7 @@ function addLocalJobs(program: Command, run: Run): void {
     .option('--json', 'Print the findings as JSON')
     .action(
       run(async (flags: CommandFlags) =>
-        (await import('../commands/verify.ts')).verifyInstallation(tableFlags('verify', flags), {
-          json: flags.json === true,
-        }),
+        (await import('../commands/verify.ts')).verifyInstallation(tableFlags('verify', flags), flags),
       ),
     );
   withTable(
@@ -234,11 +230,7 @@ const client = (parent: Command, name: string, description: string): Command =>
     .option('--json', 'Print what the service answers as JSON')
     .addHelpText('after', () => helpText(ENDPOINTS));
 
-const ENDPOINTS = `
-The service is the first of these that there is. It is printed before anything is sent.
-  1. --endpoint
-  2. OFFPEAK_ENDPOINT
-  3. the service that runs over the data directory here
+const ENDPOINTS = `${FIRST_ENDPOINTS}
   4. AZURE_OPENAI_ENDPOINT or OPENAI_BASE_URL, if no other OFFPEAK_ variable is set; choose with --endpoint if both are set
   5. http://127.0.0.1:8080, or the port of OFFPEAK_PORT
 

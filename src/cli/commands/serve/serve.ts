@@ -25,7 +25,7 @@ const DRAIN_MS = 30_000;
 const LOG_FLUSH_MS = 1_000;
 
 /** Runs the service until a signal comes, then lets requests in flight finish. */
-export async function serve(table: TableFlags, { json }: { json: boolean }): Promise<ExitCode> {
+export async function serve(table: TableFlags, { json = false }: { json?: boolean }): Promise<ExitCode> {
   const stopped = stopSignal();
   const hangup = reloadSignal();
   const configured = await configure('serve', table);
