@@ -31,6 +31,8 @@ interface ResultLine {
 }
 
 const BURNT_LINES_MAX = 20;
+/** Last lines are tried for longer than this after they have failed. */
+const TAIL_MIN_MS = 2 * 60_000;
 const REFUSALS = [401, 403, 404];
 /** Ends of the process after which a line may be blamed: three with its segment, two alone. */
 const BLAME_CRASHES = 5;
@@ -162,8 +164,15 @@ export class Ending {
     const isRefused = own.some(
       ({ down, reply }) => down && reply?.kind === 'answer' && REFUSALS.includes(reply.status),
     );
-    if (isRefused) this.#burnt += 1;
+    if (isRefused && !this.#isLastLine(own)) this.#burnt += 1;
     require(isDelayed || isRefused, 'P13', what);
+  }
+
+  /** Last lines end after minutes of refusals (docs/adr/0020). That is no burst of lines before a pause. */
+  #isLastLine(own: readonly Call[]): boolean {
+    const [first, last] = [own[0], own.at(-1)];
+    const triedMs = first && last ? last.startMs - first.startMs : 0;
+    return this.#facts.batch.counts.completed > 0 && triedMs >= TAIL_MIN_MS;
   }
 
   /** The sum over the recorded answers, each counted once. */
