@@ -10,7 +10,7 @@ import { systemUuid } from '../src/core/ids.ts';
 import { silentLog } from '../src/core/log.ts';
 import { openDiskBlobs } from '../src/stores/blobs/disk.ts';
 import { openSqliteInline } from '../src/stores/state/sqlite/inline.ts';
-import { NO_LIMITS } from '../test/support/state-store.ts';
+import { NO_LIMITS, resourceOf } from '../test/support/state-store.ts';
 import { median, type Measurement } from './measurement.ts';
 
 const FILE_BYTES = 180 * 1024 * 1024;
@@ -25,20 +25,7 @@ export async function run(): Promise<Measurement> {
   const state = await openSqliteInline({ path: join(dir, 'state.db') });
   const blobs = await openDiskBlobs({ dir: join(dir, 'blobs') });
   try {
-    await state.resources.put(
-      {
-        id: scope.resourceId,
-        location: 'koreacentral',
-        subscriptionId: 'bench',
-        resourceGroup: 'bench',
-        offer: 'unlimited',
-        keyAuthDisabled: false,
-        owner: 'configuration',
-        tags: {},
-        createdAt: 0,
-      },
-      { actor: scope.actor, atS: 0 },
-    );
+    await state.resources.put(resourceOf(scope.resourceId), { actor: scope.actor, atS: 0 });
     const diskGuard = createDiskGuard({ dir, clock: systemClock, freeBytesMin: 0, ballastBytes: 0 });
     const uploader = createUploader({
       state,

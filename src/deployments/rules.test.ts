@@ -1,23 +1,14 @@
 import { describe, expect, test } from 'vitest';
+import { resourceOf } from '../../test/support/state-store.ts';
 
-import type { DeploymentRow, Resource } from '../contract/control.ts';
+import type { DeploymentRow } from '../contract/control.ts';
 import { RESERVED_NAMES } from '../contract/names.ts';
 import type { Upstream } from '../upstream/port.ts';
 import { createCatalog } from './catalog/catalog.ts';
 import type { FleetUpstream } from './fleet/serving.ts';
 import { faultOfPlacement, faultOfResource, faultOfSettings, insufficientQuota } from './rules.ts';
 
-const resource: Resource = {
-  id: 'acme',
-  location: 'koreacentral',
-  subscriptionId: '00000000-0000-0000-0000-000000000000',
-  resourceGroup: 'offpeak',
-  offer: 'enterprise',
-  keyAuthDisabled: false,
-  owner: 'api',
-  tags: {},
-  createdAt: 1,
-};
+const resource = resourceOf('acme');
 const row = (change: Partial<DeploymentRow> = {}): DeploymentRow => ({
   resourceId: 'acme',
   name: 'batch',

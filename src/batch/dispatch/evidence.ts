@@ -1,6 +1,6 @@
-import { mayBeDown, type ClassifiedFailure } from '../../serving/failure.ts';
+import type { ClassifiedFailure } from '../../serving/failure.ts';
 import type { UpstreamReply } from '../../upstream/port.ts';
-import type { Evidence, Tail } from './who-pays.ts';
+import { mayBeAboutLine, type Evidence, type Tail } from './who-pays.ts';
 import type { LineTrouble } from './backlog.ts';
 import type { Call } from './call.ts';
 import { isAcceptedElsewhere } from './rejections.ts';
@@ -78,10 +78,8 @@ function tailOf(
   trouble: LineTrouble,
   serverLives: boolean,
 ): Tail | null {
-  // A try says nothing when it reached nobody, or only a server that may be down or may ask everybody to slow down. All
-  // counts start anew after it.
-  const mayBeOutage = mayBeDown(failure.kind) || failure.kind === 'throttled';
-  const saysNothing = failure.kind === 'unreachable' || (mayBeOutage && !serverLives);
+  // A try that an outage may explain says nothing of the line. All counts start anew after it.
+  const saysNothing = !mayBeAboutLine(failure, serverLives);
   if (saysNothing || !backlog.isTail) {
     trouble.allTailTries = 0;
     trouble.allTailSinceMs = null;

@@ -95,13 +95,15 @@ const LONG_TRIES = 3;
 /** When more lines than these fail, the server may be away. */
 const MANY_LINES = 32;
 
+/** Whether such a reply can be about its line. An outage may give any other, so the server must be known to live. */
+export const mayBeAboutLine = ({ kind }: ClassifiedFailure, serverLives: boolean): boolean =>
+  kind !== 'unreachable' && (serverLives || kind === 'refused' || kind === 'failed');
+
 /** Whether a line may end with such a reply because it is one of the last lines. Otherwise it waits, as all others do. */
-export function endsInTail({ kind, names }: ClassifiedFailure, { lines, serverLives }: Tail): boolean {
-  if (kind === 'unreachable') return false;
+export function endsInTail(failure: ClassifiedFailure, { lines, serverLives }: Tail): boolean {
+  if (!mayBeAboutLine(failure, serverLives)) return false;
   // An account that is refused is no line's fault. But when few lines are left, the batch must end.
-  if (names === 'account') return serverLives && lines <= FEW_LINES;
-  // Nothing came from the server itself, so it must be known to live.
-  return serverLives || kind === 'refused' || kind === 'failed';
+  return failure.names !== 'account' || (serverLives && lines <= FEW_LINES);
 }
 
 /** Whether one of the last lines has been tried often and long enough. */

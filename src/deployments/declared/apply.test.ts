@@ -185,8 +185,8 @@ describe('a resource that is no longer declared', () => {
 });
 
 describe('what was made over the API', () => {
-  test('is not touched', async () => {
-    await world.apply([one([])]);
+  /** A deployment of the declared resource, and a resource. */
+  const makeOverApi = async () => {
     await world.controlPlane.putDeployment(scope(), { name: 'mine', model: 'gpt-4o' });
     await world.controlPlane.putResource('alice', {
       id: 'theirs',
@@ -194,6 +194,11 @@ describe('what was made over the API', () => {
       resourceGroup: 'offpeak',
       location: 'eastus',
     });
+  };
+
+  test('is not touched', async () => {
+    await world.apply([one([])]);
+    await makeOverApi();
 
     await world.apply([one([declaredDeployment('a')])]);
     await world.apply([one([])]);
@@ -204,13 +209,7 @@ describe('what was made over the API', () => {
 
   test('keeps its name', async () => {
     await world.apply([one([])]);
-    await world.controlPlane.putDeployment(scope(), { name: 'mine', model: 'gpt-4o' });
-    await world.controlPlane.putResource('alice', {
-      id: 'theirs',
-      subscriptionId: SUBSCRIPTION,
-      resourceGroup: 'offpeak',
-      location: 'eastus',
-    });
+    await makeOverApi();
 
     expect(await faultsOf(one([declaredDeployment('mine')]), declaredResource('theirs'))).toEqual([
       { source: 'resources[theirs]', message: expect.stringContaining('was made over the API already') },
